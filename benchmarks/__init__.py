@@ -1,0 +1,1 @@
+"""The project's standing measurements; results are committed under ``benchmarks/results``."""

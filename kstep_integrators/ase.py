@@ -1,0 +1,328 @@
+"""KStepDynamics: learned jumps as an ASE ``MolecularDynamics``."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms, FixCom
+from ase.io import write
+from ase.md.md import MolecularDynamics
+
+from kstep_integrators.control import DynamicsFailed, Guard
+from kstep_integrators.correctors import make_corrector
+from kstep_integrators.evaluation import CalculatorPhysics
+from kstep_integrators.jumps.base import Jump
+from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.potentials import CalculatorPotential, Potential, load_model
+from kstep_integrators.state import PhaseState, make_state
+from kstep_integrators.stats import Stats
+from kstep_integrators.stepper import Carry, Scheme, start, step
+from kstep_integrators.thermostats import Langevin, make_thermostat
+
+__all__ = ["KStepDynamics", "state_from_atoms"]
+
+
+def state_from_atoms(
+    atoms: Atoms, device: torch.device | str = "cpu", time: float = 0.0
+) -> PhaseState:
+    """The state of an Atoms object.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        FixAtoms and FixCom are honoured.
+    device : torch device
+    time : float
+        ASE time units.
+
+    Raises
+    ------
+    ValueError
+        For another constraint, for both of these at once, or for values that are not finite.
+    """
+    mobile: torch.Tensor | None = None
+    fix_com = False
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            if mobile is None:
+                mobile = torch.ones(len(atoms), 1, dtype=torch.float64)
+            mobile[torch.as_tensor(constraint.index)] = 0.0
+        elif isinstance(constraint, FixCom):
+            fix_com = True
+        else:
+            raise ValueError(
+                f"a jump cannot keep the constraint {type(constraint).__name__}; it keeps FixAtoms "
+                "and FixCom. Remove the constraint (a flow needs none: its base step resolves bond "
+                "vibrations), or use a plain ASE integrator"
+            )
+    if mobile is not None and fix_com:
+        raise ValueError("FixAtoms and FixCom together are not supported; keep one of them")
+    state = make_state(
+        torch.from_numpy(atoms.numbers.astype(np.int64)),
+        torch.from_numpy(atoms.get_masses()),
+        torch.from_numpy(atoms.get_positions()),
+        torch.from_numpy(atoms.get_momenta()),
+        mobile=mobile,
+        cell=torch.from_numpy(np.array(atoms.cell, dtype=np.float64)),
+        pbc=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
+        fix_com=fix_com,
+        time=time,
+    )
+    return state.to(torch.device(device))
+
+
+def _as_jump(model: Jump | Potential | str | Path, timestep: float | None, device: str) -> Jump:
+    if isinstance(model, str | Path):
+        model = load_model(model, device=device)
+    if isinstance(model, Jump):
+        if timestep is not None and timestep != model.timestep:
+            raise ValueError(
+                f"timestep={timestep} given, but the jump has its own, {model.timestep} (ASE time "
+                "units); leave timestep out or build the jump with it"
+            )
+        return model
+    if not isinstance(model, Potential):
+        raise TypeError(
+            f"model is a {type(model).__name__}; expected a bundled model name, a path, a potential "
+            "such as load_model(...) or CalculatorPotential(calculator), or a jump"
+        )
+    return FlowJump(model if device == "auto" else model.to(device), timestep)
+
+
+def _check_count(k: object) -> int:
+    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
+        raise ValueError(f"k is {k!r}, expected an integer >= 1: base steps per jump")
+    return int(k)
+
+
+class KStepDynamics(MolecularDynamics):
+    """Molecular dynamics in strides of k base steps, one physics evaluation each.
+
+    One ASE step is one jump: ``run(n)`` makes n jumps of stride ``k * timestep`` and n + 1
+    evaluations of ``atoms.calc`` (n, if it is run on). If a jump goes wrong, it is undone and the
+    stride is made with velocity Verlet on the physics; ``stats.fallbacks`` counts that.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        With the physics as its calculator. Positions and momenta are read anew at each step.
+    model : str, Path, Potential or Jump
+        A bundled model name, a model file, ``load_model(...)``, or
+        ``CalculatorPotential(any cheap calculator)``.
+    k : int
+        Base steps per stride.
+    timestep : float, optional
+        Base step in ASE time units; the model's own by default (0.25 fs for QM models).
+    corrector : str, optional
+        ``"impulse"`` or ``"none"``; by default the first that the jump takes.
+    thermostat : str, optional
+        ``"langevin"``, or None: Langevin if a friction is given, constant energy otherwise.
+    temperature_K : float, optional
+    friction : float, optional
+        Inverse ASE time units: ``0.01 / units.fs`` is 10 per picosecond.
+    rng : numpy.random.Generator, optional
+        Source of the thermostat's noise; a fresh one by default.
+    guard : Guard, optional
+        Limits beyond which a jump is undone.
+    device : str
+        ``"auto"`` leaves the model where it was loaded, which by default is the GPU if there is one.
+    trajectory, logfile, loginterval, append_trajectory, **kwargs
+        As in :class:`ase.md.md.MolecularDynamics`.
+
+    Attributes
+    ----------
+    stats : Stats
+        Jumps, evaluations, fallbacks, residual, energy error, seconds.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that make no sense; each message says what was given and what to do.
+    DynamicsFailed
+        While running, if a jump and the physics steps in its place fail. The last good state is in
+        ``atoms`` and in a restart file named in the message.
+
+    Examples
+    --------
+    >>> from ase.calculators.lj import LennardJones
+    >>> from ase.build import molecule
+    >>> from kstep_integrators import CalculatorPotential, KStepDynamics
+    >>> atoms = molecule("H2O")
+    >>> atoms.calc = LennardJones(sigma=0.8, epsilon=0.1)
+    >>> cheap = CalculatorPotential(LennardJones(sigma=0.8, epsilon=0.09))
+    >>> dynamics = KStepDynamics(atoms, cheap, k=4)
+    >>> dynamics.run(5)
+    True
+    >>> dynamics.stats.jumps, dynamics.stats.physics_evaluations
+    (5, 6)
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        model: Jump | Potential | str | Path,
+        k: int = 8,
+        timestep: float | None = None,
+        corrector: str | None = None,
+        *,
+        thermostat: str | None = None,
+        temperature_K: float | None = None,
+        friction: float | None = None,
+        rng: np.random.Generator | None = None,
+        guard: Guard | None = None,
+        device: str = "auto",
+        trajectory: str | None = None,
+        logfile: IO[str] | str | None = None,
+        loginterval: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        self.k = _check_count(k)
+        if timestep is not None and not (np.isfinite(timestep) and timestep > 0):
+            raise ValueError(
+                f"timestep is {timestep}, expected a positive number of ASE time units"
+            )
+        if rng is not None and not isinstance(rng, np.random.Generator):
+            raise TypeError(
+                f"rng is a {type(rng).__name__}, expected numpy.random.default_rng(seed)"
+            )
+        if atoms.calc is None:
+            raise ValueError(
+                "atoms has no calculator; set atoms.calc to the physics to be followed"
+            )
+        self.jump = _as_jump(model, timestep, device)
+        potential = getattr(self.jump, "potential", None)
+        if isinstance(potential, CalculatorPotential) and potential.calculator is atoms.calc:
+            raise ValueError(
+                "the potential and atoms.calc are the same calculator object; make two, or each "
+                "evaluation of one discards the results of the other"
+            )
+        self.corrector = make_corrector(corrector or self.jump.correctors[0], self.jump.correctors)
+        self.thermostat = make_thermostat(thermostat, temperature_K, friction)
+        self.rng = np.random.default_rng() if rng is None else rng
+        self.guard = Guard() if guard is None else guard
+        self.stats = Stats()
+        self._carry: Carry | None = None
+        self._scheme: Scheme | None = None
+        self._time = 0.0
+        self._trajectory_name = trajectory if isinstance(trajectory, str | Path) else None
+        first = state_from_atoms(atoms)
+        self.jump.bind(first)
+        super().__init__(
+            atoms,
+            self.k * self.jump.timestep,
+            trajectory=trajectory,
+            logfile=logfile,
+            loginterval=loginterval,
+            **kwargs,
+        )
+
+    def todict(self) -> dict[str, Any]:
+        """Description kept in trajectory files; ``timestep`` is the stride, as one step is a jump."""
+        described: dict[str, Any] = {
+            **super().todict(),  # type: ignore[no-untyped-call]
+            "k": self.k,
+            "base_timestep": self.jump.timestep,
+            "corrector": self.corrector.name,
+            **self.jump.describe(),
+        }
+        described["timestep"] = self.dt
+        if isinstance(self.thermostat, Langevin):
+            described.update(dataclasses.asdict(self.thermostat))
+        return described
+
+    def get_time(self) -> float:
+        """Simulated time in ASE units: the sum of the strides really travelled."""
+        return self._time
+
+    def step(self) -> None:
+        """Make one jump."""
+        carry, scheme = self._current()
+        try:
+            carry, info = step(carry, scheme, self.k, self.rng)
+        except DynamicsFailed as error:
+            path = self._write_restart(carry)
+            raise DynamicsFailed(
+                f"{error}. The last good state (step {self.nsteps}) is in {path}"
+            ) from error
+        finally:
+            self._count_evaluations(scheme)
+        self._carry = carry
+        self._time += self.dt
+        self.stats = self.stats.add(info)
+        self.atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
+        self.atoms.set_momenta(carry.state.momenta.cpu().numpy(), apply_constraint=False)
+
+    def _refresh_properties(self) -> None:
+        """Evaluate the physics at the present geometry, unless the last jump landed there."""
+        self._current()
+
+    def _current(self) -> tuple[Carry, Scheme]:
+        """The carry that belongs to ``atoms`` as the user left them, and the scheme to advance it."""
+        state = state_from_atoms(self.atoms, self.jump.device, self._time)
+        old = self._carry.state if self._carry is not None else None
+        if self._scheme is None or old is None or not _same_system(old, state) or self._new_calc():
+            self._scheme = Scheme(
+                jump=self.jump.bind(state),
+                corrector=self.corrector,
+                thermostat=self.thermostat,
+                physics=CalculatorPhysics(self.atoms, self.atoms.calc),
+                guard=self.guard,
+                timestep=self.jump.timestep,
+            )
+            self._carry = old = None
+        scheme = self._scheme
+        if self._carry is None or old is None or not torch.equal(old.positions, state.positions):
+            try:
+                self._carry = start(state, scheme)
+            finally:
+                self._count_evaluations(scheme)
+        elif not torch.equal(old.momenta, state.momenta):
+            self._carry = dataclasses.replace(self._carry, state=state)
+        return self._carry, scheme
+
+    def _new_calc(self) -> bool:
+        physics = self._scheme.physics if self._scheme is not None else None
+        return isinstance(physics, CalculatorPhysics) and physics.atoms.calc is not self.atoms.calc
+
+    def _count_evaluations(self, scheme: Scheme) -> None:
+        """Move the physics' own counters into the statistics."""
+        made, seconds = scheme.physics.evaluations, scheme.physics.seconds
+        scheme.physics.evaluations, scheme.physics.seconds = 0, 0.0
+        self.stats = dataclasses.replace(
+            self.stats,
+            physics_evaluations=self.stats.physics_evaluations + made,
+            physics_seconds=self.stats.physics_seconds + seconds,
+        )
+
+    def _write_restart(self, carry: Carry) -> Path:
+        """Write the last good state, with momenta, energy and forces, as an ASE trajectory."""
+        self.atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
+        atoms = self.atoms.copy()
+        physics = carry.physics
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=float(physics.energy.sum()),
+            forces=physics.require_forces().cpu().numpy(),
+        )
+        name = self._trajectory_name
+        path = Path("kstep.restart.traj" if name is None else f"{name}.restart.traj")
+        write(path, atoms)
+        return path
+
+
+def _same_system(old: PhaseState, new: PhaseState) -> bool:
+    """Whether everything but positions and momenta is as it was."""
+    if old.pbc != new.pbc or old.fix_com != new.fix_com or len(old.numbers) != len(new.numbers):
+        return False
+    if (old.mobile is None) != (new.mobile is None):
+        return False
+    pairs = [(old.numbers, new.numbers), (old.masses, new.masses), (old.cell, new.cell)]
+    if old.mobile is not None and new.mobile is not None:
+        pairs.append((old.mobile, new.mobile))
+    return all(torch.equal(a, b) for a, b in pairs)

@@ -1,0 +1,240 @@
+"""The command ``kstep``: each sub-command loads what it needs when it runs.
+
+Exit status: 0 done, 1 the dynamics failed, 2 the request cannot be met (one line on standard error
+says why), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from kstep_integrators import DynamicsFailed, __version__
+
+if TYPE_CHECKING:
+    from kstep_integrators.demo import DemoSettings
+
+__all__ = ["build_parser", "main"]
+
+_FAILED: Final = 1
+_USER_ERROR: Final = 2
+_INTERRUPTED: Final = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the whole command line.
+
+    Returns
+    -------
+    argparse.ArgumentParser
+        Its result has ``command``, one of the sub-commands, and that one's arguments.
+    """
+    parser = argparse.ArgumentParser(
+        prog="kstep",
+        description="k-step molecular dynamics: a learned jump, then one physics evaluation.",
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    commands.add_parser("doctor", help="versions, devices, and which extras are missing")
+
+    demo = commands.add_parser(
+        "demo",
+        help="one molecule under GFN2-xTB: velocity Verlet and k-step dynamics side by side",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    molecule = demo.add_mutually_exclusive_group()
+    # Not argparse's default: a value equal to it by identity would slip past the exclusion.
+    molecule.add_argument("--name", help="a bundled molecule (ethanol if none is given)")
+    molecule.add_argument("--xyz", type=Path, metavar="FILE", help="any geometry ASE can read")
+    molecule.add_argument("--smiles", help="needs the extra 'prep'")
+    demo.add_argument("--model", default="organic-gfn2", help="bundled name or model file")
+    demo.add_argument("-k", type=_positive_int, default=4, help="base steps per jump")
+    demo.add_argument(
+        "--timestep", type=_positive_float, default=0.5, metavar="FS", help="base step in fs"
+    )
+    demo.add_argument(
+        "--time", type=_positive_float, default=2000.0, metavar="FS", help="simulated time in fs"
+    )
+    demo.add_argument(
+        "--temperature", type=_positive_float, default=300.0, metavar="K", help="in kelvin"
+    )
+    demo.add_argument("--seed", type=int, default=0, help="of the starting momenta")
+    demo.add_argument(
+        "--output", type=Path, default=Path("kstep_demo"), metavar="DIR", help="folder"
+    )
+    demo.add_argument(
+        "--no-compile", action="store_true", help="run the network eagerly (slower; no compiler)"
+    )
+
+    recipe = commands.add_parser(
+        "recipe",
+        help="make a model: generate data, fit, evaluate; resumes where it was interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    recipe.add_argument("recipe", metavar="NAME_OR_FILE", help="a bundled recipe or a YAML file")
+    recipe.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. fit.epochs=10"
+    )
+    recipe.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (kstep_NAME if none is given)"
+    )
+    recipe.add_argument(
+        "--workers",
+        type=_positive_int,
+        default=os.cpu_count() or 1,
+        metavar="N",
+        help="processes that generate data",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments after the program's name; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 1 for dynamics that failed, 2 for a request that cannot be met, 130 after
+        Ctrl-C.
+
+    Raises
+    ------
+    SystemExit
+        From argparse: status 2 for arguments it cannot read, 0 after ``--help``.
+    """
+    parser = build_parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if arguments.command == "recipe" and not any(word.startswith("-") for word in rest):
+        # argparse gives all positional words one place; overrides may stand behind options too.
+        try:
+            arguments.overrides += [_override(word) for word in rest]
+        except argparse.ArgumentTypeError as error:
+            parser.error(str(error))
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if arguments.version:
+        return _version()
+    if arguments.command is None:
+        parser.print_help(sys.stderr)
+        return _USER_ERROR
+    run = {"doctor": _doctor, "demo": _demo, "recipe": _recipe}[arguments.command]
+    try:
+        run(arguments)
+    except KeyboardInterrupt:
+        # Start on a new line: the terminal has just echoed ^C behind a progress bar.
+        print(f"\nkstep: interrupted; {_RESUME[arguments.command]}", file=sys.stderr)
+        return _INTERRUPTED
+    except (ValueError, OSError, ImportError, DynamicsFailed) as error:
+        if arguments.debug:
+            raise
+        print(f"kstep: error: {_one_line(error)}", file=sys.stderr)
+        return _FAILED if isinstance(error, DynamicsFailed) else _USER_ERROR
+    return 0
+
+
+_RESUME: Final = {
+    "doctor": "run the command again",
+    "demo": "a demonstration starts from the beginning when it is run again",
+    "recipe": "run the same command again to resume where it stopped",
+}
+
+
+def _version() -> int:
+    print(f"kstep-integrators {__version__}")
+    return 0
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from kstep_integrators.doctor import collect, render
+
+    del arguments
+    render(collect())
+
+
+def _demo(arguments: argparse.Namespace) -> None:
+    from kstep_integrators.demo import run_demo
+
+    run_demo(_demo_settings(arguments))
+
+
+def _demo_settings(arguments: argparse.Namespace) -> DemoSettings:
+    from kstep_integrators.demo import DemoSettings
+
+    common: dict[str, Any] = {
+        "model": arguments.model,
+        "k": arguments.k,
+        "timestep_fs": arguments.timestep,
+        "time_fs": arguments.time,
+        "temperature_K": arguments.temperature,
+        "seed": arguments.seed,
+        "output": arguments.output,
+        "compile": not arguments.no_compile,
+    }
+    if arguments.xyz is not None:
+        return DemoSettings(source="xyz", value=str(arguments.xyz), **common)
+    if arguments.smiles is not None:
+        return DemoSettings(source="smiles", value=arguments.smiles, **common)
+    return DemoSettings(source="name", value=arguments.name or "ethanol", **common)
+
+
+def _recipe(arguments: argparse.Namespace) -> None:
+    from kstep_training.recipe import run_recipe
+
+    output = arguments.output or Path(f"kstep_{Path(arguments.recipe).stem}")
+    run_recipe(arguments.recipe, list(arguments.overrides), output, arguments.workers)
+
+
+def _one_line(error: Exception) -> str:
+    """Message of an error, with the extra named where a package is missing."""
+    if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        from kstep_integrators.doctor import EXTRAS
+
+        package = error.name.split(".")[0]
+        if package in EXTRAS:
+            extra, purpose = EXTRAS[package]
+            return (
+                f"{package} is not installed, which is needed for: {purpose}; "
+                f"install it with: pip install 'kstep-integrators[{extra}]'"
+            )
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _positive_int(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return value
+
+
+def _positive_float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    # The first comparison is false for NaN as well.
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive finite number")
+    return value
+
+
+def _override(text: str) -> str:
+    key, equals, _ = text.partition("=")
+    if not (key and equals):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form key=value, such as fit.epochs=10"
+        )
+    return text

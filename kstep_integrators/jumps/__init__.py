@@ -1,0 +1,1 @@
+"""J: how a state is advanced by k base steps without physics."""

@@ -1,0 +1,87 @@
+"""The protocol of a jump."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+
+from kstep_integrators.state import Evaluation, PhaseState
+
+__all__ = ["BoundJump", "Jump", "JumpInfo"]
+
+
+@dataclass(frozen=True)
+class JumpInfo:
+    """What a jump knows of itself.
+
+    Attributes
+    ----------
+    steps : int
+        Base steps travelled.
+    start, end : Evaluation or None
+        The potential at both ends; None for a jump that has no energy or forces of its own.
+    """
+
+    steps: int
+    start: Evaluation | None
+    end: Evaluation | None
+
+
+class BoundJump(Protocol):
+    """A jump for one fixed set of atoms."""
+
+    def begin(self, state: PhaseState) -> Evaluation | None:
+        """The potential at the state, for the first corrector of a run; None if there is none."""
+        ...
+
+    def __call__(
+        self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, k: int
+    ) -> tuple[PhaseState, JumpInfo]:
+        """Advance by k base steps.
+
+        Parameters
+        ----------
+        state : PhaseState
+        physics : Evaluation
+            The physics at the positions of ``state``.
+        inner : Evaluation or None
+            The potential there, as the last jump or :meth:`begin` left it: never computed twice.
+        k : int
+        """
+        ...
+
+
+@runtime_checkable
+class Jump(Protocol):
+    """A way to advance any system it covers."""
+
+    @property
+    def timestep(self) -> float:
+        """Base step, ASE time units."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where the jump runs; states are moved there once per jump, not once per base step."""
+        ...
+
+    @property
+    def correctors(self) -> tuple[str, ...]:
+        """Names of the correctors that may stand around it; the first is the default."""
+        ...
+
+    def bind(self, state: PhaseState) -> BoundJump:
+        """Check that the jump covers these atoms and prepare for them.
+
+        Raises
+        ------
+        ValueError
+            If it does not.
+        """
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """What the jump is, for logs and restart files."""
+        ...

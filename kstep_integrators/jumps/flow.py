@@ -1,0 +1,112 @@
+"""Flow jump: k velocity-Verlet steps on a potential, all of them on its device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from kstep_integrators.jumps.base import BoundJump, JumpInfo
+from kstep_integrators.potentials import BoundPotential, Potential
+from kstep_integrators.state import Evaluation, PhaseState, constrain
+
+__all__ = ["FlowJump", "verlet_flow"]
+
+
+def verlet_flow(
+    forces: BoundPotential, state: PhaseState, start: Evaluation, timestep: float, k: int
+) -> tuple[PhaseState, Evaluation]:
+    r"""k steps of velocity Verlet: symplectic, time-reversible, momentum-conserving.
+
+    Swope et al., doi:10.1063/1.442716:
+    :math:`p \leftarrow p + \tfrac{\tau}{2}F,\; x \leftarrow x + \tau p/m,\;
+    p \leftarrow p + \tfrac{\tau}{2}F`.
+
+    Parameters
+    ----------
+    forces : callable
+        The bound potential.
+    state : PhaseState
+    start : Evaluation
+        The potential at ``state.positions``, with forces.
+    timestep : float
+        ASE time units.
+    k : int
+
+    Returns
+    -------
+    state : PhaseState
+        k timesteps later.
+    end : Evaluation
+        The potential there.
+    """
+    x, p, f = state.positions, state.momenta, start.require_forces()
+    drift, kick = timestep / state.masses, 0.5 * timestep
+    end: Evaluation = start
+    carry: Any = None
+    for _ in range(k):
+        p = constrain(state, p + kick * f)
+        x = x + drift * p
+        end, carry = forces(x, carry)
+        f = end.require_forces()
+        p = constrain(state, p + kick * f)
+    return state.replace(positions=x, momenta=p, time=state.time + k * timestep), end
+
+
+class _BoundFlow:
+    """A flow for one set of atoms."""
+
+    def __init__(self, forces: BoundPotential, timestep: float, device: torch.device) -> None:
+        self.forces, self.timestep, self.device = forces, timestep, device
+
+    def begin(self, state: PhaseState) -> Evaluation:
+        with torch.no_grad():
+            return self.forces(state.positions.to(self.device), None)[0]
+
+    def __call__(
+        self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, k: int
+    ) -> tuple[PhaseState, JumpInfo]:
+        with torch.no_grad():
+            start = inner if inner is not None else self.begin(state)
+            new, end = verlet_flow(self.forces, state, start, self.timestep, k)
+        return new, JumpInfo(k, start, end)
+
+
+class FlowJump:
+    """Velocity Verlet on a cheap potential; any k, any base step.
+
+    Parameters
+    ----------
+    potential : Potential
+    timestep : float, optional
+        Base step in ASE time units; the potential's own by default.
+
+    Raises
+    ------
+    ValueError
+        If the timestep is not positive.
+    """
+
+    correctors = ("impulse", "none")
+
+    def __init__(self, potential: Potential, timestep: float | None = None) -> None:
+        timestep = potential.timestep if timestep is None else float(timestep)
+        if not timestep > 0:
+            raise ValueError(
+                f"timestep is {timestep}, expected a positive number of ASE time units"
+            )
+        self.potential = potential
+        self.timestep = timestep
+
+    @property
+    def device(self) -> torch.device:
+        """Where the potential runs."""
+        return self.potential.device
+
+    def bind(self, state: PhaseState) -> BoundJump:
+        """Prepare for one set of atoms; refuses what the potential does not cover."""
+        return _BoundFlow(self.potential.bind(state), self.timestep, self.device)
+
+    def describe(self) -> dict[str, Any]:
+        """Kind, base step and potential."""
+        return {"jump": "flow", "timestep": self.timestep, **self.potential.describe()}

@@ -1,0 +1,178 @@
+"""One-file models: weights as safetensors, everything else as a JSON header in the same file.
+
+Nothing is pickled. The header holds what is needed to build the network and to refuse misuse.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.resources
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from kstep_integrators.nn.energy_network import EnergyNetwork
+
+__all__ = [
+    "FORMAT_VERSION",
+    "ModelFileError",
+    "ModelHeader",
+    "bundled_models",
+    "model_path",
+    "read_model",
+    "write_model",
+]
+
+FORMAT_VERSION = 1
+_KEY = "kstep_integrators"
+
+
+class ModelFileError(ValueError):
+    """A model file that is missing, damaged, foreign, or of another format version."""
+
+
+@dataclass(frozen=True)
+class ModelHeader:
+    """What a model file says about itself.
+
+    Attributes
+    ----------
+    name : str
+    network : dict
+        Arguments of :class:`kstep_integrators.nn.energy_network.EnergyNetwork`: elements, backbone,
+        element shifts (eV), cutoff (angstrom), sizes.
+    method : str
+        Reference method the model imitates, such as ``"GFN2-xTB"``.
+    charge : (int, int)
+        Lowest and highest total charge covered.
+    multiplicities : tuple of int
+        Spin multiplicities covered.
+    periodic : bool
+        Whether periodic cells are covered.
+    timestep_fs : float
+        Base step the model is meant for.
+    licence : str
+    training : dict
+        Data hash, recipe, errors: the record of how it was made.
+    """
+
+    name: str
+    network: dict[str, Any]
+    method: str
+    charge: tuple[int, int] = (0, 0)
+    multiplicities: tuple[int, ...] = (1,)
+    periodic: bool = False
+    timestep_fs: float = 0.25
+    licence: str = "MIT"
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def elements(self) -> list[int]:
+        """Atomic numbers covered."""
+        return list(self.network["elements"])
+
+
+def write_model(path: str | Path, network: EnergyNetwork, header: ModelHeader) -> None:
+    """Write weights (float32) and header, atomically.
+
+    Parameters
+    ----------
+    path : str or Path
+    network : EnergyNetwork
+    header : ModelHeader
+        Its ``network`` entry is replaced by the network's own configuration.
+    """
+    path = Path(path)
+    header = dataclasses.replace(header, network=network.config)
+    described = {"format_version": FORMAT_VERSION, **dataclasses.asdict(header)}
+    weights = {
+        name: tensor.detach().to("cpu", torch.float32).contiguous()
+        for name, tensor in network.named_parameters()
+    }
+    temporary = path.with_suffix(".partial")
+    save_file(weights, str(temporary), metadata={_KEY: json.dumps(described, sort_keys=True)})
+    os.replace(temporary, path)
+
+
+def read_model(path: str | Path) -> tuple[EnergyNetwork, ModelHeader, str]:
+    """Read a model file.
+
+    Returns
+    -------
+    network : EnergyNetwork
+        float32, on the CPU, weights frozen.
+    header : ModelHeader
+    digest : str
+        SHA-256 of the file, by which restart files know the model.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is missing, damaged, made by another program, or of another format version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"there is no model file {path}")
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            metadata = handle.metadata() or {}
+            weights = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ModelFileError(f"{path} is not a readable safetensors file: {error}") from error
+    if _KEY not in metadata:
+        raise ModelFileError(
+            f"{path} is a safetensors file of another program: it lacks the header entry {_KEY!r}"
+        )
+    try:
+        described = json.loads(metadata[_KEY])
+        version = described.pop("format_version")
+        if version != FORMAT_VERSION:
+            raise ModelFileError(
+                f"{path} has model format version {version!r}; this version of kstep-integrators "
+                f"reads {FORMAT_VERSION}: upgrade the package or export the model again"
+            )
+        described["charge"] = tuple(described["charge"])
+        described["multiplicities"] = tuple(described["multiplicities"])
+        header = ModelHeader(**described)
+        network = EnergyNetwork(**header.network)
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ModelFileError(f"{path} has a damaged header: {error!r}") from error
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ModelFileError(f"{path} has weights that do not fit its header: {error}") from error
+    network.requires_grad_(False)
+    return network.eval(), header, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def bundled_models() -> dict[str, Path]:
+    """Models shipped with the package, by name."""
+    folder = Path(str(importlib.resources.files("kstep_integrators") / "models"))
+    return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
+
+
+def model_path(name_or_path: str | Path) -> Path:
+    """Resolve a bundled name or a path.
+
+    Raises
+    ------
+    ModelFileError
+        If it is neither; the message lists the bundled names.
+    """
+    bundled = bundled_models()
+    if str(name_or_path) in bundled:
+        return bundled[str(name_or_path)]
+    path = Path(name_or_path)
+    if not path.is_file():
+        names = ", ".join(bundled) or "none"
+        raise ModelFileError(
+            f"no model {str(name_or_path)!r}: it is neither a file nor a bundled model ({names})"
+        )
+    return path

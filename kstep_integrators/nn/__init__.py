@@ -1,0 +1,1 @@
+"""Equivariant networks and nothing else."""

@@ -1,0 +1,105 @@
+"""The invariant-energy network: backbone + readout + shifts + repulsion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from kstep_integrators.nn.egnn import EGNN
+from kstep_integrators.nn.graph import Graph, displacements
+from kstep_integrators.nn.heads import AtomicEnergy, Repulsion
+from kstep_integrators.nn.painn import PaiNN
+
+__all__ = ["BACKBONES", "EnergyNetwork"]
+
+BACKBONES: dict[str, type[nn.Module]] = {"egnn": EGNN, "painn": PaiNN}
+"""Backbones by the name used in recipes and model files."""
+
+
+class EnergyNetwork(nn.Module):
+    """Potential energy of molecules, invariant under rotation, reflection and permutation.
+
+    Parameters
+    ----------
+    elements : sequence of int
+        Atomic numbers the network knows, ascending.
+    backbone : str
+        A key of :data:`BACKBONES`.
+    shifts : sequence of float
+        Energy of each element in eV, added per atom in float64.
+    scale : float
+        eV; multiplies the readout, so that the network's own outputs are of order one.
+    channels, layers, radial, cutoff
+        Passed to the backbone.
+
+    Raises
+    ------
+    ValueError
+        If the backbone is unknown or ``shifts`` does not match ``elements``.
+    """
+
+    species_of: Tensor
+    shifts: Tensor
+
+    def __init__(
+        self,
+        elements: Sequence[int],
+        backbone: str = "painn",
+        shifts: Sequence[float] | None = None,
+        scale: float = 1.0,
+        channels: int = 64,
+        layers: int = 2,
+        radial: int = 16,
+        cutoff: float = 5.0,
+    ) -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(f"unknown backbone {backbone!r}; choose one of {sorted(BACKBONES)}")
+        shifts = [0.0] * len(elements) if shifts is None else list(shifts)
+        if len(shifts) != len(elements):
+            raise ValueError(
+                f"{len(shifts)} shifts given for {len(elements)} elements; give one each"
+            )
+        self.config: dict[str, Any] = {
+            "elements": [int(z) for z in elements],
+            "backbone": backbone,
+            "shifts": [float(e) for e in shifts],
+            "scale": float(scale),
+            "channels": channels,
+            "layers": layers,
+            "radial": radial,
+            "cutoff": float(cutoff),
+        }
+        self.cutoff = float(cutoff)
+        self.scale = float(scale)
+        self.backbone = BACKBONES[backbone](len(elements), channels, layers, radial, cutoff)
+        self.readout = AtomicEnergy(channels)
+        self.repulsion = Repulsion(elements)
+        self.register_buffer("shifts", torch.tensor(shifts, dtype=torch.float64), persistent=False)
+        table = torch.full((120,), -1, dtype=torch.int64)
+        table[torch.tensor(list(elements))] = torch.arange(len(elements))
+        self.register_buffer("species_of", table, persistent=False)
+
+    def interaction_energy(self, positions: Tensor, graph: Graph) -> Tensor:
+        """Energy per atom without element shifts, (..., N) eV, in the network's precision.
+
+        Parameters
+        ----------
+        positions : (..., N, 3) angstrom
+            Differences are taken in their precision, so float64 positions keep translation
+            invariance even far from the origin.
+        graph : Graph
+        """
+        vectors, distances = displacements(positions, graph)
+        dtype = self.readout.out.weight.dtype
+        vectors, distances = vectors.to(dtype), distances.to(dtype)
+        energy = self.scale * self.readout(self.backbone(vectors, distances, graph))
+        energy = energy + self.repulsion(distances, graph)
+        return torch.where(graph.atom_mask, energy, torch.zeros_like(energy))
+
+    def shift_energy(self, graph: Graph) -> Tensor:
+        """Element shifts per atom, (..., N) eV, float64."""
+        return torch.where(graph.atom_mask, self.shifts[graph.species], 0.0)

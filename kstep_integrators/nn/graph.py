@@ -1,0 +1,72 @@
+"""What a network sees of a system: atoms, and for each atom a row of neighbours.
+
+One layout serves both neighbour paths. Every atom has a row of K slots; in the dense path slot j of
+atom i is atom j of the same molecule, in the list path ``index`` says which atom it is. Sums over
+neighbours are then plain sums over one axis, with no scatter, in the same order every time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Graph", "displacements", "neighbor_values"]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Neighbour rows of B molecules (dense) or of one flat set of atoms (list).
+
+    Attributes
+    ----------
+    species : (..., N) int64
+        Index of each atom's element in the model's table; padding atoms are 0.
+    atom_mask : (..., N) bool
+        False for padding atoms.
+    pair_mask : (..., N, K) bool
+        False for empty slots, for an atom's own slot, and for padding.
+    index : (N, K) int64 or None
+        Atom in each slot; None for the dense path, where K = N and slot j is atom j.
+    """
+
+    species: Tensor
+    atom_mask: Tensor
+    pair_mask: Tensor
+    index: Tensor | None = None
+
+
+def neighbor_values(values: Tensor, index: Tensor | None) -> Tensor:
+    """Bring per-atom values to the slots: (..., N, *F) -> (..., N or 1, K, *F).
+
+    Parameters
+    ----------
+    values : (B, N, *F) for the dense path, (N, *F) for the list path
+    index : (N, K) int64 or None
+        As in :class:`Graph`. The dense path returns a view that broadcasts over the first atom.
+    """
+    if index is None:
+        return values.unsqueeze(1)
+    return values.index_select(0, index.reshape(-1)).reshape(*index.shape, *values.shape[1:])
+
+
+def displacements(positions: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
+    """Vectors from each atom to its neighbours, and their lengths.
+
+    Parameters
+    ----------
+    positions : (..., N, 3) angstrom
+    graph : Graph
+
+    Returns
+    -------
+    vectors : (..., N, K, 3) angstrom
+        Empty slots hold (1000, 0, 0), far outside any cutoff, so that nothing divides by zero.
+    distances : (..., N, K) angstrom
+    """
+    vectors = neighbor_values(positions, graph.index) - positions.unsqueeze(-2)
+    far = torch.zeros(3, dtype=vectors.dtype, device=vectors.device)
+    far = torch.cat([far[:1] + 1000.0, far[1:]])
+    vectors = torch.where(graph.pair_mask.unsqueeze(-1), vectors, far)
+    return vectors, vectors.square().sum(-1).sqrt()

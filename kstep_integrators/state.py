@@ -1,0 +1,186 @@
+"""The state of a run: frozen, float64, one or many molecules in one flat set of atoms."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Evaluation", "PhaseState", "constrain", "kinetic_energy", "make_state", "velocities"]
+
+
+@dataclass(frozen=True)
+class PhaseState:
+    """Positions, momenta and what they belong to.
+
+    Molecules or replicas are concatenated along the atom axis; ``batch`` says which molecule an
+    atom is in. Fields are never written in place: a step returns a new state.
+
+    Attributes
+    ----------
+    numbers : (N,) int64
+        Atomic numbers.
+    masses : (N, 1) float64, u
+    positions : (N, 3) float64, angstrom
+    momenta : (N, 3) float64, u angstrom / ASE time
+    batch : (N,) int64
+        Index of the molecule each atom belongs to, ascending from 0.
+    mobile : (N, 1) float64 or None
+        1 for atoms that move, 0 for fixed ones, which take no momentum; None if all move.
+    fix_com : bool
+        Whether the centre of mass of each molecule is held at rest.
+    cell : (3, 3) float64, angstrom
+    pbc : (bool, bool, bool)
+    time : float
+        ASE time units; strides really travelled.
+    """
+
+    numbers: Tensor
+    masses: Tensor
+    positions: Tensor
+    momenta: Tensor
+    batch: Tensor
+    mobile: Tensor | None
+    cell: Tensor
+    pbc: tuple[bool, bool, bool] = (False, False, False)
+    fix_com: bool = False
+    time: float = 0.0
+
+    @property
+    def n_molecules(self) -> int:
+        """Number of molecules or replicas."""
+        return int(self.batch[-1]) + 1
+
+    def replace(self, **changes: Any) -> PhaseState:
+        """A copy with some fields replaced."""
+        return dataclasses.replace(self, **changes)
+
+    def to(self, device: torch.device) -> PhaseState:
+        """The same state on another device; itself if it is there already."""
+        if self.positions.device == device:
+            return self
+        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return self.replace(**{name: value.to(device) for name, value in tensors.items()})
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One physics evaluation at one geometry.
+
+    Attributes
+    ----------
+    energy : (B,) float64, eV
+        Potential energy of each molecule.
+    forces : (N, 3) float64, eV/angstrom, or None
+        None if only the energy was computed.
+    """
+
+    energy: Tensor
+    forces: Tensor | None
+
+    def require_forces(self) -> Tensor:
+        """The forces, or a ValueError if only the energy was computed."""
+        if self.forces is None:
+            raise ValueError("forces are needed here, but this evaluation computed the energy only")
+        return self.forces
+
+    def to(self, device: torch.device) -> Evaluation:
+        """The same evaluation on another device."""
+        forces = None if self.forces is None else self.forces.to(device)
+        return Evaluation(self.energy.to(device), forces)
+
+
+def make_state(
+    numbers: Tensor,
+    masses: Tensor,
+    positions: Tensor,
+    momenta: Tensor,
+    batch: Tensor | None = None,
+    mobile: Tensor | None = None,
+    cell: Tensor | None = None,
+    pbc: tuple[bool, bool, bool] = (False, False, False),
+    fix_com: bool = False,
+    time: float = 0.0,
+) -> PhaseState:
+    """Build a state, checking shapes and values.
+
+    Parameters are those of :class:`PhaseState`; ``masses`` may be (N,) or (N, 1).
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, a position or momentum is not finite, or a mass is not positive.
+    """
+    n = len(numbers)
+    masses = masses.to(torch.float64).reshape(-1, 1)
+    for name, tensor, shape in (
+        ("masses", masses, (n, 1)),
+        ("positions", positions, (n, 3)),
+        ("momenta", momenta, (n, 3)),
+    ):
+        if tuple(tensor.shape) != shape:
+            raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {shape}")
+        if not bool(torch.isfinite(tensor).all()):
+            bad = torch.nonzero(~torch.isfinite(tensor).all(1)).flatten().tolist()
+            raise ValueError(
+                f"{name} of atoms {bad[:10]} are not finite; check the geometry and momenta that the "
+                "run starts from"
+            )
+    if bool((masses <= 0).any()):
+        light = torch.nonzero(masses[:, 0] <= 0).flatten().tolist()
+        raise ValueError(
+            f"masses of atoms {light[:10]} are not positive; give every atom a mass in u"
+        )
+    device = positions.device
+    return PhaseState(
+        numbers=numbers.to(torch.int64),
+        masses=masses,
+        positions=positions.to(torch.float64),
+        momenta=momenta.to(torch.float64),
+        batch=torch.zeros(n, dtype=torch.int64, device=device) if batch is None else batch,
+        mobile=None if mobile is None else mobile.to(torch.float64).reshape(-1, 1),
+        cell=torch.zeros(3, 3, dtype=torch.float64, device=device) if cell is None else cell,
+        pbc=pbc,
+        fix_com=fix_com,
+        time=time,
+    )
+
+
+def velocities(state: PhaseState) -> Tensor:
+    """Velocities, (N, 3) angstrom / ASE time."""
+    return state.momenta / state.masses
+
+
+def constrain(state: PhaseState, momenta: Tensor) -> Tensor:
+    """Project momenta on what the constraints of a state allow.
+
+    Parameters
+    ----------
+    state : PhaseState
+    momenta : (N, 3)
+
+    Returns
+    -------
+    (N, 3)
+        Zero for fixed atoms; without net momentum of each molecule under ``fix_com``.
+    """
+    if state.mobile is not None:
+        momenta = momenta * state.mobile
+    if state.fix_com:
+        n = state.n_molecules
+        total = torch.zeros(n, 3, dtype=momenta.dtype, device=momenta.device)
+        mass = torch.zeros(n, 1, dtype=momenta.dtype, device=momenta.device)
+        total = total.index_add(0, state.batch, momenta)
+        mass = mass.index_add(0, state.batch, state.masses)
+        momenta = momenta - state.masses * (total / mass)[state.batch]
+    return momenta
+
+
+def kinetic_energy(state: PhaseState) -> Tensor:
+    """Kinetic energy of each molecule, (B,) eV."""
+    per_atom = (state.momenta.square() / (2.0 * state.masses)).sum(1)
+    total = torch.zeros(state.n_molecules, dtype=per_atom.dtype, device=per_atom.device)
+    return total.index_add(0, state.batch, per_atom)

@@ -1,0 +1,49 @@
+"""The one unit system used inside, and every conversion constant of the project.
+
+Inside, quantities are in ASE units: length in angstrom, energy in eV, mass in unified atomic mass
+units, and therefore time in angstrom * sqrt(u / eV) = 10.18 fs. A velocity in ASE units is not
+angstrom per femtosecond, and a friction in ASE units is not an inverse femtosecond: convert at the
+door with the constants below and nowhere else.
+
+Values are those of :mod:`ase.units` (CODATA 2014), re-exported so that this package and ASE never
+disagree in the last digit.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ase import units as _ase
+
+FS: Final[float] = float(_ase.fs)
+"""One femtosecond in ASE time units."""
+
+PS: Final[float] = 1000.0 * FS
+"""One picosecond in ASE time units."""
+
+KB: Final[float] = float(_ase.kB)
+"""Boltzmann constant in eV/K."""
+
+NM: Final[float] = float(_ase.nm)
+"""One nanometre in angstrom."""
+
+KJ_PER_MOL: Final[float] = float(_ase.kJ / _ase.mol)
+"""One kJ/mol in eV."""
+
+HARTREE: Final[float] = float(_ase.Hartree)
+"""One hartree in eV."""
+
+BOHR: Final[float] = float(_ase.Bohr)
+"""One bohr in angstrom."""
+
+COULOMB: Final[float] = float(_ase.Hartree * _ase.Bohr)
+"""e^2 / (4 pi epsilon_0) in eV angstrom."""
+
+NM_PER_PS: Final[float] = NM / PS
+"""One nm/ps in ASE velocity units."""
+
+KJ_PER_MOL_NM: Final[float] = KJ_PER_MOL / NM
+"""One kJ/(mol nm) in eV/angstrom."""
+
+MEV: Final[float] = 1.0e-3
+"""One meV in eV."""

@@ -1,0 +1,70 @@
+"""What importing costs, and what the installed distribution says of itself."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import metadata, resources
+
+import pytest
+
+HEAVY = ("openmm", "pyscf", "gpu4pyscf", "cupy", "lightning", "pytorch_lightning", "tblite", "xtb")
+ALSO_NOT = ("rdkit", "omegaconf", "kstep_training")
+
+
+@pytest.mark.parametrize(
+    "module", ["kstep_integrators", "kstep_integrators.cli", "kstep_integrators.doctor"]
+)
+def test_importing_loads_nothing_optional(module: str) -> None:
+    names = HEAVY + ALSO_NOT
+    code = (
+        f"import sys, {module}\n"
+        f"print(*sorted({{name.split('.')[0] for name in sys.modules}} & set({names!r})))"
+    )
+    # In a process of its own: here other tests have imported them already.
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True,
+        text=True,
+        env=_environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+
+
+def test_public_names_exist() -> None:
+    import kstep_integrators
+
+    for name in kstep_integrators.__all__:
+        assert hasattr(kstep_integrators, name), name
+
+
+def test_metadata() -> None:
+    import kstep_integrators
+
+    found = metadata.metadata("kstep-integrators")
+    assert found["Version"] == kstep_integrators.__version__
+    assert found["Requires-Python"] == ">=3.10"
+    assert {"xtb", "prep", "demo", "train", "dev"} <= set(found.get_all("Provides-Extra") or [])
+    (script,) = metadata.entry_points(group="console_scripts", name="kstep")
+    assert script.value == "kstep_integrators.cli:main"
+
+
+@pytest.mark.parametrize(
+    ("package", "path"),
+    [
+        ("kstep_integrators", "py.typed"),
+        ("kstep_integrators", "molecules/named.xyz"),
+        ("kstep_training", "py.typed"),
+        ("kstep_training", "molecules/qm_train.smi"),
+        ("kstep_training", "recipes/qm-gfn2.yaml"),
+    ],
+)
+def test_data_files_are_there(package: str, path: str) -> None:
+    assert resources.files(package).joinpath(path).is_file()

@@ -1,0 +1,88 @@
+"""Molecule lists and conformers, with RDKit itself."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kstep_training.prep import bundled_list, conformers, read_smiles
+
+
+@pytest.mark.parametrize("name", ["qm_train", "qm_small", "mm_train"])
+def test_bundled_lists_are_sound(name: str) -> None:
+    molecules, problems = read_smiles(bundled_list(name))
+    assert problems == []
+    assert len(molecules) >= 5
+
+
+def test_unknown_list_names_those_there_are() -> None:
+    with pytest.raises(ValueError, match=r"no bundled molecule list 'nope'.*qm_train"):
+        bundled_list("nope")
+
+
+def test_what_a_list_may_hold(tmp_path: Path) -> None:
+    path = tmp_path / "list.smi"
+    path.write_text("# a comment\n\nCCO ethanol and more\n  C#N hydrogen_cyanide\nO\n")
+    molecules, problems = read_smiles(path)
+    assert problems == []
+    assert [(m.name, m.smiles, m.line) for m in molecules] == [
+        ("ethanol", "CCO", 3),
+        ("hydrogen_cyanide", "C#N", 4),
+        ("line5", "O", 5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("C1CC broken", "is not a SMILES string"),
+        ("[Na+].[Cl-] salt", "several fragments"),
+        ("CC water", "repeats the name 'water'"),
+        ("CC ../up", "becomes a file name"),
+        ("CC .hidden", "becomes a file name"),
+    ],
+)
+def test_a_bad_line_is_reported_and_the_others_stay(
+    tmp_path: Path, line: str, message: str
+) -> None:
+    path = tmp_path / "list.smi"
+    path.write_text(f"O water\n{line}\nC methane\n")
+    molecules, problems = read_smiles(path)
+    assert [m.name for m in molecules] == ["water", "methane"]
+    (problem,) = problems
+    assert message in problem
+    assert f"{path}:2:" in problem
+
+
+def test_conformers_have_the_hydrogens_and_the_charge() -> None:
+    (atoms,) = conformers("CC(=O)[O-]")
+    assert atoms.get_chemical_formula() == "C2H3O2"
+    assert atoms.info["charge"] == -1
+    assert atoms.info["smiles"] == "CC(=O)[O-]"
+    distances = atoms.get_all_distances()[np.triu_indices(len(atoms), 1)]
+    assert 0.9 < distances.min() < 1.2
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_conformers_are_distinct_and_repeat_with_the_seed(seed: int) -> None:
+    first = conformers("OCCCO", 6, seed=seed)
+    # Seed 0 is an ordinary seed too, although not to RDKit.
+    assert len(first) > 1
+    again = conformers("OCCCO", 6, seed=seed)
+    np.testing.assert_array_equal([a.positions for a in first], [a.positions for a in again])
+    spans = {round(float(a.get_distance(0, 4)), 2) for a in first}
+    assert len(spans) > 1
+
+
+def test_unreadable_smiles() -> None:
+    with pytest.raises(ValueError, match="cannot read the SMILES string 'C1CC'"):
+        conformers("C1CC")
+
+
+def test_without_rdkit_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    with pytest.raises(ImportError, match=r"kstep-integrators\[prep\]"):
+        conformers("C")

@@ -1,0 +1,111 @@
+"""The NPZ schema: units on disk worked out by hand, and what is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import ase.units
+import numpy as np
+import pytest
+
+from kstep_training.trajectory import SCHEMA_VERSION, Trajectory, read_npz, write_npz
+
+
+@pytest.fixture
+def trajectory() -> Trajectory:
+    rng = np.random.default_rng(5)
+    frames, atoms = 4, 3
+    return Trajectory(
+        numbers=np.array([8, 1, 1]),
+        masses=np.array([15.999, 1.008, 2.014]),
+        positions=rng.normal(size=(frames, atoms, 3)),
+        velocities=rng.normal(size=(frames, atoms, 3)),
+        forces=rng.normal(size=(frames, atoms, 3)),
+        energies=rng.normal(size=frames),
+        temperature=np.array([300.0, 300.0, 500.0, 0.0]),
+        time=rng.uniform(size=frames),
+        has_label=np.array([True, False, True, True]),
+        cell=np.diag([10.0, 11.0, 12.0]),
+        pbc=np.array([True, True, False]),
+        metadata={"method": "GFN2-xTB", "name": "water"},
+    )
+
+
+def rewrite(path: Path, **changes: Any) -> None:
+    """Replace arrays of a file; None takes one away."""
+    with np.load(path) as data:
+        arrays = {**data, **changes}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+
+
+def test_round_trip(trajectory: Trajectory, tmp_path: Path) -> None:
+    path = tmp_path / "water.npz"
+    write_npz(path, trajectory)
+    back = read_npz(path)
+    assert len(back) == 4
+    for field in dataclasses.fields(Trajectory):
+        if field.name != "metadata":
+            wanted, got = getattr(trajectory, field.name), getattr(back, field.name)
+            assert got.dtype == wanted.dtype
+            np.testing.assert_allclose(got, wanted, rtol=1e-14, atol=0.0)
+    assert back.metadata == {**trajectory.metadata, "schema": SCHEMA_VERSION}
+
+
+def test_units_on_disk(trajectory: Trajectory, tmp_path: Path) -> None:
+    one = np.ones((4, 3, 3))
+    path = tmp_path / "water.npz"
+    write_npz(
+        path,
+        dataclasses.replace(
+            trajectory,
+            positions=one,
+            # One angstrom per femtosecond is a hundred nanometres per picosecond.
+            velocities=one / ase.units.fs,
+            forces=one,
+            energies=np.ones(4),
+            time=np.full(4, 250.0 * ase.units.fs),
+        ),
+    )
+    with np.load(path) as data:
+        np.testing.assert_allclose(data["positions"], 0.1)
+        np.testing.assert_allclose(data["velocities"], 100.0)
+        np.testing.assert_allclose(data["energies"], 96.48533, rtol=1e-6)
+        np.testing.assert_allclose(data["forces"], 964.8533, rtol=1e-6)
+        np.testing.assert_allclose(data["time"], 0.25)
+        np.testing.assert_allclose(np.diag(data["cell"]), [1.0, 1.1, 1.2])
+        np.testing.assert_array_equal(data["atom_types"], [8, 1, 1])
+        assert json.loads(str(data["metadata"]))["schema"] == 1
+
+
+def test_writing_leaves_no_scraps(trajectory: Trajectory, tmp_path: Path) -> None:
+    write_npz(tmp_path / "water.npz", trajectory)
+    write_npz(tmp_path / "water.npz", trajectory)
+    assert [path.name for path in tmp_path.iterdir()] == ["water.npz"]
+
+
+@pytest.mark.parametrize("schema", [0, 2, "1", None])
+def test_other_schema_is_refused(trajectory: Trajectory, tmp_path: Path, schema: Any) -> None:
+    path = tmp_path / "water.npz"
+    write_npz(path, trajectory)
+    rewrite(path, metadata=np.array(json.dumps({"schema": schema})))
+    with pytest.raises(ValueError, match=rf"has trajectory schema {schema!r}.*reads 1"):
+        read_npz(path)
+
+
+def test_missing_arrays_are_named(trajectory: Trajectory, tmp_path: Path) -> None:
+    path = tmp_path / "water.npz"
+    write_npz(path, trajectory)
+    rewrite(path, forces=None, pbc=None)
+    with pytest.raises(ValueError, match=r"lacks the arrays \['forces', 'pbc'\]"):
+        read_npz(path)
+
+
+def test_nothing_is_unpickled(trajectory: Trajectory, tmp_path: Path) -> None:
+    path = tmp_path / "water.npz"
+    write_npz(path, trajectory)
+    rewrite(path, energies=np.array([{}, {}, {}, {}], dtype=object))
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        read_npz(path)

@@ -1,0 +1,172 @@
+"""SMILES lists to relaxed starting geometries.
+
+The only module that imports RDKit.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+__all__ = ["Molecule", "bundled_list", "conformers", "read_smiles"]
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+
+@dataclass(frozen=True)
+class Molecule:
+    """One line of a molecule list.
+
+    Attributes
+    ----------
+    name : str
+        File-system safe name, unique within its list.
+    smiles : str
+        SMILES string of a single neutral or charged fragment.
+    line : int
+        Line number in the list, from 1.
+    """
+
+    name: str
+    smiles: str
+    line: int
+
+
+def _rdkit() -> Any:
+    try:
+        from rdkit import Chem, RDLogger
+        from rdkit.Chem import AllChem  # noqa: F401  (registers the embedding functions)
+    except ImportError as error:
+        raise ImportError(
+            "reading SMILES needs RDKit, which is not installed; "
+            "install it with: pip install 'kstep-integrators[prep]'"
+        ) from error
+    RDLogger.DisableLog("rdApp.*")  # type: ignore[attr-defined]
+    return Chem
+
+
+def bundled_list(name: str) -> Path:
+    """Path of a molecule list shipped with the package, such as ``"qm_train"``.
+
+    Raises
+    ------
+    ValueError
+        If no list has that name; the message gives the names there are.
+    """
+    folder = Path(str(importlib.resources.files("kstep_training") / "molecules"))
+    path = folder / f"{name}.smi"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in folder.glob("*.smi")))
+        raise ValueError(f"no bundled molecule list {name!r}; there are: {known}")
+    return path
+
+
+def read_smiles(path: str | Path) -> tuple[list[Molecule], list[str]]:
+    """Read a ``.smi`` file: one ``SMILES name`` per line, ``#`` starts a comment.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+
+    Returns
+    -------
+    molecules : list of Molecule
+        The lines that parse.
+    problems : list of str
+        One message with the line number for each line that does not (unparsable, several
+        fragments, doubled name, a name that cannot be a file's); the rest stays usable.
+    """
+    chem = _rdkit()
+    molecules: list[Molecule] = []
+    problems: list[str] = []
+    seen: set[str] = set()
+    for number, raw in enumerate(Path(path).read_text().splitlines(), start=1):
+        words = raw.split("#")[0].split() if raw.lstrip().startswith("#") else raw.split()
+        if not words:
+            continue
+        smiles = words[0]
+        name = words[1] if len(words) > 1 else f"line{number}"
+        where = f"{path}:{number}: {smiles!r}"
+        if chem.MolFromSmiles(smiles) is None:
+            problems.append(f"{where} is not a SMILES string that RDKit can read")
+        elif "." in smiles:
+            problems.append(f"{where} has several fragments; give one molecule per line")
+        elif not _SAFE_NAME.fullmatch(name):
+            problems.append(
+                f"{where} has the name {name!r}, which becomes a file name; use letters, digits, "
+                "'_', '-', '+' and '.' and begin with a letter or digit"
+            )
+        elif name in seen:
+            problems.append(f"{where} repeats the name {name!r}; names must be unique")
+        else:
+            seen.add(name)
+            molecules.append(Molecule(name, smiles, number))
+    return molecules, problems
+
+
+def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
+    """Distinct conformers of a molecule, embedded with ETKDGv3 and relaxed with MMFF94.
+
+    Parameters
+    ----------
+    smiles : str
+        One fragment.
+    count : int
+        At most this many; small rigid molecules give fewer.
+    seed : int
+        Seed of the embedding, from 0.
+
+    Returns
+    -------
+    list of ase.Atoms
+        Positions in angstrom, hydrogens explicit, MMFF energy ascending; formal charge in
+        ``atoms.info["charge"]``.
+
+    Raises
+    ------
+    ValueError
+        If the SMILES string cannot be parsed or embedded.
+
+    Notes
+    -----
+    ETKDGv3: doi:10.1021/acs.jcim.0c00025. MMFF94: doi:10.1002/(SICI)1096-987X(199604)17:5/6<490.
+    """
+    chem = _rdkit()
+    from rdkit.Chem import AllChem
+
+    parsed = chem.MolFromSmiles(smiles)
+    if parsed is None:
+        raise ValueError(f"RDKit cannot read the SMILES string {smiles!r}; check its spelling")
+    mol = chem.AddHs(parsed)
+    params: Any = AllChem.ETKDGv3()  # type: ignore[attr-defined]
+    params.randomSeed = seed + 1  # RDKit repeats one embedding when its seed is 0
+    params.pruneRmsThresh = 0.2
+    params.onlyHeavyAtomsForRMS = False  # rotamers of hydroxyl groups are conformers too
+    ids = list(AllChem.EmbedMultipleConfs(mol, count, params))  # type: ignore[attr-defined]
+    if not ids:
+        params.useRandomCoords = True
+        ids = list(AllChem.EmbedMultipleConfs(mol, count, params))  # type: ignore[attr-defined]
+    if not ids:
+        raise ValueError(f"RDKit could not embed {smiles!r} in three dimensions")
+    energies = [0.0] * len(ids)
+    if AllChem.MMFFHasAllMoleculeParams(mol):  # type: ignore[attr-defined]
+        relaxed = AllChem.MMFFOptimizeMoleculeConfs(mol, maxIters=2000)  # type: ignore[attr-defined]
+        energies = [energy for _, energy in relaxed]
+    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
+    charge = chem.GetFormalCharge(mol)
+    order = np.argsort(energies, kind="stable")
+    return [
+        Atoms(
+            numbers,
+            positions=mol.GetConformer(ids[i]).GetPositions(),
+            info={"charge": charge, "smiles": smiles},
+        )
+        for i in order
+    ]

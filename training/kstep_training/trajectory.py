@@ -1,0 +1,129 @@
+"""The NPZ trajectory schema, version 1: MD units outside, ASE units inside.
+
+Arrays on disk: ``positions`` (n_frames, n_atoms, 3) nm; ``velocities`` nm/ps; ``forces``
+kJ/(mol nm); ``energies`` (n_frames,) kJ/mol; ``temperature`` (n_frames,) K; ``atom_types``
+(n_atoms,) atomic numbers; ``masses`` (n_atoms,) u; ``time`` (n_frames,) ps; ``cell`` (3, 3) nm;
+``pbc`` (3,); ``has_label`` (n_frames,); ``metadata`` one JSON string.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kstep_integrators import units
+
+__all__ = ["SCHEMA_VERSION", "Trajectory", "read_npz", "write_npz"]
+
+SCHEMA_VERSION = 1
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Frames of one molecule in ASE units.
+
+    Attributes
+    ----------
+    numbers : (n_atoms,) int
+        Atomic numbers.
+    masses : (n_atoms,) u
+    positions : (n_frames, n_atoms, 3) angstrom
+    velocities : (n_frames, n_atoms, 3) angstrom / ASE time
+    forces : (n_frames, n_atoms, 3) eV/angstrom
+    energies : (n_frames,) eV
+    temperature : (n_frames,) K
+        Target temperature of the run each frame comes from; 0 for distorted geometries.
+    time : (n_frames,) ASE time
+    has_label : (n_frames,) bool
+        Whether ``energies`` and ``forces`` of the frame were computed.
+    metadata : dict
+        Method, base step, seed, versions, SMILES.
+    """
+
+    numbers: npt.NDArray[np.int64]
+    masses: Array
+    positions: Array
+    velocities: Array
+    forces: Array
+    energies: Array
+    temperature: Array
+    time: Array
+    has_label: npt.NDArray[np.bool_]
+    cell: Array = field(default_factory=lambda: np.zeros((3, 3)))
+    pbc: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(3, dtype=bool))
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+
+def write_npz(path: str | Path, trajectory: Trajectory) -> None:
+    """Write a shard atomically: a reader sees the old file, the whole new one, or none."""
+    path = Path(path)
+    temporary = path.with_suffix(".partial")
+    with open(temporary, "wb") as handle:
+        np.savez_compressed(
+            handle,
+            positions=trajectory.positions / units.NM,
+            velocities=trajectory.velocities / units.NM_PER_PS,
+            forces=trajectory.forces / units.KJ_PER_MOL_NM,
+            energies=trajectory.energies / units.KJ_PER_MOL,
+            temperature=trajectory.temperature,
+            atom_types=trajectory.numbers,
+            masses=trajectory.masses,
+            time=trajectory.time / units.PS,
+            cell=trajectory.cell / units.NM,
+            pbc=trajectory.pbc,
+            has_label=trajectory.has_label,
+            metadata=np.array(json.dumps({**trajectory.metadata, "schema": SCHEMA_VERSION})),
+        )
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+
+
+def read_npz(path: str | Path) -> Trajectory:
+    """Read a shard written by :func:`write_npz`. Nothing is ever unpickled.
+
+    Raises
+    ------
+    ValueError
+        If an array is missing or the schema version is another one.
+    """
+    with np.load(path, allow_pickle=False) as data:
+        missing = {
+            "positions", "velocities", "forces", "energies", "temperature", "atom_types",
+            "masses", "time", "cell", "pbc", "has_label", "metadata",
+        } - set(data.files)  # fmt: skip
+        if missing:
+            raise ValueError(
+                f"{path} lacks the arrays {sorted(missing)}: it is not a trajectory of schema "
+                f"version {SCHEMA_VERSION}"
+            )
+        metadata = json.loads(str(data["metadata"]))
+        if metadata.get("schema") != SCHEMA_VERSION:
+            raise ValueError(
+                f"{path} has trajectory schema {metadata.get('schema')!r}; this version reads "
+                f"{SCHEMA_VERSION}"
+            )
+        return Trajectory(
+            numbers=data["atom_types"].astype(np.int64),
+            masses=data["masses"].astype(np.float64),
+            positions=data["positions"] * units.NM,
+            velocities=data["velocities"] * units.NM_PER_PS,
+            forces=data["forces"] * units.KJ_PER_MOL_NM,
+            energies=data["energies"] * units.KJ_PER_MOL,
+            temperature=data["temperature"].astype(np.float64),
+            time=data["time"] * units.PS,
+            has_label=data["has_label"].astype(bool),
+            cell=data["cell"] * units.NM,
+            pbc=data["pbc"].astype(bool),
+            metadata=metadata,
+        )
