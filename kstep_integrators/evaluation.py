@@ -114,7 +114,12 @@ class CalculatorPhysics:
         finally:
             self.seconds += time.perf_counter() - started
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
-            raise PhysicsFailed(f"the calculator returned energy {energy} eV and non-finite forces")
+            # Or the calculator would serve the same again from its own cache.
+            self.atoms.calc.reset()
+            bad = np.flatnonzero(~np.isfinite(forces).all(axis=1)).tolist()
+            raise PhysicsFailed(
+                f"the calculator returned the energy {energy} eV and no finite forces on atoms {bad}"
+            )
         device = state.positions.device
         evaluation = Evaluation(
             torch.tensor([energy], dtype=torch.float64, device=device),

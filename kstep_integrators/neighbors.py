@@ -31,6 +31,10 @@ class Padding:
     slots: Tensor
     shape: tuple[int, int]
 
+    def to(self, device: torch.device) -> Padding:
+        """The same padding on another device."""
+        return Padding(self.slots.to(device), self.shape)
+
     def pad(self, values: Tensor) -> Tensor:
         """(N, *F) -> (B, M, *F), padding with zeros."""
         rows = self.shape[0] * self.shape[1]

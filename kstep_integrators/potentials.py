@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -101,8 +102,12 @@ class NetworkPotential:
             raise ValueError(f"dtype {dtype} is not supported; use torch.float32 or torch.float64")
         if str(device) == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.network = network.to(device=device, dtype=dtype)
-        self.network.shifts = network.shifts.to(torch.float64)
+        # A copy: another potential may go on using the network where it is.
+        self.network = copy.deepcopy(network).to(device=device, dtype=dtype)
+        # Shifts are thousands of eV in sum and stay float64 whatever the network computes in.
+        self.network.shifts = torch.tensor(
+            network.config["shifts"], dtype=torch.float64, device=device
+        )
         self.header, self.digest, self.dtype = header, digest, dtype
         self.compile, self.dense_limit = compile, dense_limit
         self._device = torch.device(device)
@@ -159,6 +164,10 @@ class NetworkPotential:
                 "set atoms.pbc = False for an isolated molecule, or use a periodic potential"
             )
 
+    def _species(self, state: PhaseState) -> Tensor:
+        order = [self.header.elements.index(z) for z in state.numbers.tolist()]
+        return torch.tensor(order, dtype=torch.int64)
+
     def bind(self, state: PhaseState) -> BoundPotential:
         """Force function of one set of atoms; compiled functions are kept for reuse."""
         self.check(state)
@@ -170,9 +179,10 @@ class NetworkPotential:
         return self._bound[key]
 
     def _bind_dense(self, state: PhaseState) -> BoundPotential:
-        padding = make_padding(state.batch.to(self._device))
-        species = self.network.species_of[state.numbers.to(self._device)]
-        graph = dense_graph(species, padding)
+        # Sizes are read off on the host, once; from here on only numbers on the device are used.
+        padding = make_padding(state.batch.cpu())
+        graph = dense_graph(self._species(state), padding).to(self._device)
+        padding = padding.to(self._device)
         shift = self.network.shift_energy(graph).sum(-1)
         weights = dict(self.network.named_parameters())
         compiled: ForceFunction | None = None
@@ -192,7 +202,7 @@ class NetworkPotential:
 
     def _bind_list(self, state: PhaseState) -> BoundPotential:
         batch = state.batch.to(self._device)
-        species = self.network.species_of[state.numbers.to(self._device)]
+        species = self._species(state).to(self._device)
         n_molecules = state.n_molecules
         cutoff = self.network.cutoff
 

@@ -36,6 +36,13 @@ class Graph:
     pair_mask: Tensor
     index: Tensor | None = None
 
+    def to(self, device: torch.device) -> Graph:
+        """The same rows on another device."""
+        index = None if self.index is None else self.index.to(device)
+        return Graph(
+            self.species.to(device), self.atom_mask.to(device), self.pair_mask.to(device), index
+        )
+
 
 def neighbor_values(values: Tensor, index: Tensor | None) -> Tensor:
     """Bring per-atom values to the slots: (..., N, *F) -> (..., N or 1, K, *F).

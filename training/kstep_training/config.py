@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 __all__ = ["DataConfig", "FitConfig", "NetworkConfig", "Recipe", "load_recipe"]
 
@@ -109,7 +110,8 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
     FileNotFoundError
         If there is no such recipe.
     ValueError
-        If a key is unknown (the message names the nearest) or a value has the wrong type.
+        If a key is unknown (the message names the nearest), a value has the wrong type, or the
+        file is no YAML mapping.
     """
     path = Path(name_or_file)
     if not path.is_file():
@@ -120,7 +122,12 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
             raise FileNotFoundError(f"no recipe {str(name_or_file)!r}; bundled recipes: {bundled}")
     schema = OmegaConf.structured(Recipe)
     known = list(_keys(schema))
-    given = OmegaConf.load(path)
+    try:
+        given = OmegaConf.load(path)
+    except (YAMLError, OSError) as error:  # OSError also for a file that is one bare word
+        raise ValueError(f"{path} is not a recipe: {error}") from error
+    if not isinstance(given, DictConfig):
+        raise ValueError(f"{path} is not a recipe: it is a list, not keys with values")
     for key in (*_keys(given), *(word.split("=", 1)[0] for word in overrides)):
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
@@ -131,5 +138,5 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
     try:
         merged = OmegaConf.merge(schema, given, OmegaConf.from_dotlist(list(overrides)))
         return cast(Recipe, OmegaConf.to_object(merged))
-    except OmegaConfBaseException as error:
+    except (OmegaConfBaseException, YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error

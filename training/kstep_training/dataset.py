@@ -184,6 +184,8 @@ class BatchSampler(Sampler[list[int]]):
         return int(sum(-(-size // self.batch_size) for size in np.diff(self.offsets)))
 
     def __iter__(self) -> Iterator[list[int]]:
+        # A generator, which looks at the epoch when the first batch is asked for: resuming,
+        # Lightning calls iter() before set_epoch().
         rng = np.random.default_rng([self.seed, self.epoch])
         batches: list[list[int]] = []
         for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
@@ -193,4 +195,5 @@ class BatchSampler(Sampler[list[int]]):
             frames = np.resize(frames, -(-len(frames) // self.batch_size) * self.batch_size)
             batches += frames.reshape(-1, self.batch_size).tolist()
         order = rng.permutation(len(batches)) if self.shuffle else range(len(batches))
-        return iter([batches[i] for i in order])
+        for i in order:
+            yield batches[i]

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import os
+import signal
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +40,63 @@ def _loader(data: FrameDataset, recipe: Recipe, shuffle: bool) -> DataLoader[Any
     return DataLoader(data, sampler=sampler, batch_size=None)
 
 
-def _same_recipe(output: Path, recipe: Recipe) -> None:
-    """Refuse to resume another fit."""
-    path = output / "recipe.json"
-    described = json.loads(json.dumps(dataclasses.asdict(recipe)))
-    if path.exists() and json.loads(path.read_text()) != described:
-        raise ValueError(
-            f"{output} holds a fit of another recipe ({path.name} differs); choose another output "
-            "folder or remove it to start anew"
-        )
+def _same_fit(output: Path, identity: dict[str, Any]) -> None:
+    """Refuse to resume a fit of another recipe or of other data."""
+    path = output / "fit.json"
+    identity = json.loads(json.dumps(identity))
+    if path.exists():
+        kept = json.loads(path.read_text())
+        for key, what in (("recipe", "another recipe"), ("data_sha256", "other data")):
+            if kept[key] != identity[key]:
+                raise ValueError(
+                    f"{output} holds a fit of {what} ({path.name} differs in {key!r}); choose "
+                    "another output folder or remove it to start anew"
+                )
+        return
     output.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(described, indent=1))
+    temporary = path.with_suffix(".partial")
+    temporary.write_text(json.dumps(identity, indent=1))
+    os.replace(temporary, path)
+
+
+@contextmanager
+def _terse() -> Iterator[None]:
+    """Keep Lightning from advertising, listing devices, and warning of what is meant."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # The data are in memory: worker processes would only copy them.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*directory .* exists and is not empty.*")
+            # Lightning 2.6 with PyTorch 2.13.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible(last: Path) -> Iterator[None]:
+    """Let Ctrl-C come out as KeyboardInterrupt that says how to go on.
+
+    Lightning turns it into SystemExit and leaves the process deaf to further ones.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt(_how_to_resume(last)) from None
+
+
+def _how_to_resume(last: Path) -> str:
+    if not last.exists():
+        return "stopped within the first epoch; run again to start anew"
+    return f"stopped; run again with the same output folder to go on from {last}"
 
 
 def fit(
@@ -79,12 +130,15 @@ def fit(
     Raises
     ------
     ValueError
-        If the output folder belongs to another recipe.
+        If the output folder belongs to another recipe or to other data.
+    KeyboardInterrupt
+        If it is stopped before the last epoch; what is lost is the epoch under way.
     """
     output = Path(output)
-    _same_recipe(output, recipe)
-    lightning.seed_everything(recipe.fit.seed, verbose=False)
     train, held_out = load_folder(data), load_folder(validation)
+    data_hash = content_hash(train)
+    _same_fit(output, {"recipe": dataclasses.asdict(recipe), "data_sha256": data_hash})
+    lightning.seed_everything(recipe.fit.seed, verbose=False)
     elements = sorted({int(z) for t in train.values() for z in t.numbers})
     shifts = element_shifts(list(train.values()), elements)
     sets = [
@@ -96,29 +150,25 @@ def fit(
     )
     network = EnergyNetwork(elements, shifts=shifts, **dataclasses.asdict(recipe.network))
     network.to(torch.float32)
-    total_steps = recipe.fit.epochs * len(train_loader.sampler)  # type: ignore[arg-type]
-    module = EnergyFit(network, recipe.fit, total_steps)
+    steps_per_epoch = len(train_loader.sampler)  # type: ignore[arg-type]
+    module = EnergyFit(network, recipe.fit, recipe.fit.epochs * steps_per_epoch)
     ema = EMAWeightAveraging(use_buffers=False, decay=recipe.fit.ema_decay)
-    checkpoint = ModelCheckpoint(output, filename="{epoch}", save_last=True, save_top_k=0)
-    logger = CSVLogger(str(output), name="curves")  # a resumed fit starts the next version_N
-    trainer = lightning.Trainer(
-        max_epochs=recipe.fit.epochs,
-        gradient_clip_val=recipe.fit.gradient_clip,
-        callbacks=[ema, checkpoint, *(callbacks or [])],
-        logger=logger,
-        accelerator="auto",
-        devices=1,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        inference_mode=False,
-        log_every_n_steps=50,
-    )
+    # Without a metric to monitor, the file of the last epoch replaces the one before.
+    checkpoint = ModelCheckpoint(output, filename="last", enable_version_counter=False)
     last = output / "last.ckpt"
-    with warnings.catch_warnings():
-        # The data are in memory: worker processes would only copy them.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings(
-            "ignore", message=".*Checkpoint directory.*exists and is not empty.*"
+    with _terse(), _interruptible(last):
+        trainer = lightning.Trainer(
+            max_epochs=recipe.fit.epochs,
+            gradient_clip_val=recipe.fit.gradient_clip,
+            callbacks=[ema, checkpoint, *(callbacks or [])],
+            # A resumed fit starts the next version_N.
+            logger=CSVLogger(str(output), name="curves"),
+            accelerator="auto",
+            devices=1,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            inference_mode=False,
+            log_every_n_steps=steps_per_epoch,
         )
         trainer.fit(
             module,
@@ -128,17 +178,18 @@ def fit(
             weights_only=True,
         )
     if trainer.current_epoch < recipe.fit.epochs:
-        raise KeyboardInterrupt(
-            f"stopped after {trainer.current_epoch} epochs; run again to resume"
-        )
+        raise KeyboardInterrupt(_how_to_resume(last))
+    # From the checkpoint, not from the module: a fit that was complete already has trained nothing.
+    state = torch.load(last, map_location="cpu", weights_only=True)
+    module.load_state_dict(state["state_dict"])  # where the callback puts the averaged weights
     record = {
         "recipe": dataclasses.asdict(recipe),
-        "data_sha256": content_hash(train),
+        "data_sha256": data_hash,
         "molecules": sorted(train),
         "frames": len(sets[0]),
         "validation_frames": len(sets[1]),
         "epochs": trainer.current_epoch,
-        "validation": {k: float(v) for k, v in trainer.callback_metrics.items() if "val" in k},
+        "validation": state["validation"],
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
     }
     path = output / f"{recipe.name}.safetensors"

@@ -35,6 +35,12 @@ class EnergyFit(lightning.LightningModule):
     config : FitConfig
     total_steps : int
         Optimizer steps of the whole fit, for the learning-rate schedule.
+
+    Attributes
+    ----------
+    validation : dict of str to float
+        Errors of the last validation: ``val_force_rms`` in meV/angstrom, ``val_energy_rms`` in
+        meV/atom.
     """
 
     def __init__(self, network: EnergyNetwork, config: FitConfig, total_steps: int) -> None:
@@ -42,6 +48,7 @@ class EnergyFit(lightning.LightningModule):
         self.network = network
         self.config = config
         self.total_steps = total_steps
+        self.validation: dict[str, float] = {}
         self._compiled: dict[torch.Size, ForceFunction] = {}
         self._sums: dict[str, Tensor] = {}
 
@@ -86,8 +93,15 @@ class EnergyFit(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log force rms (meV/angstrom) and energy rms (meV/atom)."""
         s = self._sums
-        self.log("val_force_rms", 1e3 * torch.sqrt(s["f"] / s["n"]).float(), prog_bar=True)
-        self.log("val_energy_rms", 1e3 * torch.sqrt(s["e"] / s["m"]).float(), prog_bar=True)
+        self.validation = {
+            "val_force_rms": 1e3 * float(torch.sqrt(s["f"] / s["n"])),
+            "val_energy_rms": 1e3 * float(torch.sqrt(s["e"] / s["m"])),
+        }
+        self.log_dict(self.validation, prog_bar=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the errors with the weights they belong to."""
+        checkpoint["validation"] = self.validation
 
     def configure_optimizers(self) -> Any:
         """AdamW with the schedule of :func:`learning_rate_factor`."""

@@ -207,7 +207,7 @@ def _task(job: tuple[Molecule, SimulateSettings, Path]) -> tuple[str, dict[str, 
     molecule, settings, folder = job
     try:
         trajectory = sample_molecule(molecule, settings)
-    except Exception as error:  # a worker reports; the others go on
+    except Exception as error:  # noqa: BLE001  (a worker reports; the others go on)
         return molecule.name, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
     write_npz(folder / f"{molecule.name}.npz", trajectory)
     return molecule.name, {

@@ -1,0 +1,58 @@
+"""Systems shared by the tests."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from ase.md.velocitydistribution import Stationary, thermalize_momenta
+
+from kstep_integrators import named_molecule
+from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.model_file import ModelHeader
+from kstep_integrators.nn.energy_network import EnergyNetwork
+from kstep_integrators.potentials import NetworkPotential
+from kstep_integrators.state import PhaseState
+
+ELEMENTS = [1, 6, 7, 8]
+
+
+def hot(name: str = "ethanol", temperature: float = 300.0, seed: int = 0) -> Atoms:
+    """A molecule at a generic geometry with thermal momenta and no net momentum."""
+    rng = np.random.default_rng(seed)
+    atoms = named_molecule(name)
+    atoms.info.clear()
+    atoms.positions += rng.normal(0.0, 0.03, atoms.positions.shape)
+    thermalize_momenta(atoms, temperature_K=temperature, rng=rng)
+    Stationary(atoms)
+    return atoms
+
+
+def network(backbone: str = "painn", seed: int = 0, **config: int) -> EnergyNetwork:
+    """An untrained network with forces of a few eV/A, as a trained one has."""
+    torch.manual_seed(seed)
+    built = EnergyNetwork(
+        ELEMENTS, backbone, shifts=[-1.0, -2.0, -3.0, -4.0], scale=20.0, channels=16, **config
+    )
+    built.requires_grad_(False)
+    return built
+
+
+def potential(backbone: str = "painn", dense_limit: int = 64, seed: int = 0) -> NetworkPotential:
+    """The same as a potential, in float64."""
+    built = network(backbone, seed)
+    header = ModelHeader("untrained", built.config, "none")
+    return NetworkPotential(
+        built, header, device="cpu", dtype=torch.float64, dense_limit=dense_limit
+    )
+
+
+@pytest.fixture
+def ethanol() -> Atoms:
+    return hot()
+
+
+@pytest.fixture
+def state(ethanol: Atoms) -> PhaseState:
+    return state_from_atoms(ethanol)
