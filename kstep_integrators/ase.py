@@ -89,8 +89,8 @@ def _as_jump(model: Jump | Potential | str | Path, timestep: float | None, devic
         return model
     if not isinstance(model, Potential):
         raise TypeError(
-            f"model is a {type(model).__name__}; expected a bundled model name, a path, a potential "
-            "such as load_model(...) or CalculatorPotential(calculator), or a jump"
+            f"model is a {type(model).__name__}; expected a bundled model name, a path, a "
+            "potential such as load_model(...) or CalculatorPotential(calculator), or a jump"
         )
     return FlowJump(model if device == "auto" else model.to(device), timestep)
 
@@ -131,7 +131,7 @@ class KStepDynamics(MolecularDynamics):
     guard : Guard, optional
         Limits beyond which a jump is undone.
     device : str
-        ``"auto"`` leaves the model where it was loaded, which by default is the GPU if there is one.
+        ``"auto"`` leaves the model where it was loaded: by default the GPU, if there is one.
     trajectory, logfile, loginterval, append_trajectory, **kwargs
         As in :class:`ase.md.md.MolecularDynamics`.
 
@@ -223,7 +223,7 @@ class KStepDynamics(MolecularDynamics):
         )
 
     def todict(self) -> dict[str, Any]:
-        """Description kept in trajectory files; ``timestep`` is the stride, as one step is a jump."""
+        """Description kept in trajectory files; ``timestep`` is the stride, as a step is a jump."""
         described: dict[str, Any] = {
             **super().todict(),  # type: ignore[no-untyped-call]
             "k": self.k,
@@ -263,7 +263,7 @@ class KStepDynamics(MolecularDynamics):
         self._current()
 
     def _current(self) -> tuple[Carry, Scheme]:
-        """The carry that belongs to ``atoms`` as the user left them, and the scheme to advance it."""
+        """The carry that belongs to ``atoms`` as the user left them, and how to advance it."""
         state = state_from_atoms(self.atoms, self.jump.device, self._time)
         old = self._carry.state if self._carry is not None else None
         if self._scheme is None or old is None or not _same_system(old, state) or self._new_calc():

@@ -118,7 +118,8 @@ class CalculatorPhysics:
             self.atoms.calc.reset()
             bad = np.flatnonzero(~np.isfinite(forces).all(axis=1)).tolist()
             raise PhysicsFailed(
-                f"the calculator returned the energy {energy} eV and no finite forces on atoms {bad}"
+                f"the calculator returned the energy {energy} eV and no finite forces on atoms "
+                f"{bad}"
             )
         device = state.positions.device
         evaluation = Evaluation(

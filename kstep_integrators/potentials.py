@@ -83,7 +83,7 @@ class NetworkPotential:
     dtype : torch.dtype
         float32 or float64 arithmetic; positions and momenta are float64 in any case.
     compile : bool
-        Compile the force, once for each set of atoms (10-30 s on a CPU, several times faster after).
+        Compile the force, once for each set of atoms: 10-30 s on a CPU, several times faster after.
     dense_limit : int
         Molecules of more atoms use neighbour lists.
     """

@@ -126,8 +126,8 @@ def make_state(
         if not bool(torch.isfinite(tensor).all()):
             bad = torch.nonzero(~torch.isfinite(tensor).all(1)).flatten().tolist()
             raise ValueError(
-                f"{name} of atoms {bad[:10]} are not finite; check the geometry and momenta that the "
-                "run starts from"
+                f"{name} of atoms {bad[:10]} are not finite; check the geometry and momenta that "
+                "the run starts from"
             )
     if bool((masses <= 0).any()):
         light = torch.nonzero(masses[:, 0] <= 0).flatten().tolist()

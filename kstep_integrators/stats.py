@@ -42,14 +42,14 @@ class Stats:
 
     @property
     def residual_rms(self) -> float | None:
-        """Rms component of F_physics - F_potential over all landings, eV/angstrom; None if unknown."""
+        """Rms component of F_physics - F_potential over all landings, eV/angstrom, or None."""
         if not self._residual_count:
             return None
         return math.sqrt(self._residual_squares / self._residual_count)
 
     @property
     def energy_error(self) -> float | None:
-        """Rms error of the predicted change of potential energy per jump, eV; None if unknown."""
+        """Rms error of the predicted change of potential energy per jump, eV, or None."""
         if not self._energy_count:
             return None
         return math.sqrt(self._energy_squares / self._energy_count)

@@ -138,14 +138,14 @@ def _fallback(carry: Carry, scheme: Scheme, k: int, reason: str) -> Carry:
         state, arrived = verlet_flow(forces, carry.state, carry.physics, scheme.timestep, k)
     except PhysicsFailed as error:
         raise DynamicsFailed(
-            f"the jump was undone ({reason}), and the physics failed on the {k} steps in its place: "
-            f"{error}"
+            f"the jump was undone ({reason}), and the physics failed on the {k} steps in its "
+            f"place: {error}"
         ) from error
     absurd = scheme.guard.check_jump(carry.state, state)
     if absurd:
         raise DynamicsFailed(
-            f"the jump was undone ({reason}), and the {k} physics steps in its place are absurd too: "
-            f"{absurd}; the timestep may be too long, or the start far from equilibrium"
+            f"the jump was undone ({reason}), and the {k} physics steps in its place are absurd "
+            f"too: {absurd}; the timestep may be too long, or the start far from equilibrium"
         )
     return Carry(state, arrived, None)
 

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from kstep_integrators.neighbors import dense_graph, make_padding
 from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_integrators.nn.forces import compiled_forces, energy_and_forces
-from kstep_integrators.nn.heads import Repulsion
 from kstep_integrators.nn.graph import displacements
+from kstep_integrators.nn.heads import Repulsion
 from kstep_integrators.nn.radial import BesselBasis, smooth_cutoff
-from kstep_integrators.neighbors import dense_graph, make_padding
 from tests.conftest import ELEMENTS, network
 
 BACKBONES = ["painn", "egnn"]

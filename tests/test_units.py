@@ -8,13 +8,13 @@ from kstep_integrators import units
 
 
 def test_one_ase_time_unit_is_ten_femtoseconds():
-    assert 1.0 / units.FS == pytest.approx(10.1805, rel=1e-4)
+    assert pytest.approx(10.1805, rel=1e-4) == 1.0 / units.FS
     assert 1000.0 * units.FS == units.PS
 
 
 def test_a_friction_of_two_per_picosecond():
     # 0.002 in inverse ASE time units would be 0.2 per picosecond, a tenth of 2/ps
-    assert 2.0 / units.PS == pytest.approx(0.02036, rel=1e-3)
+    assert pytest.approx(0.02036, rel=1e-3) == 2.0 / units.PS
 
 
 def test_thermal_velocity_of_hydrogen_at_300_kelvin_is_2700_metres_per_second():

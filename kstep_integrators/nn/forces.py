@@ -123,6 +123,14 @@ def compiled_forces(
         return [tensor for tensor in whole if tensor is not None]
 
     traced = make_fx(flat)(weights, positions, *parts(graph))
+    if trainable:
+        # Autograd saves the results of sqrt, exp and tanh for the force as detached copies and ties
+        # them to the weights again out of the tracer's sight: left in, they would cut terms out of
+        # the gradient of the forces.
+        for node in list(traced.graph.nodes):
+            if node.target is torch.ops.aten.detach.default:
+                node.replace_all_uses_with(node.args[0])
+                traced.graph.erase_node(node)
     traced.graph.eliminate_dead_code()
     traced.recompile()
     # On a CPU the wrapper that calls the fused kernels in turn costs more than they do: have it in

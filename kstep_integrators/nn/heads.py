@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kstep_integrators import units
-from kstep_integrators.nn.graph import Graph, displacements, neighbor_values
+from kstep_integrators.nn.graph import Graph, neighbor_values
 from kstep_integrators.nn.radial import smooth_cutoff
 
 __all__ = ["AtomicEnergy", "Repulsion"]

@@ -98,14 +98,14 @@ def test_wrong_type(override: str, key: str) -> None:
         load_recipe("qm-gfn2", [override])
 
 
-@pytest.mark.parametrize("text", ["fit: 3\n", "- a\n- b\n", "fit: [\n", "word\n"])
+@pytest.mark.parametrize("text", ["fit: 3\n", "- a\n- b\n", "fit: [\n", "3\n"])
 def test_a_file_that_is_no_recipe(text: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="mine.yaml"):
+    with pytest.raises(ValueError, match=r"mine\.yaml"):
         load_recipe(recipe_file(tmp_path, text))
 
 
 def test_override_without_value() -> None:
-    with pytest.raises(ValueError, match="'fit.epochs' is not of the form key=value"):
+    with pytest.raises(ValueError, match=r"'fit\.epochs' is not of the form key=value"):
         load_recipe("qm-gfn2", ["fit.epochs"])
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kstep_integrators.model_file import read_model
 from kstep_integrators.nn.energy_network import EnergyNetwork
-from kstep_integrators.nn.forces import have_compiler
+from kstep_integrators.nn.forces import compiled_forces, energy_and_forces, have_compiler
 from kstep_training.config import FitConfig, NetworkConfig, Recipe
 from kstep_training.dataset import FrameDataset, content_hash, load_folder
 from kstep_training.fit import fit
@@ -261,14 +261,15 @@ def test_no_advertisements(
 
 @pytest.mark.slow
 @pytest.mark.skipif(not have_compiler(), reason="needs a C++ compiler")
-def test_compiled_and_eager_losses_agree(folders: tuple[Path, Path]) -> None:
+def test_compiled_and_eager_fits_agree(folders: tuple[Path, Path]) -> None:
+    """Loss, and its gradient with respect to every weight, which is what a fit goes by."""
     torch.manual_seed(1)
     network = EnergyNetwork(ELEMENTS, channels=8, layers=1, radial=8).float()
     water = load_folder(folders[0])["H2O"]
     batch = FrameDataset([water], ELEMENTS, [-100.0] * 4, PADDING)[range(4)]
     losses, gradients = [], []
-    for compile in (False, True):
-        module = EnergyFit(network, dataclasses.replace(RECIPE.fit, compile=compile), 1)
+    for compiled in (False, True):
+        module = EnergyFit(network, dataclasses.replace(RECIPE.fit, compile=compiled), 1)
         module.log = lambda *_, **__: None  # type: ignore[method-assign, assignment]
         network.zero_grad()
         loss = module.training_step(batch, 0)
@@ -278,4 +279,28 @@ def test_compiled_and_eager_losses_agree(folders: tuple[Path, Path]) -> None:
             torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
         )
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
-    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(not have_compiler(), reason="needs a C++ compiler")
+@pytest.mark.parametrize("backbone", ["painn", "egnn"])
+def test_the_traced_force_has_the_whole_gradient(
+    backbone: str, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph that would be compiled, run without compiling it, in float64."""
+    monkeypatch.setattr(torch, "compile", lambda traced, **_: traced)
+    torch.manual_seed(1)
+    network = EnergyNetwork(ELEMENTS, backbone, channels=8, layers=2, radial=8).double()
+    water = load_folder(folders[0])["H2O"]
+    batch = FrameDataset([water], ELEMENTS, [-100.0] * 4, PADDING)[range(4)]
+    x, graph = batch.positions.double(), batch.graph
+    traced = compiled_forces(network, x, graph, trainable=True)
+    weights = dict(network.named_parameters())
+
+    def gradients(outcome: tuple[Tensor, Tensor]) -> list[Tensor]:
+        energy, forces = outcome
+        loss = energy.square().mean() + forces.square().mean()
+        return list(torch.autograd.grad(loss, list(weights.values()), materialize_grads=True))
+
+    eager = gradients(energy_and_forces(network, None, x, graph, True))
+    torch.testing.assert_close(gradients(traced(weights, x, graph)), eager, rtol=1e-12, atol=1e-14)

@@ -1,0 +1,1 @@
+"""The bundled training module: from SMILES to a model that ``KStepDynamics`` runs."""

@@ -124,7 +124,7 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
     known = list(_keys(schema))
     try:
         given = OmegaConf.load(path)
-    except (YAMLError, OSError) as error:  # OSError also for a file that is one bare word
+    except (YAMLError, OSError) as error:  # OSError also for a file that is one number
         raise ValueError(f"{path} is not a recipe: {error}") from error
     if not isinstance(given, DictConfig):
         raise ValueError(f"{path} is not a recipe: it is a list, not keys with values")

@@ -1,0 +1,56 @@
+"""One door to the GFN family: GFN1 and GFN2 through tblite, GFN-FF through xtb."""
+
+from __future__ import annotations
+
+from ase.calculators.calculator import Calculator
+
+__all__ = ["METHODS", "xtb_calculator"]
+
+METHODS = ("GFN2-xTB", "GFN1-xTB", "GFN-FF")
+"""Names that :func:`xtb_calculator` takes."""
+
+
+def xtb_calculator(method: str = "GFN2-xTB", charge: int = 0, multiplicity: int = 1) -> Calculator:
+    """A quiet ASE calculator of the GFN family.
+
+    Parameters
+    ----------
+    method : str
+        ``"GFN2-xTB"`` (doi:10.1021/acs.jctc.8b01176), ``"GFN1-xTB"``
+        (doi:10.1021/acs.jctc.7b00118) or ``"GFN-FF"`` (doi:10.1002/anie.202004239). The force field
+        fixes its bonds at the first geometry it sees: let that be a relaxed one.
+    charge, multiplicity : int
+        Total charge in e, and 2 S + 1. GFN-FF has no spin.
+
+    Returns
+    -------
+    ase Calculator
+        Set the environment variable ``OMP_NUM_THREADS=1`` before starting Python: small molecules
+        gain nothing from more threads.
+
+    Raises
+    ------
+    ValueError
+        If the method is unknown, or a multiplicity is asked of GFN-FF.
+    ImportError
+        If tblite or xtb is missing; the message names the extra.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose one of {list(METHODS)}")
+    try:
+        if method == "GFN-FF":
+            if multiplicity != 1:
+                raise ValueError(f"multiplicity is {multiplicity}, but GFN-FF has no spin")
+            from kstep_integrators.calculators.gfnff import GFNFF
+
+            return GFNFF(charge=charge)
+        from tblite.ase import TBLite
+    except ImportError as error:
+        raise ImportError(
+            f"{method} needs {'xtb' if method == 'GFN-FF' else 'tblite'}, which is not installed; "
+            "install it with: pip install 'kstep-integrators[xtb]'"
+        ) from error
+    calculator: Calculator = TBLite(
+        method=method, charge=charge, multiplicity=multiplicity, verbosity=0
+    )
+    return calculator
