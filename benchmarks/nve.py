@@ -109,9 +109,7 @@ def run(name: str, key: str, picoseconds: float) -> dict[str, Any]:
         "picoseconds": picoseconds,
         "drift_meV_per_atom_per_ps": drift.drift,
         "fluctuation_meV_per_atom": drift.fluctuation,
-        "largest_deviation_meV_per_atom": 1e3
-        * float(np.ptp(np.array(energies)))
-        / len(atoms),
+        "largest_deviation_meV_per_atom": 1e3 * float(np.ptp(np.array(energies))) / len(atoms),
         "evaluations": counter.evaluations,
         "strides": dynamics.nsteps,
         "seconds": seconds,

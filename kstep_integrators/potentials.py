@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -24,15 +23,9 @@ from kstep_integrators.neighbors import (
 )
 from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_integrators.nn.forces import ForceFunction, compiled_forces, energy_and_forces
-from kstep_integrators.state import Evaluation, PhaseState
+from kstep_integrators.state import BoundPotential, Evaluation, PhaseState
 
-__all__ = ["BoundPotential", "CalculatorPotential", "NetworkPotential", "Potential", "load_model"]
-
-BoundPotential = Callable[[Tensor, Any], tuple[Evaluation, Any]]
-"""(positions (N, 3), carry) -> (evaluation, carry): forces for one fixed set of atoms.
-
-The carry (None at first) is what a potential brings along from one inner step to the next, such as
-a neighbour list; the numbers do not depend on it."""
+__all__ = ["CalculatorPotential", "NetworkPotential", "Potential", "load_model"]
 
 
 @runtime_checkable
@@ -195,8 +188,9 @@ class NetworkPotential:
             if compiled is not None:
                 energy, f = compiled(weights, x, graph)
             else:
-                energy, f = energy_and_forces(self.network, None, x, graph)
-            return Evaluation(energy.to(torch.float64).sum(-1) + shift, padding.flat(f)), None
+                per_atom, f = energy_and_forces(self.network, None, x, graph)
+                energy = per_atom.to(torch.float64).sum(-1)
+            return Evaluation(energy + shift, padding.flat(f)), None
 
         return forces
 

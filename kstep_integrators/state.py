@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-__all__ = ["Evaluation", "PhaseState", "constrain", "kinetic_energy", "make_state", "velocities"]
+__all__ = [
+    "BoundPotential",
+    "Evaluation",
+    "PhaseState",
+    "constrain",
+    "kinetic_energy",
+    "make_state",
+    "velocities",
+]
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,13 @@ class Evaluation:
         """The same evaluation on another device."""
         forces = None if self.forces is None else self.forces.to(device)
         return Evaluation(self.energy.to(device), forces)
+
+
+BoundPotential = Callable[[Tensor, Any], tuple[Evaluation, Any]]
+"""(positions (N, 3), carry) -> (evaluation, carry): forces for one fixed set of atoms.
+
+The carry (None at first) is what a potential brings along from one inner step to the next, such as
+a neighbour list; the numbers do not depend on it."""
 
 
 def make_state(

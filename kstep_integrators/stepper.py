@@ -13,7 +13,7 @@ from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.evaluation import Physics, PhysicsFailed
 from kstep_integrators.jumps.base import BoundJump
-from kstep_integrators.jumps.flow import verlet_flow
+from kstep_integrators.jumps.verlet import verlet_flow
 from kstep_integrators.state import Evaluation, PhaseState
 from kstep_integrators.thermostats import Thermostat
 

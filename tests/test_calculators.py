@@ -1,6 +1,5 @@
 """The real tblite and xtb."""
 
-import os
 
 import numpy as np
 import pytest
@@ -40,7 +39,7 @@ def test_gfnff_is_quiet_and_leaves_no_files(tmp_path, monkeypatch, capfd):
             values.append(moved.get_potential_energy())
         assert force == pytest.approx((down[0] - up[0]) / 2e-3, abs=1e-3)
     assert energies["ethanol"][0] == energies["ethanol"][1]
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr().out == ""
 
 

@@ -18,6 +18,7 @@ from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
 from ase.optimize import BFGS
 
+from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.structures import named_molecule
 from kstep_integrators.units import FS
 
@@ -58,12 +59,12 @@ class DemoSettings:
     source: Literal["name", "xyz", "smiles"] = "name"
     value: str = "ethanol"
     model: str = "organic-gfn2"
-    k: int = 8
-    timestep_fs: float = 0.25
+    k: int = 4
+    timestep_fs: float = 0.5
     time_fs: float = 2000.0
     temperature_K: float = 300.0
     seed: int = 0
-    output: Path = Path("kstep-demo")
+    output: Path = Path("kstep_demo")
     compile: bool = True
 
     def __post_init__(self) -> None:
@@ -113,7 +114,7 @@ def load_molecule(settings: DemoSettings) -> Atoms:
                 "reading a SMILES string needs the extra 'prep'; "
                 "install it with: pip install 'kstep-integrators[prep]'"
             ) from error
-        found: Atoms = conformers(settings.value, count=1, seed=settings.seed + 1)[0]
+        found: Atoms = conformers(settings.value, count=1, seed=settings.seed)[0]
         return found
     path = Path(settings.value)
     if not path.is_file():
@@ -129,22 +130,8 @@ def load_molecule(settings: DemoSettings) -> Atoms:
 
 
 def gfn2(atoms: Atoms) -> Calculator:
-    """A fresh GFN2-xTB calculator for a molecule, its charge taken from ``atoms.info``.
-
-    Raises
-    ------
-    ImportError
-        If tblite is missing; the message names the extra.
-    """
-    try:
-        from tblite.ase import TBLite
-    except ImportError as error:
-        raise ImportError(
-            "GFN2-xTB forces need tblite, which is not installed; "
-            "install it with: pip install 'kstep-integrators[xtb]'"
-        ) from error
-    charge = int(atoms.info.get("charge", 0))
-    return TBLite(method="GFN2-xTB", charge=charge, verbosity=0)
+    """A fresh GFN2-xTB calculator for a molecule, its charge taken from ``atoms.info``."""
+    return xtb_calculator("GFN2-xTB", charge=int(atoms.info.get("charge", 0)))
 
 
 def thermalize(atoms: Atoms, settings: DemoSettings) -> Atoms:

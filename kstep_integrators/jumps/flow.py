@@ -7,50 +7,11 @@ from typing import Any
 import torch
 
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
-from kstep_integrators.potentials import BoundPotential, Potential
-from kstep_integrators.state import Evaluation, PhaseState, constrain
+from kstep_integrators.jumps.verlet import verlet_flow
+from kstep_integrators.potentials import Potential
+from kstep_integrators.state import BoundPotential, Evaluation, PhaseState
 
-__all__ = ["FlowJump", "verlet_flow"]
-
-
-def verlet_flow(
-    forces: BoundPotential, state: PhaseState, start: Evaluation, timestep: float, k: int
-) -> tuple[PhaseState, Evaluation]:
-    r"""k steps of velocity Verlet: symplectic, time-reversible, momentum-conserving.
-
-    Swope et al., doi:10.1063/1.442716:
-    :math:`p \leftarrow p + \tfrac{\tau}{2}F,\; x \leftarrow x + \tau p/m,\;
-    p \leftarrow p + \tfrac{\tau}{2}F`.
-
-    Parameters
-    ----------
-    forces : callable
-        The bound potential.
-    state : PhaseState
-    start : Evaluation
-        The potential at ``state.positions``, with forces.
-    timestep : float
-        ASE time units.
-    k : int
-
-    Returns
-    -------
-    state : PhaseState
-        k timesteps later.
-    end : Evaluation
-        The potential there.
-    """
-    x, p, f = state.positions, state.momenta, start.require_forces()
-    drift, kick = timestep / state.masses, 0.5 * timestep
-    end: Evaluation = start
-    carry: Any = None
-    for _ in range(k):
-        p = constrain(state, p + kick * f)
-        x = x + drift * p
-        end, carry = forces(x, carry)
-        f = end.require_forces()
-        p = constrain(state, p + kick * f)
-    return state.replace(positions=x, momenta=p, time=state.time + k * timestep), end
+__all__ = ["FlowJump"]
 
 
 class _BoundFlow:

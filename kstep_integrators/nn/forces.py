@@ -116,7 +116,8 @@ def compiled_forces(
 
     def flat(weights: list[Tensor], x: Tensor, *graph: Tensor) -> tuple[Tensor, Tensor]:
         parameters = dict(zip(names, weights, strict=True))
-        return energy_and_forces(network, parameters, x, Graph(*graph), trainable)
+        energy, forces = energy_and_forces(network, parameters, x, Graph(*graph), trainable)
+        return energy.to(x.dtype).sum(-1), forces
 
     def parts(graph: Graph) -> list[Tensor]:
         whole = (graph.species, graph.atom_mask, graph.pair_mask, graph.index)

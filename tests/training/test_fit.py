@@ -302,5 +302,6 @@ def test_the_traced_force_has_the_whole_gradient(
         loss = energy.square().mean() + forces.square().mean()
         return list(torch.autograd.grad(loss, list(weights.values()), materialize_grads=True))
 
-    eager = gradients(energy_and_forces(network, None, x, graph, True))
+    per_atom, forces = energy_and_forces(network, None, x, graph, True)
+    eager = gradients((per_atom.sum(-1), forces))
     torch.testing.assert_close(gradients(traced(weights, x, graph)), eager, rtol=1e-12, atol=1e-14)

@@ -62,8 +62,7 @@ class EnergyFit(lightning.LightningModule):
         if shape not in self._compiled:
             self._compiled[shape] = compiled_forces(self.network, batch.positions, graph, True)
         weights = dict(self.network.named_parameters())
-        energy, forces = self._compiled[shape](weights, batch.positions, graph)
-        return energy.sum(-1), forces
+        return self._compiled[shape](weights, batch.positions, graph)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""

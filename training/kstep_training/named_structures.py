@@ -19,6 +19,7 @@ from ase import Atoms
 from ase.optimize import BFGS
 from tqdm import tqdm
 
+from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.structures import NAMED_FILE
 from kstep_training.prep import Molecule, bundled_list, conformers, read_smiles
 
@@ -26,7 +27,7 @@ __all__ = ["lowest_conformer", "main"]
 
 
 def lowest_conformer(
-    molecule: Molecule, count: int = 6, seed: int = 1, fmax: float = 0.01, max_steps: int = 1000
+    molecule: Molecule, count: int = 6, seed: int = 0, fmax: float = 0.01, max_steps: int = 1000
 ) -> Atoms:
     """Lowest of several GFN2-relaxed conformers.
 
@@ -37,7 +38,7 @@ def lowest_conformer(
     count : int
         Conformers to embed.
     seed : int
-        Seed of the embedding; RDKit embeds the same conformer each time when it is 0.
+        Seed of the embedding.
     fmax : float
         Largest force left on any atom, in eV/angstrom.
     max_steps : int
@@ -57,12 +58,10 @@ def lowest_conformer(
     -----
     GFN2-xTB: doi:10.1021/acs.jctc.8b01176.
     """
-    from tblite.ase import TBLite
-
     best: Atoms | None = None
     lowest = float("inf")
     for atoms in conformers(molecule.smiles, count, seed):
-        atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
+        atoms.calc = xtb_calculator("GFN2-xTB")
         if not BFGS(atoms, logfile=None).run(fmax=fmax, steps=max_steps):
             continue
         energy = atoms.get_potential_energy()
@@ -87,7 +86,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--list", type=Path, default=None, help="a .smi file (default: qm_train)")
     parser.add_argument("--output", type=Path, default=NAMED_FILE, help="extxyz file to write")
     parser.add_argument("--conformers", type=int, default=6, help="conformers per molecule")
-    parser.add_argument("--seed", type=int, default=1, help="seed of the embedding, not 0")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the embedding")
     options = parser.parse_args(arguments)
 
     molecules, problems = read_smiles(options.list or bundled_list("qm_train"))

@@ -23,6 +23,7 @@ from ase.calculators.calculator import CalculationFailed
 from ase.data import covalent_radii
 
 from kstep_integrators import units
+from kstep_integrators.calculators import xtb_calculator
 from kstep_training.prep import Molecule, conformers
 from kstep_training.trajectory import Trajectory, write_npz
 
@@ -103,18 +104,6 @@ class _Frames:
         )
 
 
-def _calculator(atoms: Atoms, settings: SimulateSettings) -> Any:
-    try:
-        from tblite.ase import TBLite
-    except ImportError as error:
-        raise ImportError(
-            "labels of GFN-xTB need tblite, which is not installed; "
-            "install it with: pip install 'kstep-integrators[xtb]'"
-        ) from error
-    # Without the charge an ion would be labelled as the radical or the neutral of its geometry.
-    return TBLite(method=settings.method, charge=atoms.info.get("charge", 0), verbosity=0)
-
-
 def sample_molecule(molecule: Molecule, settings: SimulateSettings) -> Trajectory:
     """Labelled geometries of one molecule.
 
@@ -140,7 +129,7 @@ def sample_molecule(molecule: Molecule, settings: SimulateSettings) -> Trajector
     )
     frames, ended = _Frames(), list[str]()
     for atoms in starts:
-        atoms.calc = _calculator(atoms, settings)
+        atoms.calc = xtb_calculator(settings.method, atoms.info.get("charge", 0))
         FIRE(atoms, logfile=None).run(fmax=0.05, steps=300)
         frames.add(atoms, 0.0, 0.0)
 
@@ -151,7 +140,7 @@ def sample_molecule(molecule: Molecule, settings: SimulateSettings) -> Trajector
             atoms = starts[attempt % len(starts)].copy()
             attempt += 1
             graph = bonds(atoms)
-            atoms.calc = _calculator(atoms, settings)
+            atoms.calc = xtb_calculator(settings.method, atoms.info.get("charge", 0))
             thermalize_momenta(atoms, temperature_K=temperature, rng=rng)
             dynamics = Langevin(
                 atoms,
@@ -177,7 +166,7 @@ def sample_molecule(molecule: Molecule, settings: SimulateSettings) -> Trajector
         raise ValueError(f"{molecule.name}: no usable frame ({'; '.join(ended) or 'no run'})")
     thermal = len(frames.rows)
     atoms = starts[0].copy()
-    atoms.calc = _calculator(atoms, settings)
+    atoms.calc = xtb_calculator(settings.method, atoms.info.get("charge", 0))
     for index in rng.integers(0, thermal, size=int(settings.distorted_fraction * thermal)):
         amplitude = rng.choice(settings.distortions)
         atoms.positions = frames.rows[index][0] + rng.normal(0.0, amplitude, (n_atoms, 3))

@@ -1,0 +1,37 @@
+"""The Python of the README runs as it is written, and its commands exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_there_are_snippets():
+    assert SNIPPETS
+
+
+@pytest.mark.parametrize("number", range(len(SNIPPETS)))
+def test_snippet(number, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # shorter runs, the same code
+    source = re.sub(r"\.run\(\d+\)", ".run(3)", SNIPPETS[number])
+    source = source.replace("compile=True", "compile=False")
+    exec(compile(source, f"README snippet {number}", "exec"), {})
+
+
+def test_every_make_target_named_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+def test_every_kstep_command_named_exists():
+    from kstep_integrators.cli import build_parser
+
+    for line in re.findall(r"^(?:\$ )?kstep (.*)$", README, flags=re.MULTILINE):
+        words = line.split("#")[0].split()
+        build_parser().parse_args(words)
