@@ -1,6 +1,5 @@
 """The real tblite and xtb."""
 
-
 import numpy as np
 import pytest
 

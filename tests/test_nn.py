@@ -1,13 +1,16 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
+from ase.data import covalent_radii
 
 from kstep_integrators.neighbors import dense_graph, make_padding
 from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_integrators.nn.forces import compiled_forces, energy_and_forces
 from kstep_integrators.nn.graph import displacements
 from kstep_integrators.nn.heads import Repulsion
-from kstep_integrators.nn.radial import BesselBasis, smooth_cutoff
+from kstep_integrators.nn.radial import BesselBasis, frozen_below, smooth_cutoff
 from tests.conftest import ELEMENTS, network
 
 BACKBONES = ["painn", "egnn"]
@@ -88,9 +91,7 @@ def test_repulsion_pushes_apart_and_vanishes_at_bond_length(pair):
     net = EnergyNetwork(ELEMENTS, channels=8, layers=1).double()
     numbers = torch.tensor(pair)
     graph = dense_graph(net.species_of[numbers], make_padding(torch.zeros(2, dtype=torch.int64)))
-    repulsion = Repulsion(ELEMENTS).double()
-    from ase.data import covalent_radii
-
+    repulsion = net.repulsion
     bond = covalent_radii[pair[0]] + covalent_radii[pair[1]]
     previous = np.inf
     for d in np.linspace(0.05, bond, 20):
@@ -101,6 +102,42 @@ def test_repulsion_pushes_apart_and_vanishes_at_bond_length(pair):
     assert previous == 0
 
 
+def test_distances_are_frozen_below_the_nearest():
+    d = torch.linspace(0.05, 2.0, 4000, dtype=torch.float64, requires_grad=True)
+    nearest = torch.tensor(1.0, dtype=torch.float64)
+    seen = frozen_below(d, nearest)
+    inside, beyond = d.detach() < 0.8, d.detach() >= 1.0
+    assert (seen[beyond] == d[beyond]).all()
+    # 1 - w + w (1 - P(1)), P(1) = 1/2
+    assert (seen[inside] - 0.9).abs().max() < 1e-12
+    value, step = seen, float(d.detach().diff()[0])
+    slopes = []
+    for _ in range(4):
+        (value,) = torch.autograd.grad(value.sum(), d, create_graph=True)
+        slopes.append(value.detach())
+        assert value[inside].abs().max() == 0
+    # continuous: no jump beyond what the next derivative explains
+    for low, high in itertools.pairwise(slopes):
+        assert low.diff().abs().max() < 1.5 * step * high.abs().max()
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("pair", [(1, 1), (1, 6), (6, 8), (7, 7)])
+def test_no_close_contact_is_attractive_whatever_the_weights(backbone, pair):
+    for seed in range(5):
+        net = EnergyNetwork(ELEMENTS, backbone, scale=100.0, channels=16).double()
+        numbers = torch.tensor(pair)
+        graph = dense_graph(net.species_of[numbers], make_padding(torch.zeros(2).long()))
+        torch.manual_seed(seed)
+        for weight in net.parameters():
+            torch.nn.init.normal_(weight, std=0.3)
+        bond = covalent_radii[pair[0]] + covalent_radii[pair[1]]
+        for d in np.linspace(0.05, 0.39 * bond, 8):
+            x = torch.tensor([[[0, 0, 0], [d, 0, 0]]], dtype=torch.float64)
+            _, forces = energy_and_forces(net, None, x, graph)
+            assert float(forces[0, 1, 0]) > 0
+
+
 def test_screened_coulomb_by_hand():
     # two carbons at 0.5 A: a = 0.88534 * 0.529177 / (2 * 6^0.23) = 0.155123 A, x = 3.22325
     # phi = 0.18175 e^-10.3138 + 0.50986 e^-3.03724 + 0.28022 e^-1.29865 + 0.02817 e^-0.649871
@@ -109,7 +146,7 @@ def test_screened_coulomb_by_hand():
     graph = dense_graph(torch.tensor([0, 0]), make_padding(torch.zeros(2, dtype=torch.int64)))
     d = torch.tensor([[[0.0, 0.5], [0.5, 0.0]]], dtype=torch.float64)
     d[0, 0, 0] = d[0, 1, 1] = 1000.0
-    energy = Repulsion([6]).double()(d, graph).sum()
+    energy = Repulsion([6], torch.tensor([[1.52]])).double()(d, graph).sum()
     u = 0.5 / 1.52
     cut = 1 - 35 * u**4 + 84 * u**5 - 70 * u**6 + 20 * u**7
     assert float(energy) == pytest.approx(119.896 * cut, rel=1e-3)
@@ -132,6 +169,8 @@ def test_the_compiled_force_is_the_eager_one(state):
 def test_wrong_networks_are_refused():
     with pytest.raises(ValueError, match="unknown backbone 'mpnn'"):
         EnergyNetwork(ELEMENTS, "mpnn")
+    with pytest.raises(ValueError, match=r"nearest has shape \(1, 1\); expected \(4, 4\)"):
+        EnergyNetwork(ELEMENTS, nearest=[[1.0]])
     with pytest.raises(ValueError, match="2 shifts given for 4 elements"):
         EnergyNetwork(ELEMENTS, shifts=[0.0, 1.0])
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from ase.data import covalent_radii
 from torch import Tensor, nn
 
 from kstep_integrators.nn.egnn import EGNN
-from kstep_integrators.nn.graph import Graph, displacements
+from kstep_integrators.nn.graph import Graph, displacements, pair_values
 from kstep_integrators.nn.heads import AtomicEnergy, Repulsion
 from kstep_integrators.nn.painn import PaiNN
+from kstep_integrators.nn.radial import frozen_below
 
 __all__ = ["BACKBONES", "EnergyNetwork"]
 
@@ -34,6 +36,11 @@ class EnergyNetwork(nn.Module):
         eV; multiplies the readout, so that the network's own outputs are of order one.
     channels, layers, radial, cutoff
         Passed to the backbone.
+    nearest : (S, S) nested sequence of float, optional
+        Closest approach of each pair of elements in the training data, angstrom. Below it the
+        backbone sees a constant distance and the repulsion alone acts along the pair, so that
+        what the network would make of distances it has never seen does not matter. Half
+        the covalent distances by default.
 
     Raises
     ------
@@ -43,6 +50,7 @@ class EnergyNetwork(nn.Module):
 
     species_of: Tensor
     shifts: Tensor
+    nearest: Tensor
 
     def __init__(
         self,
@@ -54,6 +62,7 @@ class EnergyNetwork(nn.Module):
         layers: int = 2,
         radial: int = 16,
         cutoff: float = 5.0,
+        nearest: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__()
         if backbone not in BACKBONES:
@@ -62,6 +71,14 @@ class EnergyNetwork(nn.Module):
         if len(shifts) != len(elements):
             raise ValueError(
                 f"{len(shifts)} shifts given for {len(elements)} elements; give one each"
+            )
+        radii = torch.tensor([float(covalent_radii[z]) for z in elements], dtype=torch.float64)
+        bonds = radii.unsqueeze(0) + radii.unsqueeze(1)
+        # Half a bond length is closer than any vibration brings two atoms.
+        near = 0.5 * bonds if nearest is None else torch.tensor(nearest, dtype=torch.float64)
+        if near.shape != bonds.shape or not bool((near > 0).all()):
+            raise ValueError(
+                f"nearest has shape {tuple(near.shape)}; expected {tuple(bonds.shape)}, positive"
             )
         self.config: dict[str, Any] = {
             "elements": [int(z) for z in elements],
@@ -72,12 +89,14 @@ class EnergyNetwork(nn.Module):
             "layers": layers,
             "radial": radial,
             "cutoff": float(cutoff),
+            "nearest": near.tolist(),
         }
         self.cutoff = float(cutoff)
         self.scale = float(scale)
         self.backbone = BACKBONES[backbone](len(elements), channels, layers, radial, cutoff)
         self.readout = AtomicEnergy(channels)
-        self.repulsion = Repulsion(elements)
+        self.repulsion = Repulsion(elements, torch.maximum(near, bonds))
+        self.register_buffer("nearest", near, persistent=False)
         self.register_buffer("shifts", torch.tensor(shifts, dtype=torch.float64), persistent=False)
         table = torch.full((120,), -1, dtype=torch.int64)
         table[torch.tensor(list(elements))] = torch.arange(len(elements))
@@ -96,7 +115,9 @@ class EnergyNetwork(nn.Module):
         vectors, distances = displacements(positions, graph)
         dtype = self.readout.out.weight.dtype
         vectors, distances = vectors.to(dtype), distances.to(dtype)
-        energy = self.scale * self.readout(self.backbone(vectors, distances, graph))
+        seen = frozen_below(distances, pair_values(self.nearest, graph))
+        along = vectors * (seen / distances).unsqueeze(-1)
+        energy = self.scale * self.readout(self.backbone(along, seen, graph))
         energy = energy + self.repulsion(distances, graph)
         return torch.where(graph.atom_mask, energy, torch.zeros_like(energy))
 

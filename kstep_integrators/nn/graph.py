@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Graph", "displacements", "neighbor_values"]
+__all__ = ["Graph", "displacements", "neighbor_values", "pair_values"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,11 @@ def neighbor_values(values: Tensor, index: Tensor | None) -> Tensor:
     if index is None:
         return values.unsqueeze(1)
     return values.index_select(0, index.reshape(-1)).reshape(*index.shape, *values.shape[1:])
+
+
+def pair_values(table: Tensor, graph: Graph) -> Tensor:
+    """Look up a table of pairs of species: (S, S) -> (..., N, K)."""
+    return table[graph.species.unsqueeze(-1), neighbor_values(graph.species, graph.index)]
 
 
 def displacements(positions: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BesselBasis", "smooth_cutoff"]
+__all__ = ["BesselBasis", "frozen_below", "smooth_cutoff"]
 
 
 def smooth_cutoff(distance: Tensor, cutoff: float | Tensor) -> Tensor:
@@ -29,6 +29,28 @@ def smooth_cutoff(distance: Tensor, cutoff: float | Tensor) -> Tensor:
     u = (distance / cutoff).clamp(max=1.0)
     u2 = u * u
     return 1.0 - u2 * u2 * (35.0 - u * (84.0 - u * (70.0 - 20.0 * u)))
+
+
+def frozen_below(distance: Tensor, nearest: Tensor, width: float = 0.2) -> Tensor:
+    r"""The distance, but constant for atoms closer than any that the network has learned from.
+
+    Identity at and beyond ``nearest``, constant below ``(1 - width) * nearest``, with four
+    continuous derivatives between: with :math:`t = (1 - d/d_0)/w` clamped to [0, 1],
+    :math:`\max(d, (1 - w) d_0) + w d_0 (t - P(t))`, where P' is :func:`smooth_cutoff`.
+
+    Parameters
+    ----------
+    distance : Tensor, any shape, angstrom
+    nearest : Tensor broadcastable to it, angstrom
+        Closest approach in the training data, positive.
+    width : float
+        Relative width of the transition.
+    """
+    t = ((1.0 - distance / nearest) / width).clamp(0.0, 1.0)
+    t2 = t * t
+    # P(t) = t - 7 t^5 + 14 t^6 - 10 t^7 + 5/2 t^8
+    excess = t2 * t2 * t * (7.0 - t * (14.0 - t * (10.0 - 2.5 * t)))
+    return torch.maximum(distance, (1.0 - width) * nearest) + width * nearest * excess
 
 
 class BesselBasis(nn.Module):

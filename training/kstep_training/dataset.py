@@ -13,13 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ase.data import covalent_radii
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from kstep_integrators.nn.graph import Graph
 from kstep_training.trajectory import Trajectory, read_npz
 
-__all__ = ["Batch", "BatchSampler", "FrameDataset", "content_hash", "element_shifts", "load_folder"]
+__all__ = [
+    "Batch",
+    "BatchSampler",
+    "FrameDataset",
+    "closest_approach",
+    "content_hash",
+    "element_shifts",
+    "load_folder",
+]
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,27 @@ def element_shifts(trajectories: Sequence[Trajectory], elements: Sequence[int]) 
     means = np.array([t.energies[t.has_label].mean() for t in trajectories])
     solution, *_ = np.linalg.lstsq(counts, means, rcond=None)
     return [float(value) for value in solution]
+
+
+def closest_approach(
+    trajectories: Sequence[Trajectory], elements: Sequence[int]
+) -> list[list[float]]:
+    """Shortest distance of each pair of elements in the labelled frames, angstrom.
+
+    Pairs that never occur get the sum of their covalent radii.
+    """
+    radii = covalent_radii[list(elements)]
+    nearest = np.full((len(elements), len(elements)), np.inf)
+    for trajectory in trajectories:
+        kind = np.array([list(elements).index(z) for z in trajectory.numbers])
+        x = trajectory.positions[trajectory.has_label]
+        for i, j in zip(*np.triu_indices(len(kind), 1), strict=True):
+            shortest = np.linalg.norm(x[:, i] - x[:, j], axis=1).min(initial=np.inf)
+            a, b = kind[i], kind[j]
+            nearest[a, b] = nearest[b, a] = min(nearest[a, b], shortest)
+    bonds = radii[:, None] + radii[None, :]
+    filled = np.where(np.isfinite(nearest), nearest, bonds)
+    return [[float(d) for d in row] for row in filled]
 
 
 class FrameDataset(Dataset[Batch]):

@@ -25,6 +25,7 @@ from kstep_training.config import Recipe
 from kstep_training.dataset import (
     BatchSampler,
     FrameDataset,
+    closest_approach,
     content_hash,
     element_shifts,
     load_folder,
@@ -148,7 +149,12 @@ def fit(
     train_loader, validation_loader = (
         _loader(part, recipe, shuffle) for part, shuffle in zip(sets, (True, False), strict=True)
     )
-    network = EnergyNetwork(elements, shifts=shifts, **dataclasses.asdict(recipe.network))
+    network = EnergyNetwork(
+        elements,
+        shifts=shifts,
+        nearest=closest_approach(list(train.values()), elements),
+        **dataclasses.asdict(recipe.network),
+    )
     network.to(torch.float32)
     steps_per_epoch = len(train_loader.sampler)  # type: ignore[arg-type]
     module = EnergyFit(network, recipe.fit, recipe.fit.epochs * steps_per_epoch)
