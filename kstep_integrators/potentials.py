@@ -177,7 +177,6 @@ class NetworkPotential:
         graph = dense_graph(self._species(state), padding).to(self._device)
         padding = padding.to(self._device)
         shift = self.network.shift_energy(graph).sum(-1)
-        weights = dict(self.network.named_parameters())
         compiled: ForceFunction | None = None
         if self.compile:
             example = padding.pad(state.positions.to(self._device))
@@ -186,7 +185,7 @@ class NetworkPotential:
         def forces(positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
             x = padding.pad(positions)
             if compiled is not None:
-                energy, f = compiled(weights, x, graph)
+                energy, f = compiled(None, x, graph)
             else:
                 per_atom, f = energy_and_forces(self.network, None, x, graph)
                 energy = per_atom.to(torch.float64).sum(-1)

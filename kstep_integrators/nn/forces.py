@@ -20,7 +20,7 @@ from kstep_integrators.nn.graph import Graph
 
 __all__ = ["ForceFunction", "compiled_forces", "energy_and_forces", "have_compiler"]
 
-ForceFunction = Callable[[Mapping[str, Tensor], Tensor, Graph], tuple[Tensor, Tensor]]
+ForceFunction = Callable[[Mapping[str, Tensor] | None, Tensor, Graph], tuple[Tensor, Tensor]]
 """(parameters, positions, graph) -> (energy per molecule without shifts, forces)."""
 
 
@@ -95,7 +95,8 @@ def compiled_forces(
     Returns
     -------
     callable (parameters, positions, graph) -> (energy, forces)
-        Compiled lazily at its first call, which takes seconds to a minute.
+        Energy of each molecule without shifts; ``parameters`` None takes the network's weights as
+        they were when this function was called. Compiled lazily at its first call, which takes seconds to a minute.
 
     Raises
     ------
@@ -110,20 +111,30 @@ def compiled_forces(
     from torch.fx.experimental.proxy_tensor import make_fx
 
     names = [name for name, _ in network.named_parameters()]
-    weights = [
-        tensor.detach().requires_grad_(trainable) for _, tensor in network.named_parameters()
-    ]
+    shapes = [tensor.shape for _, tensor in network.named_parameters()]
+
+    def arguments(parameters: Mapping[str, Tensor]) -> list[Tensor]:
+        tensors = [parameters[name] for name in names]
+        # Checking forty inputs at each call would cost as much as a third of the force itself.
+        return tensors if trainable else [torch.cat([t.detach().reshape(-1) for t in tensors])]
+
+    def unpacked(weights: list[Tensor]) -> dict[str, Tensor]:
+        if not trainable:
+            pieces = weights[0].split([shape.numel() for shape in shapes])
+            weights = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+        return dict(zip(names, weights, strict=True))
 
     def flat(weights: list[Tensor], x: Tensor, *graph: Tensor) -> tuple[Tensor, Tensor]:
-        parameters = dict(zip(names, weights, strict=True))
-        energy, forces = energy_and_forces(network, parameters, x, Graph(*graph), trainable)
+        energy, forces = energy_and_forces(network, unpacked(weights), x, Graph(*graph), trainable)
         return energy.to(x.dtype).sum(-1), forces
 
     def parts(graph: Graph) -> list[Tensor]:
         whole = (graph.species, graph.atom_mask, graph.pair_mask, graph.index)
         return [tensor for tensor in whole if tensor is not None]
 
-    traced = make_fx(flat)(weights, positions, *parts(graph))
+    weights = arguments(dict(network.named_parameters()))
+    example = [tensor.detach().requires_grad_(trainable) for tensor in weights]
+    traced = make_fx(flat)(example, positions, *parts(graph))
     if trainable:
         # Autograd saves the results of sqrt, exp and tanh for the force as detached copies and ties
         # them to the weights again out of the tracer's sight: left in, they would cut terms out of
@@ -141,8 +152,11 @@ def compiled_forces(
         traced, fullgraph=True, dynamic=False, options={"cpp_wrapper": True} if in_cpp else None
     )
 
-    def call(parameters: Mapping[str, Tensor], x: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
-        energy, forces = compiled([parameters[name] for name in names], x, *parts(graph))
+    def call(
+        parameters: Mapping[str, Tensor] | None, x: Tensor, graph: Graph
+    ) -> tuple[Tensor, Tensor]:
+        given = weights if parameters is None else arguments(parameters)
+        energy, forces = compiled(given, x, *parts(graph))
         return energy, forces
 
     return call
