@@ -12,13 +12,9 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from kstep_integrators.state import Evaluation, PhaseState
+from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
 
-__all__ = ["CalculatorPhysics", "EvaluationCache", "Physics", "PhysicsFailed"]
-
-
-class PhysicsFailed(RuntimeError):
-    """The calculator raised an error or returned something that is not a number."""
+__all__ = ["CalculatorPhysics", "EvaluationCache", "Physics"]
 
 
 class Physics(Protocol):
@@ -40,7 +36,7 @@ class Physics(Protocol):
 
         Raises
         ------
-        PhysicsFailed
+        EvaluationFailed
             If there are none.
         """
         ...
@@ -110,14 +106,14 @@ class CalculatorPhysics:
             energy = float(self.atoms.get_potential_energy())
         except Exception as error:
             # Calculators raise what they like; all of it means that there is no force here.
-            raise PhysicsFailed(f"{type(error).__name__}: {error}") from error
+            raise EvaluationFailed(f"{type(error).__name__}: {error}") from error
         finally:
             self.seconds += time.perf_counter() - started
         if not (np.isfinite(energy) and np.isfinite(forces).all()):
             # Or the calculator would serve the same again from its own cache.
             self.atoms.calc.reset()
             bad = np.flatnonzero(~np.isfinite(forces).all(axis=1)).tolist()
-            raise PhysicsFailed(
+            raise EvaluationFailed(
                 f"the calculator returned the energy {energy} eV and no finite forces on atoms "
                 f"{bad}"
             )

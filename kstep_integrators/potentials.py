@@ -23,7 +23,7 @@ from kstep_integrators.neighbors import (
 )
 from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_integrators.nn.forces import ForceFunction, compiled_forces, energy_and_forces
-from kstep_integrators.state import BoundPotential, Evaluation, PhaseState
+from kstep_integrators.state import BoundPotential, Evaluation, EvaluationFailed, PhaseState
 
 __all__ = ["CalculatorPotential", "NetworkPotential", "Potential", "load_model"]
 
@@ -269,8 +269,12 @@ class CalculatorPotential:
 
         def forces(positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
             atoms.positions[:] = positions.cpu().numpy()
-            f = np.array(atoms.get_forces(), dtype=np.float64)
-            energy = float(atoms.get_potential_energy())
+            try:
+                f = np.array(atoms.get_forces(), dtype=np.float64)
+                energy = float(atoms.get_potential_energy())
+            except Exception as error:
+                # Whatever it raises: the jump did not work out, and the stepper has another way.
+                raise EvaluationFailed(f"{type(error).__name__}: {error}") from error
             return Evaluation(
                 torch.tensor([energy], dtype=torch.float64), torch.from_numpy(f)
             ), None

@@ -13,6 +13,7 @@ from torch import Tensor
 __all__ = [
     "BoundPotential",
     "Evaluation",
+    "EvaluationFailed",
     "PhaseState",
     "constrain",
     "kinetic_energy",
@@ -73,6 +74,10 @@ class PhaseState:
             return self
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
         return self.replace(**{name: value.to(device) for name, value in tensors.items()})
+
+
+class EvaluationFailed(RuntimeError):
+    """A calculator raised an error or returned something that is not a number."""
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.correctors import Corrector
-from kstep_integrators.evaluation import Physics, PhysicsFailed
+from kstep_integrators.evaluation import Physics
 from kstep_integrators.jumps.base import BoundJump
 from kstep_integrators.jumps.verlet import verlet_flow
-from kstep_integrators.state import Evaluation, PhaseState
+from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
 from kstep_integrators.thermostats import Thermostat
 
 __all__ = ["Carry", "Scheme", "StepInfo", "start", "step"]
@@ -93,7 +93,7 @@ def start(state: PhaseState, scheme: Scheme) -> Carry:
 
     Raises
     ------
-    PhysicsFailed
+    EvaluationFailed
         If there is no energy and force at the start.
     """
     return Carry(state, scheme.physics(state), None)
@@ -104,16 +104,19 @@ def _attempt(carry: Carry, scheme: Scheme, k: int) -> tuple[Carry | None, str, d
     state, physics = carry.state, carry.physics
     stride = k * scheme.timestep
     began = time.perf_counter()
-    inner = carry.inner if carry.inner is not None else scheme.jump.begin(state)
-    kicked = scheme.corrector(state, physics, inner, stride)
-    landed, info = scheme.jump(kicked, physics, inner, k)
+    try:
+        inner = carry.inner if carry.inner is not None else scheme.jump.begin(state)
+        kicked = scheme.corrector(state, physics, inner, stride)
+        landed, info = scheme.jump(kicked, physics, inner, k)
+    except EvaluationFailed as error:
+        return None, f"potential: {error}", {"jump_seconds": time.perf_counter() - began}
     absurd = scheme.guard.check_jump(state, landed)
     seconds = {"jump_seconds": time.perf_counter() - began}
     if absurd:
         return None, absurd, seconds
     try:
         arrived = scheme.physics(landed)
-    except PhysicsFailed as error:
+    except EvaluationFailed as error:
         return None, str(error), seconds
     done = scheme.corrector(landed, arrived, info.end, stride)
     absurd = scheme.guard.check_energy(state, physics, done, arrived)
@@ -136,7 +139,7 @@ def _fallback(carry: Carry, scheme: Scheme, k: int, reason: str) -> Carry:
 
     try:
         state, arrived = verlet_flow(forces, carry.state, carry.physics, scheme.timestep, k)
-    except PhysicsFailed as error:
+    except EvaluationFailed as error:
         raise DynamicsFailed(
             f"the jump was undone ({reason}), and the physics failed on the {k} steps in its "
             f"place: {error}"

@@ -247,6 +247,18 @@ def test_an_absurd_jump_is_made_by_physics_instead(atoms):
     assert dynamics.get_time() == pytest.approx(3 * FS)
 
 
+def test_a_failing_potential_is_made_by_physics_instead(atoms):
+    other = atoms.copy()
+    other.calc = physics()
+    failing = CalculatorPotential(BrokenCalculator(physics(), [7]))
+    dynamics = KStepDynamics(atoms, failing, k=4)
+    dynamics.run(3)
+    assert dynamics.stats.fallbacks == 1
+    assert "potential: RuntimeError: call 7" in dynamics.stats.last_fallback
+    VelocityVerlet(other, 0.25 * FS).run(12)
+    assert abs(atoms.positions - other.positions).max() < 1e-10
+
+
 def test_an_absurd_energy_is_noticed(atoms):
     calculator = atoms.calc
     dynamics = KStepDynamics(

@@ -1,5 +1,7 @@
 """The real tblite and xtb."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -40,6 +42,16 @@ def test_gfnff_is_quiet_and_leaves_no_files(tmp_path, monkeypatch, capfd):
     assert energies["ethanol"][0] == energies["ethanol"][1]
     assert list(tmp_path.iterdir()) == []
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("method", "package"), [("GFN2-xTB", "tblite"), ("GFN-FF", "xtb")])
+def test_a_missing_package_names_its_extra(method, package, monkeypatch):
+    for module in [name for name in sys.modules if name.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.delitem(sys.modules, "kstep_integrators.calculators.gfnff", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"{method} needs {package}.*kstep-integrators\[xtb\]"):
+        xtb_calculator(method)
 
 
 def test_wrong_requests():

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from kstep_integrators.evaluation import CalculatorPhysics, EvaluationCache, PhysicsFailed
+from kstep_integrators.evaluation import CalculatorPhysics, EvaluationCache
+from kstep_integrators.state import EvaluationFailed
 from kstep_integrators.testing import BrokenCalculator, CountingCalculator, MorseNetwork
 
 
@@ -38,7 +39,7 @@ def test_the_users_atoms_are_left_alone(ethanol, state):
 def test_failures_are_one_kind_of_error(how, message, ethanol, state):
     broken = BrokenCalculator(MorseNetwork(ethanol.positions), [1], how)
     physics = CalculatorPhysics(ethanol, broken)
-    with pytest.raises(PhysicsFailed, match=message):
+    with pytest.raises(EvaluationFailed, match=message):
         physics(state)
     assert physics.evaluations == 1
     assert np.isfinite(float(physics(state).energy))

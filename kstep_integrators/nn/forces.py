@@ -96,7 +96,8 @@ def compiled_forces(
     -------
     callable (parameters, positions, graph) -> (energy, forces)
         Energy of each molecule without shifts; ``parameters`` None takes the network's weights as
-        they were when this function was called. Compiled lazily at its first call, which takes seconds to a minute.
+        they were when this function was called. Compiled lazily at its first call, which takes
+        seconds to a minute.
 
     Raises
     ------

@@ -178,7 +178,14 @@ def test_model_file(straight: tuple[Path, Path], folders: tuple[Path, Path]) -> 
     assert header.training["molecules"] == ["CH3OH", "H2O", "NH3"]
     assert (header.training["frames"], header.training["validation_frames"]) == (60, 24)
     assert header.training["epochs"] == 4
-    assert json.loads((output / "tiny.json").read_text()) == header.training
+    record = json.loads((output / "tiny.json").read_text())
+    curves = record.pop("curves")
+    assert record == header.training
+    assert [row["epoch"] for row in curves] == [0, 1, 2, 3]
+    assert curves[-1]["val_force_rms"] == pytest.approx(
+        header.training["validation"]["val_force_rms"], rel=1e-5
+    )
+    assert all("train_loss" in row for row in curves)
     averaged = checkpoint(output)["state_dict"]
     for name, tensor in network.named_parameters():
         assert torch.equal(tensor, averaged[f"network.{name}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 import logging
@@ -98,6 +99,19 @@ def _how_to_resume(last: Path) -> str:
     if not last.exists():
         return "stopped within the first epoch; run again to start anew"
     return f"stopped; run again with the same output folder to go on from {last}"
+
+
+def _curves(folder: Path) -> list[dict[str, float]]:
+    """Losses and validation errors by epoch, over all parts of a fit that was resumed."""
+    epochs: dict[int, dict[str, float]] = {}
+    for path in sorted(folder.glob("version_*/metrics.csv"), key=lambda p: p.stat().st_mtime):
+        with open(path, newline="") as handle:
+            for row in csv.DictReader(handle):
+                known = {key: float(value) for key, value in row.items() if value}
+                epoch = int(known.pop("epoch"))
+                known.pop("step", None)
+                epochs.setdefault(epoch, {"epoch": epoch}).update(known)
+    return [epochs[epoch] for epoch in sorted(epochs)]
 
 
 def fit(
@@ -201,5 +215,6 @@ def fit(
     path = output / f"{recipe.name}.safetensors"
     header = ModelHeader(recipe.name, network.config, recipe.data.method, training=record)
     write_model(path, network, header)
-    (output / f"{recipe.name}.json").write_text(json.dumps(record, indent=1))
+    with_curves = {**record, "curves": _curves(output / "curves")}
+    (output / f"{recipe.name}.json").write_text(json.dumps(with_curves, indent=1) + "\n")
     return path
