@@ -259,8 +259,9 @@ class KStepDynamics(MolecularDynamics):
         self.atoms.set_momenta(carry.state.momenta.cpu().numpy(), apply_constraint=False)
 
     def _refresh_properties(self) -> None:
-        """Evaluate the physics at the present geometry, unless the last jump landed there."""
-        self._current()
+        """Evaluate the physics at the first geometry; every jump evaluates its own landing."""
+        if self._carry is None:
+            self._current()
 
     def _current(self) -> tuple[Carry, Scheme]:
         """The carry that belongs to ``atoms`` as the user left them, and how to advance it."""
