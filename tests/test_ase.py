@@ -295,6 +295,31 @@ def test_if_physics_fails_too_nothing_is_lost(how, atoms, tmp_path):
     KStepDynamics(atoms, cheap(), k=4).run(2)
 
 
+def test_ctrl_c_leaves_a_state_to_go_on_from(atoms, tmp_path):
+    class Interrupted(MorseNetwork):
+        calls = 0
+
+        def calculate(self, *arguments):
+            self.calls += 1
+            if self.calls == 5:
+                raise KeyboardInterrupt
+            super().calculate(*arguments)
+
+    other = atoms.copy()
+    other.calc = physics()
+    atoms.calc = Interrupted(REFERENCE)
+    path = tmp_path / "md.traj"
+    dynamics = KStepDynamics(atoms, cheap(depth=1.8), k=4, trajectory=str(path))
+    with pytest.raises(KeyboardInterrupt):
+        dynamics.run(6)
+    assert dynamics.nsteps == 3
+    np.testing.assert_array_equal(read(path, "-1").positions, atoms.positions)
+    dynamics.run(3)
+    KStepDynamics(other, cheap(depth=1.8), k=4).run(6)
+    np.testing.assert_array_equal(atoms.positions, other.positions)
+    assert len(read(path, ":")) == 7
+
+
 def test_failing_at_the_very_start_says_why(atoms):
     atoms.calc = BrokenCalculator(physics(), [1])
     with pytest.raises(RuntimeError, match="call 1 was told to fail"):
