@@ -1,6 +1,7 @@
 """Energy conservation at GFN2, 300 K: jumps against velocity Verlet, every molecule of the list.
 
     python -m benchmarks.nve CACHE [--methods verlet-1 kstep-2 plain] [--workers 2]
+    python -m benchmarks.nve CACHE --batch --methods kstep-2 plain
     python -m benchmarks.nve CACHE --report
 
 Runs are kept in the folder CACHE, one file for each molecule and method, and never made twice.
@@ -29,6 +30,7 @@ from ase import Atoms, units
 from ase.md.md import MolecularDynamics
 from ase.md.verlet import VelocityVerlet
 
+from benchmarks.batch import run_nve
 from benchmarks.common import percentiles, write_result
 from benchmarks.starts import thermalized
 from kstep_integrators import CalculatorPotential, KStepDynamics, load_model
@@ -80,6 +82,13 @@ METHODS: dict[str, Method] = {
     "gfnff-2": _gfnff(4, 0.5),
 }
 
+BATCHED = {
+    "kstep-2": (4, 0.5, "impulse"),
+    "plain": (8, 0.25, "impulse"),
+    "potential-only-2": (4, 0.5, "none"),
+}
+"""Methods that can run on all molecules at once: k, base step in fs, corrector."""
+
 
 def run(name: str, key: str, picoseconds: float) -> dict[str, Any]:
     """One molecule, one method: the energies every 4 fs and what they cost."""
@@ -121,6 +130,36 @@ def run(name: str, key: str, picoseconds: float) -> dict[str, Any]:
         row["fallbacks"] = stats.fallbacks
         row["jump_seconds"] = stats.jump_seconds
     return row
+
+
+def run_batch(key: str, picoseconds: float) -> list[dict[str, Any]]:
+    """All bundled molecules at once, with the same step as :func:`run`; no times of their own."""
+    k, base, corrector = BATCHED[key]
+    names = named_molecules()
+    molecules = [thermalized(name) for name in names]
+    model = load_model(MODEL, device="cpu", compile=True)
+    began = time.perf_counter()
+    times, energies, found = run_nve(molecules, model, k, base, picoseconds, corrector, SAMPLE_FS)
+    seconds = time.perf_counter() - began
+    rows = []
+    for i, (name, atoms, row) in enumerate(zip(names, molecules, found, strict=True)):
+        drift = energy_drift(times, energies[:, i], len(atoms))
+        rows.append(
+            {
+                "molecule": name,
+                "method": key,
+                "batch_of": len(names),
+                "stride_fs": k * base,
+                "picoseconds": picoseconds,
+                "drift_meV_per_atom_per_ps": drift.drift,
+                "fluctuation_meV_per_atom": drift.fluctuation,
+                "largest_deviation_meV_per_atom": 1e3 * float(np.ptp(energies[:, i])) / len(atoms),
+                "strides": round(1000 * picoseconds / (k * base)),
+                "seconds": seconds / len(names),
+                **row,
+            }
+        )
+    return rows
 
 
 def _task(job: tuple[str, str, float, Path]) -> str:
@@ -171,6 +210,7 @@ def main() -> None:
     parser.add_argument("--molecules", nargs="+", default=named_molecules())
     parser.add_argument("--picoseconds", type=float, default=10.0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--batch", action="store_true", help="all molecules as one state")
     parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
@@ -184,6 +224,12 @@ def main() -> None:
         if name in (METHODS[key].molecules or (name,))
         and not (arguments.cache / f"{name}.{key}.json").exists()
     ]
+    if arguments.batch:
+        for key in arguments.methods:
+            for row in run_batch(key, arguments.picoseconds):
+                path = arguments.cache / f"{row['molecule']}.{key}.json"
+                path.write_text(json.dumps(row))
+        return
     with multiprocessing.get_context("spawn").Pool(arguments.workers) as pool:
         for done, line in enumerate(pool.imap_unordered(_task, jobs, chunksize=1), 1):
             print(f"{done}/{len(jobs)} {line}", flush=True)

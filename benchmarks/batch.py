@@ -1,0 +1,124 @@
+"""Many molecules as one state: the flow in one network call, the physics one calculator each.
+
+What `KStepDynamics` does for one molecule, with the same step function.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from ase import Atoms, units
+
+from kstep_integrators import FlowJump, Guard
+from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.correctors import make_corrector
+from kstep_integrators.potentials import Potential
+from kstep_integrators.state import Evaluation, PhaseState, kinetic_energy, make_state
+from kstep_integrators.stepper import Carry, Scheme, start, step
+from kstep_integrators.testing import CountingCalculator
+from kstep_integrators.thermostats import NoThermostat
+
+__all__ = ["ListPhysics", "joined", "run_nve"]
+
+
+def joined(molecules: list[Atoms]) -> PhaseState:
+    """One state of several molecules."""
+    states = [state_from_atoms(atoms) for atoms in molecules]
+    counts = torch.tensor([len(s.numbers) for s in states])
+    return make_state(
+        torch.cat([s.numbers for s in states]),
+        torch.cat([s.masses for s in states]),
+        torch.cat([s.positions for s in states]),
+        torch.cat([s.momenta for s in states]),
+        batch=torch.repeat_interleave(torch.arange(len(states)), counts),
+    )
+
+
+class ListPhysics:
+    """The calculator of each molecule in turn; each counts for itself."""
+
+    def __init__(self, molecules: list[Atoms]) -> None:
+        self.molecules = [atoms.copy() for atoms in molecules]
+        for mine, atoms in zip(self.molecules, molecules, strict=True):
+            mine.calc = CountingCalculator(atoms.calc)
+        self.evaluations = 0
+        self.seconds = 0.0
+
+    def __call__(self, state: PhaseState) -> Evaluation:
+        """Energies (B,) and forces (N, 3)."""
+        began = time.perf_counter()
+        forces, energies, first = [], [], 0
+        for atoms in self.molecules:
+            atoms.positions = state.positions[first : first + len(atoms)].numpy()
+            first += len(atoms)
+            forces.append(atoms.get_forces())
+            energies.append(atoms.get_potential_energy())
+        self.evaluations += 1
+        self.seconds += time.perf_counter() - began
+        return Evaluation(torch.tensor(energies).double(), torch.from_numpy(np.concatenate(forces)))
+
+
+def run_nve(
+    molecules: list[Atoms],
+    potential: Potential,
+    k: int,
+    base_fs: float,
+    picoseconds: float,
+    corrector: str,
+    sample_fs: float,
+) -> tuple[np.ndarray, np.ndarray, list[dict[str, float]]]:  # type: ignore[type-arg]
+    """Constant-energy dynamics of all molecules at once.
+
+    Returns
+    -------
+    times : (F,) ASE time units
+    energies : (F, B) eV
+        Total energies of the physics at the sampled positions.
+    rows : list of dict
+        For each molecule: evaluations counted in its calculator, residual, fallbacks.
+    """
+    state = joined(molecules)
+    physics = ListPhysics(molecules)
+    jump = FlowJump(potential, base_fs * units.fs)
+    scheme = Scheme(
+        jump.bind(state),
+        make_corrector(corrector, jump.correctors),
+        NoThermostat(),
+        physics,
+        Guard(),
+        jump.timestep,
+    )
+    rng = np.random.default_rng(0)
+    carry = start(state, scheme)
+    squares = torch.zeros(state.n_molecules, dtype=torch.float64)
+    counts = 3.0 * torch.bincount(state.batch)
+    fallbacks, known = 0, 0
+    interval = round(sample_fs / (k * base_fs))
+
+    def total(carry: Carry) -> np.ndarray:  # type: ignore[type-arg]
+        return (carry.physics.energy + kinetic_energy(carry.state)).numpy()
+
+    times, energies = [0.0], [total(carry)]
+    for number in range(1, round(1000 * picoseconds / (k * base_fs)) + 1):
+        carry, info = step(carry, scheme, k, rng)
+        fallbacks += info.fallback is not None
+        if info.residual is not None:
+            squares.index_add_(0, state.batch, info.residual.square().sum(1))
+            known += 1
+        if number % interval == 0:
+            times.append(carry.state.time)
+            energies.append(total(carry))
+        if number % 500 == 0:
+            print(f"{number} strides, {physics.seconds:.0f} s of physics", flush=True)
+    residual = 1e3 * (squares / (counts * max(1, known))).sqrt()
+    rows = [
+        {
+            "evaluations": atoms.calc.evaluations,
+            "residual_meV_per_A": float(residual[i]),
+            "fallbacks": fallbacks,
+        }
+        for i, atoms in enumerate(physics.molecules)
+    ]
+    return np.array(times), np.array(energies), rows

@@ -1,0 +1,99 @@
+"""Print the committed results as the Markdown tables that the README and the docs show.
+
+python -m benchmarks.table
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from benchmarks.common import RESULTS
+
+NAMES = {
+    "verlet-1": "velocity Verlet",
+    "kstep-2": "`organic-gfn2`, k = 4, base 0.5 fs",
+    "plain": "`organic-gfn2`, k = 8, base 0.25 fs (the plain call)",
+    "gfnff-2": "GFN-FF inside, k = 4, base 0.5 fs (ethanol only)",
+    "potential-only-2": "`organic-gfn2` alone, corrector `none` (control)",
+}
+
+
+def load(name: str) -> dict[str, Any]:
+    """One committed result."""
+    loaded: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return loaded
+
+
+def nve() -> str:
+    """Energy conservation."""
+    result = load("nve")
+    strides = {row["method"]: row["stride_fs"] for row in result["rows"] if "error" not in row}
+    lines = [
+        "| run | stride fs | molecules | evaluations per ps | fluctuation meV/atom, "
+        "median / 90 % | abs. drift meV/atom/ps, median / 90 % | signed mean drift | fallbacks |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for key, name in NAMES.items():
+        if key not in result["summary"]:
+            continue
+        row = result["summary"][key]
+        width, drift = row["fluctuation_meV_per_atom"], row["abs_drift_meV_per_atom_per_ps"]
+        lines.append(
+            f"| {name} | {strides[key]:g} | {row['molecules']} | {row['evaluations_per_ps']:.0f} | "
+            f"{width['median']:.2f} / {width['p90']:.2f} | "
+            f"{drift['median']:.3f} / {drift['p90']:.3f} | "
+            f"{row['signed_mean_drift_meV_per_atom_per_ps']:+.3f} | {row['fallbacks']} |"
+        )
+    return "\n".join(lines)
+
+
+def residuals() -> str:
+    """Force errors."""
+    result = load("residuals")
+    lines = ["| molecules | rms residual meV/A | worst |", "|---|---|---|"]
+    for key, name in (("inside", "48 of the list"), ("outside", "5 outside")):
+        part = result[key]
+        worst = ", ".join(
+            f"{row['molecule']} {row['residual_meV_per_A']:.0f}" for row in part["rows"][:5]
+        )
+        lines.append(f"| {name} | {part['rms_over_molecules_meV_per_A']:.0f} | {worst} |")
+    return "\n".join(lines)
+
+
+def backbones() -> str:
+    """Accuracy against cost."""
+    lines = [
+        "| backbone | channels | layers | force rms meV/A | microseconds per force | fit s |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines.extend(
+        f"| {row['backbone']} | {row['channels']} | {row['layers']} | "
+        f"{row['validation_force_rms_meV_per_A']:.0f} | "
+        f"{row['force_microseconds_ethanol']:.0f} | {row['fit_seconds']:.0f} |"
+        for row in load("backbones")["rows"]
+    )
+    return "\n".join(lines)
+
+
+def jump_cost() -> str:
+    """Where the time of a step goes."""
+    result = load("jump_cost")
+    lines = [
+        "| | force us | jump us | jump / GFN2 evaluation | rest of a step us |",
+        "|---|---|---|---|---|",
+    ]
+    for key in ("eager", "compiled"):
+        row = result[key]
+        lines.append(
+            f"| {key} | {row['force_us']:.0f} | {row['jump_us']:.0f} | "
+            f"{row['jump_over_gfn2_evaluation']:.1f} | {row['step_rest_us']:.0f} |"
+        )
+    lines.append(f"\nOne GFN2 evaluation: {result['gfn2_evaluation_us']:.0f} us.")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    for table in (nve, residuals, backbones, jump_cost):
+        if (RESULTS / f"{table.__name__}.json").exists():
+            print(f"\n## {table.__name__}\n\n{table()}")
