@@ -24,13 +24,7 @@ from kstep_training.config import load_recipe
 from kstep_training.dataset import load_folder
 from kstep_training.fit import fit
 
-CANDIDATES = [
-    ("egnn", 64, 2),
-    ("egnn", 64, 3),
-    ("painn", 48, 2),
-    ("painn", 64, 2),
-    ("painn", 64, 3),
-]
+CANDIDATES = [("painn", 64, 3), ("egnn", 64, 3), ("painn", 64, 2), ("egnn", 64, 2)]
 LARGEST = 9
 
 
@@ -98,7 +92,7 @@ def main() -> None:
                 }
             )
             print(rows[-1], flush=True)
-    write_result("backbones", {"what": __doc__, "rows": rows})
+            write_result("backbones", {"what": __doc__, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -203,7 +203,7 @@ def report(cache: Path) -> None:
             "evaluations_per_ps": float(
                 np.mean([row["evaluations"] / row["picoseconds"] for row in done])
             ),
-            "seconds_per_ps": float(np.mean([row["seconds"] / row["picoseconds"] for row in done])),
+            "picoseconds": sorted({row["picoseconds"] for row in done}),
             "fallbacks": sum(row.get("fallbacks", 0) for row in done),
         }
         print(key, json.dumps(summary[key]))

@@ -30,9 +30,9 @@ def nve() -> str:
     result = load("nve")
     strides = {row["method"]: row["stride_fs"] for row in result["rows"] if "error" not in row}
     lines = [
-        "| run | stride fs | molecules | evaluations per ps | fluctuation meV/atom, "
+        "| run | stride fs | molecules | length ps | evaluations per ps | fluctuation meV/atom, "
         "median / 90 % | abs. drift meV/atom/ps, median / 90 % | signed mean drift | fallbacks |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for key, name in NAMES.items():
         if key not in result["summary"]:
@@ -40,7 +40,9 @@ def nve() -> str:
         row = result["summary"][key]
         width, drift = row["fluctuation_meV_per_atom"], row["abs_drift_meV_per_atom_per_ps"]
         lines.append(
-            f"| {name} | {strides[key]:g} | {row['molecules']} | {row['evaluations_per_ps']:.0f} | "
+            f"| {name} | {strides[key]:g} | {row['molecules']} | "
+            f"{' and '.join(f'{ps:g}' for ps in row['picoseconds'])} | "
+            f"{row['evaluations_per_ps']:.0f} | "
             f"{width['median']:.2f} / {width['p90']:.2f} | "
             f"{drift['median']:.3f} / {drift['p90']:.3f} | "
             f"{row['signed_mean_drift_meV_per_atom_per_ps']:+.3f} | {row['fallbacks']} |"
