@@ -8,12 +8,13 @@ import torch
 from ase import Atoms
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 
-from kstep_integrators import named_molecule
+from kstep_integrators import CalculatorPotential, named_molecule
 from kstep_integrators.ase import state_from_atoms
 from kstep_integrators.model_file import ModelHeader
 from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.state import PhaseState
+from kstep_integrators.testing import CountingCalculator, MorseNetwork
 
 ELEMENTS = [1, 6, 7, 8]
 
@@ -56,3 +57,21 @@ def ethanol() -> Atoms:
 @pytest.fixture
 def state(ethanol: Atoms) -> PhaseState:
     return state_from_atoms(ethanol)
+
+
+REFERENCE = named_molecule("ethanol").positions
+
+
+def physics(**parameters):
+    return MorseNetwork(REFERENCE, **parameters)
+
+
+def cheap(**parameters):
+    return CalculatorPotential(physics(**parameters))
+
+
+@pytest.fixture
+def atoms():
+    atoms = hot()
+    atoms.calc = CountingCalculator(physics())
+    return atoms
