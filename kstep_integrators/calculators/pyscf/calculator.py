@@ -1,0 +1,412 @@
+"""PySCFCalculator: the ASE shell around one mean field that follows a trajectory."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import (
+    CalculationFailed,
+    Calculator,
+    PropertyNotImplementedError,
+    all_changes,
+)
+from ase.io import write
+
+from kstep_integrators.calculators.pyscf.counts import CallRecord, Totals
+from kstep_integrators.calculators.pyscf.density import Overlap, to_lowdin
+from kstep_integrators.calculators.pyscf.device import place, release_memory, to_host
+from kstep_integrators.calculators.pyscf.electrons import Electrons, electrons_of
+from kstep_integrators.calculators.pyscf.extrapolation import Entry, History
+from kstep_integrators.calculators.pyscf.ladder import NotConverged, converge
+from kstep_integrators.calculators.pyscf.meanfield import (
+    build,
+    check_covers,
+    check_names,
+    move_to,
+    occupations,
+)
+from kstep_integrators.calculators.pyscf.properties import (
+    charges,
+    dipole,
+    energies,
+    forces_and_stress,
+)
+from kstep_integrators.calculators.pyscf.settings import Basis, Settings
+from kstep_integrators.calculators.pyscf.threads import openmp_threads
+
+__all__ = ["PySCFCalculator"]
+
+_DEFAULTS = {field.name: field.default for field in dataclasses.fields(Settings)}
+_NAMES = tuple(_DEFAULTS)
+
+
+def _require_pyscf() -> None:
+    try:
+        import pyscf  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "PySCFCalculator needs pyscf, which is not installed; install it with: "
+            "pip install 'kstep-integrators[pyscf]'"
+        ) from error
+
+
+class PySCFCalculator(Calculator):
+    """Hartree-Fock and density functional theory for dynamics, on the GPU or the CPU.
+
+    Each SCF starts from the densities of earlier geometries, extrapolated to the new one. An
+    energy alone costs no gradient, and forces asked for later at the same geometry reuse its SCF.
+    An SCF that does not converge is tried again by surer means, and is an error if these fail:
+    results are those of a converged SCF, or there are none.
+
+    Parameters
+    ----------
+    method : str or mean-field object, optional
+        ``"hf"``; or any configured SCF object of PySCF or GPU4PySCF, which the calculator takes
+        over, and which then decides everything down to ``max_cycle``.
+    xc : str, optional
+        Functional, such as ``"b3lyp"`` or ``"wb97m-v"``.
+    basis, ecp, pseudo : str or dict
+        As in PySCF. Effective core potentials are never implied: a basis that needs one says so.
+        ``pseudo`` is for periodic systems.
+    charge, multiplicity : int, optional
+        In e, and 2 S + 1. By default ``atoms.info["charge"]`` and ``atoms.info["multiplicity"]``;
+        failing these, the sums of the initial charges and magnetic moments of ``atoms``.
+    unrestricted : bool, optional
+        By default True for open shells and False for closed ones; False for an open shell is
+        restricted open-shell.
+    density_fit : bool or str
+        Whether to fit Coulomb and exchange integrals; a string names the auxiliary basis.
+    dispersion : str, optional
+        ``"d3bj"``, ``"d3zero"``, ``"d4"``, ...
+    solvent : str or float, optional
+        Name, or dielectric constant, of a continuum.
+    solvent_model : str
+        ``"ief-pcm"``, ``"c-pcm"``, ``"ss(v)pe"``, ``"cosmo"`` or ``"smd"``.
+    kpts : (int, int, int)
+        Mesh of k-points of a periodic system.
+    grid_level : int
+        0 to 9, as in PySCF.
+    grid_response : bool
+        Whether forces include the derivative of the grid. Without it they miss the derivative of
+        the energy by some 6e-6 hartree/bohr (3e-4 eV/angstrom) on the default grid.
+    conv_tol : float
+        Hartree; the orbital gradient is converged to its square root.
+    max_cycle : int
+        Iterations of one attempt.
+    device : str
+        ``"auto"``: the GPU if GPU4PySCF can use one, else the CPU, and one line in the log of this
+        module says so and why. ``"cpu"``, or ``"cuda"``, which is an error where it cannot be had.
+    max_memory : float, optional
+        MB; PySCF's default otherwise.
+    threads : int, optional
+        OpenMP threads; ``OMP_NUM_THREADS`` or all cores by default.
+    guess : str
+        ``"extrapolate"``: kernel least squares over the last ``history`` geometries, which may
+        come in any order and at any distance. ``"aspc"``: for equal steps. ``"last"``: the last
+        density. ``"atomic"``: PySCF's own guess.
+    history : int
+        Densities kept.
+    min_overlap_eigenvalue : float
+        Below it, the basis counts as linearly dependent. PySCF drops such vectors, and energies
+        of geometries that drop different numbers of them do not belong to one surface.
+    directory : str or Path
+        Where geometries that do not converge are written.
+
+    Attributes
+    ----------
+    last_call : CallRecord
+        SCF cycles, retries and seconds of the last call.
+    totals : Totals
+        The same, summed over all calls.
+
+    Raises
+    ------
+    ValueError, ImportError
+        For arguments that make no sense, or that something missing is needed for.
+    ase.calculators.calculator.CalculationFailed
+        While running, if an SCF does not converge or the basis is linearly dependent. The message
+        names the file the geometry was written to.
+
+    Notes
+    -----
+    Properties: energy, free_energy, forces, dipole, charges (Mulliken), magmom; for periodic
+    systems stress instead of the dipole, where PySCF has it. Copies and pickles carry the settings
+    and not the densities. Use one calculator per process or thread.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from kstep_integrators.calculators import PySCFCalculator
+    >>> atoms = molecule("H2O")
+    >>> atoms.calc = PySCFCalculator(method="hf", basis="sto-3g", device="cpu")
+    >>> round(atoms.get_potential_energy(), 3)
+    -2039.835
+    >>> atoms.get_forces().shape, atoms.calc.totals.scf_runs
+    ((3, 3), 1)
+    """
+
+    implemented_properties = [  # noqa: RUF012 - ASE's own convention
+        "energy",
+        "free_energy",
+        "forces",
+        "stress",
+        "dipole",
+        "charges",
+        "magmom",
+    ]
+    # Initial charges and moments matter only through charge and multiplicity: see check_state.
+    ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
+
+    def __init__(
+        self,
+        method: Any = None,
+        *,
+        xc: str | None = None,
+        basis: Basis | None = None,
+        ecp: Basis | None = None,
+        pseudo: Basis | None = None,
+        charge: int | None = None,
+        multiplicity: int | None = None,
+        unrestricted: bool | None = None,
+        density_fit: bool | str = False,
+        dispersion: str | None = None,
+        solvent: str | float | None = None,
+        solvent_model: str = "ief-pcm",
+        kpts: tuple[int, int, int] = (1, 1, 1),
+        grid_level: int = 3,
+        grid_response: bool = False,
+        conv_tol: float = 1e-9,
+        max_cycle: int = 50,
+        device: str = "auto",
+        max_memory: float | None = None,
+        threads: int | None = None,
+        guess: str = "extrapolate",
+        history: int = 20,
+        min_overlap_eigenvalue: float = 1e-6,
+        directory: str | Path = ".",
+    ) -> None:
+        given = {name: value for name, value in locals().items() if name in _NAMES}
+        _require_pyscf()
+        self._mean_field: Any = None
+        self._system: Hashable = None
+        self._solved: Hashable = None
+        self._history = History()
+        self.last_call = CallRecord()
+        self.totals = Totals()
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.set(**given)
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change settings; all that was computed is forgotten.
+
+        Parameters
+        ----------
+        **kwargs
+            As for the constructor.
+
+        Returns
+        -------
+        dict
+            The settings that changed.
+        """
+        unknown = sorted(set(kwargs) - set(_NAMES))
+        if unknown:
+            raise TypeError(f"unknown settings {unknown}; there are {list(_NAMES)}")
+        if not kwargs:
+            return {}
+        before = dict(self.parameters)
+        self.settings = Settings(**{**before, **kwargs})
+        check_names(self.settings)
+        self.parameters.update(kwargs)
+        self.directory = str(self.settings.directory)
+        self._history = History(self.settings.guess, self.settings.history)
+        self._mean_field = self._system = None
+        self.reset()
+        return {
+            name: v for name, v in kwargs.items() if name not in before or v is not before[name]
+        }
+
+    def reset(self) -> None:
+        """Forget the last geometry and its results; densities to start from are kept."""
+        super().reset()  # type: ignore[no-untyped-call]
+        self._solved = None
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """What changed since the last calculation, charge and multiplicity included."""
+        changes: list[str] = list(super().check_state(atoms, tol=tol))  # type: ignore[no-untyped-call]
+        if not changes and self._electrons(self.atoms) != self._electrons(atoms):
+            changes.append("initial_charges")
+        return changes
+
+    @property
+    def mean_field(self) -> Any:
+        """PySCF's object, as the last call left it; None before the first."""
+        return self._mean_field
+
+    def todict(self, skip_default: bool = True) -> dict[str, Any]:
+        """Settings that differ from the defaults, for trajectory files."""
+        kept = {n: v for n, v in self.parameters.items() if not skip_default or v != _DEFAULTS[n]}
+        if self.settings.given is not None:
+            kept["method"] = self.settings.name
+        return {n: str(v) if isinstance(v, Path) else v for n, v in kept.items()}
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Compute properties; ASE calls this when they are not known yet."""
+        super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
+        self.last_call = CallRecord()
+        failed = 1
+        try:
+            with openmp_threads(self.settings.threads):
+                self._converge(self.atoms)
+                self._collect(set(properties))
+            failed = 0
+        finally:
+            self._count(failed)
+            if self._mean_field is not None:
+                release_memory(self._mean_field)
+
+    def _electrons(self, atoms: Atoms) -> Electrons:
+        return electrons_of(atoms, self.settings.charge, self.settings.multiplicity)
+
+    def _converge(self, atoms: Atoms) -> None:
+        """Bring the mean field to convergence at a geometry, unless it is there already."""
+        electrons = self._electrons(atoms)
+        system = (tuple(atoms.numbers.tolist()), electrons, tuple(atoms.pbc.tolist()))
+        geometry = (system, atoms.positions.tobytes(), np.array(atoms.cell).tobytes())
+        if geometry == self._solved:
+            return
+        self._solved = None
+        started = time.perf_counter()
+        self._stand_at(atoms, electrons, system)
+        overlap = self._overlap(atoms)
+        guess = self._history.predict(atoms.positions, overlap)
+        try:
+            found = converge(self._mean_field, guess)
+        except NotConverged as error:
+            self.last_call = CallRecord(
+                error.cycles, error.attempts - 1, time.perf_counter() - started
+            )
+            raise self._failure(atoms, str(error)) from error
+        density = to_host(self._mean_field.make_rdm1())
+        filled = occupations(self._mean_field, density)
+        self._history.put(
+            geometry, Entry(atoms.positions.copy(), to_lowdin(density, overlap), filled)
+        )
+        self._solved = geometry
+        self.last_call = CallRecord(
+            found.cycles, found.attempts - 1, time.perf_counter() - started, attempt=found.name
+        )
+
+    def _stand_at(self, atoms: Atoms, electrons: Electrons, system: Hashable) -> None:
+        """Bring the mean-field object to a geometry, making it first if the system is another."""
+        if system == self._system:
+            move_to(self._mean_field, atoms)
+            return
+        self._mean_field = self._system = None
+        self._history.clear()
+        given = self.settings.given
+        if given is None:
+            made = build(self.settings, atoms, electrons)
+        else:
+            check_covers(given, atoms, electrons)
+            made = given
+        self._mean_field = place(made, self.settings.device)
+        if given is not None:
+            move_to(self._mean_field, atoms)
+        self._system = system
+
+    def _overlap(self, atoms: Atoms) -> Overlap:
+        overlap = Overlap(to_host(self._mean_field.get_ovlp()))
+        limit = self.settings.min_overlap_eigenvalue
+        if overlap.smallest <= max(limit, 0.0):
+            raise self._failure(
+                atoms,
+                f"the basis of {self.settings.name} is linearly dependent: the smallest eigenvalue "
+                f"of its overlap is {overlap.smallest:.1e}, expected above {limit:.1e}. Take a "
+                "basis with fewer diffuse functions, or look for atoms on top of each other",
+            )
+        return overlap
+
+    def _collect(self, wanted: set[str]) -> None:
+        """Put properties of the converged mean field into the results."""
+        mean_field = self._mean_field
+        energy, free = energies(mean_field)
+        self.results["energy"], self.results["free_energy"] = energy, free
+        self.results["magmom"] = float(mean_field.mol.spin)
+        periodic = bool(self.atoms.pbc.any())
+        if "charges" in wanted:
+            self.results["charges"] = charges(mean_field)
+        if "dipole" in wanted:
+            if periodic:
+                raise PropertyNotImplementedError("a crystal has no dipole moment of its own")
+            self.results["dipole"] = dipole(mean_field)
+        if "stress" in wanted and not periodic:
+            raise PropertyNotImplementedError("an isolated molecule has no stress")
+        derivatives = {name for name in ("forces", "stress") if name in wanted}
+        if not derivatives:
+            return
+        started = time.perf_counter()
+        found = forces_and_stress(mean_field, self.settings.grid_response, derivatives)
+        self.last_call = dataclasses.replace(
+            self.last_call, gradient_seconds=time.perf_counter() - started
+        )
+        for name, value in found.items():
+            if not np.isfinite(value).all():
+                raise self._failure(self.atoms, f"the SCF converged, but its {name} are not finite")
+        self.results.update(found)
+
+    def _count(self, failed: int) -> None:
+        call = self.last_call
+        self.totals += Totals(
+            calls=1,
+            scf_runs=int(call.scf_seconds > 0.0),
+            gradients=int(call.gradient_seconds > 0.0),
+            failures=failed,
+            scf_cycles=call.scf_cycles,
+            retries=call.retries,
+            scf_seconds=call.scf_seconds,
+            gradient_seconds=call.gradient_seconds,
+        )
+
+    def _failure(self, atoms: Atoms, reason: str) -> CalculationFailed:
+        """An error that says where the geometry was saved."""
+        self.results.clear()
+        electrons = self._electrons(atoms)
+        saved = atoms.copy()
+        saved.info.update(charge=electrons.charge, multiplicity=electrons.multiplicity)
+        folder = Path(self.settings.directory)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = next(
+            path
+            for number in itertools.count(1)
+            if not (path := folder / f"pyscf-failed-{number}.extxyz").exists()
+        )
+        write(path, saved, format="extxyz")
+        return CalculationFailed(
+            f"{self.settings.name} of {atoms.get_chemical_formula()}, charge {electrons.charge}, "
+            f"multiplicity {electrons.multiplicity}: {reason}. The geometry is in {path}"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Settings only: mean fields hold integrals, files and device memory."""
+        given = self.settings.given
+        if given is not None:
+            self._solved = None
+            given.reset()
+            given = place(given, "cpu")
+        return {**self.parameters, "method": self.settings.method if given is None else given}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(**state)  # type: ignore[misc]

@@ -1,0 +1,102 @@
+"""Properties of a converged mean field, in ASE units."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from kstep_integrators import units
+from kstep_integrators.calculators.pyscf.density import Array, mulliken_charges
+from kstep_integrators.calculators.pyscf.device import to_host
+
+__all__ = ["charges", "dipole", "energies", "forces_and_stress", "total_density"]
+
+_Floats = npt.NDArray[np.float64]
+
+
+def energies(mean_field: Any) -> tuple[float, float]:
+    """Energy and free energy, eV.
+
+    They differ under smearing only, where the forces belong to the free energy and the energy is
+    the one extrapolated to zero width.
+    """
+    total = float(mean_field.e_tot)
+    free = getattr(mean_field, "e_free", None)
+    if free is None:
+        return total * units.HARTREE, total * units.HARTREE
+    zero = getattr(mean_field, "e_zero", None)
+    return float(total if zero is None else zero) * units.HARTREE, float(free) * units.HARTREE
+
+
+def forces_and_stress(
+    mean_field: Any, grid_response: bool, wanted: Collection[str]
+) -> dict[str, _Floats]:
+    """Analytic derivatives of the energy.
+
+    Parameters
+    ----------
+    mean_field : converged mean-field object
+    grid_response : bool
+        Whether the derivative of the integration grid is included (doi:10.1063/1.464906).
+    wanted : collection of str
+        ``"forces"``, ``"stress"`` or both.
+
+    Returns
+    -------
+    dict
+        ``forces`` (n_atoms, 3) eV/angstrom; ``stress`` (6,) eV/angstrom^3, xx, yy, zz, yz, xz, xy,
+        positive if the crystal wants to shrink, as everywhere in ASE.
+
+    Raises
+    ------
+    PropertyNotImplementedError
+        If PySCF has no stress for this method.
+    """
+    found: dict[str, _Floats] = {}
+    gradient = mean_field.nuc_grad_method()
+    gradient.verbose = 0
+    if grid_response:
+        gradient.grid_response = True
+    if "forces" in wanted:
+        found["forces"] = -to_host(gradient.kernel()) * (units.HARTREE / units.BOHR)
+    if "stress" in wanted:
+        if not hasattr(gradient, "get_stress"):
+            raise PropertyNotImplementedError(
+                f"PySCF has no stress for {type(mean_field).__name__}"
+            )
+        try:
+            tensor = to_host(gradient.get_stress())
+        except NotImplementedError as error:
+            raise PropertyNotImplementedError(f"PySCF has no such stress: {error}") from error
+        found["stress"] = full_3x3_to_voigt_6_stress(tensor) * (units.HARTREE / units.BOHR**3)
+    return found
+
+
+def dipole(mean_field: Any) -> _Floats:
+    """Dipole moment (3,) e angstrom, about the origin of the coordinates (it matters for ions)."""
+    moment = to_host(mean_field.dip_moment(unit="AU", verbose=0))
+    return np.asarray(moment, dtype=np.float64) * units.BOHR
+
+
+def total_density(mean_field: Any) -> Array:
+    """Density matrix of both spins together, (n, n) or (n_kpoints, n, n)."""
+    density = to_host(mean_field.make_rdm1())
+    spins = 2 if np.ndim(to_host(mean_field.get_ovlp())) + 1 == density.ndim else 1
+    summed: Array = density.sum(0) if spins == 2 else density
+    return summed
+
+
+def charges(mean_field: Any) -> _Floats:
+    """Mulliken charges, (n_atoms,) e."""
+    molecule = mean_field.mol
+    return mulliken_charges(
+        total_density(mean_field),
+        to_host(mean_field.get_ovlp()),
+        molecule.aoslice_by_atom()[:, 2],
+        molecule.atom_charges(),
+    )
