@@ -3,8 +3,9 @@
 python -m benchmarks.dft                           # result dft.json
 python -m benchmarks.dft --tuned FILE --only verlet-0.5 tuned-2 tuned-4 --result dft_tuned
 
-All runs start from the same state and are advanced in turns, a few fs each, in one process, so that
-whatever else the machine does falls on all of them alike. The same density extrapolation serves all.
+All runs start from the same state and are advanced in turns, a few fs each, in one process, so
+that whatever else the machine does falls on all of them alike. The same density extrapolation
+serves all.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from ase import Atoms
@@ -20,18 +20,9 @@ from ase.calculators.calculator import (
 from ase.io import write
 
 from kstep_integrators.calculators.pyscf.counts import CallRecord, Totals
-from kstep_integrators.calculators.pyscf.density import Overlap, to_lowdin
-from kstep_integrators.calculators.pyscf.device import place, release_memory, to_host
+from kstep_integrators.calculators.pyscf.device import place
 from kstep_integrators.calculators.pyscf.electrons import Electrons, electrons_of
-from kstep_integrators.calculators.pyscf.extrapolation import Entry, History
-from kstep_integrators.calculators.pyscf.ladder import NotConverged, converge
-from kstep_integrators.calculators.pyscf.meanfield import (
-    build,
-    check_covers,
-    check_names,
-    move_to,
-    occupations,
-)
+from kstep_integrators.calculators.pyscf.meanfield import check_names
 from kstep_integrators.calculators.pyscf.properties import (
     charges,
     dipole,
@@ -39,6 +30,7 @@ from kstep_integrators.calculators.pyscf.properties import (
     forces_and_stress,
 )
 from kstep_integrators.calculators.pyscf.settings import Basis, Settings
+from kstep_integrators.calculators.pyscf.solver import Solver, SolverFailed
 from kstep_integrators.calculators.pyscf.threads import openmp_threads
 
 __all__ = ["PySCFCalculator"]
@@ -194,13 +186,11 @@ class PySCFCalculator(Calculator):
     ) -> None:
         given = {name: value for name, value in locals().items() if name in _NAMES}
         _require_pyscf()
-        self._mean_field: Any = None
-        self._system: Hashable = None
-        self._solved: Hashable = None
-        self._history = History()
         self.last_call = CallRecord()
         self.totals = Totals()
-        super().__init__()  # type: ignore[no-untyped-call]
+        self.settings = Settings(**given)
+        self._solver = Solver(self.settings)
+        super().__init__()
         self.set(**given)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
@@ -226,8 +216,7 @@ class PySCFCalculator(Calculator):
         check_names(self.settings)
         self.parameters.update(kwargs)
         self.directory = str(self.settings.directory)
-        self._history = History(self.settings.guess, self.settings.history)
-        self._mean_field = self._system = None
+        self._solver = Solver(self.settings)
         self.reset()
         return {
             name: v for name, v in kwargs.items() if name not in before or v is not before[name]
@@ -235,20 +224,21 @@ class PySCFCalculator(Calculator):
 
     def reset(self) -> None:
         """Forget the last geometry and its results; densities to start from are kept."""
-        super().reset()  # type: ignore[no-untyped-call]
-        self._solved = None
+        super().reset()
+        self._solver.forget()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What changed since the last calculation, charge and multiplicity included."""
-        changes: list[str] = list(super().check_state(atoms, tol=tol))  # type: ignore[no-untyped-call]
-        if not changes and self._electrons(self.atoms) != self._electrons(atoms):
+        changes: list[str] = list(super().check_state(atoms, tol=tol))
+        last: Atoms | None = self.atoms
+        if not changes and last is not None and self._electrons(last) != self._electrons(atoms):
             changes.append("initial_charges")
         return changes
 
     @property
     def mean_field(self) -> Any:
         """PySCF's object, as the last call left it; None before the first."""
-        return self._mean_field
+        return self._solver.mean_field
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Settings that differ from the defaults, for trajectory files."""
@@ -264,88 +254,44 @@ class PySCFCalculator(Calculator):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Compute properties; ASE calls this when they are not known yet."""
-        super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
+        super().calculate(atoms, list(properties), list(system_changes))
+        current = cast(Atoms, self.atoms)
         self.last_call = CallRecord()
         failed = 1
         try:
             with openmp_threads(self.settings.threads):
-                self._converge(self.atoms)
-                self._collect(set(properties))
+                self._solve(current)
+                self._collect(current, frozenset(properties))
             failed = 0
         finally:
             self._count(failed)
-            if self._mean_field is not None:
-                release_memory(self._mean_field)
+            self._solver.release_memory()
 
     def _electrons(self, atoms: Atoms) -> Electrons:
         return electrons_of(atoms, self.settings.charge, self.settings.multiplicity)
 
-    def _converge(self, atoms: Atoms) -> None:
+    def _solve(self, atoms: Atoms) -> None:
         """Bring the mean field to convergence at a geometry, unless it is there already."""
-        electrons = self._electrons(atoms)
-        system = (tuple(atoms.numbers.tolist()), electrons, tuple(atoms.pbc.tolist()))
-        geometry = (system, atoms.positions.tobytes(), np.array(atoms.cell).tobytes())
-        if geometry == self._solved:
-            return
-        self._solved = None
         started = time.perf_counter()
-        self._stand_at(atoms, electrons, system)
-        overlap = self._overlap(atoms)
-        guess = self._history.predict(atoms.positions, overlap)
         try:
-            found = converge(self._mean_field, guess)
-        except NotConverged as error:
+            found = self._solver.solve(atoms, self._electrons(atoms))
+        except SolverFailed as error:
             self.last_call = CallRecord(
-                error.cycles, error.attempts - 1, time.perf_counter() - started
+                error.cycles, max(error.attempts - 1, 0), time.perf_counter() - started
             )
             raise self._failure(atoms, str(error)) from error
-        density = to_host(self._mean_field.make_rdm1())
-        filled = occupations(self._mean_field, density)
-        self._history.put(
-            geometry, Entry(atoms.positions.copy(), to_lowdin(density, overlap), filled)
-        )
-        self._solved = geometry
-        self.last_call = CallRecord(
-            found.cycles, found.attempts - 1, time.perf_counter() - started, attempt=found.name
-        )
-
-    def _stand_at(self, atoms: Atoms, electrons: Electrons, system: Hashable) -> None:
-        """Bring the mean-field object to a geometry, making it first if the system is another."""
-        if system == self._system:
-            move_to(self._mean_field, atoms)
-            return
-        self._mean_field = self._system = None
-        self._history.clear()
-        given = self.settings.given
-        if given is None:
-            made = build(self.settings, atoms, electrons)
-        else:
-            check_covers(given, atoms, electrons)
-            made = given
-        self._mean_field = place(made, self.settings.device)
-        if given is not None:
-            move_to(self._mean_field, atoms)
-        self._system = system
-
-    def _overlap(self, atoms: Atoms) -> Overlap:
-        overlap = Overlap(to_host(self._mean_field.get_ovlp()))
-        limit = self.settings.min_overlap_eigenvalue
-        if overlap.smallest <= max(limit, 0.0):
-            raise self._failure(
-                atoms,
-                f"the basis of {self.settings.name} is linearly dependent: the smallest eigenvalue "
-                f"of its overlap is {overlap.smallest:.1e}, expected above {limit:.1e}. Take a "
-                "basis with fewer diffuse functions, or look for atoms on top of each other",
+        if found is not None:
+            self.last_call = CallRecord(
+                found.cycles, found.attempts - 1, time.perf_counter() - started, attempt=found.name
             )
-        return overlap
 
-    def _collect(self, wanted: set[str]) -> None:
+    def _collect(self, atoms: Atoms, wanted: frozenset[str]) -> None:
         """Put properties of the converged mean field into the results."""
-        mean_field = self._mean_field
+        mean_field = self._solver.mean_field
         energy, free = energies(mean_field)
         self.results["energy"], self.results["free_energy"] = energy, free
         self.results["magmom"] = float(mean_field.mol.spin)
-        periodic = bool(self.atoms.pbc.any())
+        periodic = bool(atoms.pbc.any())
         if "charges" in wanted:
             self.results["charges"] = charges(mean_field)
         if "dipole" in wanted:
@@ -364,7 +310,7 @@ class PySCFCalculator(Calculator):
         )
         for name, value in found.items():
             if not np.isfinite(value).all():
-                raise self._failure(self.atoms, f"the SCF converged, but its {name} are not finite")
+                raise self._failure(atoms, f"the SCF converged, but its {name} are not finite")
         self.results.update(found)
 
     def _count(self, failed: int) -> None:
@@ -403,9 +349,8 @@ class PySCFCalculator(Calculator):
         """Settings only: mean fields hold integrals, files and device memory."""
         given = self.settings.given
         if given is not None:
-            self._solved = None
-            given.reset()
-            given = place(given, "cpu")
+            self._solver.forget()
+            given = place(given.reset(), "cpu")
         return {**self.parameters, "method": self.settings.method if given is None else given}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

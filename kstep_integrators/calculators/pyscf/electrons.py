@@ -34,13 +34,13 @@ def _one(
     """The argument, else what ``atoms.info`` says, else a guess; the first two must agree."""
     if noted is None:
         return guessed if given is None else _whole(name, given, smallest)
-    noted = _whole(f"atoms.info[{name!r}]", noted, smallest)
-    if given is not None and _whole(name, given, smallest) != noted:
+    found = _whole(f"atoms.info[{name!r}]", noted, smallest)
+    if given is not None and _whole(name, given, smallest) != found:
         raise ValueError(
-            f"the calculator was made with {name}={given}, but atoms.info[{name!r}] is {noted}; "
+            f"the calculator was made with {name}={given}, but atoms.info[{name!r}] is {found}; "
             "remove one of them"
         )
-    return noted
+    return found
 
 
 def electrons_of(atoms: Atoms, charge: int | None, multiplicity: int | None) -> Electrons:

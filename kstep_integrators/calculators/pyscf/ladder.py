@@ -62,18 +62,16 @@ class NotConverged(RuntimeError):
 
 @dataclass(frozen=True)
 class Converged:
-    """A converged SCF.
+    """How an SCF converged.
 
     Attributes
     ----------
-    mean_field : mean-field object
     cycles, attempts : int
         Sums over all attempts.
     name : str
         The attempt that converged.
     """
 
-    mean_field: Any
     cycles: int
     attempts: int
     name: str
@@ -99,19 +97,19 @@ def converge(mean_field: Any, guess: Array | None) -> Converged:
     reports: list[str] = []
     for rung in rungs:
         start = guess if rung.name == "extrapolated density" else None
-        solver, cycles, trouble = _attempt(mean_field, rung, start)
+        cycles, trouble = _attempt(mean_field, rung, start)
         total += cycles
         if not trouble:
             if reports:
                 _log.warning("SCF converged by %s after %s", rung.name, "; ".join(reports))
-            return Converged(solver, total, len(reports) + 1, rung.name)
+            return Converged(total, len(reports) + 1, rung.name)
         reports.append(f"{rung.name}: {trouble}")
         _log.warning("SCF attempt failed: %s", reports[-1])
     raise NotConverged(f"the SCF did not converge ({'; '.join(reports)})", total, len(reports))
 
 
-def _attempt(mean_field: Any, rung: Rung, guess: Array | None) -> tuple[Any, int, str]:
-    """The solver, iterations made, and what went wrong (empty if nothing did)."""
+def _attempt(mean_field: Any, rung: Rung, guess: Array | None) -> tuple[int, str]:
+    """Iterations made, and what went wrong (empty if nothing did)."""
     changes = {**rung.settings, "max_cycle": rung.cycles * mean_field.max_cycle}
     before = {name: getattr(mean_field, name) for name in changes}
     listener = mean_field.callback
@@ -141,7 +139,7 @@ def _attempt(mean_field: Any, rung: Rung, guess: Array | None) -> tuple[Any, int
         mean_field.callback = listener
     if not trouble and solver is not mean_field:
         _take_over(mean_field, solver)
-    return mean_field, count, trouble
+    return count, trouble
 
 
 def _trouble(solver: Any, cycles: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,10 @@ class Settings:
             raise ValueError(f"device is {self.device!r}, expected one of {list(DEVICES)}")
         if self.guess not in GUESSES:
             raise ValueError(f"guess is {self.guess!r}, expected one of {list(GUESSES)}")
+        if not self.min_overlap_eigenvalue >= 0.0:
+            raise ValueError(
+                f"min_overlap_eigenvalue is {self.min_overlap_eigenvalue!r}, expected at least 0"
+            )
         for name, least in (("history", 1), ("threads", 1), ("max_cycle", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -125,7 +129,8 @@ class Settings:
                 f"conv_tol is {self.conv_tol!r} hartree, expected above 0 and below 1e-3: forces "
                 "of a loosely converged SCF heat the dynamics"
             )
-        if len(self.kpts) != 3 or any(n < 1 for n in self.kpts):
+        counts: Sequence[int] = self.kpts
+        if len(counts) != 3 or any(n < 1 for n in counts):
             raise ValueError(f"kpts is {self.kpts!r}, expected three counts of at least 1")
         if self.dispersion is not None:
             version = self.dispersion.lower().split(":")[0]
