@@ -190,7 +190,7 @@ class PySCFCalculator(Calculator):
         self.totals = Totals()
         self.settings = Settings(**given)
         self._solver = Solver(self.settings)
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.set(**given)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
@@ -224,12 +224,12 @@ class PySCFCalculator(Calculator):
 
     def reset(self) -> None:
         """Forget the last geometry and its results; densities to start from are kept."""
-        super().reset()
+        super().reset()  # type: ignore[no-untyped-call]
         self._solver.forget()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """What changed since the last calculation, charge and multiplicity included."""
-        changes: list[str] = list(super().check_state(atoms, tol=tol))
+        changes: list[str] = list(super().check_state(atoms, tol=tol))  # type: ignore[no-untyped-call]
         last: Atoms | None = self.atoms
         if not changes and last is not None and self._electrons(last) != self._electrons(atoms):
             changes.append("initial_charges")
@@ -254,7 +254,7 @@ class PySCFCalculator(Calculator):
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
         """Compute properties; ASE calls this when they are not known yet."""
-        super().calculate(atoms, list(properties), list(system_changes))
+        super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
         current = cast(Atoms, self.atoms)
         self.last_call = CallRecord()
         failed = 1
