@@ -77,6 +77,25 @@ class Converged:
     name: str
 
 
+class _Watch:
+    """Callback of an SCF: counts cycles and remembers the orbitals nearest to convergence."""
+
+    def __init__(self, listener: Callable[[dict[str, Any]], None] | None) -> None:
+        self.listener = listener
+        self.cycles = 0
+        self.residual = math.inf
+        self.orbitals: tuple[Any, Any] | None = None
+
+    def __call__(self, local: dict[str, Any]) -> None:
+        self.cycles += 1
+        residual = float(local.get("norm_gorb", math.inf))
+        if residual < self.residual:
+            self.residual = residual
+            self.orbitals = (local["mo_coeff"], local["mo_occ"])
+        if self.listener is not None:
+            self.listener(local)
+
+
 def converge(mean_field: Any, guess: Array | None) -> Converged:
     """Converge an SCF at the geometry that a mean-field object stands at.
 
@@ -95,51 +114,58 @@ def converge(mean_field: Any, guess: Array | None) -> Converged:
     rungs = LADDER if guess is None else (Rung("extrapolated density"), *LADDER)
     total = 0
     reports: list[str] = []
+    orbitals: tuple[Any, Any] | None = None
     for rung in rungs:
+        watch = _Watch(mean_field.callback)
         start = guess if rung.name == "extrapolated density" else None
-        cycles, trouble = _attempt(mean_field, rung, start)
-        total += cycles
+        trouble = _attempt(mean_field, rung, watch, start, orbitals)
+        orbitals = watch.orbitals or orbitals
+        total += watch.cycles
         if not trouble:
             if reports:
-                _log.warning("SCF converged by %s after %s", rung.name, "; ".join(reports))
+                _log.warning("SCF converged by %s", rung.name)
             return Converged(total, len(reports) + 1, rung.name)
         reports.append(f"{rung.name}: {trouble}")
         _log.warning("SCF attempt failed: %s", reports[-1])
     raise NotConverged(f"the SCF did not converge ({'; '.join(reports)})", total, len(reports))
 
 
-def _attempt(mean_field: Any, rung: Rung, guess: Array | None) -> tuple[int, str]:
-    """Iterations made, and what went wrong (empty if nothing did)."""
-    changes = {**rung.settings, "max_cycle": rung.cycles * mean_field.max_cycle}
+def _attempt(
+    mean_field: Any,
+    rung: Rung,
+    watch: _Watch,
+    guess: Array | None,
+    orbitals: tuple[Any, Any] | None,
+) -> str:
+    """Make one attempt; return what went wrong, empty if nothing did."""
+    changes = {
+        **rung.settings,
+        "max_cycle": rung.cycles * mean_field.max_cycle,
+        "callback": watch,
+    }
     before = {name: getattr(mean_field, name) for name in changes}
-    listener = mean_field.callback
-    count = 0
-
-    def counted(local: dict[str, Any]) -> None:
-        nonlocal count
-        count += 1
-        if callable(listener):
-            listener(local)
-
-    solver = mean_field
+    # Orbitals left from before, even those of another geometry, would be PySCF's guess.
+    _take_over(mean_field, None)
     try:
         for name, value in changes.items():
             setattr(mean_field, name, value)
-        mean_field.callback = counted
-        mean_field.converged = False
         if rung.second_order:
+            # From where the attempt before got stuck: from an atomic guess this solver is prone
+            # to stationary points of high energy.
             solver = _second_order(mean_field)
-        solver.kernel(dm0=None if guess is None else to_device_of(mean_field, guess))
-        trouble = _trouble(solver, count)
+            solver.kernel(*(orbitals or ()))
+        else:
+            solver = mean_field
+            solver.kernel(dm0=None if guess is None else to_device_of(mean_field, guess))
+        trouble = _trouble(solver, watch.cycles)
     except Exception as error:  # noqa: BLE001 - any error of a solver is a failed attempt
-        trouble = f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}"
     finally:
         for name, value in before.items():
             setattr(mean_field, name, value)
-        mean_field.callback = listener
     if not trouble and solver is not mean_field:
         _take_over(mean_field, solver)
-    return count, trouble
+    return trouble
 
 
 def _trouble(solver: Any, cycles: int) -> str:
@@ -158,7 +184,14 @@ def _second_order(mean_field: Any) -> Any:
     return newton()
 
 
-def _take_over(mean_field: Any, solver: Any) -> None:
-    """Put the orbitals of a second-order solver into the object whose gradients are known."""
-    for name in ("converged", "e_tot", "mo_coeff", "mo_occ", "mo_energy", "scf_summary"):
-        setattr(mean_field, name, getattr(solver, name))
+def _take_over(mean_field: Any, solver: Any | None) -> None:
+    """Give an object the orbitals of a second-order solver, or none."""
+    for name, nothing in (
+        ("converged", False),
+        ("e_tot", 0.0),
+        ("mo_coeff", None),
+        ("mo_occ", None),
+        ("mo_energy", None),
+        ("scf_summary", {}),
+    ):
+        setattr(mean_field, name, nothing if solver is None else getattr(solver, name))
