@@ -60,6 +60,8 @@ class NetworkConfig:
 class FitConfig:
     """Optimization. The learning rate warms up linearly and falls as a cosine over ``epochs``."""
 
+    start_from: str | None = None
+    """A bundled model or a model file to tune; its network replaces the recipe's."""
     batch_size: int = 32
     epochs: int = 60
     learning_rate: float = 2.0e-3

@@ -21,17 +21,15 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from kstep_integrators.model_file import ModelHeader, write_model
-from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_training.config import Recipe
 from kstep_training.dataset import (
     BatchSampler,
     FrameDataset,
-    closest_approach,
     content_hash,
-    element_shifts,
     load_folder,
 )
 from kstep_training.lightning_module import EnergyFit
+from kstep_training.starting_point import starting_network
 
 __all__ = ["fit"]
 
@@ -154,8 +152,8 @@ def fit(
     data_hash = content_hash(train)
     _same_fit(output, {"recipe": dataclasses.asdict(recipe), "data_sha256": data_hash})
     lightning.seed_everything(recipe.fit.seed, verbose=False)
-    elements = sorted({int(z) for t in train.values() for z in t.numbers})
-    shifts = element_shifts(list(train.values()), elements)
+    network, origin = starting_network(recipe, train)
+    elements, shifts = network.config["elements"], network.config["shifts"]
     sets = [
         FrameDataset(list(part.values()), elements, shifts, recipe.fit.padding)
         for part in (train, held_out)
@@ -163,13 +161,6 @@ def fit(
     train_loader, validation_loader = (
         _loader(part, recipe, shuffle) for part, shuffle in zip(sets, (True, False), strict=True)
     )
-    network = EnergyNetwork(
-        elements,
-        shifts=shifts,
-        nearest=closest_approach(list(train.values()), elements),
-        **dataclasses.asdict(recipe.network),
-    )
-    network.to(torch.float32)
     steps_per_epoch = len(train_loader.sampler)  # type: ignore[arg-type]
     module = EnergyFit(network, recipe.fit, recipe.fit.epochs * steps_per_epoch)
     ema = EMAWeightAveraging(use_buffers=False, decay=recipe.fit.ema_decay)
@@ -205,6 +196,7 @@ def fit(
     record = {
         "recipe": dataclasses.asdict(recipe),
         "data_sha256": data_hash,
+        **({"started_from": origin} if origin else {}),
         "molecules": sorted(train),
         "frames": len(sets[0]),
         "validation_frames": len(sets[1]),

@@ -52,9 +52,9 @@ def find_gpu() -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
 
 
-def is_on_gpu(mean_field: Any) -> bool:
-    """Whether a mean-field object is one of GPU4PySCF's."""
-    return any(cls.__module__.startswith("gpu4pyscf") for cls in type(mean_field).__mro__)
+def is_on_gpu(method: Any) -> bool:
+    """Whether a mean-field object, or a part of one, is GPU4PySCF's."""
+    return any(cls.__module__.startswith("gpu4pyscf") for cls in type(method).__mro__)
 
 
 def place(mean_field: Any, device: str) -> Any:
@@ -73,24 +73,50 @@ def place(mean_field: Any, device: str) -> Any:
     Raises
     ------
     GPUUnavailable
-        If ``device="cuda"`` and there is none, or GPU4PySCF lacks the method.
+        If ``device="cuda"`` and there is none, or GPU4PySCF lacks the method or its forces.
     """
     if device == "cpu":
-        return mean_field.to_cpu() if is_on_gpu(mean_field) else mean_field
+        return _to_cpu(mean_field) if is_on_gpu(mean_field) else mean_field
     try:
         name = find_gpu()
-        try:
-            moved = mean_field.to_gpu()
-        except Exception as error:
-            raise GPUUnavailable(
-                f"GPU4PySCF has no {type(mean_field).__name__}: {type(error).__name__}: {error}"
-            ) from error
+        moved = _to_gpu(mean_field)
     except GPUUnavailable as error:
         if device == "cuda":
             raise GPUUnavailable(f"device='cuda', but {error}") from error
         _log.info("PySCF runs on the CPU: %s", error)
-        return mean_field
+        return place(mean_field, "cpu")
     _log.info("PySCF runs on the GPU %s", name)
+    return moved
+
+
+def _to_gpu(mean_field: Any) -> Any:
+    method = type(mean_field).__name__
+    try:
+        moved = mean_field.to_gpu()
+    except Exception as error:
+        raise GPUUnavailable(
+            f"GPU4PySCF has no {method}: {type(error).__name__}: {error}"
+        ) from error
+    try:
+        # Some, such as ROHF, have an energy there but no gradient. To ask computes nothing yet.
+        moved.nuc_grad_method()
+    except Exception as error:
+        raise GPUUnavailable(
+            f"GPU4PySCF has no forces for {method}: {type(error).__name__}: {error}"
+        ) from error
+    return moved
+
+
+def _to_cpu(mean_field: Any) -> Any:
+    # The first reset lets go of integrals on the device, which would come along; the second gives
+    # grids and the like the molecule on the CPU too.
+    moved = mean_field.reset().to_cpu()
+    moved.reset(moved.mol)
+    known = {key for cls in type(moved).__mro__ for key in getattr(cls, "_keys", ())}
+    for name, value in list(vars(moved).items()):
+        # What PySCF has no use for comes along as well, and could not be unpickled without a GPU.
+        if name not in known and is_on_gpu(value):
+            delattr(moved, name)
     return moved
 
 
@@ -107,8 +133,16 @@ def to_device_of(mean_field: Any, array: Array) -> Any:
 
 
 def release_memory(mean_field: Any) -> None:
-    """Give unused blocks of CuPy's pools back to the device."""
-    if is_on_gpu(mean_field):
-        cupy = importlib.import_module("cupy")
-        cupy.get_default_memory_pool().free_all_blocks()
-        cupy.get_default_pinned_memory_pool().free_all_blocks()
+    """Give unused blocks of CuPy's pools back to the devices.
+
+    GPU4PySCF takes arrays above 100 MB past the pool, and those return by themselves.
+    """
+    if not is_on_gpu(mean_field):
+        return
+    cupy = importlib.import_module("cupy")
+    pool = cupy.get_default_memory_pool()
+    # It works on all devices that are visible, and the pool frees those of the current one.
+    for number in range(cupy.cuda.runtime.getDeviceCount()):
+        with cupy.cuda.Device(number):
+            pool.free_all_blocks()
+    cupy.get_default_pinned_memory_pool().free_all_blocks()

@@ -177,8 +177,8 @@ def _trouble(solver: Any, cycles: int) -> str:
 
 
 def _second_order(mean_field: Any) -> Any:
-    newton: Callable[[], Any] | None = getattr(mean_field, "newton", None)
-    if newton is None:
+    newton = getattr(mean_field, "newton", None)
+    if not callable(newton):  # GPU4PySCF has NotImplemented in such places
         where = "GPU4PySCF" if is_on_gpu(mean_field) else "PySCF"
         raise NotImplementedError(f"{where} has no such solver for {type(mean_field).__name__}")
     return newton()

@@ -174,7 +174,7 @@ def check_ecp(molecule: Any) -> None:
         recommended, lacking = bse_predefined_ecp(molecule.basis, elements)
     if lacking:
         raise ValueError(
-            f"the basis {molecule.basis} replaces the core electrons of {sorted(lacking)} by an "
+            f"the basis {molecule.basis} replaces the core electrons of {[element(z) for z in sorted(lacking)]} by an "
             f"effective core potential, but none is given; use ecp={str(recommended).lower()!r}"
         )
 

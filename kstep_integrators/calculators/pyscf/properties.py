@@ -55,10 +55,19 @@ def forces_and_stress(
     Raises
     ------
     PropertyNotImplementedError
-        If PySCF has no stress for this method.
+        If PySCF has no gradient or no stress for this method.
     """
     found: dict[str, _Floats] = {}
-    gradient = mean_field.nuc_grad_method()
+    method = type(mean_field).__name__
+    if hasattr(mean_field.mol, "lattice_vectors") and mean_field.do_disp():
+        # Its energy has the dispersion in it, its gradient does not, and nothing says so.
+        raise PropertyNotImplementedError(
+            f"PySCF has no forces of dispersion for crystals, asked for with {method}"
+        )
+    try:
+        gradient = mean_field.nuc_grad_method()
+    except NotImplementedError as error:
+        raise PropertyNotImplementedError(f"PySCF has no forces for {method}: {error}") from error
     gradient.verbose = 0
     if grid_response:
         gradient.grid_response = True
@@ -66,9 +75,7 @@ def forces_and_stress(
         found["forces"] = -to_host(gradient.kernel()) * (units.HARTREE / units.BOHR)
     if "stress" in wanted:
         if not hasattr(gradient, "get_stress"):
-            raise PropertyNotImplementedError(
-                f"PySCF has no stress for {type(mean_field).__name__}"
-            )
+            raise PropertyNotImplementedError(f"PySCF has no stress for {method}")
         try:
             tensor = to_host(gradient.get_stress())
         except NotImplementedError as error:
