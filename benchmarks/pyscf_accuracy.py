@@ -175,7 +175,7 @@ def against_differences(
 
 def systems() -> list[tuple[str, Atoms, str, int, tuple[Method, ...]]]:
     """Name, atoms, basis, multiplicity and methods."""
-    made = []
+    made: list[tuple[str, Atoms, str, int, tuple[Method, ...]]] = []
     for name, multiplicity in (("H2O", 1), ("NH3", 1), ("CH3", 2), ("O2", 3)):
         atoms = molecule(name)
         atoms.set_initial_magnetic_moments(None)

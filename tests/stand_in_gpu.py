@@ -114,7 +114,10 @@ class Grids(gen_grid.Grids):
     __module__ = "gpu4pyscf.dft.gen_grid"
 
     def to_cpu(self):
-        return to_cpu(self, gen_grid.Grids(self.mol))
+        """Like that of FFTDF there, it keeps the other package's molecule."""
+        grids = gen_grid.Grids(self.mol)
+        grids.level = self.level
+        return grids
 
 
 class NumInt(numint.NumInt):

@@ -14,6 +14,12 @@ TIGHT = {"device": "cpu", "conv_tol": 1e-12}
 WATER_EPSILON = 78.355
 
 
+@pytest.fixture(autouse=True)
+def _no_checkpoints(monkeypatch):
+    # The mean fields made here would open files and leave them to the garbage collector.
+    monkeypatch.setattr(scf.hf, "MUTE_CHKFILE", True)
+
+
 def shaken(name, seed=0, size=0.04):
     """A molecule without symmetry."""
     atoms = molecule(name)
@@ -190,12 +196,17 @@ def test_energies_and_forces_are_those_of_pyscf_from_cold_and_warm_starts(case):
     atoms.calc = calculator
     velocity = np.random.default_rng(1).normal(0.0, 0.02, atoms.positions.shape)
     for start in ("atomic guess", "extrapolated density", "extrapolated density"):
-        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
-        assert calculator.last_call.attempt in (start, "")  # "": the forces reuse the SCF
+        energy = atoms.get_potential_energy()
+        assert calculator.last_call.attempt == start
+        forces = atoms.get_forces()
         if calculator.totals.scf_runs != 2:
             expected_energy, expected_forces = reference(atoms)
             assert energy / Hartree == pytest.approx(expected_energy, abs=1e-9)
-            np.testing.assert_allclose(forces * Bohr / Hartree, expected_forces, atol=1e-7, rtol=0)
+            # Two SCFs of 1e-12 hartree leave orbital gradients of up to 1e-6 in the forces.
+            tolerance = 1e-7 if start == "atomic guess" else 3e-7
+            np.testing.assert_allclose(
+                forces * Bohr / Hartree, expected_forces, atol=tolerance, rtol=0
+            )
         atoms.positions += velocity
     assert calculator.totals.scf_runs == 3
     assert calculator.totals.retries == 0
@@ -238,7 +249,7 @@ FORCES = {
         {"method": "hf", "basis": "sto-3g", "solvent": 10.0, "solvent_model": "c-pcm"},
     ),
     "functional in a solvent": ("H2O", {"xc": "pbe", "basis": "sto-3g", "solvent": "water"}),
-    "effective core potential": ("HCl", {"method": "hf", "basis": "lanl2dz", "ecp": "lanl2dz"}),
+    "effective core potential": ("CH3Cl", {"method": "hf", "basis": "lanl2dz", "ecp": "lanl2dz"}),
 }
 
 
@@ -307,7 +318,7 @@ def test_dipoles_are_derivatives_of_the_energy_by_a_field(make):
 
         # The nuclei's part of the energy, - field . sum(Z R), is not in PySCF's.
         expected = nuclei[axis] - derivative(energy, 1e-3)
-        assert found[axis] / Bohr == pytest.approx(expected, abs=1e-7)
+        assert found[axis] / Bohr == pytest.approx(expected, abs=5e-7)
     assert np.linalg.norm(found) > 1e-3
 
 
@@ -318,7 +329,7 @@ def test_dipoles_are_derivatives_of_the_energy_by_a_field(make):
         ("OH", -1, 1, {"method": "hf", "basis": "6-31g"}),
         ("NH3", 1, 2, {"xc": "pbe", "basis": "sto-3g", "grid_level": 1}),
         ("CH3", 0, 2, {"method": "hf", "basis": "6-31g", "unrestricted": False}),
-        ("HCl", 0, 1, {"method": "hf", "basis": "lanl2dz", "ecp": "lanl2dz"}),
+        ("CH3Cl", 0, 1, {"method": "hf", "basis": "lanl2dz", "ecp": "lanl2dz"}),
     ],
     ids=["RHF", "anion", "UKS cation", "ROHF", "effective core potential"],
 )
@@ -424,7 +435,8 @@ def test_forces_and_stress_of_crystals_are_derivatives_of_the_energy(case):
     _, settings = CRYSTALS[case]
     calculator = crystal_calculator(**settings)
     atoms = crystal()
-    check_forces(atoms, calculator, 1e-7)
+    # 8e-8 are PySCF's Ewald sum, the same for all functionals.
+    check_forces(atoms, calculator, 3e-7)
     stress = atoms.get_stress()
     pressure = Hartree / Bohr**3
     assert abs(stress).min() / pressure > 1e-5
@@ -443,13 +455,32 @@ def test_forces_and_stress_of_crystals_are_derivatives_of_the_energy(case):
         assert stress[voigt] / pressure == pytest.approx(expected / pressure, abs=1e-8)
 
 
-def test_charges_of_a_crystal():
+def test_charges_of_a_crystal_are_those_of_its_supercell():
+    # Two k-points along the first vector are the Gamma point of a cell twice as long.
+    basis = {**SOFT, "He": [[0, [1.2, 1.0]]]}
     atoms = crystal()
-    calculator = crystal_calculator(xc="pbe")
+    atoms.symbols = "HHe"
+    calculator = crystal_calculator(xc="lda,vwn", basis=basis, charge=1)
     atoms.calc = calculator
     charges = atoms.get_charges()
-    expected = calculator.mean_field.mulliken_meta(verbose=0)[1]
-    assert charges.sum() == pytest.approx(0.0, abs=1e-9)
-    # PySCF takes the populations of the supercell by meta-Loewdin orbitals; only their sum and
-    # the symmetry of two equal atoms can be compared.
-    np.testing.assert_allclose(np.sum(expected), charges.sum(), atol=1e-6)
+    long = atoms.repeat((2, 1, 1))
+    cell = pbc_gto.M(
+        atom=list(zip(long.get_chemical_symbols(), long.positions, strict=True)),
+        a=long.cell.array,
+        basis=basis,
+        pseudo="gth-pade",
+        charge=2,
+        mesh=calculator.mean_field.mol.mesh * [2, 1, 1],
+        verbose=0,
+    )
+    mean_field = cell.RKS(xc="lda,vwn")
+    mean_field.conv_tol = 1e-12
+    assert atoms.get_potential_energy() / Hartree == pytest.approx(
+        mean_field.kernel() / 2, abs=1e-6
+    )
+    expected = scf.hf.mulliken_pop(cell, mean_field.make_rdm1(), mean_field.get_ovlp(), verbose=0)[
+        1
+    ]
+    np.testing.assert_allclose(np.tile(charges, 2), expected, atol=1e-5)
+    assert charges.sum() == pytest.approx(1.0, abs=1e-9)
+    assert abs(charges[0] - charges[1]) > 1e-3  # else their order would not matter

@@ -56,6 +56,7 @@ def starting_network(
         )
         return network.to(torch.float32), {}
     start, header, digest = read_model(model_path(recipe.fit.start_from))
+    start.to(torch.float32)  # buffers too
     missing = sorted(set(found) - set(header.elements))
     if missing:
         raise ValueError(

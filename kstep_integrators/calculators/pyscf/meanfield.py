@@ -173,9 +173,10 @@ def check_ecp(molecule: Any) -> None:
         warnings.simplefilter("ignore")
         recommended, lacking = bse_predefined_ecp(molecule.basis, elements)
     if lacking:
+        symbols = [element(z) for z in sorted(lacking)]
         raise ValueError(
-            f"the basis {molecule.basis} replaces the core electrons of {[element(z) for z in sorted(lacking)]} by an "
-            f"effective core potential, but none is given; use ecp={str(recommended).lower()!r}"
+            f"the basis {molecule.basis} replaces the core electrons of {symbols} by an effective "
+            f"core potential, but none is given; use ecp={str(recommended).lower()!r}"
         )
 
 
