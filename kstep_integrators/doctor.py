@@ -30,6 +30,8 @@ EXTRAS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {
         "tblite": ("xtb", "GFN1- and GFN2-xTB forces; kstep demo"),
         "xtb": ("xtb", "GFN-FF forces (Linux on x86, Python 3.11 or older)"),
+        "pyscf": ("pyscf", "Hartree-Fock and DFT forces on the CPU"),
+        "pyscf-dispersion": ("pyscf", "D3 and D4 corrections"),
         "matplotlib": ("demo", "the picture of kstep demo"),
         "rdkit": ("prep", "molecules from SMILES"),
         "lightning": ("train", "fitting networks"),
@@ -103,6 +105,8 @@ class Report:
         Whether ``Python.h`` is there, which what ``torch.compile`` writes includes.
     openmm : tuple of str or None
         Platforms of OpenMM, slowest first; None if OpenMM cannot be imported.
+    pyscf : str or None
+        Where PySCF would run, and why not on a GPU; None if it is not installed.
     models : tuple of Path
         Bundled model files.
     """
@@ -114,6 +118,7 @@ class Report:
     compiler: str | None
     python_headers: bool
     openmm: tuple[str, ...] | None
+    pyscf: str | None
     models: tuple[Path, ...]
 
     @property
@@ -147,6 +152,7 @@ def collect() -> Report:
         compiler=_compiler(),
         python_headers=Path(sysconfig.get_path("include"), "Python.h").is_file(),
         openmm=_openmm_platforms(),
+        pyscf=_pyscf_device(),
         models=tuple(bundled_models().values()),
     )
 
@@ -200,6 +206,8 @@ def render(report: Report, console: Console | None = None) -> None:
     console.print(Text(compiling))
     if report.openmm is not None:
         console.print(Text(f"OpenMM platforms: {', '.join(report.openmm) or 'none'}"))
+    if report.pyscf is not None:
+        console.print(Text(f"PySCF runs on {report.pyscf}"))
     names = ", ".join(f"{path.stem} ({path.stat().st_size / 1e6:.1f} MB)" for path in report.models)
     console.print(Text(f"Bundled models: {names or 'none; the installation is incomplete'}"))
 
@@ -244,3 +252,14 @@ def _openmm_platforms() -> tuple[str, ...] | None:
         return None
     kind = openmm.Platform
     return tuple(str(kind.getPlatform(i).getName()) for i in range(kind.getNumPlatforms()))
+
+
+def _pyscf_device() -> str | None:
+    if _version("pyscf") is None:
+        return None
+    from kstep_integrators.calculators.pyscf.device import GPUUnavailable, find_gpu
+
+    try:
+        return f"the GPU {find_gpu()}"
+    except GPUUnavailable as error:
+        return f"the CPU: {error}"

@@ -96,12 +96,14 @@ def test_cards_openmm_and_models_are_shown(report: Report, tmp_path: Path) -> No
         report,
         devices=(Device("cpu", "x86_64, 2 threads"), Device("cuda:0", "Some Card", 79.6)),
         openmm=("Reference", "CPU"),
+        pyscf="the CPU: CUDA finds no device",
         models=(model,),
     )
     text = text_of(changed)
     assert "cuda:0" in text
     assert "79.6" in text
     assert "OpenMM platforms: Reference, CPU" in text
+    assert "PySCF runs on the CPU: CUDA finds no device" in text
     assert "some-model (1.5 MB)" in text
 
 

@@ -76,7 +76,8 @@ class PySCFCalculator(Calculator):
     density_fit : bool or str
         Whether to fit Coulomb and exchange integrals; a string names the auxiliary basis.
     dispersion : str, optional
-        ``"d3bj"``, ``"d3zero"``, ``"d4"``, ...
+        ``"d3bj"``, ``"d3zero"``, ``"d4"``, ... PySCF has no dispersion forces for crystals; they
+        are an error there.
     solvent : str or float, optional
         Name, or dielectric constant, of a continuum.
     solvent_model : str

@@ -85,13 +85,11 @@ def build(settings: Settings, atoms: Atoms, electrons: Electrons) -> Any:
     if settings.unrestricted or (open_shell and settings.unrestricted is None):
         spin = "U"
     kind = (spin or "R") + ("HF" if settings.xc is None else "KS")
-    many = periodic and settings.kpts != (1, 1, 1)
     if periodic:
         if settings.solvent is not None:
             raise ValueError("solvent is for isolated molecules; atoms.pbc is True")
-        mean_field = getattr(molecule, f"K{kind}" if many else kind)()
-        if many:
-            mean_field.kpts = molecule.make_kpts(settings.kpts)
+        # Also at the gamma point: PySCF has forces and stress for these classes only.
+        mean_field = getattr(molecule, f"K{kind}")(kpts=molecule.make_kpts(settings.kpts))
     else:
         mean_field = getattr(molecule, kind)()
     if settings.xc is not None:
