@@ -106,7 +106,8 @@ RUNS = {
 def _dft(name: str) -> str:
     lines = [
         "| run | stride fs | seconds | times faster | gradients | SCF cycles | "
-        "fluctuation meV/atom | rmsd from Verlet 0.5 fs after 100 fs, A | residual meV/A | fallbacks |",
+        "fluctuation meV/atom | rmsd from Verlet 0.5 fs after 100 fs, A | residual meV/A | "
+        "fallbacks |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in load(name)["rows"]:

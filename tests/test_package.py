@@ -51,7 +51,8 @@ def test_metadata() -> None:
     found = metadata.metadata("kstep-integrators")
     assert found["Version"] == kstep_integrators.__version__
     assert found["Requires-Python"] == ">=3.10"
-    assert {"xtb", "pyscf", "gpu-cuda12", "prep", "demo", "train", "dev"} <= set(found.get_all("Provides-Extra") or [])
+    extras = set(found.get_all("Provides-Extra") or [])
+    assert {"xtb", "pyscf", "gpu-cuda12", "gpu-cuda13", "prep", "demo", "train", "dev"} <= extras
     (script,) = metadata.entry_points(group="console_scripts", name="kstep")
     assert script.value == "kstep_integrators.cli:main"
 
