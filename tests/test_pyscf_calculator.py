@@ -1,9 +1,12 @@
 """PySCFCalculator as ASE uses it: counts, caching, errors, copies, workers. The real PySCF."""
 
 import copy
+import gc
 import logging
 import multiprocessing
 import pickle
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -431,3 +434,35 @@ def test_nothing_is_printed_and_no_files_are_left(tmp_path, monkeypatch, capfd, 
 def test_the_record_of_no_call():
     assert water().calc.last_call == CallRecord()
     assert water().calc.mean_field is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "ask", "what"),
+    [
+        ({"xc": "pbe", "density_fit": True}, "get_forces", "no forces for"),
+        ({"xc": "pbe", "grid_response": True}, "get_forces", "no forces for"),
+        ({"xc": "r2scan"}, "get_forces", "no forces for"),
+        ({"xc": "pbe", "dispersion": "d3bj"}, "get_forces", "no forces of dispersion"),
+        ({"xc": "pbe"}, "get_dipole_moment", "no dipole moment"),
+    ],
+)
+def test_what_pyscf_lacks_for_crystals_is_not_implemented(settings, ask, what):
+    atoms = Atoms("H2", [[0.1, 0.2, 0.3], [0.3, 0.5, 0.95]], cell=[2.6, 2.8, 3.0], pbc=True)
+    atoms.calc = PySCFCalculator(
+        basis={"H": [[0, [0.9, 1.0]]]}, pseudo="gth-pade", device="cpu", **settings
+    )
+    with pytest.raises(PropertyNotImplementedError, match=what):
+        getattr(atoms, ask)()
+    assert np.isfinite(atoms.get_potential_energy())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="open files are counted in /proc")
+@pytest.mark.parametrize("settings", [{}, {"density_fit": True}, {"solvent": "water"}])
+def test_no_open_files_are_left(settings):
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    atoms = water(**settings)
+    atoms.get_forces()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    del atoms
+    gc.collect()  # an unclosed file would be a ResourceWarning here

@@ -108,6 +108,10 @@ def build(settings: Settings, atoms: Atoms, electrons: Electrons) -> Any:
     mean_field.max_cycle = settings.max_cycle
     # Checkpoints of the SCF are written at every cycle, and nobody here reads them.
     mean_field.chkfile = None
+    temporary = getattr(mean_field, "_chkfile", None)
+    if temporary is not None:
+        temporary.close()
+        mean_field._chkfile = None  # noqa: SLF001
     return mean_field
 
 

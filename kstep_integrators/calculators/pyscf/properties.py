@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,18 @@ def energies(mean_field: Any) -> tuple[float, float]:
         return total * units.HARTREE, total * units.HARTREE
     zero = getattr(mean_field, "e_zero", None)
     return float(total if zero is None else zero) * units.HARTREE, float(free) * units.HARTREE
+
+
+@contextmanager
+def _lacking(method: str, what: str) -> Iterator[None]:
+    """Say in ASE's way what PySCF says in many: that a derivative has not been programmed."""
+    try:
+        yield
+    except (NotImplementedError, AttributeError, AssertionError) as error:
+        raise PropertyNotImplementedError(
+            f"PySCF has no {what} for {method} with these settings "
+            f"({type(error).__name__}: {error})"
+        ) from error
 
 
 def forces_and_stress(
@@ -64,22 +77,17 @@ def forces_and_stress(
         raise PropertyNotImplementedError(
             f"PySCF has no forces of dispersion for crystals, asked for with {method}"
         )
-    try:
+    with _lacking(method, "forces"):
         gradient = mean_field.nuc_grad_method()
-    except NotImplementedError as error:
-        raise PropertyNotImplementedError(f"PySCF has no forces for {method}: {error}") from error
     gradient.verbose = 0
     if grid_response:
         gradient.grid_response = True
     if "forces" in wanted:
-        found["forces"] = -to_host(gradient.kernel()) * (units.HARTREE / units.BOHR)
+        with _lacking(method, "forces"):
+            found["forces"] = -to_host(gradient.kernel()) * (units.HARTREE / units.BOHR)
     if "stress" in wanted:
-        if not hasattr(gradient, "get_stress"):
-            raise PropertyNotImplementedError(f"PySCF has no stress for {method}")
-        try:
+        with _lacking(method, "stress"):
             tensor = to_host(gradient.get_stress())
-        except NotImplementedError as error:
-            raise PropertyNotImplementedError(f"PySCF has no such stress: {error}") from error
         found["stress"] = full_3x3_to_voigt_6_stress(tensor) * (units.HARTREE / units.BOHR**3)
     return found
 
