@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from kstep_integrators.calculators.pyscf.density import Array
-from kstep_integrators.calculators.pyscf.device import is_on_gpu, to_device_of
+from kstep_integrators.calculators.pyscf.device import is_on_gpu, to_device_of, to_host
 
 __all__ = ["LADDER", "Converged", "NotConverged", "Rung", "converge"]
 
@@ -157,7 +159,7 @@ def _attempt(
         else:
             solver = mean_field
             solver.kernel(dm0=None if guess is None else to_device_of(mean_field, guess))
-        trouble = _trouble(solver, watch.cycles)
+        trouble = _trouble(solver, watch.cycles, changes["max_cycle"])
     except Exception as error:  # noqa: BLE001 - any error of a solver is a failed attempt
         return f"{type(error).__name__}: {error}"
     finally:
@@ -165,11 +167,14 @@ def _attempt(
             setattr(mean_field, name, value)
     if not trouble and solver is not mean_field:
         _take_over(mean_field, solver)
+        _look_at_occupations(mean_field)
     return trouble
 
 
-def _trouble(solver: Any, cycles: int) -> str:
+def _trouble(solver: Any, cycles: int, limit: int) -> str:
     if not bool(solver.converged):
+        if cycles < limit:
+            return f"converged in {cycles} cycles, but not in the check without level shift"
         return f"not converged in {cycles} cycles"
     if not math.isfinite(float(solver.e_tot)):
         return f"converged to the energy {solver.e_tot}"
@@ -195,3 +200,15 @@ def _take_over(mean_field: Any, solver: Any | None) -> None:
         ("scf_summary", {}),
     ):
         setattr(mean_field, name, nothing if solver is None else getattr(solver, name))
+
+
+def _look_at_occupations(mean_field: Any) -> None:
+    """Say so if the second-order solver, which keeps occupations, left a hole below an electron."""
+    energies, filled = to_host(mean_field.mo_energy), to_host(mean_field.mo_occ)
+    highest = np.where(filled > 0.0, energies, -np.inf).max(-1)
+    lowest = np.where(filled > 0.0, np.inf, energies).min(-1)
+    if bool((highest > lowest).any()):
+        _log.warning(
+            "the SCF is converged, but to a state with an occupied orbital above an empty one: "
+            "the method may not suit this geometry (try an open shell, or smearing)"
+        )
