@@ -150,6 +150,7 @@ def test_a_configured_mean_field():
     atoms.calc = PySCFCalculator(mean_field, device="cpu")
     np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-3)
     assert atoms.calc.mean_field is mean_field
+    assert atoms.calc.todict() == {"method": "RHF", "basis": "sto-3g", "device": "cpu"}
     again = pickle.loads(pickle.dumps(atoms.calc))  # noqa: S301
     atoms.calc = again
     np.testing.assert_allclose(atoms.get_forces(), forces, atol=1e-3)

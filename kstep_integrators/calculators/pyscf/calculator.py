@@ -245,8 +245,11 @@ class PySCFCalculator(Calculator):
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Settings that differ from the defaults, for trajectory files."""
         kept = {n: v for n, v in self.parameters.items() if not skip_default or v != _DEFAULTS[n]}
-        if self.settings.given is not None:
-            kept["method"] = self.settings.name
+        given = self.settings.given
+        if given is not None:
+            kept |= {"method": self.settings.name, "basis": str(given.mol.basis)}
+            if hasattr(given, "xc"):
+                kept["xc"] = given.xc
         return {n: str(v) if isinstance(v, Path) else v for n, v in kept.items()}
 
     def calculate(
