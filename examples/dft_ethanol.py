@@ -46,7 +46,7 @@ def run(name, make, stride):
     spent = atoms.calc.totals
     residual = getattr(getattr(dynamics, "stats", None), "residual_rms", None)
     print(
-        f"{name:20s} {stride:3.1f} fs: {seconds:6.1f} s, {spent.gradients:3d} gradients, "
+        f"{name:20s} {stride:3.1f} fs: {seconds:6.1f} s, {spent.scf_runs:3d} evaluations, "
         f"{spent.scf_cycles:4d} SCF cycles, energy within {1000 * np.ptp(energies):5.1f} meV"
         + ("" if residual is None else f", residual {1000 * residual:.0f} meV/A")
     )

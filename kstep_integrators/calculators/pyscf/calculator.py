@@ -141,7 +141,7 @@ class PySCFCalculator(Calculator):
     >>> atoms = molecule("H2O")
     >>> atoms.calc = PySCFCalculator(method="hf", basis="sto-3g", device="cpu")
     >>> round(atoms.get_potential_energy(), 3)
-    -2039.835
+    -2039.885
     >>> atoms.get_forces().shape, atoms.calc.totals.scf_runs
     ((3, 3), 1)
     """
