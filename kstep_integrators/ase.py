@@ -19,10 +19,11 @@ from kstep_integrators.correctors import make_corrector
 from kstep_integrators.evaluation import CalculatorPhysics
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.potentials import CalculatorPotential, Potential, load_model
-from kstep_integrators.state import PhaseState, make_state
+from kstep_integrators.state import Carry, PhaseState, make_state
 from kstep_integrators.stats import Stats
-from kstep_integrators.stepper import Carry, Scheme, start, step
+from kstep_integrators.stepper import Scheme, start, step
 from kstep_integrators.thermostats import Langevin, make_thermostat
 
 __all__ = ["KStepDynamics", "state_from_atoms"]
@@ -128,8 +129,14 @@ class KStepDynamics(MolecularDynamics):
         Inverse ASE time units: ``0.01 / units.fs`` is 10 per picosecond.
     rng : numpy.random.Generator, optional
         Source of the thermostat's noise; a fresh one by default.
+    metropolize : bool
+        Accept or reject each jump by the change of the *physical* energy, at ``temperature_K``: the
+        canonical ensemble of the physics, exactly, whatever the model and at any stride.
+    extra_chances : int
+        How often a rejected trajectory is followed on and tested again before the momenta are
+        reversed.
     guard : Guard, optional
-        Limits beyond which a jump is undone.
+        Limits beyond which a jump is undone. Not asked under ``metropolize``.
     device : str
         ``"auto"`` leaves the model where it was loaded: by default the GPU, if there is one.
     trajectory, logfile, loginterval, append_trajectory, **kwargs
@@ -175,6 +182,8 @@ class KStepDynamics(MolecularDynamics):
         temperature_K: float | None = None,
         friction: float | None = None,
         rng: np.random.Generator | None = None,
+        metropolize: bool = False,
+        extra_chances: int = 3,
         guard: Guard | None = None,
         device: str = "auto",
         trajectory: str | None = None,
@@ -204,6 +213,15 @@ class KStepDynamics(MolecularDynamics):
             )
         self.corrector = make_corrector(corrector or self.jump.correctors[0], self.jump.correctors)
         self.thermostat = make_thermostat(thermostat, temperature_K, friction)
+        self.metropolis: Metropolis | None = None
+        if metropolize:
+            if temperature_K is None or not isinstance(self.thermostat, Langevin):
+                raise ValueError(
+                    f"metropolize=True with temperature_K={temperature_K}, friction={friction}: a "
+                    "Metropolis test needs both, or momenta are never refreshed; pass "
+                    "friction=numpy.inf to draw them anew at every jump"
+                )
+            self.metropolis = Metropolis(temperature_K, extra_chances)
         self.rng = np.random.default_rng() if rng is None else rng
         self.guard = Guard() if guard is None else guard
         self.stats = Stats()
@@ -234,6 +252,8 @@ class KStepDynamics(MolecularDynamics):
         described["timestep"] = self.dt
         if isinstance(self.thermostat, Langevin):
             described.update(dataclasses.asdict(self.thermostat))
+        if self.metropolis is not None:
+            described["extra_chances"] = self.metropolis.extra_chances
         return described
 
     def get_time(self) -> float:
@@ -253,7 +273,7 @@ class KStepDynamics(MolecularDynamics):
         finally:
             self._count_evaluations(scheme)
         self._carry = carry
-        self._time += self.dt
+        self._time = float(carry.state.time[0])
         self.stats = self.stats.add(info)
         self.atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
         self.atoms.set_momenta(carry.state.momenta.cpu().numpy(), apply_constraint=False)
@@ -275,6 +295,7 @@ class KStepDynamics(MolecularDynamics):
                 physics=CalculatorPhysics(self.atoms, self.atoms.calc),
                 guard=self.guard,
                 timestep=self.jump.timestep,
+                metropolis=self.metropolis,
             )
             self._carry = old = None
         scheme = self._scheme

@@ -42,7 +42,8 @@ class Langevin:
     ----------
     temperature_K : float
     friction : float
-        Inverse ASE time units; ``0.01 / ase.units.fs`` is 10 per picosecond.
+        Inverse ASE time units; ``0.01 / ase.units.fs`` is 10 per picosecond. Infinite: momenta are
+        drawn anew.
     """
 
     temperature_K: float
@@ -91,8 +92,9 @@ def make_thermostat(
         )
     if not (math.isfinite(temperature_K) and temperature_K >= 0):
         raise ValueError(f"temperature_K is {temperature_K}, expected a finite number >= 0")
-    if not (math.isfinite(friction) and friction >= 0):
+    if not friction >= 0:
         raise ValueError(
-            f"friction is {friction}, expected a finite number >= 0 in inverse ASE time units"
+            f"friction is {friction}, expected a number >= 0 in inverse ASE time units, or "
+            "numpy.inf for fresh momenta at every jump"
         )
     return Langevin(float(temperature_K), float(friction))
