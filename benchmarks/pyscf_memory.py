@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +40,6 @@ def main() -> None:
         still = atoms.get_positions()
         atoms.calc = PySCFCalculator(**settings, grid_level=1, device="cpu")
         used: dict[str, float] = {}
-        files = len(list(Path(tempfile.gettempdir()).iterdir()))
         for call in trange(1, arguments.calls + 1):
             atoms.positions = still + rng.normal(0.0, 0.03, still.shape)
             atoms.get_forces()
@@ -54,7 +52,6 @@ def main() -> None:
                 "settings": settings,
                 "resident_MiB_after_calls": used,
                 "open_files": len(list(Path("/proc/self/fd").iterdir())),
-                "new_temporary_files": len(list(Path(tempfile.gettempdir()).iterdir())) - files,
             }
         )
     write_result(

@@ -159,7 +159,7 @@ def pyscf_memory() -> str:
         lines.append(
             f"- {', '.join(f'{k}={v}' for k, v in row['settings'].items())}: "
             + ", ".join(f"{mib:.0f} MiB after {calls}" for calls, mib in used.items())
-            + f"; {row['new_temporary_files']} new temporary files"
+            + f"; {row['open_files']} open files at the end"
         )
     return "\n".join(lines)
 
