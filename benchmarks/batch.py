@@ -46,7 +46,7 @@ class ListPhysics:
         self.evaluations = 0
         self.seconds = 0.0
 
-    def __call__(self, state: PhaseState) -> Evaluation:
+    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
         """Energies (B,) and forces (N, 3)."""
         began = time.perf_counter()
         forces, energies, first = [], [], 0

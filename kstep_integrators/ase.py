@@ -277,6 +277,8 @@ class KStepDynamics(MolecularDynamics):
         self.stats = self.stats.add(info)
         self.atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
         self.atoms.set_momenta(carry.state.momenta.cpu().numpy(), apply_constraint=False)
+        if isinstance(scheme.physics, CalculatorPhysics):
+            scheme.physics.serve(carry.physics)
 
     def _refresh_properties(self) -> None:
         """Evaluate the physics at the first geometry; every jump evaluates its own landing."""
@@ -292,7 +294,11 @@ class KStepDynamics(MolecularDynamics):
                 jump=self.jump.bind(state),
                 corrector=self.corrector,
                 thermostat=self.thermostat,
-                physics=CalculatorPhysics(self.atoms, self.atoms.calc),
+                physics=CalculatorPhysics(
+                    self.atoms,
+                    self.atoms.calc,
+                    2 if self.metropolis is None else self.metropolis.extra_chances + 2,
+                ),
                 guard=self.guard,
                 timestep=self.jump.timestep,
                 metropolis=self.metropolis,

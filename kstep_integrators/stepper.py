@@ -53,6 +53,11 @@ class Scheme:
     timestep: float
     metropolis: Metropolis | None = None
 
+    @property
+    def needs_forces(self) -> bool:
+        """Whether an energy is too little; without a test the residual is watched."""
+        return self.corrector.needs_forces or self.metropolis is None
+
 
 @dataclass(frozen=True)
 class StepInfo:
@@ -91,7 +96,7 @@ def start(state: PhaseState, scheme: Scheme) -> Carry:
     EvaluationFailed
         If there is no energy and force at the start.
     """
-    return Carry(state, scheme.physics(state), None)
+    return Carry(state, scheme.physics(state, scheme.needs_forces), None)
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,7 @@ def _stride(carry: Carry, scheme: Scheme, k: int, guard: Guard | None) -> _Landi
     if absurd:
         raise _Undone(absurd, seconds)
     try:
-        arrived = scheme.physics(landed)
+        arrived = scheme.physics(landed, scheme.needs_forces)
     except EvaluationFailed as error:
         raise _Undone(str(error), seconds) from error
     done = scheme.corrector(landed, arrived, info.end, stride)
