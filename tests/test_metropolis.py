@@ -221,7 +221,7 @@ def test_molecules_of_a_batch_are_accepted_one_by_one():
     after, info = step(before, scheme, 4, np.random.default_rng(1))
     chances = info.verdict.accepted_at
     assert {0, 1} <= set(chances.tolist())
-    torch.testing.assert_close(after.state.time, chances * 4 * scheme.timestep)
+    torch.testing.assert_close(after.state.time, chances.double() * 4 * scheme.timestep)
     rejected = chances == 0
     assert torch.equal(after.state.positions[rejected], before.state.positions[rejected])
     assert torch.equal(after.state.momenta[rejected], -before.state.momenta[rejected])
