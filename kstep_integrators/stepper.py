@@ -14,7 +14,7 @@ from kstep_integrators.correctors import Corrector
 from kstep_integrators.evaluation import Physics
 from kstep_integrators.jumps.base import BoundJump
 from kstep_integrators.jumps.verlet import verlet_flow
-from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
+from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState, kinetic_energy
 from kstep_integrators.thermostats import Thermostat
 
 __all__ = ["Carry", "Scheme", "StepInfo", "start", "step"]
@@ -77,6 +77,9 @@ class StepInfo:
         Predicted minus physical change of the potential energy over the jump, eV.
     residual : (N, 3) Tensor or None
         F_physics - F_potential at the landing, eV/angstrom.
+    heat : (B,) Tensor or None
+        What the thermostat changed the kinetic energy by in its two half-steps, eV; None without
+        a thermostat. The total energy minus the sum of it over a run is conserved.
     jump_seconds, physics_seconds : float
     """
 
@@ -84,6 +87,7 @@ class StepInfo:
     fallback: str | None
     energy_error: Tensor | None
     residual: Tensor | None
+    heat: Tensor | None
     jump_seconds: float
     physics_seconds: float
 
@@ -153,6 +157,17 @@ def _fallback(carry: Carry, scheme: Scheme, k: int, reason: str) -> Carry:
     return Carry(state, arrived, None)
 
 
+def _bathe(
+    carry: Carry, scheme: Scheme, stride: float, rng: np.random.Generator
+) -> tuple[Carry, Tensor | None]:
+    """O, and the heat it put in; None if there is no bath."""
+    state = scheme.thermostat.half_step(carry.state, stride, rng)
+    if state is carry.state:
+        return carry, None
+    heat = kinetic_energy(state) - kinetic_energy(carry.state)
+    return Carry(state, carry.physics, carry.inner), heat
+
+
 def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tuple[Carry, StepInfo]:
     """Advance by one stride.
 
@@ -174,22 +189,23 @@ def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tupl
     ------
     DynamicsFailed
         If the jump does not stand and physics steps in its place fail too; ``carry`` is untouched.
+    ValueError
+        If the thermostat cannot act on the state.
     """
     stride = k * scheme.timestep
     evaluations, spent = scheme.physics.evaluations, scheme.physics.seconds
-    heated = Carry(
-        scheme.thermostat.half_step(carry.state, stride, rng), carry.physics, carry.inner
-    )
+    heated, before = _bathe(carry, scheme, stride, rng)
     after, reason, known = _attempt(heated, scheme, k)
     if after is None:
         after = _fallback(heated, scheme, k, reason)
-    cooled = scheme.thermostat.half_step(after.state, stride, rng)
+    done, behind = _bathe(after, scheme, stride, rng)
     info = StepInfo(
         evaluations=scheme.physics.evaluations - evaluations,
         fallback=reason or None,
         energy_error=known.get("energy_error"),
         residual=known.get("residual"),
+        heat=None if before is None or behind is None else before + behind,
         jump_seconds=known["jump_seconds"],
         physics_seconds=scheme.physics.seconds - spent,
     )
-    return Carry(cooled, after.physics, after.inner), info
+    return done, info
