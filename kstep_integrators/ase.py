@@ -21,7 +21,7 @@ from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.potentials import CalculatorPotential, Potential, load_model
-from kstep_integrators.state import Carry, PhaseState, make_state
+from kstep_integrators.state import Carry, PhaseState, kinetic_energy, make_state
 from kstep_integrators.stats import Stats
 from kstep_integrators.stepper import Scheme, start, step
 from kstep_integrators.thermostats import Langevin, make_thermostat
@@ -123,10 +123,13 @@ class KStepDynamics(MolecularDynamics):
     corrector : str, optional
         ``"impulse"`` or ``"none"``; by default the first that the jump takes.
     thermostat : str, optional
-        ``"langevin"``, or None: Langevin if a friction is given, constant energy otherwise.
+        ``"langevin"``, ``"bussi"`` (stochastic velocity rescaling), or None: Langevin if a friction
+        is given, constant energy otherwise.
     temperature_K : float, optional
     friction : float, optional
-        Inverse ASE time units: ``0.01 / units.fs`` is 10 per picosecond.
+        Of Langevin, inverse ASE time units: ``0.01 / units.fs`` is 10 per picosecond.
+    taut : float, optional
+        Relaxation time of Bussi, ASE time units, such as ``100 * units.fs``.
     rng : numpy.random.Generator, optional
         Source of the thermostat's noise; a fresh one by default.
     metropolize : bool
@@ -146,6 +149,8 @@ class KStepDynamics(MolecularDynamics):
     ----------
     stats : Stats
         Jumps, evaluations, fallbacks, residual, energy error, seconds.
+    transferred_energy : float
+        Heat that the thermostat has put in since the start, eV.
 
     Raises
     ------
@@ -181,6 +186,7 @@ class KStepDynamics(MolecularDynamics):
         thermostat: str | None = None,
         temperature_K: float | None = None,
         friction: float | None = None,
+        taut: float | None = None,
         rng: np.random.Generator | None = None,
         metropolize: bool = False,
         extra_chances: int = 3,
@@ -212,7 +218,7 @@ class KStepDynamics(MolecularDynamics):
                 "evaluation of one discards the results of the other"
             )
         self.corrector = make_corrector(corrector or self.jump.correctors[0], self.jump.correctors)
-        self.thermostat = make_thermostat(thermostat, temperature_K, friction)
+        self.thermostat = make_thermostat(thermostat, temperature_K, friction, taut)
         self.metropolis: Metropolis | None = None
         if metropolize:
             if temperature_K is None or not isinstance(self.thermostat, Langevin):
@@ -225,12 +231,14 @@ class KStepDynamics(MolecularDynamics):
         self.rng = np.random.default_rng() if rng is None else rng
         self.guard = Guard() if guard is None else guard
         self.stats = Stats()
+        self.transferred_energy = 0.0
         self._carry: Carry | None = None
         self._scheme: Scheme | None = None
         self._time = 0.0
         self._trajectory_name = trajectory if isinstance(trajectory, str | Path) else None
         first = state_from_atoms(atoms)
         self.jump.bind(first)
+        self.thermostat.check(first)
         super().__init__(
             atoms,
             self.k * self.jump.timestep,
@@ -250,8 +258,7 @@ class KStepDynamics(MolecularDynamics):
             **self.jump.describe(),
         }
         described["timestep"] = self.dt
-        if isinstance(self.thermostat, Langevin):
-            described.update(dataclasses.asdict(self.thermostat))
+        described.update(self.thermostat.describe())
         if self.metropolis is not None:
             described["extra_chances"] = self.metropolis.extra_chances
         return described
@@ -259,6 +266,16 @@ class KStepDynamics(MolecularDynamics):
     def get_time(self) -> float:
         """Simulated time in ASE units: the sum of the strides really travelled."""
         return self._time
+
+    def get_conserved_energy(self) -> float:
+        """Total energy of the physics minus the heat that the thermostat has put in, eV.
+
+        It is conserved to the error of the jumps; at constant energy it is the total energy. Before
+        the first step it costs the evaluation that the run starts with, afterwards none.
+        """
+        carry, _ = self._current()
+        total = carry.physics.energy + kinetic_energy(carry.state)
+        return float(total.sum()) - self.transferred_energy
 
     def step(self) -> None:
         """Make one jump."""
@@ -275,6 +292,8 @@ class KStepDynamics(MolecularDynamics):
         self._carry = carry
         self._time = float(carry.state.time[0])
         self.stats = self.stats.add(info)
+        if info.heat is not None:
+            self.transferred_energy += float(info.heat.sum())
         self.atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
         self.atoms.set_momenta(carry.state.momenta.cpu().numpy(), apply_constraint=False)
         if isinstance(scheme.physics, CalculatorPhysics):

@@ -18,7 +18,7 @@ from kstep_integrators.evaluation import Physics
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.jumps.verlet import verlet_flow
 from kstep_integrators.metropolis import Metropolis, Verdict, metropolized
-from kstep_integrators.state import Carry, Evaluation, EvaluationFailed, PhaseState
+from kstep_integrators.state import Carry, Evaluation, EvaluationFailed, PhaseState, kinetic_energy
 from kstep_integrators.thermostats import Thermostat
 
 __all__ = ["Scheme", "StepInfo", "start", "step"]
@@ -73,6 +73,9 @@ class StepInfo:
         Predicted minus physical change of the potential energy over the jump, eV.
     residual : (N, 3) Tensor or None
         F_physics - F_potential at the landing, eV/angstrom.
+    heat : (B,) Tensor or None
+        What the thermostat changed the kinetic energy by in its two half-steps, eV; None without
+        a thermostat. The total energy minus the sum of it over a run is conserved.
     jump_seconds, physics_seconds : float
     verdict : Verdict or None
         Of the Metropolis test; None without one. Error and residual are then those of the first
@@ -83,6 +86,7 @@ class StepInfo:
     fallback: str | None = None
     energy_error: Tensor | None = None
     residual: Tensor | None = None
+    heat: Tensor | None = None
     jump_seconds: float = 0.0
     physics_seconds: float = 0.0
     verdict: Verdict | None = None
@@ -184,6 +188,17 @@ def _fallback(carry: Carry, scheme: Scheme, k: int, reason: str) -> Carry:
     return Carry(state, arrived, None)
 
 
+def _bathe(
+    carry: Carry, scheme: Scheme, stride: float, rng: np.random.Generator
+) -> tuple[Carry, Tensor | None]:
+    """O, and the heat it put in; None if there is no bath."""
+    state = scheme.thermostat.half_step(carry.state, stride, rng)
+    if state is carry.state:
+        return carry, None
+    heat = kinetic_energy(state) - kinetic_energy(carry.state)
+    return Carry(state, carry.physics, carry.inner), heat
+
+
 def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tuple[Carry, StepInfo]:
     """Advance by one stride, or try to.
 
@@ -205,19 +220,22 @@ def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tupl
     ------
     DynamicsFailed
         If the jump does not stand and physics steps in its place fail too; ``carry`` is untouched.
+    ValueError
+        If the thermostat cannot act on the state.
     """
     stride = k * scheme.timestep
     evaluations, spent = scheme.physics.evaluations, scheme.physics.seconds
-    heated = dataclasses.replace(carry, state=scheme.thermostat.half_step(carry.state, stride, rng))
+    heated, before = _bathe(carry, scheme, stride, rng)
     middle = _corrected if scheme.metropolis is None else _tested
     after, info = middle(heated, scheme, k, rng)
-    cooled = scheme.thermostat.half_step(after.state, stride, rng)
+    done, behind = _bathe(after, scheme, stride, rng)
     info = dataclasses.replace(
         info,
+        heat=None if before is None or behind is None else before + behind,
         evaluations=scheme.physics.evaluations - evaluations,
         physics_seconds=scheme.physics.seconds - spent,
     )
-    return dataclasses.replace(after, state=cooled), info
+    return done, info
 
 
 def _corrected(
