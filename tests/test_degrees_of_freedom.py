@@ -128,7 +128,6 @@ def bent(atoms: Atoms) -> Atoms:
         (Atoms("Ar", cell=[9, 9, 9], pbc=True), 0),
         (Atoms("H2O", WATER, cell=[9, 9, 9], pbc=(True, False, False)), 6),
     ],
-    ids=str,
 )
 def test_degrees_of_freedom_of_a_state(atoms: Atoms, expected: int) -> None:
     assert free_motion(moving(atoms.copy())).degrees.tolist() == [expected]
