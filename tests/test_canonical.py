@@ -46,7 +46,7 @@ class Springs:
     def bind(self, state: PhaseState) -> Any:
         return lambda x, carry: (self.evaluate(x), None)
 
-    def __call__(self, state: PhaseState) -> Evaluation:
+    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
         self.evaluations += 1
         return self.evaluate(state.positions)
 
