@@ -15,8 +15,8 @@ from kstep_integrators import FlowJump, Guard
 from kstep_integrators.ase import state_from_atoms
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.potentials import Potential
-from kstep_integrators.state import Evaluation, PhaseState, kinetic_energy, make_state
-from kstep_integrators.stepper import Carry, Scheme, start, step
+from kstep_integrators.state import Carry, Evaluation, PhaseState, kinetic_energy, make_state
+from kstep_integrators.stepper import Scheme, start, step
 from kstep_integrators.testing import CountingCalculator
 from kstep_integrators.thermostats import NoThermostat
 
@@ -46,7 +46,7 @@ class ListPhysics:
         self.evaluations = 0
         self.seconds = 0.0
 
-    def __call__(self, state: PhaseState) -> Evaluation:
+    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
         """Energies (B,) and forces (N, 3)."""
         began = time.perf_counter()
         forces, energies, first = [], [], 0
@@ -108,7 +108,7 @@ def run_nve(
             squares.index_add_(0, state.batch, info.residual.square().sum(1))
             known += 1
         if number % interval == 0:
-            times.append(carry.state.time)
+            times.append(float(carry.state.time[0]))
             energies.append(total(carry))
         if number % 500 == 0:
             print(f"{number} strides, {physics.seconds:.0f} s of physics", flush=True)

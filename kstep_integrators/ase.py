@@ -19,10 +19,11 @@ from kstep_integrators.correctors import make_corrector
 from kstep_integrators.evaluation import CalculatorPhysics
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.potentials import CalculatorPotential, Potential, load_model
-from kstep_integrators.state import PhaseState, make_state
+from kstep_integrators.state import Carry, PhaseState, kinetic_energy, make_state
 from kstep_integrators.stats import Stats
-from kstep_integrators.stepper import Carry, Scheme, start, step
+from kstep_integrators.stepper import Scheme, start, step
 from kstep_integrators.thermostats import Langevin, make_thermostat
 
 __all__ = ["KStepDynamics", "state_from_atoms"]
@@ -122,14 +123,23 @@ class KStepDynamics(MolecularDynamics):
     corrector : str, optional
         ``"impulse"`` or ``"none"``; by default the first that the jump takes.
     thermostat : str, optional
-        ``"langevin"``, or None: Langevin if a friction is given, constant energy otherwise.
+        ``"langevin"``, ``"bussi"`` (stochastic velocity rescaling), or None: Langevin if a friction
+        is given, constant energy otherwise.
     temperature_K : float, optional
     friction : float, optional
-        Inverse ASE time units: ``0.01 / units.fs`` is 10 per picosecond.
+        Of Langevin, inverse ASE time units: ``0.01 / units.fs`` is 10 per picosecond.
+    taut : float, optional
+        Relaxation time of Bussi, ASE time units, such as ``100 * units.fs``.
     rng : numpy.random.Generator, optional
         Source of the thermostat's noise; a fresh one by default.
+    metropolize : bool
+        Accept or reject each jump by the change of the *physical* energy, at ``temperature_K``: the
+        canonical ensemble of the physics, exactly, whatever the model and at any stride.
+    extra_chances : int
+        How often a rejected trajectory is followed on and tested again before the momenta are
+        reversed.
     guard : Guard, optional
-        Limits beyond which a jump is undone.
+        Limits beyond which a jump is undone. Not asked under ``metropolize``.
     device : str
         ``"auto"`` leaves the model where it was loaded: by default the GPU, if there is one.
     trajectory, logfile, loginterval, append_trajectory, **kwargs
@@ -139,6 +149,8 @@ class KStepDynamics(MolecularDynamics):
     ----------
     stats : Stats
         Jumps, evaluations, fallbacks, residual, energy error, seconds.
+    transferred_energy : float
+        Heat that the thermostat has put in since the start, eV.
 
     Raises
     ------
@@ -174,7 +186,10 @@ class KStepDynamics(MolecularDynamics):
         thermostat: str | None = None,
         temperature_K: float | None = None,
         friction: float | None = None,
+        taut: float | None = None,
         rng: np.random.Generator | None = None,
+        metropolize: bool = False,
+        extra_chances: int = 3,
         guard: Guard | None = None,
         device: str = "auto",
         trajectory: str | None = None,
@@ -203,16 +218,27 @@ class KStepDynamics(MolecularDynamics):
                 "evaluation of one discards the results of the other"
             )
         self.corrector = make_corrector(corrector or self.jump.correctors[0], self.jump.correctors)
-        self.thermostat = make_thermostat(thermostat, temperature_K, friction)
+        self.thermostat = make_thermostat(thermostat, temperature_K, friction, taut)
+        self.metropolis: Metropolis | None = None
+        if metropolize:
+            if temperature_K is None or not isinstance(self.thermostat, Langevin):
+                raise ValueError(
+                    f"metropolize=True with temperature_K={temperature_K}, friction={friction}: a "
+                    "Metropolis test needs both, or momenta are never refreshed; pass "
+                    "friction=numpy.inf to draw them anew at every jump"
+                )
+            self.metropolis = Metropolis(temperature_K, extra_chances)
         self.rng = np.random.default_rng() if rng is None else rng
         self.guard = Guard() if guard is None else guard
         self.stats = Stats()
+        self.transferred_energy = 0.0
         self._carry: Carry | None = None
         self._scheme: Scheme | None = None
         self._time = 0.0
         self._trajectory_name = trajectory if isinstance(trajectory, str | Path) else None
         first = state_from_atoms(atoms)
         self.jump.bind(first)
+        self.thermostat.check(first)
         super().__init__(
             atoms,
             self.k * self.jump.timestep,
@@ -232,13 +258,24 @@ class KStepDynamics(MolecularDynamics):
             **self.jump.describe(),
         }
         described["timestep"] = self.dt
-        if isinstance(self.thermostat, Langevin):
-            described.update(dataclasses.asdict(self.thermostat))
+        described.update(self.thermostat.describe())
+        if self.metropolis is not None:
+            described["extra_chances"] = self.metropolis.extra_chances
         return described
 
     def get_time(self) -> float:
         """Simulated time in ASE units: the sum of the strides really travelled."""
         return self._time
+
+    def get_conserved_energy(self) -> float:
+        """Total energy of the physics minus the heat that the thermostat has put in, eV.
+
+        It is conserved to the error of the jumps; at constant energy it is the total energy. Before
+        the first step it costs the evaluation that the run starts with, afterwards none.
+        """
+        carry, _ = self._current()
+        total = carry.physics.energy + kinetic_energy(carry.state)
+        return float(total.sum()) - self.transferred_energy
 
     def step(self) -> None:
         """Make one jump."""
@@ -253,10 +290,14 @@ class KStepDynamics(MolecularDynamics):
         finally:
             self._count_evaluations(scheme)
         self._carry = carry
-        self._time += self.dt
+        self._time = float(carry.state.time[0])
         self.stats = self.stats.add(info)
+        if info.heat is not None:
+            self.transferred_energy += float(info.heat.sum())
         self.atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
         self.atoms.set_momenta(carry.state.momenta.cpu().numpy(), apply_constraint=False)
+        if isinstance(scheme.physics, CalculatorPhysics):
+            scheme.physics.serve(carry.physics)
 
     def _refresh_properties(self) -> None:
         """Evaluate the physics at the first geometry; every jump evaluates its own landing."""
@@ -272,9 +313,14 @@ class KStepDynamics(MolecularDynamics):
                 jump=self.jump.bind(state),
                 corrector=self.corrector,
                 thermostat=self.thermostat,
-                physics=CalculatorPhysics(self.atoms, self.atoms.calc),
+                physics=CalculatorPhysics(
+                    self.atoms,
+                    self.atoms.calc,
+                    2 if self.metropolis is None else self.metropolis.extra_chances + 2,
+                ),
                 guard=self.guard,
                 timestep=self.jump.timestep,
+                metropolis=self.metropolis,
             )
             self._carry = old = None
         scheme = self._scheme

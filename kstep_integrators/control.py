@@ -38,7 +38,7 @@ class Guard:
         """Why the landing is absurd, or None; asked before the physics is evaluated there."""
         moved = (after.positions - before.positions).norm(dim=1)
         speed = torch.maximum(
-            moved / max(after.time - before.time, 1e-12),
+            moved / torch.clamp(after.time - before.time, min=1e-12)[after.batch],
             (after.momenta / after.masses).norm(dim=1),
         )
         # One transfer from the device for all tests: NaN fails the comparison too.

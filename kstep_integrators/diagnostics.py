@@ -16,9 +16,7 @@ from kstep_integrators.units import KB, MEV, PS
 
 __all__ = [
     "EnergyDrift",
-    "atomic_degrees_of_freedom",
     "bond_lengths",
-    "degrees_of_freedom",
     "energy_drift",
     "kinetic_energy",
     "residual_rms",
@@ -112,103 +110,6 @@ def kinetic_energy(momenta: ArrayLike, masses: ArrayLike) -> Array:
     return np.asarray(0.5 * np.sum(p**2 / m[:, None], axis=(-2, -1)))
 
 
-def degrees_of_freedom(
-    n_atoms: int,
-    constraints: int = 0,
-    *,
-    momentum_conserved: bool,
-    angular_momentum_conserved: bool,
-    linear: bool = False,
-) -> int:
-    """Degrees of freedom that carry kinetic energy.
-
-    Parameters
-    ----------
-    n_atoms : int
-        Atoms in the system.
-    constraints : int
-        Coordinates or distances held fixed (three for each fixed atom).
-    momentum_conserved : bool
-        The total momentum is zero and stays so: NVE, Bussi, ``FixCom``; not Langevin.
-    angular_momentum_conserved : bool
-        The same of the total angular momentum: an isolated molecule, not a periodic system.
-    linear : bool
-        The molecule is linear, and so has two rotations; two atoms always are.
-
-    Returns
-    -------
-    int
-
-    Raises
-    ------
-    ValueError
-        If fewer than zero would be left.
-    """
-    removed = constraints
-    if momentum_conserved:
-        removed += 3
-    if angular_momentum_conserved and n_atoms > 1:
-        removed += 2 if linear or n_atoms == 2 else 3
-    left = 3 * n_atoms - removed
-    if left < 0:
-        raise ValueError(
-            f"{n_atoms} atoms have {3 * n_atoms} coordinates, but {removed} were asked to be "
-            "removed; check the number of constraints"
-        )
-    return left
-
-
-def atomic_degrees_of_freedom(
-    masses: ArrayLike,
-    *,
-    momentum_conserved: bool,
-    angular_momentum_positions: ArrayLike | None = None,
-) -> Array:
-    r"""Each atom's share of the degrees of freedom, for equipartition atom by atom.
-
-    Conservation laws take more from heavy and outlying atoms than from light and central ones.
-    Mass-weighted momenta :math:`p_i / \sqrt{m_i}` at a temperature T are normal with covariance
-    kT times the projector on what the conserved momenta leave free, so that atom i carries
-
-    .. math::
-
-        \langle p_i^2 / 2 m_i \rangle = \tfrac{1}{2} k T \left[
-            3 - 3 \frac{m_i}{M} - m_i \,\mathrm{tr}\!\left(
-            (r_i^2 \mathbf 1 - r_i r_i^T)\, \mathbf I^{-1} \right) \right]
-
-    with r_i from the centre of mass and I the inertia tensor (its pseudo-inverse for a linear
-    molecule). The bracket is returned; it sums to :func:`degrees_of_freedom`.
-
-    Parameters
-    ----------
-    masses : array_like
-        Shape (N,), u.
-    momentum_conserved : bool
-        The total momentum is zero.
-    angular_momentum_positions : array_like, optional
-        Positions, shape (..., N, 3), angstrom: give them when the total angular momentum about
-        the centre of mass is zero too.
-
-    Returns
-    -------
-    numpy.ndarray
-        Shape (N,), or (..., N) when positions are given.
-    """
-    m = np.asarray(masses, dtype=np.float64)
-    share = np.full(len(m), 3.0)
-    if momentum_conserved:
-        share = share - 3.0 * m / m.sum()
-    if angular_momentum_positions is None:
-        return share
-    r = np.asarray(angular_momentum_positions, dtype=np.float64)
-    r = r - np.sum(m[:, None] * r, axis=-2, keepdims=True) / m.sum()
-    squares = np.sum(r**2, axis=-1)[..., None, None] * np.eye(3)
-    tensors = m[:, None, None] * (squares - r[..., :, None] * r[..., None, :])
-    # Relative cut-off: the moment of a linear molecule about its own axis is rounding noise.
-    inverse = np.linalg.pinv(tensors.sum(axis=-3), rcond=1e-6, hermitian=True)
-    return np.asarray(share - np.einsum("...iab,...ba->...i", tensors, inverse))
-
-
 def temperature_per_element(
     momenta: ArrayLike, masses: ArrayLike, numbers: ArrayLike, degrees_of_freedom: ArrayLike
 ) -> dict[str, float]:
@@ -226,8 +127,9 @@ def temperature_per_element(
     numbers : array_like
         Shape (N,), atomic numbers.
     degrees_of_freedom : array_like
-        Shape (N,) or (F, N): what each atom has, from :func:`atomic_degrees_of_freedom`; zero
-        for fixed atoms.
+        Shape (N,) or (F, N): what each atom has, from
+        :func:`kstep_integrators.degrees_of_freedom.atomic_degrees_of_freedom`; zero for fixed
+        atoms.
 
     Returns
     -------

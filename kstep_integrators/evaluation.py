@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
+from ase.calculators.calculator import BaseCalculator, Calculator
 
 from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
 
@@ -31,8 +32,8 @@ class Physics(Protocol):
     evaluations: int
     seconds: float
 
-    def __call__(self, state: PhaseState) -> Evaluation:
-        """Energy and forces at the positions of a state, on its device.
+    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
+        """Energy and, if wanted, forces at the positions of a state, on its device.
 
         Raises
         ------
@@ -82,45 +83,80 @@ class CalculatorPhysics:
         Template for cell, info and arrays. It is copied: trial geometries never show in the user's
         object.
     calculator : ase Calculator
+    cache_size : int
+        Evaluations kept: the start of a step and all that may be tried from it.
     """
 
-    def __init__(self, atoms: Atoms, calculator: BaseCalculator) -> None:
+    def __init__(self, atoms: Atoms, calculator: BaseCalculator, cache_size: int = 2) -> None:
         self.atoms = atoms.copy()
         self.atoms.set_constraint()
         self.atoms.calc = calculator
-        self.cache = EvaluationCache()
+        self.cache = EvaluationCache(cache_size)
+        # Evaluations are held here too, so that their identities stay their own.
+        self._known: dict[int, tuple[Evaluation, Atoms | None, dict[str, Any]]] = {}
         self.evaluations = 0
         self.seconds = 0.0
 
-    def __call__(self, state: PhaseState) -> Evaluation:
-        """Energy (1,) eV and forces (N, 3) eV/angstrom, without constraint forces."""
+    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
+        """Energy (1,) eV and forces (N, 3) eV/angstrom, without constraint forces.
+
+        Without ``forces`` they are there only if the calculator computed them anyway.
+        """
         kept = self.cache.get(state)
-        if kept is not None:
+        if kept is not None and (kept.forces is not None or not forces):
             return kept
         self.atoms.positions[:] = state.positions.cpu().numpy()
         self.atoms.cell[:] = state.cell.cpu().numpy()
         self.evaluations += 1
         started = time.perf_counter()
         try:
-            forces = np.array(self.atoms.get_forces(), dtype=np.float64)
+            found = self._compute(forces)
             energy = float(self.atoms.get_potential_energy())
         except Exception as error:
             # Calculators raise what they like; all of it means that there is no force here.
             raise EvaluationFailed(f"{type(error).__name__}: {error}") from error
         finally:
             self.seconds += time.perf_counter() - started
-        if not (np.isfinite(energy) and np.isfinite(forces).all()):
+        finite = np.isfinite(found).all(axis=1) if found is not None else np.ones(0, dtype=bool)
+        if not (np.isfinite(energy) and finite.all()):
             # Or the calculator would serve the same again from its own cache.
             self.atoms.calc.reset()
-            bad = np.flatnonzero(~np.isfinite(forces).all(axis=1)).tolist()
             raise EvaluationFailed(
                 f"the calculator returned the energy {energy} eV and no finite forces on atoms "
-                f"{bad}"
+                f"{np.flatnonzero(~finite).tolist()}"
             )
         device = state.positions.device
         evaluation = Evaluation(
             torch.tensor([energy], dtype=torch.float64, device=device),
-            torch.from_numpy(forces).to(device),
+            None if found is None else torch.from_numpy(found).to(device),
         )
         self.cache.put(state, evaluation)
+        self._remember(evaluation)
         return evaluation
+
+    def _compute(self, wanted: bool) -> npt.NDArray[np.float64] | None:
+        if wanted:
+            return np.array(self.atoms.get_forces(), dtype=np.float64)
+        self.atoms.get_potential_energy()
+        results = getattr(self.atoms.calc, "results", {})
+        return np.array(results["forces"], dtype=np.float64) if "forces" in results else None
+
+    def _remember(self, evaluation: Evaluation) -> None:
+        """Keep what the calculator itself knows of this geometry, for :meth:`serve`."""
+        calculator = self.atoms.calc
+        if isinstance(calculator, Calculator):
+            self._known[id(evaluation)] = (evaluation, calculator.atoms, dict(calculator.results))
+            while len(self._known) > self.cache.size:
+                del self._known[next(iter(self._known))]
+
+    def serve(self, evaluation: Evaluation) -> None:
+        """Let the calculator stand where it made an evaluation, after others that were rejected.
+
+        Loggers and trajectories ask it for the geometry of the run. What it computed there is put
+        back, and nothing else; calculators that are not ASE's usual class compute it again.
+        """
+        known = self._known.pop(id(evaluation), None)
+        if known is not None and isinstance(self.atoms.calc, Calculator):
+            self._known[id(evaluation)] = known  # the youngest again, however long the run stays
+            _, self.atoms.calc.atoms, results = known
+            self.atoms.calc.results = dict(results)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 __all__ = [
     "BoundPotential",
+    "Carry",
     "Evaluation",
     "EvaluationFailed",
     "PhaseState",
@@ -44,8 +45,8 @@ class PhaseState:
         Whether the centre of mass of each molecule is held at rest.
     cell : (3, 3) float64, angstrom
     pbc : (bool, bool, bool)
-    time : float
-        ASE time units; strides really travelled.
+    time : (B,) float64
+        ASE time units, of each molecule: strides really travelled.
     """
 
     numbers: Tensor
@@ -55,9 +56,9 @@ class PhaseState:
     batch: Tensor
     mobile: Tensor | None
     cell: Tensor
+    time: Tensor
     pbc: tuple[bool, bool, bool] = (False, False, False)
     fix_com: bool = False
-    time: float = 0.0
 
     @property
     def n_molecules(self) -> int:
@@ -105,6 +106,23 @@ class Evaluation:
         """The same evaluation on another device."""
         forces = None if self.forces is None else self.forces.to(device)
         return Evaluation(self.energy.to(device), forces)
+
+
+@dataclass(frozen=True)
+class Carry:
+    """A state with what is known at its positions, so that nothing is computed twice.
+
+    Attributes
+    ----------
+    state : PhaseState
+    physics : Evaluation
+    inner : Evaluation or None
+        The potential of the jump; None if it has none or it is not known yet.
+    """
+
+    state: PhaseState
+    physics: Evaluation
+    inner: Evaluation | None
 
 
 BoundPotential = Callable[[Tensor, Any], tuple[Evaluation, Any]]
@@ -156,17 +174,18 @@ def make_state(
             f"masses of atoms {light[:10]} are not positive; give every atom a mass in u"
         )
     device = positions.device
+    batch = torch.zeros(n, dtype=torch.int64, device=device) if batch is None else batch
     return PhaseState(
         numbers=numbers.to(torch.int64),
         masses=masses,
         positions=positions.to(torch.float64),
         momenta=momenta.to(torch.float64),
-        batch=torch.zeros(n, dtype=torch.int64, device=device) if batch is None else batch,
+        batch=batch,
         mobile=None if mobile is None else mobile.to(torch.float64).reshape(-1, 1),
         cell=torch.zeros(3, 3, dtype=torch.float64, device=device) if cell is None else cell,
         pbc=pbc,
         fix_com=fix_com,
-        time=time,
+        time=torch.full((int(batch[-1]) + 1,), time, dtype=torch.float64, device=device),
     )
 
 

@@ -18,13 +18,16 @@ class Stats:
     Attributes
     ----------
     jumps : int
-        Strides travelled, fallbacks included.
+        Steps: strides travelled, fallbacks and rejected ones included.
     physics_evaluations : int
         1 at the start + 1 per jump + those of fallbacks and of geometries a user edited.
     fallbacks : int
         Jumps that were undone and made with physics steps instead.
     last_fallback : str or None
         Why, the last time.
+    accepted, flips : int
+        Metropolized steps that were accepted at some chance, and those that ended in a reversal of
+        the momenta. Both 0 without a Metropolis test.
     jump_seconds, physics_seconds : float
         Wall-clock time in jumps (correctors included) and in physics evaluations.
     """
@@ -33,6 +36,8 @@ class Stats:
     physics_evaluations: int = 0
     fallbacks: int = 0
     last_fallback: str | None = None
+    accepted: int = 0
+    flips: int = 0
     jump_seconds: float = 0.0
     physics_seconds: float = 0.0
     _residual_squares: float = 0.0
@@ -57,11 +62,15 @@ class Stats:
     def add(self, info: StepInfo) -> Stats:
         """The totals after one more step."""
         residual, error = info.residual, info.energy_error
+        tested = 0 if info.verdict is None else len(info.verdict.accepted_at)
+        accepted = 0 if info.verdict is None else int((info.verdict.accepted_at > 0).sum())
         return dataclasses.replace(
             self,
             jumps=self.jumps + 1,
             fallbacks=self.fallbacks + (info.fallback is not None),
             last_fallback=info.fallback or self.last_fallback,
+            accepted=self.accepted + accepted,
+            flips=self.flips + tested - accepted,
             jump_seconds=self.jump_seconds + info.jump_seconds,
             _residual_squares=self._residual_squares
             + (0.0 if residual is None else float(residual.square().sum())),

@@ -1,23 +1,27 @@
-"""One step of stride h = k * timestep: the palindrome O C J C O, with one physics evaluation."""
+"""One step of stride h = k * timestep: O C J C O, or O { C J C } O with a Metropolis test."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.evaluation import Physics
-from kstep_integrators.jumps.base import BoundJump
+from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.jumps.verlet import verlet_flow
-from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
+from kstep_integrators.metropolis import Metropolis, Verdict, metropolized
+from kstep_integrators.state import Carry, Evaluation, EvaluationFailed, PhaseState, kinetic_energy
 from kstep_integrators.thermostats import Thermostat
 
-__all__ = ["Carry", "Scheme", "StepInfo", "start", "step"]
+__all__ = ["Scheme", "StepInfo", "start", "step"]
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,11 @@ class Scheme:
         O.
     physics : Physics
     guard : Guard
+        Not asked under a Metropolis test, which alone decides there.
     timestep : float
         Base step, ASE time units.
+    metropolis : Metropolis or None
+        { }.
     """
 
     jump: BoundJump
@@ -44,23 +51,12 @@ class Scheme:
     physics: Physics
     guard: Guard
     timestep: float
+    metropolis: Metropolis | None = None
 
-
-@dataclass(frozen=True)
-class Carry:
-    """A state with what is known at its positions, so that nothing is computed twice.
-
-    Attributes
-    ----------
-    state : PhaseState
-    physics : Evaluation
-    inner : Evaluation or None
-        The potential of the jump; None if it has none or it is not known yet.
-    """
-
-    state: PhaseState
-    physics: Evaluation
-    inner: Evaluation | None
+    @property
+    def needs_forces(self) -> bool:
+        """Whether an energy is too little; without a test the residual is watched."""
+        return self.corrector.needs_forces or self.metropolis is None
 
 
 @dataclass(frozen=True)
@@ -77,15 +73,23 @@ class StepInfo:
         Predicted minus physical change of the potential energy over the jump, eV.
     residual : (N, 3) Tensor or None
         F_physics - F_potential at the landing, eV/angstrom.
+    heat : (B,) Tensor or None
+        What the thermostat changed the kinetic energy by in its two half-steps, eV; None without
+        a thermostat. The total energy minus the sum of it over a run is conserved.
     jump_seconds, physics_seconds : float
+    verdict : Verdict or None
+        Of the Metropolis test; None without one. Error and residual are then those of the first
+        proposal.
     """
 
-    evaluations: int
-    fallback: str | None
-    energy_error: Tensor | None
-    residual: Tensor | None
-    jump_seconds: float
-    physics_seconds: float
+    evaluations: int = 0
+    fallback: str | None = None
+    energy_error: Tensor | None = None
+    residual: Tensor | None = None
+    heat: Tensor | None = None
+    jump_seconds: float = 0.0
+    physics_seconds: float = 0.0
+    verdict: Verdict | None = None
 
 
 def start(state: PhaseState, scheme: Scheme) -> Carry:
@@ -96,11 +100,48 @@ def start(state: PhaseState, scheme: Scheme) -> Carry:
     EvaluationFailed
         If there is no energy and force at the start.
     """
-    return Carry(state, scheme.physics(state), None)
+    return Carry(state, scheme.physics(state, scheme.needs_forces), None)
 
 
-def _attempt(carry: Carry, scheme: Scheme, k: int) -> tuple[Carry | None, str, dict[str, Any]]:
-    """C J C with one evaluation; None and the reason if the jump does not stand."""
+@dataclass(frozen=True)
+class _Landing:
+    """A stride C J C that has been made, with what it says of the model."""
+
+    carry: Carry
+    info: JumpInfo
+    jump_seconds: float
+
+    def energy_error(self, before: Evaluation) -> Tensor | None:
+        """Predicted minus physical change of the potential energy, (B,) eV."""
+        start, end = self.info.start, self.info.end
+        if start is None or end is None:
+            return None
+        return (end.energy - start.energy) - (self.carry.physics.energy - before.energy)
+
+    def residual(self) -> Tensor | None:
+        """F_physics - F_potential at the landing, (N, 3) eV/angstrom."""
+        end, physics = self.info.end, self.carry.physics
+        if end is None or end.forces is None or physics.forces is None:
+            return None
+        return physics.forces - end.forces
+
+
+class _Undone(Exception):
+    """A stride that does not stand."""
+
+    def __init__(self, reason: str, jump_seconds: float) -> None:
+        super().__init__(reason)
+        self.jump_seconds = jump_seconds
+
+
+def _stride(carry: Carry, scheme: Scheme, k: int, guard: Guard | None) -> _Landing:
+    """C J C with one evaluation.
+
+    Raises
+    ------
+    _Undone
+        If potential or physics fail, or the guard finds it absurd.
+    """
     state, physics = carry.state, carry.physics
     stride = k * scheme.timestep
     began = time.perf_counter()
@@ -109,26 +150,20 @@ def _attempt(carry: Carry, scheme: Scheme, k: int) -> tuple[Carry | None, str, d
         kicked = scheme.corrector(state, physics, inner, stride)
         landed, info = scheme.jump(kicked, physics, inner, k)
     except EvaluationFailed as error:
-        return None, f"potential: {error}", {"jump_seconds": time.perf_counter() - began}
-    absurd = scheme.guard.check_jump(state, landed)
-    seconds = {"jump_seconds": time.perf_counter() - began}
+        raise _Undone(f"potential: {error}", time.perf_counter() - began) from error
+    absurd = guard.check_jump(state, landed) if guard is not None else None
+    seconds = time.perf_counter() - began
     if absurd:
-        return None, absurd, seconds
+        raise _Undone(absurd, seconds)
     try:
-        arrived = scheme.physics(landed)
+        arrived = scheme.physics(landed, scheme.needs_forces)
     except EvaluationFailed as error:
-        return None, str(error), seconds
+        raise _Undone(str(error), seconds) from error
     done = scheme.corrector(landed, arrived, info.end, stride)
-    absurd = scheme.guard.check_energy(state, physics, done, arrived)
+    absurd = guard.check_energy(state, physics, done, arrived) if guard is not None else None
     if absurd:
-        return None, absurd, seconds
-    known: dict[str, Any] = dict(seconds)
-    if info.start is not None and info.end is not None:
-        predicted = info.end.energy - info.start.energy
-        known["energy_error"] = predicted - (arrived.energy - physics.energy)
-        if arrived.forces is not None and info.end.forces is not None:
-            known["residual"] = arrived.forces - info.end.forces
-    return Carry(done, arrived, info.end), "", known
+        raise _Undone(absurd, seconds)
+    return _Landing(Carry(done, arrived, info.end), info, seconds)
 
 
 def _fallback(carry: Carry, scheme: Scheme, k: int, reason: str) -> Carry:
@@ -153,8 +188,19 @@ def _fallback(carry: Carry, scheme: Scheme, k: int, reason: str) -> Carry:
     return Carry(state, arrived, None)
 
 
+def _bathe(
+    carry: Carry, scheme: Scheme, stride: float, rng: np.random.Generator
+) -> tuple[Carry, Tensor | None]:
+    """O, and the heat it put in; None if there is no bath."""
+    state = scheme.thermostat.half_step(carry.state, stride, rng)
+    if state is carry.state:
+        return carry, None
+    heat = kinetic_energy(state) - kinetic_energy(carry.state)
+    return Carry(state, carry.physics, carry.inner), heat
+
+
 def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tuple[Carry, StepInfo]:
-    """Advance by one stride.
+    """Advance by one stride, or try to.
 
     Parameters
     ----------
@@ -163,7 +209,7 @@ def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tupl
     k : int
         Base steps per stride.
     rng : numpy.random.Generator
-        Source of the thermostat's noise.
+        Source of the thermostat's noise and of the Metropolis test.
 
     Returns
     -------
@@ -174,22 +220,67 @@ def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tupl
     ------
     DynamicsFailed
         If the jump does not stand and physics steps in its place fail too; ``carry`` is untouched.
+    ValueError
+        If the thermostat cannot act on the state.
     """
     stride = k * scheme.timestep
     evaluations, spent = scheme.physics.evaluations, scheme.physics.seconds
-    heated = Carry(
-        scheme.thermostat.half_step(carry.state, stride, rng), carry.physics, carry.inner
-    )
-    after, reason, known = _attempt(heated, scheme, k)
-    if after is None:
-        after = _fallback(heated, scheme, k, reason)
-    cooled = scheme.thermostat.half_step(after.state, stride, rng)
-    info = StepInfo(
+    heated, before = _bathe(carry, scheme, stride, rng)
+    middle = _corrected if scheme.metropolis is None else _tested
+    after, info = middle(heated, scheme, k, rng)
+    done, behind = _bathe(after, scheme, stride, rng)
+    info = dataclasses.replace(
+        info,
+        heat=None if before is None or behind is None else before + behind,
         evaluations=scheme.physics.evaluations - evaluations,
-        fallback=reason or None,
-        energy_error=known.get("energy_error"),
-        residual=known.get("residual"),
-        jump_seconds=known["jump_seconds"],
         physics_seconds=scheme.physics.seconds - spent,
     )
-    return Carry(cooled, after.physics, after.inner), info
+    return done, info
+
+
+def _corrected(
+    carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator
+) -> tuple[Carry, StepInfo]:
+    """C J C under the guard; physics steps in its place if it does not stand."""
+    try:
+        landing = _stride(carry, scheme, k, scheme.guard)
+    except _Undone as undone:
+        after = _fallback(carry, scheme, k, str(undone))
+        return after, StepInfo(fallback=str(undone), jump_seconds=undone.jump_seconds)
+    return landing.carry, StepInfo(
+        energy_error=landing.energy_error(carry.physics),
+        residual=landing.residual(),
+        jump_seconds=landing.jump_seconds,
+    )
+
+
+def _tested(
+    carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator
+) -> tuple[Carry, StepInfo]:
+    """{ C J C }: accepted or rejected by the physics, and by nothing else."""
+    first: list[_Landing] = []
+    seconds = 0.0
+
+    def advance(here: Carry) -> Carry:
+        nonlocal seconds
+        try:
+            landing = _stride(here, scheme, k, None)
+        except _Undone as undone:
+            seconds += undone.jump_seconds
+            nowhere = torch.full_like(here.physics.energy, math.inf)
+            return Carry(here.state, Evaluation(nowhere, None), here.inner)
+        seconds += landing.jump_seconds
+        if not first:
+            first.append(landing)
+        return landing.carry
+
+    if scheme.metropolis is None:
+        raise ValueError("the scheme has no Metropolis test")
+    after, verdict = metropolized(carry, advance, scheme.metropolis, rng)
+    known = first[0] if first else None
+    return after, StepInfo(
+        energy_error=known.energy_error(carry.physics) if known else None,
+        residual=known.residual() if known else None,
+        jump_seconds=seconds,
+        verdict=verdict,
+    )

@@ -101,6 +101,12 @@ def test_the_trajectory_describes_the_run(atoms, tmp_path):
     assert described["temperature_K"] == 300
     assert described["timestep"] == pytest.approx(1.0 * FS)
     assert described["base_timestep"] == pytest.approx(0.25 * FS)
+    assert described["thermostat"] == "langevin"
+    bath = {"thermostat": "bussi", "temperature_K": 300.0, "taut": 50.0}
+    for arguments, expected in ((bath, bath), ({}, {"thermostat": None})):
+        KStepDynamics(atoms, cheap(), **arguments, trajectory=path).run(1)
+        with Trajectory(path) as trajectory:
+            assert expected.items() <= trajectory.description.items()
 
 
 def test_same_seed_same_path(atoms):

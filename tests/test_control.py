@@ -13,7 +13,7 @@ def evaluation(energy: float) -> Evaluation:
 def test_thermal_motion_passes(state):
     later = state.replace(
         positions=state.positions + 2 * units.FS * state.momenta / state.masses,
-        time=2 * units.FS,
+        time=torch.tensor([2 * units.FS], dtype=torch.float64),
     )
     assert Guard().check_jump(state, later) is None
     assert Guard().check_energy(state, evaluation(0.0), later, evaluation(0.1)) is None
@@ -24,12 +24,13 @@ def test_absurd_positions_and_momenta(bad, state):
     moved = state.positions.clone()
     moved[4, 0] += bad
     assert "atom moved at" in Guard().check_jump(
-        state, state.replace(positions=moved, time=2 * units.FS)
+        state,
+        state.replace(positions=moved, time=torch.tensor([2 * units.FS], dtype=torch.float64)),
     )
     pushed = state.momenta.clone()
     pushed[4, 0] += bad
     assert "atom moved at" in Guard().check_jump(
-        state, state.replace(momenta=pushed, time=2 * units.FS)
+        state, state.replace(momenta=pushed, time=torch.tensor([2 * units.FS], dtype=torch.float64))
     )
 
 

@@ -5,12 +5,14 @@ raises, and so does asking it for a value, which on a GPU would be a copy from t
 host in the middle of a jump.
 """
 
+import numpy as np
 import pytest
 import torch
 
 from kstep_integrators import FlowJump, units
 from kstep_integrators.correctors import Impulse
 from kstep_integrators.state import Evaluation, constrain
+from kstep_integrators.thermostats import Bussi
 from tests.conftest import potential
 
 META = torch.device("meta")
@@ -49,7 +51,7 @@ def test_the_check_can_fail(state):
 def test_a_state_there_and_back(state):
     assert state.to(torch.device("cpu")) is state
     assert state.to(META).batch.device == META
-    assert state.to(META).time == state.time
+    assert state.to(META).time.device == META
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -59,3 +61,12 @@ def test_cuda_and_cpu_agree(state):
     here, _ = on_cpu.bind(state)(state.positions, None)
     there, _ = on_gpu.bind(state)(state.positions.cuda(), None)
     torch.testing.assert_close(there.forces.cpu(), here.forces, atol=1e-9, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_bussi_on_cuda_and_cpu_agree(state):
+    bath, cuda = Bussi(300.0, 20.0 * units.FS), torch.device("cuda")
+    here = bath.half_step(state, units.FS, np.random.default_rng(0))
+    there = bath.half_step(state.to(cuda), units.FS, np.random.default_rng(0))
+    assert there.momenta.is_cuda
+    torch.testing.assert_close(there.momenta.cpu(), here.momenta, atol=1e-12, rtol=0)

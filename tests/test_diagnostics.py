@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from kstep_integrators.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_integrators.diagnostics import (
-    atomic_degrees_of_freedom,
     bond_lengths,
-    degrees_of_freedom,
     energy_drift,
     kinetic_energy,
     residual_rms,
@@ -109,31 +108,6 @@ def test_temperature_with_conserved_momenta(rotation: bool) -> None:
     assert naive["O"] < 60.0
 
 
-def test_shares_add_up() -> None:
-    carbon_dioxide = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 1.16], [0.0, 0.0, -1.16]])
-    cases = [
-        (WATER, WATER_MASSES, False),
-        (carbon_dioxide, np.array([12.011, 15.999, 15.999]), True),
-        (np.array([[0.0, 0.1, 0.2], [0.3, 0.9, -0.4]]), np.array([1.008, 18.998]), True),
-    ]
-    for positions, masses, linear in cases:
-        share = atomic_degrees_of_freedom(
-            masses, momentum_conserved=True, angular_momentum_positions=positions + 5.0
-        )
-        expected = degrees_of_freedom(
-            len(masses), momentum_conserved=True, angular_momentum_conserved=True, linear=linear
-        )
-        assert share.sum() == pytest.approx(expected)
-    # One share for each frame when each frame has its own positions.
-    shares = atomic_degrees_of_freedom(
-        WATER_MASSES,
-        momentum_conserved=True,
-        angular_momentum_positions=np.stack([WATER, 1.1 * WATER]),
-    )
-    assert shares.shape == (2, 3)
-    assert shares[0] == pytest.approx(shares[1])
-
-
 def test_fixed_atoms_have_no_temperature() -> None:
     momenta = np.zeros((4, 2, 3))
     momenta[:, 1] = 0.3
@@ -146,36 +120,6 @@ def test_temperature_refuses_other_shapes() -> None:
         temperature_per_element(np.zeros((2, 3)), np.ones(2), np.ones(2), np.ones(2))
     with pytest.raises(ValueError, match="atomic_degrees_of_freedom gives them"):
         temperature_per_element(np.zeros((5, 2, 3)), np.ones(2), np.ones(2), 3.0)
-
-
-@pytest.mark.parametrize(
-    ("atoms", "constraints", "momentum", "angular", "linear", "expected"),
-    [
-        (9, 0, False, False, False, 27),
-        (9, 0, True, False, False, 24),
-        (9, 0, True, True, False, 21),
-        (3, 0, True, True, True, 4),
-        (2, 0, True, True, False, 1),
-        (1, 0, True, True, False, 0),
-        (9, 6, False, False, False, 21),
-    ],
-)
-def test_degrees_of_freedom(
-    atoms: int, constraints: int, momentum: bool, angular: bool, linear: bool, expected: int
-) -> None:
-    found = degrees_of_freedom(
-        atoms,
-        constraints,
-        momentum_conserved=momentum,
-        angular_momentum_conserved=angular,
-        linear=linear,
-    )
-    assert found == expected
-
-
-def test_degrees_of_freedom_refuses_too_many_constraints() -> None:
-    with pytest.raises(ValueError, match="7 were asked to be removed"):
-        degrees_of_freedom(2, 4, momentum_conserved=True, angular_momentum_conserved=False)
 
 
 def test_bond_lengths_by_hand() -> None:

@@ -39,7 +39,7 @@ def test_a_flow_is_velocity_verlet(k, ethanol, state):
     VelocityVerlet(ethanol, 0.5 * FS).run(10 * k)
     assert abs(state.positions.numpy() - ethanol.positions).max() < 1e-10
     assert abs(state.momenta.numpy() - ethanol.get_momenta()).max() < 1e-10
-    assert state.time == pytest.approx(10 * k * 0.5 * FS, rel=1e-12)
+    assert float(state.time) == pytest.approx(10 * k * 0.5 * FS, rel=1e-12)
 
 
 def test_the_start_is_not_computed_again(state):

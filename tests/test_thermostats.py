@@ -6,7 +6,7 @@ import torch
 
 from kstep_integrators import units
 from kstep_integrators.state import kinetic_energy
-from kstep_integrators.thermostats import Langevin, NoThermostat, make_thermostat
+from kstep_integrators.thermostats import Bussi, Langevin, NoThermostat, make_thermostat
 
 KT = units.KB * 300.0
 
@@ -51,8 +51,18 @@ def test_arguments_that_belong_together():
     assert isinstance(make_thermostat(None, None, None), NoThermostat)
     assert make_thermostat(None, 300, 0.1) == Langevin(300.0, 0.1)
     assert make_thermostat("langevin", 300, 0.1) == Langevin(300.0, 0.1)
+    assert make_thermostat("bussi", 300, None, 5) == Bussi(300.0, 5.0)
+    assert make_thermostat("bussi", 300, None, math.inf) == Bussi(300.0, math.inf)
     for arguments, message in (
-        (("nose", 300, 0.1), "unknown thermostat 'nose'"),
+        (("nose", 300, 0.1), r"unknown thermostat 'nose'; choose one of \['bussi', 'langevin'\]"),
+        ((None, 300, None, 5.0), "taut=5.0 belongs to the bussi thermostat: pass thermostat"),
+        (("langevin", 300, 0.1, 5.0), "takes friction and not taut, but taut=5.0 was given"),
+        (("bussi", 300, 0.1, 5.0), "takes taut and not friction, but friction=0.1 was given"),
+        (("bussi", None, None, 5.0), "'bussi' with taut=5.0 needs a temperature"),
+        (("bussi", 300, None, None), r"pass taut as well \(such as 100 \* ase.units.fs\)"),
+        (("bussi", math.inf, None, 5.0), "temperature_K is inf, expected"),
+        (("bussi", 300, None, 0.0), "taut is 0.0, expected a number > 0"),
+        (("bussi", 300, None, math.nan), "taut is nan, expected a number > 0"),
         ((None, None, 0.1), "friction=0.1 needs a temperature"),
         (("langevin", None, None), "needs a temperature"),
         ((None, 300, None), "temperature_K=300 is used by a thermostat only"),

@@ -9,12 +9,8 @@ import numpy as np
 from ase import Atoms
 from numpy.typing import NDArray
 
-from kstep_integrators.diagnostics import (
-    EnergyDrift,
-    atomic_degrees_of_freedom,
-    energy_drift,
-    temperature_per_element,
-)
+from kstep_integrators.degrees_of_freedom import atomic_degrees_of_freedom
+from kstep_integrators.diagnostics import EnergyDrift, energy_drift, temperature_per_element
 from kstep_integrators.units import FS, MEV
 
 __all__ = ["Recorder", "RunRecord"]

@@ -1,0 +1,51 @@
+"""The protocol of a thermostat, and constant energy."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from kstep_integrators.state import PhaseState
+
+__all__ = ["NoThermostat", "Thermostat"]
+
+
+class Thermostat(Protocol):
+    """A half-step on the momenta: a state in, a state out, noise from the caller's generator.
+
+    The heat it puts in is the change of the kinetic energy.
+    """
+
+    def check(self, state: PhaseState) -> None:
+        """Refuse a state that the thermostat cannot act on.
+
+        Raises
+        ------
+        ValueError
+            The message says why, and what to do.
+        """
+        ...
+
+    def half_step(self, state: PhaseState, stride: float, rng: np.random.Generator) -> PhaseState:
+        """Advance the bath by half a stride (ASE time units)."""
+        ...
+
+    def describe(self) -> dict[str, Any]:
+        """Name and parameters, for logs and trajectory files."""
+        ...
+
+
+class NoThermostat:
+    """Constant energy."""
+
+    def check(self, state: PhaseState) -> None:
+        """Every state will do."""
+
+    def half_step(self, state: PhaseState, stride: float, rng: np.random.Generator) -> PhaseState:
+        """The state as it is; no random number is drawn."""
+        return state
+
+    def describe(self) -> dict[str, Any]:
+        """No thermostat."""
+        return {"thermostat": None}

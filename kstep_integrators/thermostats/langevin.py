@@ -1,0 +1,54 @@
+"""Langevin: each momentum is mixed with fresh noise."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from kstep_integrators import units
+from kstep_integrators.state import PhaseState, constrain
+
+__all__ = ["Langevin"]
+
+
+@dataclass(frozen=True)
+class Langevin:
+    r"""Ornstein-Uhlenbeck half-steps, exact for any stride (the O of OBABO).
+
+    :math:`p \leftarrow c\,p + \sqrt{(1 - c^2)\,m k_B T}\,\xi,\; c = e^{-\gamma h/2}`.
+    Bussi & Parrinello, doi:10.1103/PhysRevE.75.056707. It conserves neither total momentum nor
+    angular momentum.
+
+    Attributes
+    ----------
+    temperature_K : float
+    friction : float
+        Inverse ASE time units; ``0.01 / ase.units.fs`` is 10 per picosecond. Infinite: momenta are
+        drawn anew.
+    """
+
+    temperature_K: float
+    friction: float
+
+    def check(self, state: PhaseState) -> None:
+        """Every state will do."""
+
+    def half_step(self, state: PhaseState, stride: float, rng: np.random.Generator) -> PhaseState:
+        """Mix the momenta with fresh Maxwell-Boltzmann ones; draws three normals for each atom."""
+        c = math.exp(-0.5 * self.friction * stride)
+        noise = torch.from_numpy(rng.standard_normal(tuple(state.momenta.shape)))
+        width = ((1.0 - c * c) * units.KB * self.temperature_K * state.masses).sqrt()
+        fresh = c * state.momenta + width * noise.to(state.momenta.device)
+        return state.replace(momenta=constrain(state, fresh))
+
+    def describe(self) -> dict[str, Any]:
+        """Name, temperature and friction."""
+        return {
+            "thermostat": "langevin",
+            "temperature_K": self.temperature_K,
+            "friction": self.friction,
+        }
