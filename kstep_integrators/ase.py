@@ -19,7 +19,7 @@ from kstep_integrators.correctors import make_corrector
 from kstep_integrators.evaluation import CalculatorPhysics
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
-from kstep_integrators.metropolis import Metropolis
+from kstep_integrators.metropolis import Metropolis, Verdict
 from kstep_integrators.potentials import CalculatorPotential, Potential, load_model
 from kstep_integrators.state import Carry, PhaseState, kinetic_energy, make_state
 from kstep_integrators.stats import Stats
@@ -147,6 +147,8 @@ class KStepDynamics(MolecularDynamics):
 
     Attributes
     ----------
+    last_verdict : Verdict or None
+        What became of the last step under ``metropolize``.
     stats : Stats
         Jumps, evaluations, fallbacks, residual, energy error, seconds.
     transferred_energy : float
@@ -232,6 +234,7 @@ class KStepDynamics(MolecularDynamics):
         self.guard = Guard() if guard is None else guard
         self.stats = Stats()
         self.transferred_energy = 0.0
+        self.last_verdict: Verdict | None = None
         self._carry: Carry | None = None
         self._scheme: Scheme | None = None
         self._time = 0.0
@@ -291,6 +294,7 @@ class KStepDynamics(MolecularDynamics):
             self._count_evaluations(scheme)
         self._carry = carry
         self._time = float(carry.state.time[0])
+        self.last_verdict = info.verdict
         self.stats = self.stats.add(info)
         if info.heat is not None:
             self.transferred_energy += float(info.heat.sum())
