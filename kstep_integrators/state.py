@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +14,8 @@ __all__ = [
     "BoundPotential",
     "Evaluation",
     "EvaluationFailed",
+    "Forces",
+    "HessianProducts",
     "PhaseState",
     "constrain",
     "kinetic_energy",
@@ -107,11 +109,32 @@ class Evaluation:
         return Evaluation(self.energy.to(device), forces)
 
 
-BoundPotential = Callable[[Tensor, Any], tuple[Evaluation, Any]]
+Forces = Callable[[Tensor, Any], tuple[Evaluation, Any]]
 """(positions (N, 3), carry) -> (evaluation, carry): forces for one fixed set of atoms.
 
 The carry (None at first) is what a potential brings along from one inner step to the next, such as
 a neighbour list; the numbers do not depend on it."""
+
+HessianProducts = Callable[[Tensor], Tensor]
+"""Vectors (n, N, 3) angstrom -> (n, N, 3) eV/angstrom: the Hessian at one geometry times each."""
+
+
+class BoundPotential(Protocol):
+    """A potential for one fixed set of atoms: :data:`Forces`, and their derivatives."""
+
+    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
+        """Energy and forces."""
+        ...
+
+    def linearized(self, positions: Tensor) -> HessianProducts:
+        """The Hessian at positions (N, 3), as what it makes of vectors.
+
+        Raises
+        ------
+        EvaluationFailed
+            There or when it is applied, if it cannot be computed.
+        """
+        ...
 
 
 def make_state(
