@@ -16,9 +16,9 @@ def rigid_motions(state: PhaseState, padding: Padding) -> Tensor:
 
     A change of momenta :math:`\Delta p = M^{1/2} y` has no net momentum and no net angular
     momentum if y is orthogonal to :math:`M^{1/2} e_\alpha` and
-    :math:`M^{1/2} (e_\alpha \times x)`; these are the directions returned. With fixed atoms they are the motions that leave those where they are:
-    rotations about one fixed atom, a rotation about the axis of two, and none for more. In a
-    periodic cell they are translations only.
+    :math:`M^{1/2} (e_\alpha \times x)`; these are the directions returned. With fixed atoms they
+    are the motions that leave those where they are: rotations about one fixed atom, a rotation
+    about the axis of two, and none for more. In a periodic cell they are translations only.
 
     Parameters
     ----------
