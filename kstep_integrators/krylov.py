@@ -23,7 +23,7 @@ def lanczos(
     times: Callable[[Tensor], Tensor],
     start: Tensor,
     function: Callable[[Tensor], Tensor],
-    tolerance: float = 1e-9,
+    tolerance: float = 1e-8,
     every: int = 4,
 ) -> Tensor:
     r"""f(A) b of B symmetric matrices, from the Krylov space of A and b.
