@@ -15,7 +15,7 @@ from ase.io import write
 from ase.md.md import MolecularDynamics
 
 from kstep_integrators.control import DynamicsFailed, Guard
-from kstep_integrators.correctors import make_corrector
+from kstep_integrators.correctors import Corrector, make_corrector
 from kstep_integrators.evaluation import CalculatorPhysics
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
@@ -120,8 +120,9 @@ class KStepDynamics(MolecularDynamics):
         Base steps per stride.
     timestep : float, optional
         Base step in ASE time units; the model's own by default (0.25 fs for QM models).
-    corrector : str, optional
-        ``"impulse"`` or ``"none"``; by default the first that the jump takes.
+    corrector : str or Corrector, optional
+        ``"impulse"``, ``"filtered"`` or ``"none"``; by default the first that the jump takes.
+        ``Filtered("octic")`` of :mod:`kstep_integrators.correctors` chooses another filter.
     thermostat : str, optional
         ``"langevin"``, ``"bussi"`` (stochastic velocity rescaling), or None: Langevin if a friction
         is given, constant energy otherwise.
@@ -183,7 +184,7 @@ class KStepDynamics(MolecularDynamics):
         model: Jump | Potential | str | Path,
         k: int = 8,
         timestep: float | None = None,
-        corrector: str | None = None,
+        corrector: str | Corrector | None = None,
         *,
         thermostat: str | None = None,
         temperature_K: float | None = None,

@@ -4,21 +4,49 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from kstep_integrators.state import Evaluation, PhaseState, constrain
+from torch import Tensor
 
-__all__ = ["CORRECTORS", "Corrector", "Impulse", "NoCorrection", "make_corrector"]
+from kstep_integrators.filters import FILTERS
+from kstep_integrators.hessians import filtered
+from kstep_integrators.jumps.base import BoundJump
+from kstep_integrators.state import Correction, Evaluation, PhaseState, constrain
+
+__all__ = [
+    "CORRECTORS",
+    "Corrector",
+    "Filtered",
+    "Impulse",
+    "NoCorrection",
+    "kick",
+    "make_corrector",
+]
 
 
 class Corrector(Protocol):
-    """Changes momenta only, before and after a jump of stride h."""
+    """What the residual at one geometry makes of itself as a correcting force.
 
-    name: str
-    needs_forces: bool
+    A function of positions only, so that half-kicks by it are reversible and keep volume.
+    """
+
+    @property
+    def name(self) -> str:
+        """As in :data:`CORRECTORS`."""
+        ...
+
+    @property
+    def needs_forces(self) -> bool:
+        """Whether the physics must give forces."""
+        ...
 
     def __call__(
-        self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, stride: float
-    ) -> PhaseState:
-        """The half-correction at one end of a jump.
+        self,
+        state: PhaseState,
+        physics: Evaluation,
+        inner: Evaluation | None,
+        stride: float,
+        jump: BoundJump,
+    ) -> Correction:
+        """The correction at one end of a jump.
 
         Parameters
         ----------
@@ -27,12 +55,35 @@ class Corrector(Protocol):
             The physics and the potential at its positions.
         stride : float
             Of the jump, ASE time units.
+        jump : BoundJump
+            For correctors that need more of the potential than its forces.
+
+        Raises
+        ------
+        ValueError
+            If the jump has no potential and the corrector needs one.
+        EvaluationFailed
+            If the potential fails.
         """
         ...
 
 
+def kick(state: PhaseState, correction: Correction) -> PhaseState:
+    r"""Half-kick :math:`p \leftarrow p + \tfrac{h}{2} F`, constraints kept."""
+    if correction.force is None:
+        return state
+    kicked = state.momenta + 0.5 * correction.stride * correction.force
+    return state.replace(momenta=constrain(state, kicked))
+
+
+def _residual(name: str, physics: Evaluation, inner: Evaluation | None) -> Tensor:
+    if inner is None:
+        raise ValueError(f"the {name} corrector needs a jump with a potential, such as a flow")
+    return physics.require_forces() - inner.require_forces()
+
+
 class Impulse:
-    r"""Residual half-kick: :math:`p \leftarrow p + \tfrac{h}{2}(F_{physics} - F_{potential})`.
+    r"""Residual half-kicks: :math:`p \leftarrow p + \tfrac{h}{2}(F_{physics} - F_{potential})`.
 
     Around a flow this is the impulse method (Verlet-I, r-RESPA) whose inner force is the potential:
     symplectic and time-reversible. Tuckerman, Berne & Martyna, doi:10.1063/1.463137. It resonates
@@ -43,14 +94,79 @@ class Impulse:
     needs_forces = True
 
     def __call__(
-        self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, stride: float
-    ) -> PhaseState:
-        """Half-kick by the residual."""
-        if inner is None:
-            raise ValueError("the impulse corrector needs a jump with a potential, such as a flow")
-        residual = physics.require_forces() - inner.require_forces()
-        kicked = state.momenta + 0.5 * stride * residual
-        return state.replace(momenta=constrain(state, kicked))
+        self,
+        state: PhaseState,
+        physics: Evaluation,
+        inner: Evaluation | None,
+        stride: float,
+        jump: BoundJump,
+    ) -> Correction:
+        """The residual."""
+        return Correction(_residual(self.name, physics, inner), stride)
+
+
+class Filtered:
+    r"""Half-kicks by the residual without the stiff modes of the potential.
+
+    :math:`p \leftarrow p + \tfrac{h}{2} M^{1/2} U f(\omega h) U^T M^{-1/2}
+    (F_{physics} - F_{potential})`, with the mass-weighted Hessian
+    :math:`M^{-1/2} H M^{-1/2} = U \omega^2 U^T` of the potential at the same positions. Modes whose
+    frequency is imaginary are slow: f = 1. It cannot resonate with bond stretches; reversible and
+    volume-preserving, but not symplectic. A simplification, with the physics at the true positions,
+    of the mollified impulse method: García-Archilla, Sanz-Serna & Skeel,
+    doi:10.1137/S1064827596313851.
+
+    Translations and rotations are projected out exactly: the kick has no net force and no net
+    torque, whatever the residual has. **A physics that does exert some on the whole system, such as
+    an external field, needs** :class:`Impulse`. With fixed atoms or in a cell only those motions
+    are projected out that the constraints and the cell leave free (see
+    :func:`kstep_integrators.rigid.rigid_motions`).
+
+    Parameters
+    ----------
+    filter_name : str
+        A key of :data:`kstep_integrators.filters.FILTERS`.
+    dense_limit : int
+        Molecules of more atoms take a Krylov space of Hessian-vector products in place of all
+        eigenvectors.
+
+    Raises
+    ------
+    ValueError
+        If there is no filter of that name.
+
+    Notes
+    -----
+    One Hessian per stride. A network computes it by automatic differentiation, a
+    :class:`kstep_integrators.potentials.CalculatorPotential` by central differences: 6 force calls
+    for each atom that moves, of the cheap calculator.
+    """
+
+    name = "filtered"
+    needs_forces = True
+
+    def __init__(self, filter_name: str = "quartic", dense_limit: int = 32) -> None:
+        if filter_name not in FILTERS:
+            raise ValueError(f"unknown filter {filter_name!r}; choose one of {sorted(FILTERS)}")
+        self.filter = FILTERS[filter_name]
+        self.dense_limit = dense_limit
+
+    def __call__(
+        self,
+        state: PhaseState,
+        physics: Evaluation,
+        inner: Evaluation | None,
+        stride: float,
+        jump: BoundJump,
+    ) -> Correction:
+        """The filtered residual."""
+        residual = _residual(self.name, physics, inner)
+
+        def function(squares: Tensor) -> Tensor:
+            return self.filter(stride * squares.clamp(min=0.0).sqrt())
+
+        force = filtered(jump.linearized(state), state, residual, function, self.dense_limit)
+        return Correction(force, stride)
 
 
 class NoCorrection:
@@ -60,22 +176,32 @@ class NoCorrection:
     needs_forces = False
 
     def __call__(
-        self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, stride: float
-    ) -> PhaseState:
-        """The state as it is."""
-        return state
+        self,
+        state: PhaseState,
+        physics: Evaluation,
+        inner: Evaluation | None,
+        stride: float,
+        jump: BoundJump,
+    ) -> Correction:
+        """No force."""
+        return Correction(None, stride)
 
 
-CORRECTORS: dict[str, type[Corrector]] = {"impulse": Impulse, "none": NoCorrection}
+CORRECTORS: dict[str, type[Filtered] | type[Impulse] | type[NoCorrection]] = {
+    "filtered": Filtered,
+    "impulse": Impulse,
+    "none": NoCorrection,
+}
 """Correctors by name."""
 
 
-def make_corrector(name: str, allowed: tuple[str, ...]) -> Corrector:
-    """The corrector of that name.
+def make_corrector(corrector: str | Corrector, allowed: tuple[str, ...]) -> Corrector:
+    """The corrector of that name, or the one given.
 
     Parameters
     ----------
-    name : str
+    corrector : str or Corrector
+        A name for its defaults.
     allowed : tuple of str
         Names the jump takes.
 
@@ -84,8 +210,9 @@ def make_corrector(name: str, allowed: tuple[str, ...]) -> Corrector:
     ValueError
         If there is none of that name, or the jump cannot take it.
     """
+    name = corrector if isinstance(corrector, str) else corrector.name
     if name not in CORRECTORS:
         raise ValueError(f"unknown corrector {name!r}; choose one of {sorted(CORRECTORS)}")
     if name not in allowed:
         raise ValueError(f"this jump cannot take the corrector {name!r}; it takes {list(allowed)}")
-    return CORRECTORS[name]()
+    return CORRECTORS[name]() if isinstance(corrector, str) else corrector

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.state import Carry, Evaluation, kinetic_energy
+from kstep_integrators.state import Carry, Correction, Evaluation, kinetic_energy
 
 __all__ = ["Metropolis", "Verdict", "metropolized"]
 
@@ -106,7 +107,7 @@ def metropolized(
     )
     accepted_at = torch.zeros(len(first), dtype=torch.int64, device=device)
     flipped = start.state.replace(momenta=-start.state.momenta)
-    kept, here = Carry(flipped, start.physics, start.inner), start
+    kept, here = dataclasses.replace(start, state=flipped), start
     first_change = torch.full_like(first, math.inf)
     alive = torch.isfinite(first)
     tried = 0
@@ -141,10 +142,17 @@ def choose(which: Tensor, yes: Carry, no: Carry) -> Carry:
         time=torch.where(which, yes.state.time, no.state.time),
     )
     physics = _choose(which, atoms, yes.physics, no.physics)
-    inner = None
+    # What is not known for both is found again when it is needed.
+    inner = correction = None
     if yes.inner is not None and no.inner is not None:
         inner = _choose(which, atoms, yes.inner, no.inner)
-    return Carry(state, physics, inner)
+    one, other = yes.correction, no.correction
+    if one is not None and other is not None and one.stride == other.stride:
+        force = None
+        if one.force is not None and other.force is not None:
+            force = torch.where(atoms, one.force, other.force)
+        correction = Correction(force, one.stride)
+    return Carry(state, physics, inner, correction)
 
 
 def _choose(which: Tensor, atoms: Tensor, yes: Evaluation, no: Evaluation) -> Evaluation:

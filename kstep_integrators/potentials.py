@@ -14,18 +14,20 @@ from torch import Tensor
 
 from kstep_integrators import units
 from kstep_integrators.model_file import ModelHeader, model_path, read_model
-from kstep_integrators.neighbors import (
-    SkinList,
-    build_skin_list,
-    dense_graph,
-    make_padding,
-    refresh,
-)
+from kstep_integrators.network_forces import DenseForces, ListForces
 from kstep_integrators.nn.energy_network import EnergyNetwork
-from kstep_integrators.nn.forces import ForceFunction, compiled_forces, energy_and_forces
-from kstep_integrators.state import BoundPotential, Evaluation, EvaluationFailed, PhaseState
+from kstep_integrators.state import (
+    BoundPotential,
+    Evaluation,
+    EvaluationFailed,
+    HessianProducts,
+    PhaseState,
+)
 
 __all__ = ["CalculatorPotential", "NetworkPotential", "Potential", "load_model"]
+
+DISPLACEMENT = 0.005
+"""angstrom; of the atom that moves most in a finite difference of a calculator's forces."""
 
 
 @runtime_checkable
@@ -167,48 +169,11 @@ class NetworkPotential:
         key = (tuple(state.numbers.tolist()), tuple(state.batch.tolist()))
         if key not in self._bound:
             largest = int(torch.bincount(state.batch).max())
-            make = self._bind_dense if largest <= self.dense_limit else self._bind_list
-            self._bound[key] = make(state)
+            make = DenseForces if largest <= self.dense_limit else ListForces
+            self._bound[key] = make(
+                self.network, self._species(state), state, self._device, self.compile
+            )
         return self._bound[key]
-
-    def _bind_dense(self, state: PhaseState) -> BoundPotential:
-        # Sizes are read off on the host, once; from here on only numbers on the device are used.
-        padding = make_padding(state.batch.cpu())
-        graph = dense_graph(self._species(state), padding).to(self._device)
-        padding = padding.to(self._device)
-        shift = self.network.shift_energy(graph).sum(-1)
-        compiled: ForceFunction | None = None
-        if self.compile:
-            example = padding.pad(state.positions.to(self._device))
-            compiled = compiled_forces(self.network, example, graph)
-
-        def forces(positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
-            x = padding.pad(positions)
-            if compiled is not None:
-                energy, f = compiled(None, x, graph)
-            else:
-                per_atom, f = energy_and_forces(self.network, None, x, graph)
-                energy = per_atom.to(torch.float64).sum(-1)
-            return Evaluation(energy + shift, padding.flat(f)), None
-
-        return forces
-
-    def _bind_list(self, state: PhaseState) -> BoundPotential:
-        batch = state.batch.to(self._device)
-        species = self._species(state).to(self._device)
-        n_molecules = state.n_molecules
-        cutoff = self.network.cutoff
-
-        def forces(positions: Tensor, carry: SkinList | None) -> tuple[Evaluation, SkinList]:
-            if carry is None:
-                carry = build_skin_list(positions, species, batch, cutoff)
-            carry = refresh(carry, positions)
-            energy, f = energy_and_forces(self.network, None, positions, carry.graph)
-            energy = energy.to(torch.float64) + self.network.shift_energy(carry.graph)
-            total = torch.zeros(n_molecules, dtype=torch.float64, device=energy.device)
-            return Evaluation(total.index_add(0, batch, energy), f), carry
-
-        return forces
 
 
 class CalculatorPotential:
@@ -266,20 +231,38 @@ class CalculatorPotential:
             pbc=state.pbc,
         )
         atoms.calc = self.calculator
+        return _CalculatorForces(atoms)
 
-        def forces(positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
-            atoms.positions[:] = positions.cpu().numpy()
-            try:
-                f = np.array(atoms.get_forces(), dtype=np.float64)
-                energy = float(atoms.get_potential_energy())
-            except Exception as error:
-                # Whatever it raises: the jump did not work out, and the stepper has another way.
-                raise EvaluationFailed(f"{type(error).__name__}: {error}") from error
-            return Evaluation(
-                torch.tensor([energy], dtype=torch.float64), torch.from_numpy(f)
-            ), None
 
-        return forces
+class _CalculatorForces:
+    """Forces of an ASE calculator for one molecule."""
+
+    def __init__(self, atoms: Atoms) -> None:
+        self.atoms = atoms
+
+    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
+        self.atoms.positions[:] = positions.cpu().numpy()
+        try:
+            f = np.array(self.atoms.get_forces(), dtype=np.float64)
+            energy = float(self.atoms.get_potential_energy())
+        except Exception as error:
+            # Whatever it raises: the jump did not work out, and the stepper has another way.
+            raise EvaluationFailed(f"{type(error).__name__}: {error}") from error
+        return Evaluation(torch.tensor([energy], dtype=torch.float64), torch.from_numpy(f)), None
+
+    def linearized(self, positions: Tensor) -> HessianProducts:
+        """Central differences of forces: two evaluations per vector."""
+
+        def product(vector: Tensor) -> Tensor:
+            longest = float(vector.norm(dim=1).max())
+            if longest == 0.0:
+                return torch.zeros_like(vector)
+            step = DISPLACEMENT / longest
+            ends = [self(positions + sign * step * vector, None)[0] for sign in (1.0, -1.0)]
+            forward, backward = (end.require_forces() for end in ends)
+            return (backward - forward) / (2.0 * step)
+
+        return lambda vectors: torch.stack([product(vector) for vector in vectors])
 
 
 def load_model(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -13,8 +13,11 @@ from torch import Tensor
 __all__ = [
     "BoundPotential",
     "Carry",
+    "Correction",
     "Evaluation",
     "EvaluationFailed",
+    "Forces",
+    "HessianProducts",
     "PhaseState",
     "constrain",
     "kinetic_energy",
@@ -109,6 +112,22 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Correction:
+    """The force that corrects a jump at one geometry, for the jumps that end and begin there.
+
+    Attributes
+    ----------
+    force : (N, 3) Tensor, eV/angstrom, or None
+        None if nothing is corrected.
+    stride : float
+        That it is meant for, ASE time units.
+    """
+
+    force: Tensor | None
+    stride: float
+
+
+@dataclass(frozen=True)
 class Carry:
     """A state with what is known at its positions, so that nothing is computed twice.
 
@@ -118,18 +137,42 @@ class Carry:
     physics : Evaluation
     inner : Evaluation or None
         The potential of the jump; None if it has none or it is not known yet.
+    correction : Correction or None
+        What the corrector made of both; None if it is not known yet.
     """
 
     state: PhaseState
     physics: Evaluation
     inner: Evaluation | None
+    correction: Correction | None = None
 
 
-BoundPotential = Callable[[Tensor, Any], tuple[Evaluation, Any]]
+Forces = Callable[[Tensor, Any], tuple[Evaluation, Any]]
 """(positions (N, 3), carry) -> (evaluation, carry): forces for one fixed set of atoms.
 
 The carry (None at first) is what a potential brings along from one inner step to the next, such as
 a neighbour list; the numbers do not depend on it."""
+
+HessianProducts = Callable[[Tensor], Tensor]
+"""Vectors (n, N, 3) angstrom -> (n, N, 3) eV/angstrom: the Hessian at one geometry times each."""
+
+
+class BoundPotential(Protocol):
+    """A potential for one fixed set of atoms: :data:`Forces`, and their derivatives."""
+
+    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
+        """Energy and forces."""
+        ...
+
+    def linearized(self, positions: Tensor) -> HessianProducts:
+        """The Hessian at positions (N, 3), as what it makes of vectors.
+
+        Raises
+        ------
+        EvaluationFailed
+            There or when it is applied, if it cannot be computed.
+        """
+        ...
 
 
 def make_state(

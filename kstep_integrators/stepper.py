@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from kstep_integrators.control import DynamicsFailed, Guard
-from kstep_integrators.correctors import Corrector
+from kstep_integrators.correctors import Corrector, kick
 from kstep_integrators.evaluation import Physics
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.jumps.verlet import verlet_flow
@@ -77,6 +77,7 @@ class StepInfo:
         What the thermostat changed the kinetic energy by in its two half-steps, eV; None without
         a thermostat. The total energy minus the sum of it over a run is conserved.
     jump_seconds, physics_seconds : float
+        Wall-clock time; that of the corrector, Hessians included, counts to the jump.
     verdict : Verdict or None
         Of the Metropolis test; None without one. Error and residual are then those of the first
         proposal.
@@ -147,8 +148,10 @@ def _stride(carry: Carry, scheme: Scheme, k: int, guard: Guard | None) -> _Landi
     began = time.perf_counter()
     try:
         inner = carry.inner if carry.inner is not None else scheme.jump.begin(state)
-        kicked = scheme.corrector(state, physics, inner, stride)
-        landed, info = scheme.jump(kicked, physics, inner, k)
+        opening = carry.correction
+        if opening is None or opening.stride != stride:
+            opening = scheme.corrector(state, physics, inner, stride, scheme.jump)
+        landed, info = scheme.jump(kick(state, opening), physics, inner, k)
     except EvaluationFailed as error:
         raise _Undone(f"potential: {error}", time.perf_counter() - began) from error
     absurd = guard.check_jump(state, landed) if guard is not None else None
@@ -159,11 +162,18 @@ def _stride(carry: Carry, scheme: Scheme, k: int, guard: Guard | None) -> _Landi
         arrived = scheme.physics(landed, scheme.needs_forces)
     except EvaluationFailed as error:
         raise _Undone(str(error), seconds) from error
-    done = scheme.corrector(landed, arrived, info.end, stride)
+    began = time.perf_counter()
+    try:
+        closing = scheme.corrector(landed, arrived, info.end, stride, scheme.jump)
+    except EvaluationFailed as error:
+        seconds += time.perf_counter() - began
+        raise _Undone(f"potential: {error}", seconds) from error
+    seconds += time.perf_counter() - began
+    done = kick(landed, closing)
     absurd = guard.check_energy(state, physics, done, arrived) if guard is not None else None
     if absurd:
         raise _Undone(absurd, seconds)
-    return _Landing(Carry(done, arrived, info.end), info, seconds)
+    return _Landing(Carry(done, arrived, info.end, closing), info, seconds)
 
 
 def _fallback(carry: Carry, scheme: Scheme, k: int, reason: str) -> Carry:
@@ -196,7 +206,7 @@ def _bathe(
     if state is carry.state:
         return carry, None
     heat = kinetic_energy(state) - kinetic_energy(carry.state)
-    return Carry(state, carry.physics, carry.inner), heat
+    return dataclasses.replace(carry, state=state), heat
 
 
 def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tuple[Carry, StepInfo]:

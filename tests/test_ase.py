@@ -22,7 +22,7 @@ from tests.conftest import cheap, physics, potential
 FS = units.fs
 
 
-@pytest.mark.parametrize("corrector", ["impulse", "none"])
+@pytest.mark.parametrize("corrector", ["impulse", "filtered", "none"])
 @pytest.mark.parametrize("k", [1, 8])
 def test_an_oracle_jump_is_velocity_verlet(corrector, k, atoms):
     other = atoms.copy()

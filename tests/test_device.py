@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kstep_integrators import FlowJump, units
-from kstep_integrators.correctors import Impulse
+from kstep_integrators.correctors import Impulse, kick
 from kstep_integrators.state import Evaluation, constrain
 from kstep_integrators.thermostats import Bussi
 from tests.conftest import potential
@@ -32,7 +32,7 @@ def test_the_whole_step_stays_on_the_device(backbone, dtype, constrained, state)
     physics = physics.to(META)
 
     inner = bound.begin(there)
-    kicked = Impulse()(there, physics, inner, 4 * jump.timestep)
+    kicked = kick(there, Impulse()(there, physics, inner, 4 * jump.timestep, bound))
     landed, info = bound(kicked, physics, inner, 4)
     for tensor in (landed.positions, landed.momenta, info.end.energy, info.end.forces):
         assert tensor.device == META

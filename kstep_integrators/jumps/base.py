@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from kstep_integrators.state import Evaluation, PhaseState
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 
 __all__ = ["BoundJump", "Jump", "JumpInfo"]
 
@@ -34,6 +34,18 @@ class BoundJump(Protocol):
 
     def begin(self, state: PhaseState) -> Evaluation | None:
         """The potential at the state, for the first corrector of a run; None if there is none."""
+        ...
+
+    def linearized(self, state: PhaseState) -> HessianProducts:
+        """The Hessian of the potential at the state, for correctors that filter by it.
+
+        Raises
+        ------
+        ValueError
+            If the jump has no potential.
+        EvaluationFailed
+            There or when it is applied, if it cannot be computed.
+        """
         ...
 
     def __call__(

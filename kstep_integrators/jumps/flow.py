@@ -9,7 +9,7 @@ import torch
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.jumps.verlet import verlet_flow
 from kstep_integrators.potentials import Potential
-from kstep_integrators.state import BoundPotential, Evaluation, PhaseState
+from kstep_integrators.state import BoundPotential, Evaluation, HessianProducts, PhaseState
 
 __all__ = ["FlowJump"]
 
@@ -23,6 +23,9 @@ class _BoundFlow:
     def begin(self, state: PhaseState) -> Evaluation:
         with torch.no_grad():
             return self.forces(state.positions.to(self.device), None)[0]
+
+    def linearized(self, state: PhaseState) -> HessianProducts:
+        return self.forces.linearized(state.positions.to(self.device))
 
     def __call__(
         self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, k: int
@@ -48,7 +51,7 @@ class FlowJump:
         If the timestep is not positive.
     """
 
-    correctors = ("impulse", "none")
+    correctors = ("impulse", "filtered", "none")
 
     def __init__(self, potential: Potential, timestep: float | None = None) -> None:
         timestep = potential.timestep if timestep is None else float(timestep)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from kstep_integrators.state import BoundPotential, Evaluation, PhaseState, constrain
+from kstep_integrators.state import Evaluation, Forces, PhaseState, constrain
 
 __all__ = ["verlet_flow"]
 
 
 def verlet_flow(
-    forces: BoundPotential, state: PhaseState, start: Evaluation, timestep: float, k: int
+    forces: Forces, state: PhaseState, start: Evaluation, timestep: float, k: int
 ) -> tuple[PhaseState, Evaluation]:
     r"""k steps of velocity Verlet: symplectic, time-reversible, momentum-conserving.
 
@@ -21,7 +21,7 @@ def verlet_flow(
     Parameters
     ----------
     forces : callable
-        The bound potential.
+        A bound potential, for example.
     state : PhaseState
     start : Evaluation
         The potential at ``state.positions``, with forces.

@@ -1,0 +1,119 @@
+"""Forces and Hessians of an energy network for one set of atoms: all pairs, or a skin list."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kstep_integrators.neighbors import (
+    SkinList,
+    build_skin_list,
+    dense_graph,
+    make_padding,
+    refresh,
+)
+from kstep_integrators.nn.energy_network import EnergyNetwork
+from kstep_integrators.nn.forces import (
+    ForceFunction,
+    compiled_forces,
+    energy_and_forces,
+    hessian_products,
+)
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
+
+__all__ = ["DenseForces", "ListForces"]
+
+
+class DenseForces:
+    """All pairs of each molecule, for small ones.
+
+    Parameters
+    ----------
+    network : EnergyNetwork
+    species : (N,) int64
+        Index of each atom's element in the model's table.
+    state : PhaseState
+        The atoms.
+    device : torch.device
+    compiled : bool
+        Whether forces are compiled; the Hessian is eager, with the same weights in the same
+        precision.
+    """
+
+    def __init__(
+        self,
+        network: EnergyNetwork,
+        species: Tensor,
+        state: PhaseState,
+        device: torch.device,
+        compiled: bool,
+    ) -> None:
+        # Sizes are read off on the host, once; from here on only numbers on the device are used.
+        padding = make_padding(state.batch.cpu())
+        self.network = network
+        self.graph = dense_graph(species, padding).to(device)
+        self.padding = padding.to(device)
+        self.shift = network.shift_energy(self.graph).sum(-1)
+        self.compiled: ForceFunction | None = None
+        if compiled:
+            example = self.padding.pad(state.positions.to(device))
+            self.compiled = compiled_forces(network, example, self.graph)
+
+    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, None]:
+        """Energy and forces."""
+        x = self.padding.pad(positions)
+        if self.compiled is not None:
+            energy, f = self.compiled(None, x, self.graph)
+        else:
+            per_atom, f = energy_and_forces(self.network, None, x, self.graph)
+            energy = per_atom.to(torch.float64).sum(-1)
+        return Evaluation(energy + self.shift, self.padding.flat(f)), None
+
+    def linearized(self, positions: Tensor) -> HessianProducts:
+        """The Hessian by automatic differentiation."""
+        padding = self.padding
+        products = hessian_products(self.network, padding.pad(positions), self.graph)
+
+        def flat(vectors: Tensor) -> Tensor:
+            # The axis that counts the vectors goes behind the atoms and back.
+            wide = padding.pad(vectors.movedim(0, 1)).movedim(2, 0)
+            return padding.flat(products(wide).movedim(0, 2)).movedim(1, 0)
+
+        return flat
+
+
+class ListForces:
+    """Neighbours within a cutoff, for large molecules. Eager.
+
+    Parameters are those of :class:`DenseForces`.
+    """
+
+    def __init__(
+        self,
+        network: EnergyNetwork,
+        species: Tensor,
+        state: PhaseState,
+        device: torch.device,
+        compiled: bool,
+    ) -> None:
+        self.network = network
+        self.species, self.batch = species.to(device), state.batch.to(device)
+        self.n_molecules = state.n_molecules
+
+    def _list(self, positions: Tensor) -> SkinList:
+        return build_skin_list(positions, self.species, self.batch, self.network.cutoff)
+
+    def __call__(self, positions: Tensor, carry: SkinList | None) -> tuple[Evaluation, SkinList]:
+        """Energy and forces; the carry is the skin list."""
+        carry = self._list(positions) if carry is None else carry
+        carry = refresh(carry, positions)
+        energy, f = energy_and_forces(self.network, None, positions, carry.graph)
+        energy = energy.to(torch.float64) + self.network.shift_energy(carry.graph)
+        total = torch.zeros(self.n_molecules, dtype=torch.float64, device=energy.device)
+        return Evaluation(total.index_add(0, self.batch, energy), f), carry
+
+    def linearized(self, positions: Tensor) -> HessianProducts:
+        """The Hessian by automatic differentiation."""
+        return hessian_products(self.network, positions, self._list(positions).graph)
