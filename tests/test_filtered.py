@@ -33,7 +33,7 @@ class OtherForces:
     def __init__(self, bound):
         self.bound, self.evaluations, self.seconds = bound, 0, 0.0
 
-    def __call__(self, state: PhaseState) -> Evaluation:
+    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
         self.evaluations += 1
         return self.bound(state.positions, None)[0]
 

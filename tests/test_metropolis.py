@@ -365,3 +365,13 @@ def test_same_seed_same_path_and_described():
         paths.append(atoms.get_positions())
     assert np.array_equal(*paths)
     assert dynamics.todict()["extra_chances"] == 1
+
+
+def test_the_filtered_corrector_is_exact_too():
+    """A kick that depends on positions alone is a shear, whatever filter made it."""
+    atoms = named_hot("water")
+    atoms.calc = CountingCalculator(morse(atoms, 4.6))
+    dynamics = metropolized_run(atoms, "filtered", k=4)
+    dynamics.run(20)
+    assert dynamics.stats.accepted > 0
+    assert atoms.calc.evaluations == dynamics.stats.physics_evaluations
