@@ -122,7 +122,7 @@ class KStepDynamics(MolecularDynamics):
         Base step in ASE time units; the model's own by default (0.25 fs for QM models).
     corrector : str or Corrector, optional
         ``"impulse"``, ``"filtered"`` or ``"none"``; by default the first that the jump takes.
-        ``Filtered("octic")`` of :mod:`kstep_integrators.correctors` chooses another filter.
+        ``Filtered("quartic")`` of :mod:`kstep_integrators.correctors` chooses another filter.
     thermostat : str, optional
         ``"langevin"``, ``"bussi"`` (stochastic velocity rescaling), or None: Langevin if a friction
         is given, constant energy otherwise.

@@ -145,7 +145,7 @@ class Filtered:
     name = "filtered"
     needs_forces = True
 
-    def __init__(self, filter_name: str = "quartic", dense_limit: int = 32) -> None:
+    def __init__(self, filter_name: str = "octic", dense_limit: int = 32) -> None:
         if filter_name not in FILTERS:
             raise ValueError(f"unknown filter {filter_name!r}; choose one of {sorted(FILTERS)}")
         self.filter = FILTERS[filter_name]

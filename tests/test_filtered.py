@@ -286,7 +286,7 @@ def test_the_centre_of_mass_stays(atoms):
 def test_a_calculator_inside_costs_six_cheap_calls_an_atom(atoms):
     inner = CountingCalculator(physics(depth=1.9))
     dynamics = KStepDynamics(
-        atoms, CalculatorPotential(inner), k=8, corrector=Filtered("octic"), timestep=0.5 * FS
+        atoms, CalculatorPotential(inner), k=8, corrector=Filtered("quartic"), timestep=0.5 * FS
     )
     dynamics.run(4)
     assert dynamics.todict()["corrector"] == "filtered"
@@ -318,8 +318,8 @@ def test_what_is_refused(state):
         Filtered("magic")
     with pytest.raises(ValueError, match="cannot take the corrector 'filtered'; it takes"):
         make_corrector(Filtered(), ("none",))
-    assert make_corrector("filtered", FlowJump.correctors).filter is FILTERS["quartic"]
-    given = Filtered("octic")
+    assert make_corrector("filtered", FlowJump.correctors).filter is FILTERS["octic"]
+    given = Filtered("quartic")
     assert make_corrector(given, FlowJump.correctors) is given
     evaluation = Evaluation(torch.zeros(1), torch.zeros(9, 3))
     with pytest.raises(ValueError, match="the filtered corrector needs a jump with a potential"):
