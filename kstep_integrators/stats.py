@@ -28,6 +28,10 @@ class Stats:
     accepted, flips : int
         Metropolized steps that were accepted at some chance, and those that ended in a reversal of
         the momenta. Both 0 without a Metropolis test.
+    failures : int
+        Metropolized steps with a proposal rejected because its energy could not be computed.
+    last_failure : str or None
+        Why, the last time.
     jump_seconds, physics_seconds : float
         Wall-clock time in jumps (correctors included) and in physics evaluations.
     """
@@ -38,6 +42,8 @@ class Stats:
     last_fallback: str | None = None
     accepted: int = 0
     flips: int = 0
+    failures: int = 0
+    last_failure: str | None = None
     jump_seconds: float = 0.0
     physics_seconds: float = 0.0
     _residual_squares: float = 0.0
@@ -71,6 +77,8 @@ class Stats:
             last_fallback=info.fallback or self.last_fallback,
             accepted=self.accepted + accepted,
             flips=self.flips + tested - accepted,
+            failures=self.failures + (info.failure is not None),
+            last_failure=info.failure or self.last_failure,
             jump_seconds=self.jump_seconds + info.jump_seconds,
             _residual_squares=self._residual_squares
             + (0.0 if residual is None else float(residual.square().sum())),

@@ -78,6 +78,8 @@ class StepInfo:
         a thermostat. The total energy minus the sum of it over a run is conserved.
     jump_seconds, physics_seconds : float
         Wall-clock time; that of the corrector, Hessians included, counts to the jump.
+    failure : str or None
+        Why a proposal under a Metropolis test had no energy and was rejected for it.
     verdict : Verdict or None
         Of the Metropolis test; None without one. Error and residual are then those of the first
         proposal.
@@ -90,6 +92,7 @@ class StepInfo:
     heat: Tensor | None = None
     jump_seconds: float = 0.0
     physics_seconds: float = 0.0
+    failure: str | None = None
     verdict: Verdict | None = None
 
 
@@ -236,8 +239,10 @@ def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tupl
     stride = k * scheme.timestep
     evaluations, spent = scheme.physics.evaluations, scheme.physics.seconds
     heated, before = _bathe(carry, scheme, stride, rng)
-    middle = _corrected if scheme.metropolis is None else _tested
-    after, info = middle(heated, scheme, k, rng)
+    if scheme.metropolis is None:
+        after, info = _corrected(heated, scheme, k)
+    else:
+        after, info = _tested(heated, scheme, scheme.metropolis, k, rng)
     done, behind = _bathe(after, scheme, stride, rng)
     info = dataclasses.replace(
         info,
@@ -248,9 +253,7 @@ def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tupl
     return done, info
 
 
-def _corrected(
-    carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator
-) -> tuple[Carry, StepInfo]:
+def _corrected(carry: Carry, scheme: Scheme, k: int) -> tuple[Carry, StepInfo]:
     """C J C under the guard; physics steps in its place if it does not stand."""
     try:
         landing = _stride(carry, scheme, k, scheme.guard)
@@ -265,18 +268,20 @@ def _corrected(
 
 
 def _tested(
-    carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator
+    carry: Carry, scheme: Scheme, rule: Metropolis, k: int, rng: np.random.Generator
 ) -> tuple[Carry, StepInfo]:
     """{ C J C }: accepted or rejected by the physics, and by nothing else."""
     first: list[_Landing] = []
     seconds = 0.0
+    failure: str | None = None
 
     def advance(here: Carry) -> Carry:
-        nonlocal seconds
+        nonlocal seconds, failure
         try:
             landing = _stride(here, scheme, k, None)
         except _Undone as undone:
             seconds += undone.jump_seconds
+            failure = str(undone)
             nowhere = torch.full_like(here.physics.energy, math.inf)
             return Carry(here.state, Evaluation(nowhere, None), here.inner)
         seconds += landing.jump_seconds
@@ -284,13 +289,12 @@ def _tested(
             first.append(landing)
         return landing.carry
 
-    if scheme.metropolis is None:
-        raise ValueError("the scheme has no Metropolis test")
-    after, verdict = metropolized(carry, advance, scheme.metropolis, rng)
+    after, verdict = metropolized(carry, advance, rule, rng)
     known = first[0] if first else None
     return after, StepInfo(
         energy_error=known.energy_error(carry.physics) if known else None,
         residual=known.residual() if known else None,
         jump_seconds=seconds,
+        failure=failure,
         verdict=verdict,
     )

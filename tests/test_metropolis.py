@@ -23,6 +23,7 @@ from kstep_integrators.state import (
     kinetic_energy,
     make_state,
 )
+from kstep_integrators.stats import Stats
 from kstep_integrators.stepper import Scheme, start, step
 from kstep_integrators.testing import CountingCalculator, MorseNetwork
 from kstep_integrators.thermostats import Langevin
@@ -261,6 +262,11 @@ def test_a_failing_physics_is_a_rejection_and_no_guard_intervenes():
     assert first.verdict.accepted_at.tolist() == [1]
     assert second.verdict.accepted_at.tolist() == [0]
     assert second.fallback is None
+    assert first.failure is None
+    assert second.failure == "no convergence"
+    totals = Stats().add(first).add(second)
+    assert (totals.failures, totals.last_failure) == (1, "no convergence")
+    assert (totals.accepted, totals.flips) == (1, 1)
     assert torch.equal(carry.state.positions, before.state.positions)
     assert torch.equal(carry.state.momenta, -before.state.momenta)
     assert float(kinetic_energy(carry.state)) == float(kinetic_energy(before.state))

@@ -251,14 +251,18 @@ def test_threads_are_set_for_the_call_only():
     assert lib.num_threads() == before
 
 
-def test_dask_workers():
+@pytest.mark.parametrize("processes", [False, True])
+def test_dask_workers(processes):
     from distributed import Client, LocalCluster
 
     systems = [water(seed, threads=1) for seed in range(4)]
     expected = [atoms.get_potential_energy() for atoms in systems]
     with (
         LocalCluster(
-            n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None
+            n_workers=1,
+            threads_per_worker=1 if processes else 2,
+            processes=processes,
+            dashboard_address=None,
         ) as cluster,
         Client(cluster) as client,
     ):

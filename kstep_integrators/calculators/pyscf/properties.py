@@ -35,13 +35,17 @@ def energies(mean_field: Any) -> tuple[float, float]:
 
 
 @contextmanager
-def _lacking(method: str, what: str) -> Iterator[None]:
+def _lacking(mean_field: Any, what: str) -> Iterator[None]:
     """Say in ASE's way what PySCF says in many: that a derivative has not been programmed."""
+    said: tuple[type[Exception], ...] = (NotImplementedError,)
+    if hasattr(mean_field.mol, "lattice_vectors"):
+        # For crystals it is often a method or an assertion that fails.
+        said = (NotImplementedError, AttributeError, AssertionError)
     try:
         yield
-    except (NotImplementedError, AttributeError, AssertionError) as error:
+    except said as error:
         raise PropertyNotImplementedError(
-            f"PySCF has no {what} for {method} with these settings "
+            f"PySCF has no {what} for {type(mean_field).__name__} with these settings "
             f"({type(error).__name__}: {error})"
         ) from error
 
@@ -71,24 +75,27 @@ def forces_and_stress(
         If PySCF has no gradient or no stress for this method.
     """
     found: dict[str, _Floats] = {}
-    method = type(mean_field).__name__
     if hasattr(mean_field.mol, "lattice_vectors") and mean_field.do_disp():
         # Its energy has the dispersion in it, its gradient does not, and nothing says so.
         raise PropertyNotImplementedError(
-            f"PySCF has no forces of dispersion for crystals, asked for with {method}"
+            f"PySCF has no forces of dispersion for crystals, asked for with "
+            f"{type(mean_field).__name__}"
         )
-    with _lacking(method, "forces"):
+    with _lacking(mean_field, "forces"):
         gradient = mean_field.nuc_grad_method()
     gradient.verbose = 0
     if grid_response:
         gradient.grid_response = True
     if "forces" in wanted:
-        with _lacking(method, "forces"):
-            found["forces"] = -to_host(gradient.kernel()) * (units.HARTREE / units.BOHR)
+        with _lacking(mean_field, "forces"):
+            slope = gradient.kernel()
+        found["forces"] = -to_host(slope) * (units.HARTREE / units.BOHR)
     if "stress" in wanted:
-        with _lacking(method, "stress"):
-            tensor = to_host(gradient.get_stress())
-        found["stress"] = full_3x3_to_voigt_6_stress(tensor) * (units.HARTREE / units.BOHR**3)
+        with _lacking(mean_field, "stress"):
+            tensor = gradient.get_stress()
+        found["stress"] = full_3x3_to_voigt_6_stress(to_host(tensor)) * (
+            units.HARTREE / units.BOHR**3
+        )
     return found
 
 
