@@ -12,7 +12,7 @@ import torch
 from ase import Atoms, units
 
 from kstep_integrators import FlowJump, Guard
-from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.potentials import Potential
 from kstep_integrators.state import Carry, Evaluation, PhaseState, kinetic_energy, make_state

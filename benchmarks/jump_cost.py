@@ -24,7 +24,7 @@ from ase.md.verlet import VelocityVerlet
 from benchmarks.common import write_result
 from benchmarks.starts import thermalized
 from kstep_integrators import FlowJump, KStepDynamics, load_model
-from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.state import Evaluation
 from kstep_integrators.testing import CountingCalculator

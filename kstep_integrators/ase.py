@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.constraints import FixAtoms, FixCom
 from ase.io import write
 from ase.md.md import MolecularDynamics
 
+from kstep_integrators.ase_state import same_system, state_from_atoms
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.correctors import Corrector, make_corrector
 from kstep_integrators.evaluation import CalculatorPhysics
@@ -21,61 +21,12 @@ from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.metropolis import Metropolis, Verdict
 from kstep_integrators.potentials import CalculatorPotential, Potential, load_model
-from kstep_integrators.state import Carry, PhaseState, kinetic_energy, make_state
+from kstep_integrators.state import Carry, kinetic_energy
 from kstep_integrators.stats import Stats
 from kstep_integrators.stepper import Scheme, start, step
 from kstep_integrators.thermostats import Langevin, make_thermostat
 
-__all__ = ["KStepDynamics", "state_from_atoms"]
-
-
-def state_from_atoms(
-    atoms: Atoms, device: torch.device | str = "cpu", time: float = 0.0
-) -> PhaseState:
-    """The state of an Atoms object.
-
-    Parameters
-    ----------
-    atoms : ase.Atoms
-        FixAtoms and FixCom are honoured.
-    device : torch device
-    time : float
-        ASE time units.
-
-    Raises
-    ------
-    ValueError
-        For another constraint, for both of these at once, or for values that are not finite.
-    """
-    mobile: torch.Tensor | None = None
-    fix_com = False
-    for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
-            if mobile is None:
-                mobile = torch.ones(len(atoms), 1, dtype=torch.float64)
-            mobile[torch.as_tensor(constraint.index)] = 0.0
-        elif isinstance(constraint, FixCom):
-            fix_com = True
-        else:
-            raise ValueError(
-                f"a jump cannot keep the constraint {type(constraint).__name__}; it keeps FixAtoms "
-                "and FixCom. Remove the constraint (a flow needs none: its base step resolves bond "
-                "vibrations), or use a plain ASE integrator"
-            )
-    if mobile is not None and fix_com:
-        raise ValueError("FixAtoms and FixCom together are not supported; keep one of them")
-    state = make_state(
-        torch.from_numpy(atoms.numbers.astype(np.int64)),
-        torch.from_numpy(atoms.get_masses()),
-        torch.from_numpy(atoms.get_positions()),
-        torch.from_numpy(atoms.get_momenta()),
-        mobile=mobile,
-        cell=torch.from_numpy(np.array(atoms.cell, dtype=np.float64)),
-        pbc=(bool(atoms.pbc[0]), bool(atoms.pbc[1]), bool(atoms.pbc[2])),
-        fix_com=fix_com,
-        time=time,
-    )
-    return state.to(torch.device(device))
+__all__ = ["KStepDynamics"]
 
 
 def _as_jump(model: Jump | Potential | str | Path, timestep: float | None, device: str) -> Jump:
@@ -313,7 +264,7 @@ class KStepDynamics(MolecularDynamics):
         """The carry that belongs to ``atoms`` as the user left them, and how to advance it."""
         state = state_from_atoms(self.atoms, self.jump.device, self._time)
         old = self._carry.state if self._carry is not None else None
-        if self._scheme is None or old is None or not _same_system(old, state) or self._new_calc():
+        if self._scheme is None or old is None or not same_system(old, state) or self._new_calc():
             self._scheme = Scheme(
                 jump=self.jump.bind(state),
                 corrector=self.corrector,
@@ -366,15 +317,3 @@ class KStepDynamics(MolecularDynamics):
         path = Path("kstep.restart.traj" if name is None else f"{name}.restart.traj")
         write(path, atoms)
         return path
-
-
-def _same_system(old: PhaseState, new: PhaseState) -> bool:
-    """Whether everything but positions and momenta is as it was."""
-    if old.pbc != new.pbc or old.fix_com != new.fix_com or len(old.numbers) != len(new.numbers):
-        return False
-    if (old.mobile is None) != (new.mobile is None):
-        return False
-    pairs = [(old.numbers, new.numbers), (old.masses, new.masses), (old.cell, new.cell)]
-    if old.mobile is not None and new.mobile is not None:
-        pairs.append((old.mobile, new.mobile))
-    return all(torch.equal(a, b) for a, b in pairs)

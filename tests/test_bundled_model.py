@@ -8,7 +8,7 @@ import torch
 from ase import Atoms, units
 
 from kstep_integrators import FlowJump, KStepDynamics, load_model, named_molecule
-from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.state import Evaluation
 from kstep_integrators.testing import CountingCalculator, assert_jump

@@ -15,7 +15,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 from scipy import stats
 
 from kstep_integrators import KStepDynamics, units
-from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.degrees_of_freedom import free_motion
 from kstep_integrators.state import PhaseState, kinetic_energy, make_state
 from kstep_integrators.testing import angular_momentum

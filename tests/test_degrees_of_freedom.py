@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.constraints import FixAtoms, FixCom
 
-from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.degrees_of_freedom import (
     atomic_degrees_of_freedom,
     degrees_of_freedom,

@@ -6,7 +6,7 @@ import torch
 from ase.constraints import FixAtoms, FixCom
 
 from kstep_integrators import CalculatorPotential, FlowJump, Guard, KStepDynamics, units
-from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.correctors import Filtered, Impulse, make_corrector
 from kstep_integrators.filters import FILTERS
 from kstep_integrators.jumps.base import BoundJump

@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 
 from kstep_integrators import CalculatorPotential
-from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.filters import FILTERS, octic, quartic
 from kstep_integrators.hessians import filtered, mass_weighted
 from kstep_integrators.krylov import lanczos

@@ -3,7 +3,7 @@ import torch
 from ase import Atoms
 from ase.calculators.lj import LennardJones
 
-from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.neighbors import build_skin_list, make_padding, refresh
 from kstep_integrators.potentials import CalculatorPotential, NetworkPotential
 from kstep_integrators.state import PhaseState, make_state

@@ -3,7 +3,7 @@ import pytest
 import torch
 from ase.constraints import FixAtoms, FixBondLengths, FixCom
 
-from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.state import Evaluation, constrain, kinetic_energy, make_state, velocities
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kstep_integrators import load_model
-from kstep_integrators.ase import state_from_atoms
+from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.model_file import model_path, read_model
 from kstep_integrators.nn.forces import energy_and_forces
 from kstep_training.config import FitConfig, NetworkConfig, Recipe

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +16,11 @@ from ase.calculators.calculator import (
     PropertyNotImplementedError,
     all_changes,
 )
-from ase.io import write
 
 from kstep_integrators.calculators.pyscf.counts import CallRecord, Totals
 from kstep_integrators.calculators.pyscf.device import place
 from kstep_integrators.calculators.pyscf.electrons import Electrons, electrons_of
+from kstep_integrators.calculators.pyscf.failed import save_failed
 from kstep_integrators.calculators.pyscf.meanfield import check_names
 from kstep_integrators.calculators.pyscf.properties import (
     charges,
@@ -337,14 +336,7 @@ class PySCFCalculator(Calculator):
         electrons = self._electrons(atoms)
         saved = atoms.copy()
         saved.info.update(charge=electrons.charge, multiplicity=electrons.multiplicity)
-        folder = Path(self.settings.directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = next(
-            path
-            for number in itertools.count(1)
-            if not (path := folder / f"pyscf-failed-{number}.extxyz").exists()
-        )
-        write(path, saved, format="extxyz")
+        path = save_failed(saved, Path(self.settings.directory))
         return CalculationFailed(
             f"{self.settings.name} of {atoms.get_chemical_formula()}, charge {electrons.charge}, "
             f"multiplicity {electrons.multiplicity}: {reason}. The geometry is in {path}"
