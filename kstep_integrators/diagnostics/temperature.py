@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from ase.data import chemical_symbols
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from kstep_integrators.units import KB
 
