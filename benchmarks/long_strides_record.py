@@ -1,0 +1,69 @@
+"""Runs of `benchmarks.long_strides` as files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Record", "missing", "read_record", "write_record"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One run of one molecule.
+
+    Attributes
+    ----------
+    times : (E,) ASE time units
+    energies : (E,) eV
+        Total energies of the physics at these times.
+    positions : (F, N, 3) angstrom
+    momenta : (F, N, 3) ASE units
+        At equal intervals; not finite where there are none.
+    masses : (N,) u
+    facts : dict
+        Evaluations, fallbacks, what went wrong.
+    """
+
+    times: NDArray[np.float64]
+    energies: NDArray[np.float64]
+    positions: NDArray[np.float64]
+    momenta: NDArray[np.float64]
+    masses: NDArray[np.float64]
+    facts: dict[str, Any]
+
+
+def _path(cache: Path, name: str, key: str, seed: int) -> Path:
+    return cache / "runs" / f"{key}.{name}.{seed}.npz"
+
+
+def missing(cache: Path, key: str, seed: int, names: Sequence[str]) -> list[str]:
+    """Molecules that have no file of this method and start."""
+    return [name for name in names if not _path(cache, name, key, seed).exists()]
+
+
+def write_record(cache: Path, name: str, key: str, seed: int, record: Record) -> None:
+    """Keep a run; the file is there whole or not at all."""
+    path = _path(cache, name, key, seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    arrays = {key: value for key, value in vars(record).items() if key != "facts"}
+    with partial.open("wb") as file:
+        np.savez(file, facts=np.array(json.dumps(record.facts)), **arrays)
+    partial.replace(path)
+
+
+def read_record(cache: Path, name: str, key: str, seed: int) -> Record | None:
+    """A run, or None if it was not made."""
+    path = _path(cache, name, key, seed)
+    if not path.exists():
+        return None
+    with np.load(path) as file:
+        arrays = {key: file[key] for key in file.files if key != "facts"}
+        return Record(**arrays, facts=json.loads(str(file["facts"])))
