@@ -6,21 +6,34 @@ What `KStepDynamics` does for one molecule, with the same step function.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from ase import Atoms, units
+from numpy.typing import NDArray
 
-from kstep_integrators import FlowJump, Guard
+from kstep_integrators import DynamicsFailed, FlowJump, Guard
 from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.correctors import make_corrector
+from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.potentials import Potential
-from kstep_integrators.state import Carry, Evaluation, PhaseState, kinetic_energy, make_state
+from kstep_integrators.state import (
+    Carry,
+    Evaluation,
+    HessianProducts,
+    PhaseState,
+    kinetic_energy,
+    make_state,
+)
 from kstep_integrators.stepper import Scheme, start, step
 from kstep_integrators.testing import CountingCalculator
 from kstep_integrators.thermostats import NoThermostat
 
-__all__ = ["ListPhysics", "joined", "run_nve"]
+__all__ = ["BatchRun", "ListPhysics", "joined", "run_nve"]
+
+Array = NDArray[np.float64]
 
 
 def joined(molecules: list[Atoms]) -> PhaseState:
@@ -60,6 +73,62 @@ class ListPhysics:
         return Evaluation(torch.tensor(energies).double(), torch.from_numpy(np.concatenate(forces)))
 
 
+class _WatchedJump:
+    """A jump made in parts, so that the states between its ends are seen.
+
+    The flow is velocity Verlet, whose steps know nothing of the jump they are in: the landing is
+    the same to the last bit.
+    """
+
+    def __init__(self, jump: BoundJump, part: int) -> None:
+        self.jump, self.part = jump, part
+        self.inside: list[PhaseState] = []
+
+    def begin(self, state: PhaseState) -> Evaluation | None:
+        return self.jump.begin(state)
+
+    def linearized(self, state: PhaseState) -> HessianProducts:
+        return self.jump.linearized(state)
+
+    def __call__(
+        self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, k: int
+    ) -> tuple[PhaseState, JumpInfo]:
+        self.inside = []
+        first = inner
+        while True:
+            state, info = self.jump(state, physics, inner, self.part)
+            first, inner = first or info.start, info.end
+            if len(self.inside) == k // self.part - 1:
+                return state, JumpInfo(k, first, info.end)
+            self.inside.append(state)
+
+
+@dataclass(frozen=True)
+class BatchRun:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    times : (E,) ASE time units
+    energies : (E, B) eV
+        Total energies of the physics at the sampled positions.
+    positions, momenta : (F, N, 3)
+        At equal intervals, inside the jumps too; not a number inside a jump that was undone. The
+        start alone unless frames were asked for.
+    rows : list of dict
+        For each molecule: evaluations counted in its calculator, residual, fallbacks.
+    error : str
+        Why the run ended early, if it did.
+    """
+
+    times: Array
+    energies: Array
+    positions: Array
+    momenta: Array
+    rows: list[dict[str, Any]]
+    error: str
+
+
 def run_nve(
     molecules: list[Atoms],
     potential: Potential,
@@ -68,22 +137,30 @@ def run_nve(
     picoseconds: float,
     corrector: str,
     sample_fs: float,
-) -> tuple[np.ndarray, np.ndarray, list[dict[str, float]]]:  # type: ignore[type-arg]
+    frame_fs: float | None = None,
+) -> BatchRun:
     """Constant-energy dynamics of all molecules at once.
 
-    Returns
-    -------
-    times : (F,) ASE time units
-    energies : (F, B) eV
-        Total energies of the physics at the sampled positions.
-    rows : list of dict
-        For each molecule: evaluations counted in its calculator, residual, fallbacks.
+    Parameters
+    ----------
+    molecules : list of Atoms
+        Each with a calculator of its own.
+    potential : Potential
+    k : int
+    base_fs, picoseconds : float
+    corrector : str
+    sample_fs : float
+        Interval of the energies, a multiple of the stride.
+    frame_fs : float, optional
+        Interval of positions and momenta, a part of the stride; none by default.
     """
     state = joined(molecules)
     physics = ListPhysics(molecules)
     jump = FlowJump(potential, base_fs * units.fs)
+    bound = jump.bind(state)
+    watched = _WatchedJump(bound, k if frame_fs is None else round(frame_fs / base_fs))
     scheme = Scheme(
-        jump.bind(state),
+        bound if frame_fs is None else watched,
         make_corrector(corrector, jump.correctors),
         NoThermostat(),
         physics,
@@ -96,17 +173,25 @@ def run_nve(
     counts = 3.0 * torch.bincount(state.batch)
     fallbacks, known = 0, 0
     interval = round(sample_fs / (k * base_fs))
+    error = ""
 
-    def total(carry: Carry) -> np.ndarray:  # type: ignore[type-arg]
+    def total(carry: Carry) -> Array:
         return (carry.physics.energy + kinetic_energy(carry.state)).numpy()
 
-    times, energies = [0.0], [total(carry)]
+    times, energies, frames = [0.0], [total(carry)], [state]
     for number in range(1, round(1000 * picoseconds / (k * base_fs)) + 1):
-        carry, info = step(carry, scheme, k, rng)
+        try:
+            carry, info = step(carry, scheme, k, rng)
+        except DynamicsFailed as failure:
+            error = str(failure)
+            break
         fallbacks += info.fallback is not None
         if info.residual is not None:
             squares.index_add_(0, state.batch, info.residual.square().sum(1))
             known += 1
+        if frame_fs is not None:
+            hidden = [_nowhere(carry.state)] * (k // watched.part - 1)
+            frames += [*(hidden if info.fallback else watched.inside), carry.state]
         if number % interval == 0:
             times.append(float(carry.state.time[0]))
             energies.append(total(carry))
@@ -121,4 +206,16 @@ def run_nve(
         }
         for i, atoms in enumerate(physics.molecules)
     ]
-    return np.array(times), np.array(energies), rows
+    return BatchRun(
+        np.array(times),
+        np.array(energies),
+        torch.stack([frame.positions for frame in frames]).numpy(),
+        torch.stack([frame.momenta for frame in frames]).numpy(),
+        rows,
+        error,
+    )
+
+
+def _nowhere(state: PhaseState) -> PhaseState:
+    nothing = torch.full_like(state.positions, torch.nan)
+    return state.replace(positions=nothing, momenta=nothing)

@@ -33,7 +33,7 @@ from ase.md.verlet import VelocityVerlet
 from benchmarks.batch import run_nve
 from benchmarks.common import percentiles, write_result
 from benchmarks.starts import thermalized
-from kstep_integrators import CalculatorPotential, KStepDynamics, load_model
+from kstep_integrators import CalculatorPotential, DynamicsFailed, KStepDynamics, load_model
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.diagnostics import energy_drift
 from kstep_integrators.structures import named_molecule, named_molecules
@@ -138,10 +138,13 @@ def run_batch(key: str, names: list[str], picoseconds: float) -> list[dict[str, 
     molecules = [thermalized(name) for name in names]
     model = load_model(MODEL, device="cpu", compile=True)
     began = time.perf_counter()
-    times, energies, found = run_nve(molecules, model, k, base, picoseconds, corrector, SAMPLE_FS)
+    run = run_nve(molecules, model, k, base, picoseconds, corrector, SAMPLE_FS)
+    if run.error:
+        raise DynamicsFailed(run.error)
+    times, energies = run.times, run.energies
     seconds = time.perf_counter() - began
     rows = []
-    for i, (name, atoms, row) in enumerate(zip(names, molecules, found, strict=True)):
+    for i, (name, atoms, row) in enumerate(zip(names, molecules, run.rows, strict=True)):
         drift = energy_drift(times, energies[:, i], len(atoms))
         rows.append(
             {
