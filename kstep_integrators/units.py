@@ -47,3 +47,6 @@ KJ_PER_MOL_NM: Final[float] = KJ_PER_MOL / NM
 
 MEV: Final[float] = 1.0e-3
 """One meV in eV."""
+
+INVERSE_CM: Final[float] = 2.99792458e-5 / FS
+"""One inverse centimetre as a frequency (not angular) in inverse ASE time units."""

@@ -32,6 +32,8 @@ def test_thermal_velocity_of_hydrogen_at_300_kelvin_is_2700_metres_per_second():
         (units.BOHR, 0.529177),
         (units.COULOMB, 14.399645),
         (units.KB, 8.617330e-5),
+        # 1 cm^-1 is 29.979 GHz.
+        (units.INVERSE_CM, 0.0299792458 / units.PS),
     ],
 )
 def test_constants(constant, expected):
