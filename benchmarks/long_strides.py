@@ -5,8 +5,8 @@
     python -m benchmarks.long_strides CACHE --report
 
 Runs are kept in the folder CACHE, one file for each molecule, method and start, and never made
-twice. Every method starts from the same states and covers the same simulated time: 10 ps from the
-first start of each molecule, 160 fs from three more. Base step of all jumps 0.5 fs. Energies are
+twice. Every method starts from the same states and covers the same simulated time: 10 ps in two
+legs from the first start of each molecule, 160 fs from three more. Base step of all jumps 0.5 fs. Energies are
 the physics at the sampled positions, every 24 fs; momenta are sampled every 2 fs, inside the jumps
 too, so that the spectra of all strides see stretches without aliasing. ``--tune`` makes the model
 ``tuned``: `organic-gfn2` fitted on to 500 frames of each molecule.
@@ -19,8 +19,10 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import dataclasses
 import functools
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +34,7 @@ from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 
 from benchmarks.batch import run_nve
-from benchmarks.long_strides_record import Record, missing, write_record
+from benchmarks.long_strides_record import Record, Run, missing, read_record, write_record
 from benchmarks.long_strides_tune import START, tune, tuned_model
 from benchmarks.starts import thermalized
 from kstep_integrators import load_model
@@ -52,7 +54,8 @@ ENERGY_FS = 24.0
 FRAME_FS = 2.0
 COMPARED_FS = 160.0
 """When positions are compared with the reference."""
-PICOSECONDS = 10.008
+LEGS = 2
+LEG_FS = 5016.0
 """A multiple of every interval."""
 
 
@@ -66,8 +69,12 @@ class Method:
     only_short: bool = False
 
     def femtoseconds(self, seed: int) -> float:
-        """Length of the run from a start."""
-        return COMPARED_FS if self.only_short or seed > 0 else 1e3 * PICOSECONDS
+        """Length of each leg from a start."""
+        return COMPARED_FS if self.only_short or seed > 0 else LEG_FS
+
+    def legs(self, seed: int) -> int:
+        """How many legs there are from a start."""
+        return 1 if self.only_short or seed > 0 else LEGS
 
 
 REFERENCE = "verlet-0.125"
@@ -87,15 +94,24 @@ METHODS: dict[str, Method] = {
 }
 
 
-def start(cache: Path, name: str, seed: int) -> Atoms:
-    """The start of all runs of a molecule with this seed, with a fresh calculator."""
-    path = cache / "starts" / f"{name}.{seed}.traj"
+def start(cache: Path, run: Run, name: str) -> Atoms | None:
+    """Where a run starts, with a fresh calculator; None if the leg before it came to no end.
+
+    The first legs of all methods have the same starts.
+    """
+    path = cache / "starts" / f"{name}.{run.seed}.traj"
     if not path.exists():
         path.parent.mkdir(exist_ok=True)
-        write(path, thermalized(name, seed=seed))
+        write(path, thermalized(name, seed=run.seed))
     atoms = read(path)
     if not isinstance(atoms, Atoms):
         raise TypeError(f"{path} holds a {type(atoms).__name__}, expected one frame")
+    if run.leg > 0:
+        before = read_record(cache, dataclasses.replace(run, leg=run.leg - 1), name)
+        if before is None or before.facts["error"]:
+            return None
+        atoms.positions = before.positions[-1]
+        atoms.set_momenta(before.momenta[-1])
     atoms.calc = xtb_calculator("GFN2-xTB")
     return atoms
 
@@ -145,59 +161,62 @@ def _loaded(source: str | Path) -> NetworkPotential:
     return load_model(source, device="cpu", compile=True)
 
 
-def run_jumps(cache: Path, key: str, seed: int) -> dict[str, Record]:
-    """Jumps of all molecules as one state."""
-    method = METHODS[key]
-    molecules = [start(cache, name, seed) for name in MOLECULES]
+def run_jumps(cache: Path, run: Run, names: Sequence[str]) -> dict[str, Record]:
+    """Jumps of several molecules as one state; those that cannot start are left out."""
+    method = METHODS[run.key]
+    starts = {name: start(cache, run, name) for name in names}
+    molecules = {name: atoms for name, atoms in starts.items() if atoms is not None}
+    if not molecules:
+        return {}
     potential = _loaded(START if method.model == START else tuned_model(cache))
     began = time.perf_counter()
-    run = run_nve(
-        molecules,
+    found = run_nve(
+        list(molecules.values()),
         potential,
         round(method.stride_fs / BASE_FS),
         BASE_FS,
-        1e-3 * method.femtoseconds(seed),
+        1e-3 * method.femtoseconds(run.seed),
         str(method.corrector),
         ENERGY_FS,
         FRAME_FS,
     )
     seconds = time.perf_counter() - began
     records, first = {}, 0
-    for i, (name, atoms) in enumerate(zip(MOLECULES, molecules, strict=True)):
+    for i, (name, atoms) in enumerate(molecules.items()):
         mine = slice(first, first + len(atoms))
         first += len(atoms)
         records[name] = Record(
-            times=run.times,
-            energies=run.energies[:, i],
-            positions=run.positions[:, mine],
-            momenta=run.momenta[:, mine],
+            times=found.times,
+            energies=found.energies[:, i],
+            positions=found.positions[:, mine],
+            momenta=found.momenta[:, mine],
             masses=atoms.get_masses(),
             facts={
-                **run.rows[i],
-                "picoseconds": (len(run.positions) - 1) * FRAME_FS / 1e3,
+                **found.rows[i],
+                "picoseconds": (len(found.positions) - 1) * FRAME_FS / 1e3,
                 "seconds": seconds / len(molecules),
                 "batch_of": len(molecules),
-                "error": run.error,
+                "error": found.error,
             },
         )
     return records
 
 
-def make(cache: Path, key: str, seed: int) -> None:
-    """The runs of one method from one start of each molecule that are not there yet."""
-    method = METHODS[key]
-    names = missing(cache, key, seed, MOLECULES)
+def make(cache: Path, run: Run) -> None:
+    """One run of each molecule, where it is not there yet."""
+    method = METHODS[run.key]
+    names = missing(cache, run, MOLECULES)
     if names and method.model is not None:
-        # The same batch each time: no others are compiled.
-        for name, record in run_jumps(cache, key, seed).items():
-            write_record(cache, name, key, seed, record)
-            print(f"{name} {key} {seed}: {record.facts}", flush=True)
+        for name, record in run_jumps(cache, run, names).items():
+            write_record(cache, run, name, record)
+            print(f"{run} {name}: {record.facts}", flush=True)
         return
     for name in names:
-        atoms = start(cache, name, seed)
-        record = run_verlet(atoms, method, method.femtoseconds(seed))
-        write_record(cache, name, key, seed, record)
-        print(f"{name} {key} {seed}: {record.facts}", flush=True)
+        atoms = start(cache, run, name)
+        if atoms is not None:
+            record = run_verlet(atoms, method, method.femtoseconds(run.seed))
+            write_record(cache, run, name, record)
+            print(f"{run} {name}: {record.facts}", flush=True)
 
 
 def main() -> None:
@@ -212,9 +231,15 @@ def main() -> None:
     if arguments.tune:
         tune(arguments.cache, MOLECULES)
         return
-    for seed in reversed(SEEDS):
-        for key in arguments.methods:
-            make(arguments.cache, key, seed)
+    runs = [
+        Run(key, seed, leg)
+        for key in arguments.methods
+        for seed in SEEDS
+        for leg in range(METHODS[key].legs(seed))
+    ]
+    # Short ones first.
+    for run in sorted(runs, key=lambda run: (run.leg, -run.seed)):
+        make(arguments.cache, run)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Record", "missing", "read_record", "write_record"]
+__all__ = ["Record", "Run", "missing", "read_record", "write_record"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Which run: the method, the seed of the start, and the leg, which goes on from the last."""
+
+    key: str
+    seed: int
+    leg: int = 0
 
 
 @dataclass(frozen=True)
@@ -39,18 +48,18 @@ class Record:
     facts: dict[str, Any]
 
 
-def _path(cache: Path, name: str, key: str, seed: int) -> Path:
-    return cache / "runs" / f"{key}.{name}.{seed}.npz"
+def _path(cache: Path, run: Run, name: str) -> Path:
+    return cache / "runs" / f"{run.key}.{name}.{run.seed}.{run.leg}.npz"
 
 
-def missing(cache: Path, key: str, seed: int, names: Sequence[str]) -> list[str]:
-    """Molecules that have no file of this method and start."""
-    return [name for name in names if not _path(cache, name, key, seed).exists()]
+def missing(cache: Path, run: Run, names: Sequence[str]) -> list[str]:
+    """Molecules that have no file of this run."""
+    return [name for name in names if not _path(cache, run, name).exists()]
 
 
-def write_record(cache: Path, name: str, key: str, seed: int, record: Record) -> None:
+def write_record(cache: Path, run: Run, name: str, record: Record) -> None:
     """Keep a run; the file is there whole or not at all."""
-    path = _path(cache, name, key, seed)
+    path = _path(cache, run, name)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     arrays = {key: value for key, value in vars(record).items() if key != "facts"}
@@ -59,9 +68,9 @@ def write_record(cache: Path, name: str, key: str, seed: int, record: Record) ->
     partial.replace(path)
 
 
-def read_record(cache: Path, name: str, key: str, seed: int) -> Record | None:
+def read_record(cache: Path, run: Run, name: str) -> Record | None:
     """A run, or None if it was not made."""
-    path = _path(cache, name, key, seed)
+    path = _path(cache, run, name)
     if not path.exists():
         return None
     with np.load(path) as file:
