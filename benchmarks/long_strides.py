@@ -6,10 +6,10 @@
 
 Runs are kept in the folder CACHE, one file for each molecule, method and start, and never made
 twice. Every method starts from the same states and covers the same simulated time: 10 ps in two
-legs from the first start of each molecule, 160 fs from three more. Base step of all jumps 0.5 fs. Energies are
-the physics at the sampled positions, every 24 fs; momenta are sampled every 2 fs, inside the jumps
-too, so that the spectra of all strides see stretches without aliasing. ``--tune`` makes the model
-``tuned``: `organic-gfn2` fitted on to 500 frames of each molecule.
+legs from the first start of each molecule, 160 fs from three more. Base step of all jumps 0.5 fs.
+Energies are the physics at the sampled positions, every 24 fs; momenta are sampled every 2 fs,
+inside the jumps too, so that the spectra of all strides see stretches without aliasing. ``--tune``
+makes the model ``tuned``: `organic-gfn2` fitted on to 500 frames of each molecule.
 """
 
 from __future__ import annotations
