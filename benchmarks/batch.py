@@ -13,21 +13,26 @@ import numpy as np
 import torch
 from ase import Atoms, units
 from numpy.typing import NDArray
+from torch import Tensor
 
-from kstep_integrators import DynamicsFailed, FlowJump, Guard
+from kstep_integrators import FlowJump
 from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.correctors import make_corrector
+from kstep_integrators.evaluation import nowhere
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.potentials import Potential
+from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import (
     Carry,
     Evaluation,
     HessianProducts,
     PhaseState,
+    Reasons,
     kinetic_energy,
     make_state,
+    mask_of,
 )
-from kstep_integrators.stepper import Scheme, start, step
+from kstep_integrators.stepper import start, step
 from kstep_integrators.testing import CountingCalculator
 from kstep_integrators.thermostats import NoThermostat
 
@@ -50,27 +55,45 @@ def joined(molecules: list[Atoms]) -> PhaseState:
 
 
 class ListPhysics:
-    """The calculator of each molecule in turn; each counts for itself."""
+    """The calculator of each molecule in turn; each counts for itself.
+
+    Attributes
+    ----------
+    lost : dict of int to str
+        Molecules that are not evaluated any more, and why.
+    """
 
     def __init__(self, molecules: list[Atoms]) -> None:
         self.molecules = [atoms.copy() for atoms in molecules]
         for mine, atoms in zip(self.molecules, molecules, strict=True):
             mine.calc = CountingCalculator(atoms.calc)
+        self.lost: Reasons = {}
         self.evaluations = 0
         self.seconds = 0.0
 
-    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
+    def __call__(
+        self, state: PhaseState, forces: bool = True, which: Tensor | None = None
+    ) -> Evaluation:
         """Energies (B,) and forces (N, 3)."""
         began = time.perf_counter()
-        forces, energies, first = [], [], 0
-        for atoms in self.molecules:
-            atoms.positions = state.positions[first : first + len(atoms)].numpy()
-            first += len(atoms)
-            forces.append(atoms.get_forces())
-            energies.append(atoms.get_potential_energy())
-        self.evaluations += 1
+        found = nowhere(state)
+        energies, gradients = found.energy, found.require_forces()
+        for i, atoms in enumerate(self.molecules):
+            if which is not None and not bool(which[i]):
+                continue
+            if i in self.lost:
+                found.failures[i] = self.lost[i]
+                continue
+            mine = state.batch == i
+            atoms.positions = state.positions[mine].numpy()
+            self.evaluations += 1
+            try:
+                gradients[mine] = torch.from_numpy(atoms.get_forces())
+                energies[i] = atoms.get_potential_energy()
+            except Exception as error:  # noqa: BLE001  (as CalculatorPhysics)
+                found.failures[i] = f"{type(error).__name__}: {error}"
         self.seconds += time.perf_counter() - began
-        return Evaluation(torch.tensor(energies).double(), torch.from_numpy(np.concatenate(forces)))
+        return found
 
 
 class _WatchedJump:
@@ -116,9 +139,9 @@ class BatchRun:
         At equal intervals, inside the jumps too; not a number inside a jump that was undone. The
         start alone unless frames were asked for.
     rows : list of dict
-        For each molecule: evaluations counted in its calculator, residual, fallbacks.
-    error : str
-        Why the run ended early, if it did.
+        For each molecule: evaluations counted in its calculator, residual, fallbacks, strides made,
+        and why there were no more (``error``; empty if the run is whole). What stands behind the
+        last stride of a molecule in the arrays is without meaning.
     """
 
     times: Array
@@ -126,7 +149,6 @@ class BatchRun:
     positions: Array
     momenta: Array
     rows: list[dict[str, Any]]
-    error: str
 
 
 def run_nve(
@@ -139,7 +161,7 @@ def run_nve(
     sample_fs: float,
     frame_fs: float | None = None,
 ) -> BatchRun:
-    """Constant-energy dynamics of all molecules at once.
+    """Constant-energy dynamics of all molecules at once; a molecule that is lost stays behind.
 
     Parameters
     ----------
@@ -164,58 +186,61 @@ def run_nve(
         make_corrector(corrector, jump.correctors),
         NoThermostat(),
         physics,
-        Guard(),
         jump.timestep,
     )
     rng = np.random.default_rng(0)
     carry = start(state, scheme)
     squares = torch.zeros(state.n_molecules, dtype=torch.float64)
-    counts = 3.0 * torch.bincount(state.batch)
-    fallbacks, known = 0, 0
+    counts = torch.zeros_like(squares)
+    rows: list[dict[str, Any]] = [{"fallbacks": 0, "strides": 0, "error": ""} for _ in molecules]
     interval = round(sample_fs / (k * base_fs))
-    error = ""
 
     def total(carry: Carry) -> Array:
         return (carry.physics.energy + kinetic_energy(carry.state)).numpy()
 
     times, energies, frames = [0.0], [total(carry)], [state]
     for number in range(1, round(1000 * picoseconds / (k * base_fs)) + 1):
-        try:
-            carry, info = step(carry, scheme, k, rng)
-        except DynamicsFailed as failure:
-            error = str(failure)
-            break
-        fallbacks += info.fallback is not None
+        carry, info = step(carry, scheme, k, rng)
+        for molecule, reason in info.lost.items():
+            physics.lost.setdefault(molecule, reason)
+            rows[molecule]["error"] = physics.lost[molecule]
+        for molecule, row in enumerate(rows):
+            row["fallbacks"] += molecule in info.fallbacks
+            row["strides"] += molecule not in physics.lost
         if info.residual is not None:
-            squares.index_add_(0, state.batch, info.residual.square().sum(1))
-            known += 1
+            found = info.residual.square().sum(1).nan_to_num(nan=0.0)
+            squares.index_add_(0, state.batch, found)
+            known = state.batch[~info.residual.isnan().any(1)]
+            counts += 3.0 * torch.bincount(known, minlength=len(counts))
         if frame_fs is not None:
-            hidden = [_nowhere(carry.state)] * (k // watched.part - 1)
-            frames += [*(hidden if info.fallback else watched.inside), carry.state]
+            undone = {**info.fallbacks, **info.lost}
+            frames += [*(_hidden(inside, undone) for inside in watched.inside), carry.state]
         if number % interval == 0:
-            times.append(float(carry.state.time[0]))
+            times.append(number * k * jump.timestep)
             energies.append(total(carry))
         if number % 500 == 0:
             print(f"{number} strides, {physics.seconds:.0f} s of physics", flush=True)
-    residual = 1e3 * (squares / (counts * max(1, known))).sqrt()
-    rows = [
-        {
-            "evaluations": atoms.calc.evaluations,
-            "residual_meV_per_A": float(residual[i]),
-            "fallbacks": fallbacks,
-        }
-        for i, atoms in enumerate(physics.molecules)
-    ]
+        if len(physics.lost) == len(molecules):
+            break
+    residual = 1e3 * (squares / counts.clamp(min=1.0)).sqrt()
+    for i, (row, atoms) in enumerate(zip(rows, physics.molecules, strict=True)):
+        row["evaluations"] = atoms.calc.evaluations
+        row["residual_meV_per_A"] = float(residual[i])
     return BatchRun(
         np.array(times),
         np.array(energies),
         torch.stack([frame.positions for frame in frames]).numpy(),
         torch.stack([frame.momenta for frame in frames]).numpy(),
         rows,
-        error,
     )
 
 
-def _nowhere(state: PhaseState) -> PhaseState:
-    nothing = torch.full_like(state.positions, torch.nan)
-    return state.replace(positions=nothing, momenta=nothing)
+def _hidden(inside: PhaseState, undone: Reasons) -> PhaseState:
+    """A state inside a jump without the molecules whose jump was undone."""
+    if not undone:
+        return inside
+    gone = mask_of(undone, inside.time)[inside.batch].unsqueeze(1)
+    return inside.replace(
+        positions=inside.positions.masked_fill(gone, torch.nan),
+        momenta=inside.momenta.masked_fill(gone, torch.nan),
+    )

@@ -185,18 +185,20 @@ def run_jumps(cache: Path, run: Run, names: Sequence[str]) -> dict[str, Record]:
     for i, (name, atoms) in enumerate(molecules.items()):
         mine = slice(first, first + len(atoms))
         first += len(atoms)
+        femtoseconds = found.rows[i]["strides"] * method.stride_fs
+        frames = slice(1 + round(femtoseconds / FRAME_FS))
+        samples = slice(1 + int(femtoseconds / ENERGY_FS))
         records[name] = Record(
-            times=found.times,
-            energies=found.energies[:, i],
-            positions=found.positions[:, mine],
-            momenta=found.momenta[:, mine],
+            times=found.times[samples],
+            energies=found.energies[samples, i],
+            positions=found.positions[frames, mine],
+            momenta=found.momenta[frames, mine],
             masses=atoms.get_masses(),
             facts={
                 **found.rows[i],
-                "picoseconds": (len(found.positions) - 1) * FRAME_FS / 1e3,
+                "picoseconds": 1e-3 * femtoseconds,
                 "seconds": seconds / len(molecules),
                 "batch_of": len(molecules),
-                "error": found.error,
             },
         )
     return records

@@ -139,8 +139,9 @@ def run_batch(key: str, names: list[str], picoseconds: float) -> list[dict[str, 
     model = load_model(MODEL, device="cpu", compile=True)
     began = time.perf_counter()
     run = run_nve(molecules, model, k, base, picoseconds, corrector, SAMPLE_FS)
-    if run.error:
-        raise DynamicsFailed(run.error)
+    lost = [row["error"] for row in run.rows if row["error"]]
+    if lost:
+        raise DynamicsFailed("; ".join(lost))
     times, energies = run.times, run.energies
     seconds = time.perf_counter() - began
     rows = []
@@ -156,7 +157,6 @@ def run_batch(key: str, names: list[str], picoseconds: float) -> list[dict[str, 
                 "drift_meV_per_atom_per_ps": drift.drift,
                 "fluctuation_meV_per_atom": drift.fluctuation,
                 "largest_deviation_meV_per_atom": 1e3 * float(np.ptp(energies[:, i])) / len(atoms),
-                "strides": round(1000 * picoseconds / (k * base)),
                 "seconds": seconds / len(names),
                 **row,
             }
