@@ -19,12 +19,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import dataclasses
 import functools
+import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,7 +35,17 @@ from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 
 from benchmarks.batch import run_nve
+from benchmarks.common import write_result
 from benchmarks.long_strides_record import Record, Run, missing, read_record, write_record
+from benchmarks.long_strides_report import (
+    BANDS,
+    joined_legs,
+    noise,
+    row,
+    shift_summary,
+    summary,
+    verdicts,
+)
 from benchmarks.long_strides_tune import START, tune, tuned_model
 from benchmarks.starts import thermalized
 from kstep_integrators import load_model
@@ -78,6 +89,9 @@ class Method:
 
 
 REFERENCE = "verlet-0.125"
+"""What distances are measured from."""
+SPECTRA = "verlet-0.25"
+"""What spectra are compared with; its own stretches are 2.5 cm^-1 too high."""
 METHODS: dict[str, Method] = {
     REFERENCE: Method(0.125, only_short=True),
     **{f"verlet-{h:g}": Method(h) for h in (2.0, 1.0, 0.5, 0.25)},
@@ -107,7 +121,7 @@ def start(cache: Path, run: Run, name: str) -> Atoms | None:
     if not isinstance(atoms, Atoms):
         raise TypeError(f"{path} holds a {type(atoms).__name__}, expected one frame")
     if run.leg > 0:
-        before = read_record(cache, dataclasses.replace(run, leg=run.leg - 1), name)
+        before = read_record(cache, replace(run, leg=run.leg - 1), name)
         if before is None or before.facts["error"]:
             return None
         atoms.positions = before.positions[-1]
@@ -221,15 +235,73 @@ def make(cache: Path, run: Run) -> None:
             print(f"{run} {name}: {record.facts}", flush=True)
 
 
+def distance(cache: Path, run: Run, name: str) -> float | None:
+    """Distance of a run from the reference at the time of comparison, angstrom."""
+    there = read_record(cache, replace(run, key=REFERENCE), name)
+    here = read_record(cache, run, name)
+    if there is None or here is None:
+        raise FileNotFoundError(f"{run} of {name} or its reference was not made yet")
+    frame = round(COMPARED_FS / FRAME_FS)
+    if len(here.positions) <= frame or not np.isfinite(here.positions[frame]).all():
+        return None
+    gap = here.positions[frame] - there.positions[frame]
+    return float(np.sqrt((gap**2).sum(1).mean()))
+
+
+def report(cache: Path) -> None:
+    """Gather the runs into one result; of methods, those that are there."""
+    whole = [key for key, method in METHODS.items() if not method.only_short]
+    there: dict[str, dict[str, Record]] = {}
+    legs = LEGS
+    while not there and legs > 0:
+        for key in whole:
+            found = {name: joined_legs(cache, Run(key, 0), name, legs) for name in MOLECULES}
+            known = {name: record for name, record in found.items() if record is not None}
+            if len(known) == len(MOLECULES):
+                there[key] = known
+        legs -= 1
+    rows: list[dict[str, Any]] = []
+    for key, records in there.items():
+        for name, record in records.items():
+            distances = [distance(cache, Run(key, seed), name) for seed in SEEDS]
+            reference = there[SPECTRA][name] if key != SPECTRA else None
+            facts = row(record, reference, distances, FRAME_FS)
+            rows.append({"method": key, "molecule": name, **facts})
+    summaries = {key: summary([r for r in rows if r["method"] == key]) for key in there}
+    halves = [noise(record, FRAME_FS) for record in there[SPECTRA].values()]
+    for key, mine in summaries.items():
+        print(key, json.dumps(mine))
+    write_result(
+        "long_strides",
+        {
+            "what": __doc__,
+            "tuning": json.loads((cache / "tune" / "test.json").read_text()),
+            "spectra": {
+                "reference": SPECTRA,
+                "shift_between_halves_per_cm": {
+                    band: shift_summary([half.get(band) for half in halves]) for band in BANDS
+                },
+            },
+            "aims": verdicts(summaries, rows),
+            "summary": summaries,
+            "rows": rows,
+        },
+    )
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cache", type=Path)
+    parser.add_argument("--report", action="store_true")
     parser.add_argument("--tune", action="store_true", help="make the model `tuned`")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     arguments.cache.mkdir(parents=True, exist_ok=True)
+    if arguments.report:
+        report(arguments.cache)
+        return
     if arguments.tune:
         tune(arguments.cache, MOLECULES)
         return
