@@ -95,6 +95,56 @@ def jump_cost() -> str:
     return "\n".join(lines)
 
 
+def _or_infinite(value: float | None, form: str = ".2f") -> str:
+    return "inf" if value is None else format(value, form)
+
+
+def _shift(part: dict[str, Any] | None) -> str:
+    if not part or not part["of"]:
+        return ""
+    return f"{part['median']:+.0f} / {part['abs_max']:.0f}"
+
+
+def long_strides() -> str:
+    """Drift, fluctuation, distance and spectra by stride and corrector."""
+    result = load("long_strides")
+    lines = [
+        "| run | stride fs | lost / fallbacks | evaluations per ps | fluctuation meV/atom, "
+        "median / 90 % | abs. drift meV/atom/ps, median / 90 % | signed mean drift | "
+        "rmsd at 160 fs, A | shift of bends cm^-1, median / largest | shift of stretches | overlap "
+        "of spectra |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for key, row in result["summary"].items():
+        run, stride = key.rsplit("-", 1)
+        model, _, corrector = run.partition(".")
+        name = f"`{model}`, `{corrector}`" if corrector else "velocity Verlet"
+        width, drift = row["fluctuation_meV_per_atom"], row["abs_drift_meV_per_atom_per_ps"]
+        signed = row.get("signed_drift_meV_per_atom_per_ps")
+        lines.append(
+            f"| {name} | {stride} | {len(row['lost'])} / {row['fallbacks']} | "
+            f"{row['evaluations_per_ps']:.0f} | "
+            f"{_or_infinite(width['median'])} / {_or_infinite(width['p90'])} | "
+            f"{_or_infinite(drift['median'])} / {_or_infinite(drift['p90'])} | "
+            + (f"{signed['mean']:+.2f} ± {signed['standard_error']:.2f}" if signed else "")
+            + f" | {_or_infinite(row['rmsd_A']['mean'], '.4f')} | "
+            f"{_shift(row.get('bends_shift_per_cm'))} | "
+            f"{_shift(row.get('stretches_shift_per_cm'))} | "
+            + (f"{row['overlap']:.2f} |" if "overlap" in row else "|")
+        )
+    lines += [
+        "",
+        "| molecule | force meV/A | residual before | after tuning |",
+        "|---|---|---|---|",
+    ]
+    lines.extend(
+        f"| {name} | {row['force_meV_per_A']:.0f} | {row['before_meV_per_A']:.1f} | "
+        f"{row['after_meV_per_A']:.1f} |"
+        for name, row in result["tuning"]["molecules"].items()
+    )
+    return "\n".join(lines)
+
+
 RUNS = {
     "verlet": "velocity Verlet",
     "organic-gfn2": "`organic-gfn2` inside",
@@ -185,7 +235,7 @@ def pyscf_accuracy() -> str:
 
 if __name__ == "__main__":
     for table in (
-        *(nve, residuals, backbones, jump_cost),
+        *(nve, long_strides, residuals, backbones, jump_cost),
         *(dft, dft_tuned, scf_cycles, pyscf_accuracy, pyscf_memory),
     ):
         if (RESULTS / f"{table.__name__}.json").exists():
