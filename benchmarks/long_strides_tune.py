@@ -40,7 +40,9 @@ RECIPE = Recipe(
     description=f"{START} tuned on 500 frames at 300 K of each molecule of a benchmark",
     data=DataConfig(method="GFN2-xTB", temperatures=[300.0]),
     network=NetworkConfig(),
-    fit=FitConfig(start_from=START, epochs=24, learning_rate=5e-4, warmup_steps=200),
+    fit=FitConfig(
+        start_from=START, epochs=12, learning_rate=5e-4, warmup_steps=100, ema_decay=0.99
+    ),
 )
 
 
