@@ -26,8 +26,8 @@ BANDS = {"bends": (300.0, 2400.0), "stretches": (2500.0, 4000.0)}
 """cm^-1; the second those of X-H bonds."""
 LIMIT = 400.0
 """cm^-1; velocity Verlet at 2 fs moves an O-H stretch by 280."""
-RESOLUTION = 14.0
-"""cm^-1; segments of 2.4 ps."""
+RESOLUTION = 28.0
+"""cm^-1; segments of 1.2 ps."""
 
 
 def joined_legs(cache: Path, run: Run, name: str, legs: int) -> Record | None:
