@@ -248,18 +248,26 @@ def distance(cache: Path, run: Run, name: str) -> float | None:
     return float(np.sqrt((gap**2).sum(1).mean()))
 
 
+def _complete(cache: Path, legs: int) -> dict[str, dict[str, Record]]:
+    """Methods that have so many legs of every molecule."""
+    found: dict[str, dict[str, Record]] = {}
+    for key, method in METHODS.items():
+        if method.only_short:
+            continue
+        records = {name: joined_legs(cache, Run(key, 0), name, legs) for name in MOLECULES}
+        known = {name: record for name, record in records.items() if record is not None}
+        if len(known) == len(MOLECULES):
+            found[key] = known
+    return found
+
+
 def report(cache: Path) -> None:
-    """Gather the runs into one result; of methods, those that are there."""
-    whole = [key for key, method in METHODS.items() if not method.only_short]
-    there: dict[str, dict[str, Record]] = {}
-    legs = LEGS
-    while not there and legs > 0:
-        for key in whole:
-            found = {name: joined_legs(cache, Run(key, 0), name, legs) for name in MOLECULES}
-            known = {name: record for name, record in found.items() if record is not None}
-            if len(known) == len(MOLECULES):
-                there[key] = known
-        legs -= 1
+    """Gather the runs into one result: the methods that are there, as long as all of them are."""
+    there = _complete(cache, 1)
+    for legs in range(2, LEGS + 1):
+        longer = _complete(cache, legs)
+        if len(longer) == len(there):
+            there = longer
     rows: list[dict[str, Any]] = []
     for key, records in there.items():
         for name, record in records.items():
