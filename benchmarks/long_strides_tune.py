@@ -40,8 +40,14 @@ RECIPE = Recipe(
     description=f"{START} tuned on 500 frames at 300 K of each molecule of a benchmark",
     data=DataConfig(method="GFN2-xTB", temperatures=[300.0]),
     network=NetworkConfig(),
+    # So short a fit is over before its compilation would be.
     fit=FitConfig(
-        start_from=START, epochs=12, learning_rate=5e-4, warmup_steps=100, ema_decay=0.99
+        start_from=START,
+        epochs=12,
+        learning_rate=5e-4,
+        warmup_steps=100,
+        ema_decay=0.99,
+        compile=False,
     ),
 )
 
