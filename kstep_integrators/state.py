@@ -126,6 +126,10 @@ class Correction:
     force: Tensor | None
     stride: float
 
+    def to(self, device: torch.device) -> Correction:
+        """The same correction on another device."""
+        return Correction(None if self.force is None else self.force.to(device), self.stride)
+
 
 @dataclass(frozen=True)
 class Carry:
@@ -145,6 +149,16 @@ class Carry:
     physics: Evaluation
     inner: Evaluation | None
     correction: Correction | None = None
+
+    def to(self, device: torch.device) -> Carry:
+        """The same on another device."""
+        return dataclasses.replace(
+            self,
+            state=self.state.to(device),
+            physics=self.physics.to(device),
+            inner=None if self.inner is None else self.inner.to(device),
+            correction=None if self.correction is None else self.correction.to(device),
+        )
 
 
 Forces = Callable[[Tensor, Any], tuple[Evaluation, Any]]
