@@ -7,6 +7,7 @@ pickled. A checksum over both tells a damaged file.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import warnings
@@ -57,6 +58,7 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, foreign, or of another format version."""
 
 
+@functools.cache
 def current_versions() -> dict[str, str]:
     """Versions of the packages that decide the bits of a run."""
     return {name: _version(name) for name in ("kstep-integrators", "ase", "numpy", "torch")}
