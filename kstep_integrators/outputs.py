@@ -178,17 +178,19 @@ def _counts(handle: IO[bytes], path: Path) -> tuple[int, int]:
 
 
 def _last_frame(handle: IO[bytes], frames: int, table: int) -> str:
-    """SHA-256 of the JSON part of the last frame that a table names."""
+    """SHA-256 of the JSON part of the last frame that a table names; empty if there is none."""
     if frames == 0:
         return ""
+    size = handle.seek(0, os.SEEK_END)
 
     def integer(position: int) -> int:
         handle.seek(position)
         return int.from_bytes(handle.read(8), "little")
 
     start = integer(table + 8 * (frames - 1))
-    length = integer(start)
-    return hashlib.sha256(handle.read(length)).hexdigest()
+    length = integer(start) if start < size else size
+    # In another file a number stands here that may mean anything.
+    return hashlib.sha256(handle.read(length)).hexdigest() if start + 8 + length <= size else ""
 
 
 def _check_trajectory(path: Path, mark: TrajectoryMark) -> None:
@@ -198,7 +200,7 @@ def _check_trajectory(path: Path, mark: TrajectoryMark) -> None:
             f"the trajectory {path} holds {found.frames} frames, the checkpoint was written after "
             f"{mark.frames}: it was moved, cut or begun anew. Put it back, or start a new run"
         )
-    if mark.size:
+    if mark.frames:
         with open(path, "rb") as handle:
             same = _last_frame(handle, mark.frames, mark.table) == mark.sha256
         if not same:
