@@ -5,6 +5,7 @@ from kstep_integrators.checkpoint import CheckpointError
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.model_file import ModelFileError, bundled_models
+from kstep_integrators.notices import KStepWarning
 from kstep_integrators.potentials import CalculatorPotential, NetworkPotential, load_model
 from kstep_integrators.structures import named_molecule
 
@@ -17,6 +18,7 @@ __all__ = [
     "FlowJump",
     "Guard",
     "KStepDynamics",
+    "KStepWarning",
     "ModelFileError",
     "NetworkPotential",
     "bundled_models",

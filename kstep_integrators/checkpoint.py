@@ -30,6 +30,7 @@ from kstep_integrators.metropolis import Verdict
 from kstep_integrators.outputs import LogMark, Marks, TrajectoryMark
 from kstep_integrators.state import Carry, Correction, Evaluation, PhaseState
 from kstep_integrators.stats import Stats
+from kstep_integrators.tuning import BurnIn
 
 __all__ = [
     "FORMAT_VERSION",
@@ -44,11 +45,12 @@ __all__ = [
 
 FORMAT_VERSION = 1
 _KEY, _SUM = "kstep_integrators_checkpoint", "sha256"
-_TENSOR, _TYPE = "__tensor__", "__type__"
+_TENSOR, _TYPE, _DICT = "__tensor__", "__type__", "__dict__"
 _TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        Carry, Correction, Evaluation, LogMark, Marks, PhaseState, Stats, TrajectoryMark, Verdict
+        BurnIn, Carry, Correction, Evaluation, LogMark, Marks, PhaseState, Stats, TrajectoryMark,
+        Verdict,
     )
 }  # fmt: skip
 _NUMPY = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
@@ -93,6 +95,8 @@ class Checkpoint:
     stats : Stats
     verdict : Verdict or None
         Of the last step.
+    bonded : (P,) bool Tensor or None
+        Bonds of the :class:`~kstep_integrators.topology.Topology` that the run watches.
     nsteps : int
     dt : float
         Stride, ASE time units.
@@ -116,6 +120,7 @@ class Checkpoint:
     generator: Mapping[str, Any]
     stats: Stats
     verdict: Verdict | None
+    bonded: Tensor | None
     nsteps: int
     dt: float
     transferred_energy: float
@@ -164,6 +169,13 @@ def make_generator(state: Mapping[str, Any]) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
+_PACKED = ("carry", "bonded", "stats", "verdict", "marks")
+_PLAIN = (
+    "generator", "nsteps", "dt", "transferred_energy", "settings", "jump", "calculator", "versions",
+)  # fmt: skip
+"""Fields of a checkpoint: those with tensors or of classes of their own, and those of JSON."""
+
+
 def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically.
 
@@ -184,24 +196,10 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
             "that is resumed from it goes on without",
             stacklevel=2,
         )
-    header = encode(
-        {
-            "format_version": FORMAT_VERSION,
-            "carry": _pack(checkpoint.carry, "carry", tensors),
-            "verdict": _pack(checkpoint.verdict, "verdict", tensors),
-            "stats": _pack(checkpoint.stats, "stats", tensors),
-            "marks": _pack(checkpoint.marks, "marks", tensors),
-            "atoms": atoms,
-            "results": results,
-            **{
-                name: getattr(checkpoint, name)
-                for name in (
-                    "generator", "nsteps", "dt", "transferred_energy", "settings", "jump",
-                    "calculator", "versions",
-                )
-            },
-        }
-    )  # fmt: skip
+    packed = {name: _pack(getattr(checkpoint, name), name, tensors) for name in _PACKED}
+    plain = {name: getattr(checkpoint, name) for name in _PLAIN}
+    texts = {"atoms": atoms, "results": results}
+    header = encode({"format_version": FORMAT_VERSION, **packed, **plain, **texts})
     with atomic_file(path) as handle:
         handle.write(save(tensors, {_KEY: header, _SUM: _checksum(header, tensors)}))
 
@@ -248,13 +246,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def _from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     return Checkpoint(
-        carry=_unpack(header.pop("carry"), tensors),
-        verdict=_unpack(header.pop("verdict"), tensors),
-        stats=_unpack(header.pop("stats"), tensors),
-        atoms=decode_atoms(header.pop("atoms")),
-        results=decode_values(header.pop("results")),
-        marks=_unpack(header.pop("marks"), tensors),
-        **header,
+        atoms=decode_atoms(header["atoms"]),
+        results=decode_values(header["results"]),
+        **{name: _unpack(header[name], tensors) for name in _PACKED},
+        **{name: header[name] for name in _PLAIN},
     )
 
 
@@ -276,6 +271,8 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
             for part in dataclasses.fields(value)
         }
         return {_TYPE: type(value).__name__, **packed}
+    if isinstance(value, dict):  # of plain values; JSON would make their keys text
+        return {_DICT: list(value.items())}
     return value
 
 
@@ -286,5 +283,7 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
         return value
     if _TENSOR in value:
         return tensors[value[_TENSOR]]
+    if _DICT in value:
+        return dict(value[_DICT])
     parts = {name: _unpack(part, tensors) for name, part in value.items() if name != _TYPE}
     return _TYPES[value[_TYPE]](**parts)

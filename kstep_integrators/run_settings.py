@@ -8,7 +8,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from kstep_integrators.control import Guard
+from kstep_integrators.control import Control, Guard
 from kstep_integrators.correctors import CORRECTORS, Corrector, restore_corrector
 from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.thermostats import Thermostat
@@ -44,7 +44,7 @@ def record_settings(
     corrector: Corrector,
     thermostat: Thermostat,
     metropolis: Metropolis | None,
-    guard: Guard,
+    control: Control,
     trajectory: Any,
     logfile: IO[str] | str | Path | None,
     loginterval: int,
@@ -64,10 +64,10 @@ def record_settings(
             f"the corrector is a {type(corrector).__name__}, and a checkpoint keeps only those of "
             "kstep_integrators.correctors; leave checkpoint out"
         )
-    if type(guard) is not Guard:
+    if type(control.guard) is not Guard:
         raise ValueError(
-            f"the guard is a {type(guard).__name__}, and a checkpoint keeps only a Guard; pass one "
-            "of these, or leave checkpoint out"
+            f"the guard is a {type(control.guard).__name__}, and a checkpoint keeps only a Guard; "
+            "pass one of these, or leave checkpoint out"
         )
     for name, output in (("trajectory", trajectory), ("logfile", logfile)):
         if not isinstance(output, str | Path | None):
@@ -80,7 +80,7 @@ def record_settings(
         "corrector": corrector.describe(),
         **thermostat.describe(),
         **({} if metropolis is None else {"metropolize": True, **dataclasses.asdict(metropolis)}),
-        "guard": dataclasses.asdict(guard),
+        **dataclasses.asdict(control),
         "trajectory": None if trajectory is None else str(trajectory),
         "logfile": None if logfile is None else str(logfile),
         "loginterval": loginterval,

@@ -32,6 +32,7 @@ KINDS = {
     },
     "filtered": {**LANGEVIN, "corrector": Filtered("quartic", dense_limit=4)},
     "guard": {"corrector": "none", "guard": Guard(max_energy_change=0.02)},
+    "shrink": {**LANGEVIN, "on_error": "shrink", "force_tolerance": 1.0},
     "fixed": {**LANGEVIN, "constraint": FixAtoms([1, 5])},
     "centred": {**LANGEVIN, "constraint": FixCom()},
     "network": {**LANGEVIN, "model": potential(), "k": 2},
@@ -99,6 +100,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(kind, tmp_path):
         assert evaluations == through.stats.physics_evaluations
     if "metropolize" in KINDS[kind]:
         assert 0 < through.stats.flips < STEPS
+    if kind == "shrink":
+        assert through.stats.shrinks > 0
     if kind == "guard":
         assert 0 < through.stats.fallbacks < STEPS
 
