@@ -2,11 +2,12 @@
 
     python -m benchmarks.kill [--cases morse gfn2 gfn2-fresh pyscf] [--seed 0]
 
-Each run is a process of its own, killed up to five times, at moments drawn uniformly from its first
-0.4 of the time that the uninterrupted run takes; loading a checkpoint and cutting the outputs are
-within reach of it. What is left is resumed by the next process until a run ends, and runs are begun
-anew until the kills are used up. Langevin dynamics at 300 K, a checkpoint every ten steps,
-every step in trajectory and log.
+Each run is a process of its own. It is killed at a moment drawn uniformly from the first 0.4 of the
+time that the uninterrupted run takes, counted from when there is a checkpoint: reading it and
+cutting the outputs are within reach. The next process resumes what is left, and is killed in its
+turn, up to five times; then the run is left to end. Runs are begun anew until the kills are used
+up. Langevin dynamics at 300 K, strides of 2 fs, a checkpoint every ten steps, every step in
+trajectory and log.
 """
 
 from __future__ import annotations
@@ -147,6 +148,8 @@ def _until(name: str, folder: Path, seconds: float | None) -> tuple[bool, float]
     process = context.Process(target=go, args=(name, folder, there))
     process.start()
     here.recv()
+    while not (folder / "run.ckpt").exists() and process.is_alive():
+        time.sleep(1e-3)
     started = time.perf_counter()
     process.join(seconds)
     if process.is_alive() and process.pid is not None:
@@ -225,8 +228,7 @@ def kill(name: str, kills: int, folder: Path, seed: int) -> dict[str, Any]:
             killed, _ = _until(name, run, alive)
             if killed:
                 left -= 1
-                found = run / "run.ckpt"
-                reached.append(read_checkpoint(found).nsteps if found.exists() else None)
+                reached.append(read_checkpoint(run / "run.ckpt").nsteps)
         rows.append({"checkpoint_at_kill": reached, **compare(run, through)})
         print(f"{name}: {kills - left} of {kills}", rows[-1], flush=True)
     worst = {

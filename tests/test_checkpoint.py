@@ -32,7 +32,7 @@ KINDS = {
     },
     "filtered": {**LANGEVIN, "corrector": Filtered("quartic", dense_limit=4)},
     "guard": {"corrector": "none", "guard": Guard(max_energy_change=0.02)},
-    "shrink": {**LANGEVIN, "on_error": "shrink", "force_tolerance": 1.0},
+    "shrink": {**LANGEVIN, "on_error": "shrink", "force_tolerance": 0.3},
     "fixed": {**LANGEVIN, "constraint": FixAtoms([1, 5])},
     "centred": {**LANGEVIN, "constraint": FixCom()},
     "network": {**LANGEVIN, "model": potential(), "k": 2},
@@ -325,3 +325,17 @@ def test_a_log_on_the_screen_goes_on(tmp_path, capsys):
     assert [line.split()[0] for line in lines] == [
         "Time[ps]", "0.0000", "0.0020", "0.0040", "0.0060", "0.0080",
     ]  # fmt: skip
+
+
+def test_bonds_are_watched_from_the_start_of_the_run_on(tmp_path):
+    begin(tmp_path, "nve").run(2)
+    resumed = resume(tmp_path, "nve")
+    bonded = resumed._bonds.bonded.clone()
+    assert 0 < bonded.sum() < len(bonded)
+    resumed._bonds.bonded[0] ^= True  # as if it had changed and been told of
+    resumed.run(0)
+    resumed._saved = None
+    resumed._save()
+    again = resume(tmp_path, "nve")._bonds
+    assert again.bonded[0] != bonded[0]
+    assert torch.equal(again.pairs, resumed._bonds.pairs)
