@@ -1,9 +1,11 @@
 """Molecular dynamics in learned k-step jumps, corrected by one physics evaluation each."""
 
 from kstep_integrators.ase import KStepDynamics
+from kstep_integrators.checkpoint import CheckpointError
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.model_file import ModelFileError, bundled_models
+from kstep_integrators.notices import KStepWarning
 from kstep_integrators.potentials import CalculatorPotential, NetworkPotential, load_model
 from kstep_integrators.structures import named_molecule
 
@@ -11,10 +13,12 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CalculatorPotential",
+    "CheckpointError",
     "DynamicsFailed",
     "FlowJump",
     "Guard",
     "KStepDynamics",
+    "KStepWarning",
     "ModelFileError",
     "NetworkPotential",
     "bundled_models",
