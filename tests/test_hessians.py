@@ -54,10 +54,12 @@ def test_the_hessian_of_a_network_is_the_derivative_of_its_forces(backbone, dens
         torch.testing.assert_close(product, (behind - ahead) / (2 * step), atol=1e-4, rtol=1e-5)
 
 
-def test_the_hessian_does_not_depend_on_how_many_vectors_go_at_once(state, monkeypatch):
-    bound = potential().bind(state)
+@pytest.mark.parametrize("backbone", ["painn", "egnn"])
+def test_the_hessian_does_not_depend_on_how_many_vectors_go_at_once(backbone, state, monkeypatch):
+    bound = potential(backbone).bind(state)
     whole = bound.linearized(state.positions)(every_direction(9))
     monkeypatch.setattr("kstep_integrators.nn.hessians.PAIRS_AT_ONCE", 300)
+    monkeypatch.setattr("kstep_integrators.nn.hessians.ATOMS_AT_ONCE", 50)
     parts = bound.linearized(state.positions)(every_direction(9))
     torch.testing.assert_close(parts, whole, atol=1e-10, rtol=0)
     torch.testing.assert_close(

@@ -15,10 +15,14 @@ __all__ = ["TracedHessian", "hessian_products"]
 
 PAIRS_AT_ONCE = 1_200
 """Pairs of atoms that one batched pass of :func:`hessian_products` treats on a CPU, where what fits
-its caches is fastest. Counted in atoms where the backbone forms no pairs for each vector."""
+its caches is fastest."""
 
 PAIRS_AT_ONCE_ON_DEVICE = 200_000
 """The same on a GPU, where the memory of the passes is the limit."""
+
+ATOMS_AT_ONCE = 10_000
+"""Atoms in a pass of a backbone that forms no pairs for each vector, but prepares its tables anew
+in each pass."""
 
 
 def hessian_products(
@@ -44,9 +48,11 @@ def hessian_products(
         leaf = positions.detach().requires_grad_(True)
         energy = network.interaction_energy(leaf, graph, fixed=True)
         (gradient,) = torch.autograd.grad(energy.sum(), leaf, create_graph=True)
-    pairs = PAIRS_AT_ONCE if positions.device.type == "cpu" else PAIRS_AT_ONCE_ON_DEVICE
-    rows = graph.pair_mask if network.lean_backbone(graph) is None else graph.atom_mask
-    at_once = max(1, pairs // rows.numel())
+    if network.lean_backbone(graph) is not None:
+        at_once = max(1, ATOMS_AT_ONCE // graph.atom_mask.numel())
+    else:
+        pairs = PAIRS_AT_ONCE if positions.device.type == "cpu" else PAIRS_AT_ONCE_ON_DEVICE
+        at_once = max(1, pairs // graph.pair_mask.numel())
 
     def product(vector: Tensor) -> Tensor:
         # The Hessian is symmetric: vector times matrix is matrix times vector.
