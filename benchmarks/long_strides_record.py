@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from kstep_integrators.atomic_file import atomic_file
+
 __all__ = ["Record", "Run", "missing", "read_record", "write_record"]
 
 
@@ -61,11 +63,9 @@ def write_record(cache: Path, run: Run, name: str, record: Record) -> None:
     """Keep a run; the file is there whole or not at all."""
     path = _path(cache, run, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
     arrays = {key: value for key, value in vars(record).items() if key != "facts"}
-    with partial.open("wb") as file:
+    with atomic_file(path) as file:
         np.savez(file, facts=np.array(json.dumps(record.facts)), **arrays)
-    partial.replace(path)
 
 
 def read_record(cache: Path, run: Run, name: str) -> Record | None:

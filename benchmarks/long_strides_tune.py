@@ -21,6 +21,7 @@ from ase.md.langevin import Langevin
 from benchmarks.residuals import force_rms
 from benchmarks.starts import thermalized
 from kstep_integrators import load_model
+from kstep_integrators.atomic_file import write_text_atomically
 from kstep_training.config import DataConfig, FitConfig, NetworkConfig, Recipe
 from kstep_training.dataset import load_folder
 from kstep_training.fit import fit
@@ -129,5 +130,5 @@ def tune(cache: Path, molecules: Sequence[str]) -> None:
         "rms_over_molecules_meV_per_A": rms,
         "molecules": rows,
     }
-    (folder / "test.json").write_text(json.dumps(result, indent=1))
+    write_text_atomically(folder / "test.json", json.dumps(result, indent=1))
     print(json.dumps(result), flush=True)
