@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -108,9 +107,7 @@ def tune(cache: Path, molecules: Sequence[str]) -> None:
             if not path.exists():
                 write_npz(path, sample(name, seeds))
                 print(f"{part} {name}", flush=True)
-    began = time.perf_counter()
     path = fit(RECIPE, folder / "train", folder / "validation", folder / "fit")
-    seconds = time.perf_counter() - began
     data = load_folder(folder / "test")
     rows: dict[str, dict[str, float]] = {name: {} for name in data}
     for when, model in (("before", START), ("after", path)):
@@ -126,7 +123,6 @@ def tune(cache: Path, molecules: Sequence[str]) -> None:
         "fit": dataclasses.asdict(RECIPE.fit),
         "train_frames_per_molecule": FRAMES * len(PARTS["train"]),
         "test_frames_per_molecule": FRAMES,
-        "fit_seconds": seconds,
         "rms_over_molecules_meV_per_A": rms,
         "molecules": rows,
     }

@@ -105,10 +105,34 @@ def _shift(part: dict[str, Any] | None) -> str:
     return f"{part['median']:+.0f} / {part['abs_max']:.0f}"
 
 
+def _distances(by_start: dict[str, Any]) -> list[str]:
+    """Distances from the starts that every method was run from, by stride."""
+    shared = set.intersection(*(set(starts) for starts in by_start.values()))
+    found: dict[str, dict[str, str]] = {}
+    for key, starts in by_start.items():
+        run, stride = key.rsplit("-", 1)
+        gaps = [starts[seed]["mean_A"] for seed in shared]
+        whole = None not in gaps and not any(starts[seed]["lost"] for seed in shared)
+        text = f"{sum(gaps) / len(gaps):.4f}" if whole else "inf"
+        found.setdefault(run, {})[stride] = text
+    strides = sorted({stride for row in found.values() for stride in row}, key=float)
+    return [
+        f"| rmsd at 160 fs, A, {len(shared)} starts of each | "
+        + " | ".join(f"{stride} fs" for stride in strides)
+        + " |",
+        "|---" * (len(strides) + 1) + "|",
+        *(
+            f"| {run} | " + " | ".join(row.get(stride, "") for stride in strides) + " |"
+            for run, row in found.items()
+        ),
+    ]
+
+
 def long_strides() -> str:
     """Drift, fluctuation, distance and spectra by stride and corrector."""
     result = load("long_strides")
     lines = [
+        f"{max(row['picoseconds'] for row in result['summary'].values()):.2f} ps:\n\n"
         "| run | stride fs | lost / fallbacks | evaluations per ps | fluctuation meV/atom, "
         "median / 90 % | abs. drift meV/atom/ps, median / 90 % | signed mean drift | "
         "rmsd at 160 fs, A | shift of bends cm^-1, median / largest | shift of stretches | overlap "
