@@ -156,6 +156,7 @@ def long_strides() -> str:
             f"{_shift(row.get('stretches_shift_per_cm'))} | "
             + (f"{row['overlap']:.2f} |" if "overlap" in row else "|")
         )
+    lines += ["", *_distances(result["rmsd_by_start"])]
     lines += [
         "",
         "| molecule | force meV/A | residual before | after tuning |",
