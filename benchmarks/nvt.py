@@ -27,13 +27,14 @@ from numpy.typing import NDArray
 from benchmarks.batch import ListPhysics, joined
 from benchmarks.common import write_result
 from benchmarks.surfaces import Surface, morse
-from kstep_integrators import FlowJump, Guard, load_model, named_molecule, units
+from kstep_integrators import FlowJump, load_model, named_molecule, units
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.degrees_of_freedom import degrees_of_freedom, free_motion
 from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.potentials import Potential
+from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import PhaseState, kinetic_energy
-from kstep_integrators.stepper import Scheme, start, step
+from kstep_integrators.stepper import start, step
 from kstep_integrators.thermostats import Bussi, Langevin, Thermostat
 
 __all__ = [
@@ -158,7 +159,6 @@ def sample(
         corrector=make_corrector(run.corrector, jump.correctors),
         thermostat=Langevin(temperature, 0.04 / FS),
         physics=physics,
-        guard=Guard(),
         timestep=timestep,
         metropolis=Metropolis(temperature) if run.metropolize else None,
     )
@@ -172,7 +172,7 @@ def sample(
     energies, accepted, fallbacks = [], [], 0
     for number in range(1, (run.frames + 4) * run.every + 1):
         carry, info = step(carry, scheme, run.k, rng)
-        fallbacks += info.fallback is not None
+        fallbacks += len(info.fallbacks) + len(info.lost)
         if info.verdict is not None:
             accepted.append(float((info.verdict.accepted_at > 0).double().mean()))
         # Four intervals for the change of the bath.

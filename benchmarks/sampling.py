@@ -14,11 +14,13 @@ from torch import Tensor
 from benchmarks.blocks import Expected, deviate, histogram_test, measured, moments, z_score
 from benchmarks.known_ensembles import System, replicas
 from benchmarks.surfaces import Surface
-from kstep_integrators import FlowJump, Guard
+from kstep_integrators import FlowJump
+from kstep_integrators.control import Control, Guard
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.metropolis import Metropolis
+from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import kinetic_energy
-from kstep_integrators.stepper import Scheme, start, step
+from kstep_integrators.stepper import start, step
 from kstep_integrators.thermostats import Langevin
 
 __all__ = ["Averages", "Tests", "compare", "sample"]
@@ -150,8 +152,8 @@ def sample(
         corrector=make_corrector(corrector, jump.correctors),
         thermostat=Langevin(system.temperature_K, system.friction),
         physics=Surface(system.physics, n),
-        guard=Guard(math.inf, math.inf),
         timestep=proposal.timestep,
+        control=Control(guard=Guard(math.inf, math.inf)),
         metropolis=Metropolis(system.temperature_K, chances) if metropolize else None,
     )
     averages = Averages(system.edges)

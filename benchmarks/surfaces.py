@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
+from kstep_integrators.evaluation import nowhere
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 
 __all__ = [
@@ -55,10 +56,19 @@ class Surface:
     def __call__(
         self, state: PhaseState, forces: bool = True, which: Tensor | None = None
     ) -> Evaluation:
-        """The physics; of all replicas, whichever need it."""
+        """The physics, of the replicas that need it."""
         began = time.perf_counter()
-        found = self.evaluate(state.positions, forces)
-        self.evaluations += 1
+        if which is None or bool(which.all()):
+            found = self.evaluate(state.positions, forces)
+            self.evaluations += state.n_molecules
+        else:
+            some = which[state.batch]
+            part = self.evaluate(state.positions[some], forces)
+            found = nowhere(state)
+            found.energy[which] = part.energy
+            if part.forces is not None:
+                found.require_forces()[some] = part.forces
+            self.evaluations += len(part.energy)
         self.seconds += time.perf_counter() - began
         return found
 
