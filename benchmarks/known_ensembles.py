@@ -55,7 +55,7 @@ class System:
     Attributes
     ----------
     physics : EnergyFunction
-    positions : (n, 3)
+    positions : (n, 3) or (replicas, n, 3)
         Where replicas start, angstrom.
     masses : (n,)
         u.
@@ -189,30 +189,34 @@ def _one_dimension(v: Callable[[Tensor], Tensor], proposals: dict[str, Proposal]
 
 
 def _scaled(potential: Callable[[Tensor], Tensor], timestep: float, k: int) -> Proposal:
-    """A base step in units of the time in which a thermal particle goes one length."""
+    """A base step in units of the time in which a thermal particle goes one length.
+
+    The potentials here are not much softer than the physics far out: exp(-dH/kT) would have no
+    finite variance.
+    """
     return Proposal(one_atom(potential), timestep / math.sqrt(KT), k)
 
 
 def _quartic() -> System:
-    wrong = polynomial(3.0, 0.2)
+    wrong = polynomial(3.0, 0.7)
     return _one_dimension(
         quartic,
         {
             "none": _scaled(wrong, 0.1, 6),
-            "impulse": _scaled(wrong, 0.1, 7),
+            "impulse": _scaled(wrong, 0.1, 6),
             "filtered": _scaled(wrong, 0.1, 6),
         },
     )
 
 
 def _double_well() -> System:
-    wrong = polynomial(-0.5, 0.5)
+    wrong = polynomial(-1.5, 1.2)
     return _one_dimension(
         double_well,
         {
             "none": _scaled(wrong, 0.1, 6),
-            "impulse": _scaled(wrong, 0.1, 4),
-            "filtered": _scaled(wrong, 0.1, 4),
+            "impulse": _scaled(wrong, 0.1, 8),
+            "filtered": _scaled(wrong, 0.1, 6),
         },
     )
 
