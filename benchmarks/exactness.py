@@ -30,8 +30,8 @@ from benchmarks.surfaces import ARGON
 __all__ = ["REFERENCED", "equilibrated", "expected_from", "reference"]
 
 SMALL = {"count": 384, "equilibration": 60, "strides": 500}
-DROPLET = {"count": 96, "equilibration": 20, "strides": 800}
-FILTERED_DROPLET = {"count": 64, "equilibration": 20, "strides": 400}
+DROPLET = {"count": 96, "equilibration": 20, "strides": 500}
+FILTERED_DROPLET = {"count": 64, "equilibration": 20, "strides": 250}
 SMALL_ONES = ("quartic", "double well", "harmonic")
 REFERENCED = ("energy", "radius", "distance")
 """Observables of the droplet that no formula gives."""

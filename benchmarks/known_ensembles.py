@@ -157,8 +157,10 @@ def _small(
     )
 
 
-def _one_dimension(v: Callable[[Tensor], Tensor], proposals: dict[str, Proposal]) -> System:
-    """A field that is a sum over coordinates, by quadrature."""
+def _one_dimension(
+    v: Callable[[Tensor], Tensor], reach: float, proposals: dict[str, Proposal]
+) -> System:
+    """A field that is a sum over coordinates, by quadrature; bins reach that many deviations."""
     x = torch.linspace(-5.0, 5.0, 50001, dtype=torch.float64)[:, None]
     energy = v(x)
     weight = torch.exp(-energy / KT)
@@ -168,7 +170,7 @@ def _one_dimension(v: Callable[[Tensor], Tensor], proposals: dict[str, Proposal]
         return float((values * weight).sum())
 
     width = math.sqrt(mean(x[:, 0] ** 2))
-    edges = width * np.linspace(-1.8, 1.8, 15)
+    edges = width * np.linspace(-reach, reach, 15)
     below = np.interp(edges, x[:, 0].numpy(), (weight.cumsum(0) - 0.5 * weight).numpy())
 
     def observe(position: Tensor) -> dict[str, Tensor]:
@@ -201,6 +203,7 @@ def _quartic() -> System:
     wrong = polynomial(3.0, 0.7)
     return _one_dimension(
         quartic,
+        1.8,
         {
             "none": _scaled(wrong, 0.1, 6),
             "impulse": _scaled(wrong, 0.1, 6),
@@ -213,6 +216,7 @@ def _double_well() -> System:
     wrong = polynomial(-1.5, 1.2)
     return _one_dimension(
         double_well,
+        1.4,
         {
             "none": _scaled(wrong, 0.1, 6),
             "impulse": _scaled(wrong, 0.1, 8),

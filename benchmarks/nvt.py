@@ -110,7 +110,7 @@ class Run:
     equilibration: int = 150
     every: int = 40
     replicas: int = 300
-    frames: int = 10
+    frames: int = 12
 
     @property
     def conserving(self) -> bool:
@@ -304,7 +304,7 @@ def checked(one: Samples, other: Samples) -> dict[str, Any]:
     }
 
 
-LONG = {"metropolize": True, "k": 40, "timestep_fs": 0.5, "equilibration": 20, "every": 6}
+LONG = {"metropolize": True, "k": 26, "timestep_fs": 0.5, "equilibration": 30, "every": 8}
 MORSE_RUNS = {
     f"{bath}-{name}": Run(bath, corrector, **settings)
     for bath in ("langevin", "bussi")
@@ -317,8 +317,8 @@ MORSE_RUNS = {
 }
 MORSE_RUNS["berendsen-impulse"] = Run("berendsen", "impulse")
 GFN2_RUNS = {
-    "langevin-impulse": Run("langevin", "impulse", False, 4, 0.5, 40, 20, 80, 10),
-    "langevin-none-metropolized": Run("langevin", "none", True, 20, 0.5, 10, 4, 80, 10),
+    "langevin-impulse": Run("langevin", "impulse", False, 4, 0.5, 40, 20, 100, 10),
+    "langevin-none-metropolized": Run("langevin", "none", True, 18, 0.5, 15, 6, 100, 10),
 }
 
 
