@@ -1,6 +1,6 @@
 """Whether Metropolized jumps with bad potentials are exact, where the ensemble is known.
 
-python -m benchmarks.exactness CACHE
+python -m benchmarks.exactness CACHE [--only SYSTEM]
 
 Quartic, double well and three-dimensional harmonic against quadrature and formulae; thirteen
 Lennard-Jones atoms in a harmonic container against exact relations and a Monte Carlo reference. The
@@ -24,14 +24,14 @@ from benchmarks.blocks import Expected, Histogram, Moments, deviate, expected_la
 from benchmarks.common import write_result
 from benchmarks.known_ensembles import CONTAINER, SYSTEMS, System
 from benchmarks.monte_carlo import droplet_monte_carlo
-from benchmarks.sampling import Averages, compare, sample
+from benchmarks.replicas import Averages, compare, sample
 from benchmarks.surfaces import ARGON
 
 __all__ = ["REFERENCED", "equilibrated", "expected_from", "reference"]
 
-SMALL = {"count": 384, "equilibration": 60, "strides": 500}
-DROPLET = {"count": 96, "equilibration": 20, "strides": 500}
-FILTERED_DROPLET = {"count": 64, "equilibration": 20, "strides": 250}
+SMALL = {"count": 256, "equilibration": 60, "strides": 300}
+DROPLET = {"count": 64, "equilibration": 10, "strides": 250}
+FILTERED_DROPLET = {"count": 64, "equilibration": 10, "strides": 100}
 SMALL_ONES = ("quartic", "double well", "harmonic")
 REFERENCED = ("energy", "radius", "distance")
 """Observables of the droplet that no formula gives."""
@@ -118,7 +118,7 @@ def run(name: str, corrector: str, chances: int, seed: int, written: Any) -> dic
     if name == "LJ13":
         known |= expected_from(written)
         settings = FILTERED_DROPLET if corrector == "filtered" else DROPLET
-        system = equilibrated(system, settings["count"], 2000, 1000 + seed)
+        system = equilibrated(system, settings["count"], 800, 1000 + seed)
     began = time.perf_counter()
     averages, report = sample(system, corrector, chances, seed=seed, **settings)
     tests = compare(averages, known)
@@ -170,7 +170,9 @@ def main() -> None:
     """Everything, one row after the other."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cache", type=Path)
-    cache = parser.parse_args().cache
+    parser.add_argument("--only", choices=SYSTEMS, help="make its rows, and no result yet")
+    arguments = parser.parse_args()
+    cache = arguments.cache
     cache.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
 
@@ -182,12 +184,14 @@ def main() -> None:
         return row
 
     written = kept("reference", lambda: reference(256, 2000, 12000))
-    rows = []
+    rows, seed = [], 0
     for name in SYSTEMS:
         for corrector in ("none", "impulse", "filtered"):
             for chances in (0, 3):
                 key = f"{name}-{corrector}-{chances}"
-                seed = len(rows)
+                seed += 1
+                if arguments.only not in (None, name):
+                    continue
                 rows.append(
                     kept(
                         key,
@@ -195,6 +199,8 @@ def main() -> None:
                     )
                 )
                 print(key, {k: v for k, v in rows[-1].items() if k != "tests"}, flush=True)
+    if arguments.only:
+        return
     controls = [kept(f"control-{name}", lambda n=name: control(n)) for name in SMALL_ONES]
     write_result(
         "exactness",
