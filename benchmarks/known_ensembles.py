@@ -36,6 +36,8 @@ Array = NDArray[np.float64]
 Observables = Callable[[Tensor], dict[str, Tensor]]
 """Positions (B, n, 3) -> values (B, m) of each observable, alike in distribution along m."""
 
+Start = Callable[[int, np.random.Generator], Array]
+
 FRAME = np.array([[3.0, 0.0, 0.0], [0.0, 3.0, 0.0], [0.0, 0.0, 3.0]])
 
 
@@ -55,8 +57,9 @@ class System:
     Attributes
     ----------
     physics : EnergyFunction
-    positions : (n, 3) or (replicas, n, 3)
-        Where replicas start, angstrom.
+    start : callable
+        Draws positions (count, n, 3) angstrom for replicas to start from, in equilibrium where
+        that is known by a formula.
     masses : (n,)
         u.
     moving : int
@@ -71,12 +74,10 @@ class System:
         What is known of each observable.
     proposals : dict
         By corrector.
-    spread : float
-        Of replicas around the start, angstrom.
     """
 
     physics: EnergyFunction
-    positions: Array
+    start: Start
     masses: Array
     moving: int
     temperature_K: float
@@ -85,7 +86,6 @@ class System:
     edges: dict[str, Array]
     expected: dict[str, Expected]
     proposals: dict[str, Proposal]
-    spread: float = 0.3
 
     @property
     def kt(self) -> float:
@@ -94,11 +94,11 @@ class System:
 
 
 def replicas(system: System, count: int, rng: np.random.Generator) -> PhaseState:
-    """Replicas around the start, with thermal momenta."""
+    """Replicas at the start, with thermal momenta."""
     n = len(system.masses)
     free = np.arange(n) < system.moving
     shape = (count, n, 3)
-    x = system.positions + system.spread * free[:, None] * rng.standard_normal(shape)
+    x = system.start(count, rng)
     p = np.sqrt(system.kt * system.masses * free)[:, None] * rng.standard_normal(shape)
     return make_state(
         torch.ones(count * n, dtype=torch.int64),
@@ -132,6 +132,7 @@ def _kinetic(atoms: int, kt: float) -> tuple[Array, Expected]:
 
 def _small(
     physics: Callable[[Tensor], Tensor],
+    draw: Start,
     observe: Observables,
     edges: dict[str, Array],
     expected: dict[str, Expected],
@@ -143,9 +144,14 @@ def _small(
     the motion of a single atom for a translation, and does nothing.
     """
     edges["kinetic"], expected["kinetic"] = _kinetic(1, KT)
+
+    def start(count: int, rng: np.random.Generator) -> Array:
+        frame = np.broadcast_to(FRAME, (count, 3, 3))
+        return np.concatenate([draw(count, rng)[:, None], frame], axis=1)
+
     return System(
         physics=one_atom(physics),
-        positions=np.concatenate([np.zeros((1, 3)), FRAME]),
+        start=start,
         masses=np.ones(4),
         moving=1,
         temperature_K=300.0,
@@ -169,7 +175,8 @@ def _one_dimension(v: Callable[[Tensor], Tensor], proposals: dict[str, Proposal]
 
     # Ten bins of equal weight: in rare ones, few blocks have anything to say of errors.
     below = np.linspace(0.0, 1.0, 11)[1:-1]
-    edges = np.interp(below, (weight.cumsum(0) - 0.5 * weight).numpy(), x[:, 0].numpy())
+    cdf, grid = (weight.cumsum(0) - 0.5 * weight).numpy(), x[:, 0].numpy()
+    edges = np.interp(below, cdf, grid)
 
     def observe(position: Tensor) -> dict[str, Tensor]:
         each = v(position.reshape(-1, 1)).reshape(position.shape)
@@ -177,7 +184,8 @@ def _one_dimension(v: Callable[[Tensor], Tensor], proposals: dict[str, Proposal]
 
     average, squares = mean(energy), mean(x[:, 0] ** 2)
     return _small(
-        lambda position: v(position),
+        v,
+        lambda count, rng: np.interp(rng.random((count, 3)), cdf, grid),
         observe,
         {"x": edges},
         {
@@ -253,6 +261,7 @@ def _harmonic() -> System:
 
     return _small(
         law,
+        lambda count, rng: rng.multivariate_normal(np.zeros(3), c, count),
         observe,
         edges,
         expected,
@@ -318,7 +327,7 @@ def _lj13() -> System:
     step = 15.0 * units.FS
     return System(
         physics=droplet(epsilon, sigma, CONTAINER),
-        positions=icosahedron(1.1 * sigma),
+        start=lambda count, rng: np.tile(icosahedron(1.1 * sigma), (count, 1, 1)),
         masses=np.full(13, mass),
         moving=13,
         temperature_K=temperature,
@@ -331,7 +340,6 @@ def _lj13() -> System:
             "impulse": Proposal(wrong, step, 20),
             "filtered": Proposal(wrong, step, 18),
         },
-        spread=0.1,
     )
 
 

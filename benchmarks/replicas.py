@@ -133,7 +133,7 @@ def sample(
     seed: int,
     metropolize: bool = True,
 ) -> tuple[Averages, dict[str, Any]]:
-    """Run replicas from a poor start and average over the strides behind the equilibration.
+    """Run replicas and average over the strides behind the equilibration.
 
     Returns
     -------
