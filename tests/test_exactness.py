@@ -31,7 +31,7 @@ from kstep_integrators.testing import MorseNetwork
 from tests.conftest import hot
 
 SMALL = ["quartic", "double well", "harmonic"]
-LENGTHS = {"none": (200, 10, 120), "impulse": (200, 10, 120), "filtered": (100, 10, 70)}
+LENGTHS = {"none": (200, 10, 120), "impulse": (200, 10, 120), "filtered": (60, 10, 50)}
 """Replicas, strides of equilibration, and strides."""
 
 
@@ -87,10 +87,10 @@ def test_monte_carlo_keeps_the_virial_theorem_and_the_centre_of_mass(droplets):
     ("corrector", "chances", "strides"),
     [
         ("none", 0, 120),
-        ("none", 3, 80),
+        ("none", 3, 50),
         ("impulse", 0, 100),
-        ("impulse", 3, 60),
-        ("filtered", 3, 10),
+        ("impulse", 3, 30),
+        ("filtered", 0, 10),
     ],
 )
 def test_lennard_jones_droplet(corrector, chances, strides, droplets):
@@ -118,7 +118,7 @@ def test_a_poor_start_is_forgotten():
     system = SYSTEMS["quartic"]()
     start = system.start
     poor = dataclasses.replace(system, start=lambda n, rng: 0.1 * start(n, rng))
-    averages, _ = sample(poor, "impulse", 3, 200, 0, 1, seed=3)
+    averages, _ = sample(poor, "impulse", 3, 200, 0, 4, seed=3)
     assert max(compare(averages, {"energy": system.expected["energy"]}).deviates) > 10.0
     averages, _ = sample(poor, "impulse", 3, 200, 150, 100, seed=3)
     tests = compare(averages, system.expected)
