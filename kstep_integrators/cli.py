@@ -72,6 +72,17 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-compile", action="store_true", help="run the network eagerly (slower; no compiler)"
     )
 
+    prep = commands.add_parser(
+        "prep",
+        help="SMILES to conformers, topologies and OpenMM Systems; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    prep.add_argument("list", metavar="LIST", help="a .smi file or a bundled molecule list")
+    prep.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. conformers=5"
+    )
+    prep.add_argument("--output", type=Path, metavar="DIR", help="folder (kstep_LIST if none)")
+
     recipe = commands.add_parser(
         "recipe",
         help="make a model: generate data, fit, evaluate; resumes where it was interrupted",
@@ -115,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
-    if arguments.command == "recipe" and not any(word.startswith("-") for word in rest):
+    if hasattr(arguments, "overrides") and not any(word.startswith("-") for word in rest):
         # argparse gives all positional words one place; overrides may stand behind options too.
         try:
             arguments.overrides += [_override(word) for word in rest]
@@ -128,7 +139,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return _USER_ERROR
-    run = {"doctor": _doctor, "demo": _demo, "recipe": _recipe}[arguments.command]
+    commands = {"doctor": _doctor, "demo": _demo, "prep": _prep, "recipe": _recipe}
+    run = commands[arguments.command]
     try:
         run(arguments)
     except KeyboardInterrupt:
@@ -146,6 +158,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 _RESUME: Final = {
     "doctor": "run the command again",
     "demo": "a demonstration starts from the beginning when it is run again",
+    "prep": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -186,6 +199,13 @@ def _demo_settings(arguments: argparse.Namespace) -> DemoSettings:
     if arguments.smiles is not None:
         return DemoSettings(source="smiles", value=arguments.smiles, **common)
     return DemoSettings(source="name", value=arguments.name or "ethanol", **common)
+
+
+def _prep(arguments: argparse.Namespace) -> None:
+    from kstep_training.prepare import run_prep
+
+    output = arguments.output or Path(f"kstep_{Path(arguments.list).stem}")
+    run_prep(arguments.list, list(arguments.overrides), output)
 
 
 def _recipe(arguments: argparse.Namespace) -> None:
@@ -234,7 +254,5 @@ def _positive_float(text: str) -> float:
 def _override(text: str) -> str:
     key, equals, _ = text.partition("=")
     if not (key and equals):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not of the form key=value, such as fit.epochs=10"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
     return text

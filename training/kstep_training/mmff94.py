@@ -18,7 +18,8 @@ Chem. 17, 490 (1996), doi:10.1002/(SICI)1096-987X(199604)17:5/6<490::AID-JCC1>3.
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import openmm
 
@@ -41,12 +42,10 @@ _LINEAR: Final = "k*(1 + cos(theta))"
 _STRETCH_BEND: Final = (
     "(k12*(distance(p1, p2) - r12) + k32*(distance(p2, p3) - r32))*(angle(p1, p2, p3) - theta0)"
 )
-# The sine of the Wilson angle: p4 is that far from the plane of p1, p2, p3 for each unit of its
-# distance from p2. Not with asin of a plain product of vectors: OpenMM's functions are shorter.
+# At unit distance from p2, p4 is sin(angle) from the axis p2-p3 and sin(angle) sin(dihedral) from
+# the plane of p1, p2 and p3.
 _OUT_OF_PLANE: Final = "k/2*chi^2; chi = asin(sin(angle(p3, p2, p4))*sin(dihedral(p1, p2, p3, p4)))"
-_VAN_DER_WAALS: Final = (
-    "eps*(1.07/(q + 0.07))^7*(1.12/(q^7 + 0.12) - 2); q = r/R"
-)
+_VAN_DER_WAALS: Final = "eps*(1.07/(q + 0.07))^7*(1.12/(q^7 + 0.12) - 2); q = r/R"
 _ELECTROSTATIC: Final = f"qq/(r + {0.05 * _A!r})"
 
 
@@ -68,22 +67,25 @@ def mmff94_forces(parameters: MMFF94Parameters) -> list[openmm.Force]:
     parameters need no combining rule, and OpenMM's CPU platform computes them in double precision.
     """
     stiffness = _MDYN_A * _KCAL  # of angles, in kJ/(mol rad^2)
-    bonds = _custom(openmm.CustomBondForce(_BOND), "k", "r0")
+    bonds = openmm.CustomBondForce(_BOND)
+    _declare(bonds.addPerBondParameter, "k", "r0")
     for i, j, kb, r0 in parameters.bonds:
         bonds.addBond(i, j, [stiffness * kb / _A**2, r0 * _A])
-    angles = _custom(openmm.CustomAngleForce(_ANGLE), "k", "theta0")
+    angles = openmm.CustomAngleForce(_ANGLE)
+    _declare(angles.addPerAngleParameter, "k", "theta0")
     for i, j, k, ka, theta0 in parameters.angles:
         angles.addAngle(i, j, k, [stiffness * ka, theta0 * _DEGREE])
-    linear = _custom(openmm.CustomAngleForce(_LINEAR), "k")
+    linear = openmm.CustomAngleForce(_LINEAR)
+    _declare(linear.addPerAngleParameter, "k")
     for i, j, k, ka in parameters.linear_angles:
         linear.addAngle(i, j, k, [stiffness * ka])
-    coupling = _custom(
-        openmm.CustomCompoundBondForce(3, _STRETCH_BEND), "k12", "k32", "r12", "r32", "theta0"
-    )
+    coupling = openmm.CustomCompoundBondForce(3, _STRETCH_BEND)
+    _declare(coupling.addPerBondParameter, "k12", "k32", "r12", "r32", "theta0")
     for i, j, k, kijk, kkji, rij, rjk, theta0 in parameters.stretch_bends:
         values = [stiffness * kijk / _A, stiffness * kkji / _A, rij * _A, rjk * _A]
         coupling.addBond([i, j, k], [*values, theta0 * _DEGREE])
-    planes = _custom(openmm.CustomCompoundBondForce(4, _OUT_OF_PLANE), "k")
+    planes = openmm.CustomCompoundBondForce(4, _OUT_OF_PLANE)
+    _declare(planes.addPerBondParameter, "k")
     for i, j, k, l, koop in parameters.out_of_planes:  # noqa: E741
         planes.addBond([i, j, k, l], [stiffness * koop])
     torsions = openmm.PeriodicTorsionForce()
@@ -91,10 +93,12 @@ def mmff94_forces(parameters: MMFF94Parameters) -> list[openmm.Force]:
         for fold, (barrier, phase) in enumerate(zip(barriers, (0.0, math.pi, 0.0), strict=True), 1):
             if barrier:
                 torsions.addTorsion(i, j, k, l, fold, phase, 0.5 * barrier * _KCAL)
-    van_der_waals = _custom(openmm.CustomBondForce(_VAN_DER_WAALS), "R", "eps")
+    van_der_waals = openmm.CustomBondForce(_VAN_DER_WAALS)
+    _declare(van_der_waals.addPerBondParameter, "R", "eps")
     for i, j, radius, depth in parameters.van_der_waals:
         van_der_waals.addBond(i, j, [radius * _A, depth * _KCAL])
-    electrostatic = _custom(openmm.CustomBondForce(_ELECTROSTATIC), "qq")
+    electrostatic = openmm.CustomBondForce(_ELECTROSTATIC)
+    _declare(electrostatic.addPerBondParameter, "qq")
     for i, j, product in parameters.charges:
         electrostatic.addBond(i, j, [_COULOMB * product * _KCAL * _A])
     named = {
@@ -115,7 +119,6 @@ def mmff94_forces(parameters: MMFF94Parameters) -> list[openmm.Force]:
     return forces
 
 
-def _custom(force: Any, *parameters: str) -> Any:
-    for name in parameters:
-        getattr(force, "addPerBondParameter", getattr(force, "addPerAngleParameter", None))(name)
-    return force
+def _declare(add: Callable[[str], int], *names: str) -> None:
+    for name in names:
+        add(name)

@@ -7,7 +7,6 @@ other molecules go on.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import platform
@@ -24,6 +23,7 @@ from ase.data import covalent_radii
 
 from kstep_integrators import units
 from kstep_integrators.calculators import xtb_calculator
+from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.prep import Molecule, conformers
 from kstep_training.trajectory import Trajectory, write_npz
 
@@ -206,12 +206,6 @@ def _task(job: tuple[Molecule, SimulateSettings, Path]) -> tuple[str, dict[str, 
     }
 
 
-def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(manifest, indent=1))
-    os.replace(temporary, path)
-
-
 def simulate(
     molecules: Sequence[Molecule],
     folder: str | Path,
@@ -240,20 +234,7 @@ def simulate(
         If the folder holds shards made with other settings.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest_path = folder / "manifest.json"
-    described = json.loads(json.dumps(asdict(settings)))
-    manifest: dict[str, Any] = {"settings": described, "molecules": {}}
-    if manifest_path.exists():
-        manifest = json.loads(manifest_path.read_text())
-        if manifest["settings"] != described:
-            raise ValueError(
-                f"{folder} holds data made with other settings: {manifest['settings']}, now "
-                f"{described}; choose another folder or go back to those settings"
-            )
-    else:
-        # Before the first shard: one without its settings on record could be mixed with others.
-        _write_manifest(manifest_path, manifest)
+    manifest = open_manifest(folder, settings)
     todo = []
     for molecule in molecules:
         if (folder / f"{molecule.name}.npz").exists():
@@ -267,5 +248,5 @@ def simulate(
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for name, report in pool.imap_unordered(_task, todo):
             manifest["molecules"][name] = report
-            _write_manifest(manifest_path, manifest)
+            write_manifest(folder, manifest)
             yield name, report
