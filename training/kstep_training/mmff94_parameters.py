@@ -169,16 +169,12 @@ def _out_of_planes(mol: Any) -> Iterator[tuple[int, int, int, int]]:
 
 def _torsions(mol: Any) -> Iterator[tuple[int, int, int, int]]:
     """About bonds between trigonal or tetrahedral atoms; none closes a ring of three."""
-    from rdkit.Chem import BondType, HybridizationType
+    from rdkit.Chem import HybridizationType
 
-    def bent(atom: Any) -> bool:
-        kinds = (HybridizationType.SP2, HybridizationType.SP3)
-        triple = any(bond.GetBondType() == BondType.TRIPLE for bond in atom.GetBonds())
-        return atom.GetHybridization() in kinds and not triple
-
+    bent = (HybridizationType.SP2, HybridizationType.SP3)
     for bond in mol.GetBonds():
         one, other = bond.GetBeginAtom(), bond.GetEndAtom()
-        if not (bent(one) and bent(other)):
+        if one.GetHybridization() not in bent or other.GetHybridization() not in bent:
             continue
         j, k = one.GetIdx(), other.GetIdx()
         for i in _neighbors(one):
