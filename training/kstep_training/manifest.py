@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from kstep_integrators.atomic_file import write_text_atomically
 
 __all__ = ["open_manifest", "write_manifest"]
 
@@ -49,6 +50,4 @@ def open_manifest(folder: Path, settings: Any) -> dict[str, Any]:
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     """Write the manifest atomically."""
-    temporary = folder / "manifest.partial"
-    temporary.write_text(json.dumps(manifest, indent=1))
-    os.replace(temporary, folder / "manifest.json")
+    write_text_atomically(folder / "manifest.json", json.dumps(manifest, indent=1))

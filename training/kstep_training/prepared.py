@@ -20,6 +20,7 @@ from ase import Atoms
 from openmm import app
 
 from kstep_integrators import units
+from kstep_integrators.atomic_file import flush_to_disk
 
 __all__ = ["Prepared", "read_prepared", "topology", "write_prepared"]
 
@@ -90,6 +91,8 @@ def write_prepared(folder: Path, prepared: Prepared) -> None:
         app.PDBFile.writeFile(prepared.topology, positions * openmm.unit.nanometer, handle)
     (temporary / "system.xml").write_text(openmm.XmlSerializer.serialize(prepared.system))
     ase.io.write(temporary / "conformers.xyz", list(prepared.conformers), format="extxyz")
+    for path in (*temporary.iterdir(), temporary):
+        flush_to_disk(path)
     os.replace(temporary, final)
 
 
