@@ -83,6 +83,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     prep.add_argument("--output", type=Path, metavar="DIR", help="folder (kstep_LIST if none)")
 
+    simulate = commands.add_parser(
+        "simulate",
+        help="OpenMM trajectories of what prep has made; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    simulate.add_argument("prepared", type=Path, metavar="FOLDER", help="made by kstep prep")
+    simulate.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. segment_ps=10"
+    )
+    simulate.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (FOLDER_mm if none is given)"
+    )
+    _add_workers(simulate, "processes, one trajectory each")
+
     recipe = commands.add_parser(
         "recipe",
         help="make a model: generate data, fit, evaluate; resumes where it was interrupted",
@@ -95,14 +109,13 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--output", type=Path, metavar="DIR", help="folder (kstep_NAME if none is given)"
     )
-    recipe.add_argument(
-        "--workers",
-        type=_positive_int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes that generate data",
-    )
+    _add_workers(recipe, "processes that generate data")
     return parser
+
+
+def _add_workers(parser: argparse.ArgumentParser, purpose: str) -> None:
+    default = os.cpu_count() or 1
+    parser.add_argument("--workers", type=_positive_int, default=default, metavar="N", help=purpose)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,8 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return _USER_ERROR
-    commands = {"doctor": _doctor, "demo": _demo, "prep": _prep, "recipe": _recipe}
-    run = commands[arguments.command]
+    run = _COMMANDS[arguments.command]
     try:
         run(arguments)
     except KeyboardInterrupt:
@@ -159,6 +171,7 @@ _RESUME: Final = {
     "doctor": "run the command again",
     "demo": "a demonstration starts from the beginning when it is run again",
     "prep": "run the same command again to resume where it stopped",
+    "simulate": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -213,6 +226,23 @@ def _recipe(arguments: argparse.Namespace) -> None:
 
     output = arguments.output or Path(f"kstep_{Path(arguments.recipe).stem}")
     run_recipe(arguments.recipe, list(arguments.overrides), output, arguments.workers)
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
+    from kstep_training.simulate_mm import run_simulate_mm
+
+    prepared = arguments.prepared
+    output = arguments.output or Path(f"{prepared.resolve().name}_mm")
+    run_simulate_mm(prepared, list(arguments.overrides), output, arguments.workers)
+
+
+_COMMANDS: Final = {
+    "doctor": _doctor,
+    "demo": _demo,
+    "prep": _prep,
+    "simulate": _simulate,
+    "recipe": _recipe,
+}
 
 
 def _one_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ from kstep_training import prepare as module
 from kstep_training.config import override
 from kstep_training.prep import Molecule, conformers
 from kstep_training.prepare import PrepSettings, prepare, run_prep
-from kstep_training.prepared import read_prepared
+from kstep_training.prepared import prepared_folders, read_prepared
 
 SETTINGS = PrepSettings(conformers=3)
 WATER = Molecule("water", "O", 1)
@@ -45,7 +45,7 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
         "charge": 0,
         "conformers": 1,
     }
-    pyrrole, water = read_prepared(tmp_path)
+    pyrrole, water = map(read_prepared, prepared_folders(tmp_path))
     assert (pyrrole.name, water.name) == ("pyrrole", "water")
     expected = conformers("c1cc[nH]c1", 3)
     for found, wanted in zip(pyrrole.conformers, expected, strict=True):
@@ -74,7 +74,7 @@ def test_the_pdb_file_has_every_bond_and_the_first_conformer(tmp_path: Path) -> 
 
 def test_conformers_lie_at_minima_of_the_system(tmp_path: Path) -> None:
     list(prepare([Molecule("glycol", "OCCO", 1)], tmp_path, PrepSettings(conformers=6)))
-    (glycol,) = read_prepared(tmp_path)
+    glycol = read_prepared(tmp_path / "glycol")
     assert len(glycol.conformers) > 1
     platform = openmm.Platform.getPlatformByName("Reference")
     context = openmm.Context(glycol.system, openmm.VerletIntegrator(0.001), platform)
@@ -126,9 +126,10 @@ def test_an_interrupted_run_goes_on(
             list(prepare([PYRROLE], tmp_path, SETTINGS))
     assert not (tmp_path / "pyrrole").exists()
     with pytest.raises(FileNotFoundError, match="run kstep prep first"):
-        list(read_prepared(tmp_path))
+        prepared_folders(tmp_path)
     list(prepare([PYRROLE], tmp_path, SETTINGS))
-    assert [found.name for found in read_prepared(tmp_path)] == ["pyrrole"]
+    assert prepared_folders(tmp_path) == [tmp_path / "pyrrole"]
+    assert read_prepared(tmp_path / "pyrrole").name == "pyrrole"
     assert {path.name for path in tmp_path.iterdir()} == {"pyrrole", "manifest.json"}
 
 
@@ -152,7 +153,9 @@ def test_a_damaged_folder_is_found(tmp_path: Path) -> None:
     list(prepare([WATER, PYRROLE], tmp_path, SETTINGS))
     os.replace(tmp_path / "water" / "system.xml", tmp_path / "pyrrole" / "system.xml")
     with pytest.raises(ValueError, match="3 particles and the conformers 10 atoms"):
-        list(read_prepared(tmp_path))
+        read_prepared(tmp_path / "pyrrole")
+    with pytest.raises(FileNotFoundError, match=r"system\.xml"):
+        read_prepared(tmp_path / "water")
 
 
 @pytest.mark.parametrize(

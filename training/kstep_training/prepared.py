@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from openmm import app
 from kstep_integrators import units
 from kstep_integrators.atomic_file import flush_to_disk
 
-__all__ = ["Prepared", "read_prepared", "topology", "write_prepared"]
+__all__ = ["Prepared", "prepared_folders", "read_prepared", "topology", "write_prepared"]
 
 
 @dataclass(frozen=True)
@@ -91,31 +90,41 @@ def write_prepared(folder: Path, prepared: Prepared) -> None:
         app.PDBFile.writeFile(prepared.topology, positions * openmm.unit.nanometer, handle)
     (temporary / "system.xml").write_text(openmm.XmlSerializer.serialize(prepared.system))
     ase.io.write(temporary / "conformers.xyz", list(prepared.conformers), format="extxyz")
-    for path in (*temporary.iterdir(), temporary):
+    for path in temporary.iterdir():
         flush_to_disk(path)
     os.replace(temporary, final)
 
 
-def read_prepared(folder: Path) -> Iterator[Prepared]:
-    """The prepared molecules of a folder, sorted by name.
+def prepared_folders(folder: Path) -> list[Path]:
+    """The folders of the prepared molecules, sorted by name.
 
     Raises
     ------
     FileNotFoundError
         If there are none.
-    ValueError
-        If the System of one does not fit its conformers.
     """
-    paths = sorted(path.parent for path in folder.glob("[!.]*/system.xml"))
-    if not paths:
+    found = sorted(path.parent for path in folder.glob("[!.]*/system.xml"))
+    if not found:
         raise FileNotFoundError(f"no prepared molecule in {folder}; run kstep prep first")
-    for path in paths:
-        system = openmm.XmlSerializer.deserialize((path / "system.xml").read_text())
-        conformers = tuple(ase.io.read(path / "conformers.xyz", index=":", format="extxyz"))
-        if system.getNumParticles() != len(conformers[0]):
-            raise ValueError(
-                f"{path}: the System has {system.getNumParticles()} particles and the conformers "
-                f"{len(conformers[0])} atoms; delete the folder and prepare the molecule again"
-            )
-        pdb = app.PDBFile(str(path / "topology.pdb"))
-        yield Prepared(path.name, pdb.topology, system, conformers)
+    return found
+
+
+def read_prepared(path: Path) -> Prepared:
+    """The molecule in a folder that :func:`write_prepared` made.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is missing.
+    ValueError
+        If the System does not fit the conformers.
+    """
+    system = openmm.XmlSerializer.deserialize((path / "system.xml").read_text())
+    conformers = tuple(ase.io.read(path / "conformers.xyz", index=":", format="extxyz"))
+    if system.getNumParticles() != len(conformers[0]):
+        raise ValueError(
+            f"{path}: the System has {system.getNumParticles()} particles and the conformers "
+            f"{len(conformers[0])} atoms; delete the folder and prepare the molecule again"
+        )
+    pdb = app.PDBFile(str(path / "topology.pdb"))
+    return Prepared(path.name, pdb.topology, system, conformers)
