@@ -46,6 +46,10 @@ def simulate(prepared: Path, folder: Path, settings: MMSettings = TINY) -> dict[
     return found
 
 
+def refuse(*arguments: Any) -> None:
+    raise AssertionError("a worker was started")
+
+
 def test_a_run_that_was_interrupted_gives_the_same_shards(
     prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -70,14 +74,13 @@ def test_a_run_that_was_interrupted_gives_the_same_shards(
         np.testing.assert_array_equal(one.velocities, other.velocities)
     assert not list(cut.rglob("*.partial"))
 
-    def refuse(*arguments: Any) -> None:
-        raise AssertionError("a worker was started")
-
     monkeypatch.setattr(module.multiprocessing, "get_context", refuse)
     assert simulate(prepared, whole) == expected
 
 
-def test_an_explosion_is_reported_and_the_others_go_on(prepared: Path, tmp_path: Path) -> None:
+def test_an_explosion_is_reported_and_the_others_go_on(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Springs that push, in a copy of water under another name.
     shutil.copytree(prepared / "water", prepared / "doomed")
     system = prepared / "doomed" / "system.xml"
@@ -96,6 +99,13 @@ def test_an_explosion_is_reported_and_the_others_go_on(prepared: Path, tmp_path:
     assert reports["broken.300K.0"]["status"] == "failed"
     assert json.loads((folder / "manifest.json").read_text())["molecules"] == reports
     assert shards(folder) == SHARDS
+
+    # What exploded would do so again, what failed may have been put right.
+    monkeypatch.setattr(module.multiprocessing, "get_context", refuse)
+    with pytest.raises(AssertionError, match="a worker was started"):
+        simulate(prepared, folder)
+    shutil.rmtree(prepared / "broken")
+    assert simulate(prepared, folder)["doomed.300K.0"] == reports["doomed.300K.0"]
 
 
 def test_other_settings_or_another_force_field_are_refused(prepared: Path, tmp_path: Path) -> None:
