@@ -1,7 +1,7 @@
 """MMFF94 as an OpenMM System, with the parameters of RDKit.
 
 Energies in kcal/mol, lengths in angstrom, angles in degrees, as Halgren wrote them (J. Comput.
-Chem. 17, 490 (1996), doi:10.1002/(SICI)1096-987X(199604)17:5/6<490::AID-JCC1>3.0.CO;2-P, eqs. 2-9):
+Chem. 17, 490 (1996), doi:10.1002/(SICI)1096-987X(199604)17:5/6<490::AID-JCC1>3.0.CO;2-P):
 
 - bond stretching, 143.9325 kb/2 d^2 (1 + cs d + 7/12 cs^2 d^2), d = r - r0, cs = -2 per angstrom
 - angle bending, 0.043844 ka/2 d^2 (1 + cb d), d = theta - theta0, cb = -0.006981317 per degree;
