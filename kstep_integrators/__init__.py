@@ -2,6 +2,7 @@
 
 from kstep_integrators.ase import KStepDynamics
 from kstep_integrators.control import DynamicsFailed, Guard
+from kstep_integrators.ensemble import Ensemble, run_ensemble
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.model_file import ModelFileError, bundled_models
 from kstep_integrators.notices import KStepWarning
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CalculatorPotential",
     "DynamicsFailed",
+    "Ensemble",
     "FlowJump",
     "Guard",
     "KStepDynamics",
@@ -22,4 +24,5 @@ __all__ = [
     "bundled_models",
     "load_model",
     "named_molecule",
+    "run_ensemble",
 ]

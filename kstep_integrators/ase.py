@@ -14,46 +14,21 @@ from ase.io import write
 from ase.md.md import MolecularDynamics
 
 from kstep_integrators.ase_state import same_system, state_from_atoms
-from kstep_integrators.control import Control, DynamicsFailed, Guard
-from kstep_integrators.correctors import Corrector, make_corrector
+from kstep_integrators.control import DynamicsFailed, Guard
+from kstep_integrators.correctors import Corrector
 from kstep_integrators.evaluation import CalculatorPhysics
 from kstep_integrators.jumps.base import Jump
-from kstep_integrators.jumps.flow import FlowJump
-from kstep_integrators.metropolis import Metropolis, Verdict
+from kstep_integrators.method import make_method, make_rng
+from kstep_integrators.metropolis import Verdict
 from kstep_integrators.notices import warn_sparingly
-from kstep_integrators.potentials import CalculatorPotential, Potential, load_model
+from kstep_integrators.potentials import CalculatorPotential, Potential
 from kstep_integrators.scheme import Scheme, StepInfo
 from kstep_integrators.state import Carry, kinetic_energy
 from kstep_integrators.stats import Stats
 from kstep_integrators.stepper import start, step
-from kstep_integrators.thermostats import Langevin, make_thermostat
 from kstep_integrators.topology import Topology, bond_changes, find_bonds
 
 __all__ = ["KStepDynamics"]
-
-
-def _as_jump(model: Jump | Potential | str | Path, timestep: float | None, device: str) -> Jump:
-    if isinstance(model, str | Path):
-        model = load_model(model, device=device)
-    if isinstance(model, Jump):
-        if timestep is not None and timestep != model.timestep:
-            raise ValueError(
-                f"timestep={timestep} given, but the jump has its own, {model.timestep} (ASE time "
-                "units); leave timestep out or build the jump with it"
-            )
-        return model
-    if not isinstance(model, Potential):
-        raise TypeError(
-            f"model is a {type(model).__name__}; expected a bundled model name, a path, a "
-            "potential such as load_model(...) or CalculatorPotential(calculator), or a jump"
-        )
-    return FlowJump(model if device == "auto" else model.to(device), timestep)
-
-
-def _check_count(k: object) -> int:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ValueError(f"k is {k!r}, expected an integer >= 1: base steps per jump")
-    return int(k)
 
 
 class KStepDynamics(MolecularDynamics):
@@ -169,48 +144,41 @@ class KStepDynamics(MolecularDynamics):
         loginterval: int = 1,
         **kwargs: Any,
     ) -> None:
-        self.k = _check_count(k)
-        if timestep is not None and not (np.isfinite(timestep) and timestep > 0):
-            raise ValueError(
-                f"timestep is {timestep}, expected a positive number of ASE time units"
-            )
-        if rng is not None and not isinstance(rng, np.random.Generator):
-            raise TypeError(
-                f"rng is a {type(rng).__name__}, expected numpy.random.default_rng(seed)"
-            )
+        method = make_method(
+            model,
+            k,
+            timestep,
+            corrector,
+            thermostat,
+            temperature_K,
+            friction,
+            taut,
+            metropolize,
+            extra_chances,
+            on_error,
+            energy_tolerance,
+            force_tolerance,
+            guard,
+            device,
+        )
+        self.rng = make_rng(rng)
         if atoms.calc is None:
             raise ValueError(
                 "atoms has no calculator; set atoms.calc to the physics to be followed"
             )
-        self.jump = _as_jump(model, timestep, device)
+        self._method = method
+        self.k, self.jump, self.corrector = method.k, method.jump, method.corrector
+        self.thermostat, self.control, self.metropolis = (
+            method.thermostat,
+            method.control,
+            method.metropolis,
+        )
         potential = getattr(self.jump, "potential", None)
         if isinstance(potential, CalculatorPotential) and potential.calculator is atoms.calc:
             raise ValueError(
                 "the potential and atoms.calc are the same calculator object; make two, or each "
                 "evaluation of one discards the results of the other"
             )
-        self.corrector = make_corrector(corrector or self.jump.correctors[0], self.jump.correctors)
-        self.thermostat = make_thermostat(thermostat, temperature_K, friction, taut)
-        self.metropolis: Metropolis | None = None
-        if metropolize:
-            if temperature_K is None or not isinstance(self.thermostat, Langevin):
-                raise ValueError(
-                    f"metropolize=True with temperature_K={temperature_K}, friction={friction}: a "
-                    "Metropolis test needs both, or momenta are never refreshed; pass "
-                    "friction=numpy.inf to draw them anew at every jump"
-                )
-            if on_error != "fallback" or energy_tolerance or force_tolerance:
-                raise ValueError(
-                    f"metropolize=True with on_error={on_error!r}, energy_tolerance="
-                    f"{energy_tolerance}, force_tolerance={force_tolerance}: under a Metropolis "
-                    "test the physical energy alone decides, or the ensemble is not exact; leave "
-                    "these out, and watch dynamics.stats"
-                )
-            self.metropolis = Metropolis(temperature_K, extra_chances)
-        self.rng = np.random.default_rng() if rng is None else rng
-        self.control = Control(
-            on_error, energy_tolerance, force_tolerance, Guard() if guard is None else guard
-        )
         self.stats = Stats()
         self.transferred_energy = 0.0
         self.last_verdict: Verdict | None = None
@@ -291,7 +259,7 @@ class KStepDynamics(MolecularDynamics):
             new = dataclasses.replace(new, bond_changes=new.bond_changes + bool(changes))
             where = f"step {self.nsteps + 1}: "
             warn_sparingly(
-                f"{where}{'; '.join(changes)}. The model may not cover what follows",
+                f"{where}{changes.get(0)}. The model may not cover what follows",
                 old.bond_changes,
                 new.bond_changes,
             )
@@ -312,19 +280,9 @@ class KStepDynamics(MolecularDynamics):
         state = state_from_atoms(self.atoms, self.jump.device, self._time)
         old = self._carry.state if self._carry is not None else None
         if self._scheme is None or old is None or not same_system(old, state) or self._new_calc():
-            self._scheme = Scheme(
-                jump=self.jump.bind(state),
-                corrector=self.corrector,
-                thermostat=self.thermostat,
-                physics=CalculatorPhysics(
-                    self.atoms,
-                    self.atoms.calc,
-                    2 if self.metropolis is None else self.metropolis.extra_chances + 2,
-                ),
-                timestep=self.jump.timestep,
-                control=self.control,
-                metropolis=self.metropolis,
-            )
+            cached = 2 if self.metropolis is None else self.metropolis.extra_chances + 2
+            physics = CalculatorPhysics(self.atoms, self.atoms.calc, cached)
+            self._scheme = self._method.bind(state, physics)
             self._carry = old = None
         scheme = self._scheme
         if self._carry is None or old is None or not torch.equal(old.positions, state.positions):
