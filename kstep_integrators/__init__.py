@@ -1,6 +1,7 @@
 """Molecular dynamics in learned k-step jumps, corrected by one physics evaluation each."""
 
 from kstep_integrators.ase import KStepDynamics
+from kstep_integrators.checkpoint import CheckpointError
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.ensemble import Ensemble, run_ensemble
 from kstep_integrators.jumps.flow import FlowJump
@@ -13,6 +14,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CalculatorPotential",
+    "CheckpointError",
     "DynamicsFailed",
     "Ensemble",
     "FlowJump",

@@ -153,8 +153,6 @@ def test_hessians_of_molecules_in_turn():
     model = CalculatorPotential(LennardJones(sigma=1.0, epsilon=0.05))
     vectors = torch.randn(3, 8, 3, generator=torch.Generator().manual_seed(0)).double()
     found = model.bind(batch).linearized(batch.positions)(vectors)
-    for state, part, mine in zip(
-        states, vectors.split([3, 5], 1), found.split([3, 5], 1), strict=True
-    ):
-        alone = model.bind(state).linearized(state.positions)(part)
-        assert torch.equal(mine, alone)
+    for state, atoms in zip(states, (slice(0, 3), slice(3, 8)), strict=True):
+        alone = model.bind(state).linearized(state.positions)(vectors[:, atoms])
+        assert torch.equal(found[:, atoms], alone)

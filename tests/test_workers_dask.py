@@ -128,7 +128,7 @@ def test_a_lost_scheduler_is_a_failure_and_the_rest_is_kept():
 def test_arguments_that_make_no_sense(cluster):
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),
-        pytest.raises(ConnectionError, match="no Dask scheduler answers at 'tcp://127.0.0.1:1'"),
+        pytest.raises(ConnectionError, match="no Dask scheduler answers"),
     ):
         make_workers(morse, scheduler="tcp://127.0.0.1:1")
     generator = (i for i in ())

@@ -231,7 +231,14 @@ on_error, energy_tolerance, force_tolerance, guard, device
 
     def _step(self, run: _Run) -> None:
         """One stride of all replicas that are left."""
-        carry, info = step(run.carry, run.scheme, self.method.k, self._rngs)
+        noise = [rng.bit_generator.state for rng in self._rngs]
+        try:
+            carry, info = step(run.carry, run.scheme, self.method.k, self._rngs)
+        except BaseException:
+            # Made again, after an interrupt, the step is to be the same.
+            for rng, state in zip(self._rngs, noise, strict=True):
+                rng.bit_generator.state = state
+            raise
         bonds, changes = bond_changes(run.bonds, carry.state)
         self._run = _Run(carry, run.scheme, bonds)
         self.nsteps += 1
