@@ -128,7 +128,8 @@ def test_calculator_potential_returns_what_the_calculator_does(ethanol):
 
 
 def test_a_calculator_takes_molecules_in_turn():
-    states = [state_from_atoms(hot(name)) for name in ("water", "methane", "water")]
+    names = ("water", "methane", "water")
+    states = [state_from_atoms(hot(name, seed=seed)) for seed, name in enumerate(names)]
     batch = together(*states)
     broken = BrokenCalculator(LennardJones(sigma=1.0, epsilon=0.05), [5])
     bound = CalculatorPotential(broken).bind(batch)

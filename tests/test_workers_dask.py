@@ -18,13 +18,10 @@ from tests.worker_factories import gfn2, morse
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two workers, started again when they die; a geometry may cost two of them."""
-    with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 1}),
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-        ) as cluster,
-    ):
+    """Two workers, started again when they die."""
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+    ) as cluster:
         yield cluster
 
 
@@ -56,7 +53,7 @@ def test_a_replica_keeps_its_worker_and_its_calculator(workers, tmp_path):
         np.testing.assert_array_equal(theirs.forces, mine.forces)
 
 
-def test_failures_and_killed_workers(workers, tmp_path):
+def test_failures_and_killed_workers(workers, tmp_path, caplog):
     systems = molecules("water", "methane", "methanol", "water")
     for atoms, accident in zip(systems, ("raise", "kill", "factory"), strict=False):
         atoms.info["accident"] = accident
@@ -68,11 +65,21 @@ def test_failures_and_killed_workers(workers, tmp_path):
     found = failures(answers)
     assert found[:2] == ["RuntimeError: call 2 was told to fail", None]
     assert found[2:] == ["LookupError: no parameters for this molecule", None]
+    # Both workers, one after the other; Dask alone would wait for them for ever.
     lives.write_text("2")
-    _, answers = evaluate(workers, systems[1:2], 1, seed=1)
-    assert failures(answers)[0].startswith("KilledWorker: ")
-    _, answers = evaluate(workers, systems[1:2], 1, seed=1)
-    assert failures(answers) == [None]
+    _, answers = evaluate(workers, systems, 0, seed=1)
+    assert failures(answers) == [None, None, found[2], None]
+    assert "a Dask worker was lost with replica 1" in caplog.text
+
+
+def test_a_geometry_that_kills_every_worker_is_given_up(workers, tmp_path, monkeypatch):
+    monkeypatch.setattr(workers_dask, "ATTEMPTS", 1)
+    systems = molecules("water", "methane")
+    lives = tmp_path / "lives"
+    systems[1].info.update(accident="kill", lives=str(lives))
+    lives.write_text("1")
+    _, answers = evaluate(workers, systems, 0)
+    assert failures(answers) == [None, "1 workers were lost with it"]
 
 
 def test_a_replica_is_the_run_of_its_own_with_gfn2(cluster):
@@ -94,7 +101,8 @@ def test_a_replica_is_the_run_of_its_own_with_gfn2(cluster):
 
 
 def test_without_workers_the_run_waits_and_says_so(monkeypatch, caplog):
-    monkeypatch.setattr(workers_dask, "PATIENCE", 0.5)
+    monkeypatch.setattr(workers_dask, "PATIENCE", 0.2)
+    monkeypatch.setattr(workers_dask, "POLL", 0.1)
     with LocalCluster(
         n_workers=0, threads_per_worker=1, processes=False, dashboard_address=":0"
     ) as cluster:
@@ -107,21 +115,18 @@ def test_without_workers_the_run_waits_and_says_so(monkeypatch, caplog):
 
 
 def test_a_lost_scheduler_is_a_failure_and_the_rest_is_kept():
-    with LocalCluster(
-        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
-    ) as cluster:
-        ensemble = Ensemble(
-            [hot("water")],
-            load_model("organic-gfn2"),
-            gfn2,
-            k=2,
-            scheduler=cluster.scheduler_address,
-        )
-        ensemble.run(2)
-    ensemble.run(1)
-    result = ensemble.result()
-    ensemble.close()
-    assert "the physics failed" in result.failures[0]
+    model = load_model("organic-gfn2")
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        with LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+        ) as cluster:
+            scheduler = cluster.scheduler_address
+            ensemble = Ensemble([hot("water")], model, gfn2, k=2, scheduler=scheduler)
+            ensemble.run(2)
+        ensemble.run(1)
+        result = ensemble.result()
+        ensemble.close()
+    assert f"the Dask scheduler at {scheduler} is gone" in result.failures[0]
     assert result.replicas[0].stats.jumps == 2
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from kstep_integrators.workers.bench import Answer, Bench, CalculatorFactory, Request
+from kstep_integrators.workers.dealing import ATTEMPTS, deal
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -18,6 +22,9 @@ __all__ = ["DaskWorkers"]
 
 PATIENCE = 30.0
 """seconds; how often a cluster without workers is mentioned in the log."""
+
+POLL = 2.0
+"""seconds; how often lost workers are looked for."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,10 +51,10 @@ def _forget(run: str) -> None:
 class DaskWorkers:
     """Calculators in Dask workers.
 
-    A replica goes to the worker that it was at last; if that is lost, Dask sends the geometry to
-    another, which makes a new calculator. A geometry with which more workers die than the cluster
-    allows (``distributed.scheduler.allowed-failures``, 3) is given up. Without any worker, the run
-    waits until one comes.
+    A replica stays with its worker, so that its calculator goes on from where it was. If a worker
+    is lost, its geometries are sent to others, which make new calculators; one that costs
+    :data:`~kstep_integrators.workers.dealing.ATTEMPTS` workers is given up. Without any worker, the
+    run waits until one comes.
 
     Parameters
     ----------
@@ -96,70 +103,103 @@ class DaskWorkers:
                     f"no Dask scheduler answers at {scheduler!r}: {error}"
                 ) from error
         self._client = scheduler
+        self._address = scheduler.scheduler_info()["address"]
         self._factory = factory
         self._run = uuid.uuid4().hex
         self._homes: dict[int, str] = {}
 
     def evaluate(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers in the order of the requests."""
-        self._settle(requests)
-        futures = [
-            self._client.submit(
-                _compute,
-                self._run,
-                self._factory,
-                request,
-                workers=self._homes.get(request.replica),
-                allow_other_workers=request.replica in self._homes,
-                pure=False,
-            )
-            for request in requests
-        ]
+        answers: dict[int, Answer] = {}
+        losses = Counter[int]()
+        sent: dict[int, tuple[str | None, Future[Any]]] = {}
+        quiet = time.monotonic()
         try:
-            self._wait(futures)
-        except BaseException:  # an interrupt
-            self._client.cancel(futures)
+            while len(answers) < len(requests):
+                alive = self._addresses()
+                if alive is None:
+                    gone = Answer(failure=f"the Dask scheduler at {self._address} is gone")
+                    answers = {i: answers.get(i, gone) for i in range(len(requests))}
+                    break
+                if alive:
+                    quiet = time.monotonic()
+                elif time.monotonic() - quiet > PATIENCE:
+                    _log.warning("no workers at %s; waiting for some", self._address)
+                    quiet = time.monotonic()
+                # Dask leaves a task alone that was meant for a worker that is gone.
+                for i in [i for i, (home, _) in sent.items() if home and home not in alive]:
+                    self._client.cancel(sent.pop(i)[1])
+                    losses[i] += 1
+                    _log.warning("a Dask worker was lost with replica %d", requests[i].replica)
+                    if losses[i] == ATTEMPTS:
+                        answers[i] = Answer(failure=f"{ATTEMPTS} workers were lost with it")
+                new = [i for i in range(len(requests)) if not (i in sent or i in answers)]
+                sent.update(self._send(requests, new, alive))
+                for i, answer in self._collect(requests, sent):
+                    answers[i] = answer
+                    del sent[i]
+        except BaseException:
+            # An interrupt: nobody waits for what is under way.
+            with suppress(Exception):
+                self._client.cancel([future for _, future in sent.values()])
             raise
-        return [
-            self._answer(request, future) for request, future in zip(requests, futures, strict=True)
-        ]
+        return [answers[i] for i in range(len(requests))]
 
-    def _settle(self, requests: Sequence[Request]) -> None:
-        """Deal replicas that have no worker yet to those that are there."""
-        new = [request.replica for request in requests if request.replica not in self._homes]
-        if not new:
-            return
-        addresses = sorted(self._addresses())
-        for number, replica in enumerate(new):
-            if addresses:
-                self._homes[replica] = addresses[number % len(addresses)]
-
-    def _addresses(self) -> list[str]:
-        info: dict[str, Any] = self._client.scheduler_info(n_workers=-1)
-        return list(info["workers"])
-
-    def _wait(self, futures: Sequence[Future[Any]]) -> None:
-        """Until none of them is pending."""
-        from distributed import CancelledError, wait
-
-        while True:
-            try:
-                wait(futures, timeout=PATIENCE)
-            except TimeoutError:
-                if not self._addresses():
-                    _log.warning("no workers at %s; waiting for some", self._client.scheduler)
-            except CancelledError:
-                return  # each of them says so
-            else:
-                return
-
-    def _answer(self, request: Request, future: Future[Any]) -> Answer:
+    def _addresses(self) -> list[str] | None:
+        """Workers that are there; None if the scheduler is not."""
         try:
-            home, answer = future.result()
-        except Exception as error:  # noqa: BLE001  (KilledWorker, and whatever else broke)
-            return Answer(failure=f"{type(error).__name__}: {error}")
-        self._homes[request.replica] = home
-        return answer  # type: ignore[no-any-return]
+            info: dict[str, Any] = self._client.scheduler_info(n_workers=-1)
+        except OSError:
+            return None
+        return sorted(info["workers"]) if "workers" in info else None
+
+    def _send(
+        self, requests: Sequence[Request], indices: Sequence[int], alive: Sequence[str]
+    ) -> dict[int, tuple[str | None, Future[Any]]]:
+        """Submit some of the requests, each to the worker of its replica."""
+        chosen = [requests[i] for i in indices]
+        homes: list[str | None] = [None] * len(chosen)
+        if alive:
+            homes = [*deal(chosen, self._homes, alive)]
+        return {
+            i: (
+                home,
+                self._client.submit(
+                    _compute,
+                    self._run,
+                    self._factory,
+                    request,
+                    workers=home,
+                    pure=False,
+                ),
+            )
+            for i, home, request in zip(indices, homes, chosen, strict=True)
+        }
+
+    def _collect(
+        self, requests: Sequence[Request], sent: Mapping[int, tuple[str | None, Future[Any]]]
+    ) -> list[tuple[int, Answer]]:
+        """Answers that come in for a while; fewer than all if that is too short."""
+        from distributed import as_completed
+
+        numbers = {future.key: i for i, (_, future) in sent.items()}
+        found = []
+        futures = [future for _, future in sent.values()]
+        try:
+            for future in as_completed(futures, loop=self._client.loop, timeout=POLL):
+                try:
+                    home, answer = future.result(timeout=POLL)
+                except TimeoutError:
+                    continue  # it was lost with its worker before it could be fetched
+                except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001
+                    # KilledWorker, a scheduler that is gone, and whatever else broke.
+                    answer = Answer(failure=f"{type(error).__name__}: {error}")
+                else:
+                    self._homes[requests[numbers[future.key]].replica] = home
+                found.append((numbers[future.key], answer))
+        except TimeoutError:
+            pass
+        return found
 
     def close(self) -> None:
         """Drop the calculators in the workers, and the connection if it was opened here."""

@@ -14,11 +14,9 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 
 from kstep_integrators.workers.bench import Answer, Bench, CalculatorFactory, Request
+from kstep_integrators.workers.dealing import ATTEMPTS, deal
 
-__all__ = ["ATTEMPTS", "ProcessWorkers"]
-
-ATTEMPTS = 3
-"""How often a geometry is tried, each time in a new process, if its process is lost."""
+__all__ = ["ProcessWorkers"]
 
 _log = logging.getLogger(__name__)
 
@@ -117,9 +115,9 @@ class _Worker:
 class ProcessWorkers:
     """Calculators in several processes.
 
-    A replica belongs to one process, whichever is free, so that its calculator goes on from where
-    it was and a run gives the same numbers again. A process that is lost is replaced by a new one,
-    with new calculators; a geometry that costs :data:`ATTEMPTS` processes is given up.
+    A replica stays with its process, so that its calculator goes on from where it was. A process
+    that is lost is replaced by a new one, with new calculators; a geometry that costs
+    :data:`~kstep_integrators.workers.dealing.ATTEMPTS` processes is given up.
 
     Parameters
     ----------
@@ -146,7 +144,6 @@ class ProcessWorkers:
             ) from error
         self._factory = factory
         self._homes: dict[int, int] = {}
-        self._loads = [0] * count
         self._workers: list[_Worker] = []
         try:
             self._workers += [_Worker(factory) for _ in range(count)]
@@ -208,15 +205,10 @@ class ProcessWorkers:
         return [number for connection, number in listening.items() if connection in heard]
 
     def _queues(self, requests: Sequence[Request]) -> list[deque[int]]:
-        """Indices of the requests of each process; large molecules first."""
+        """Indices of the requests of each process."""
         queues = [deque[int]() for _ in self._workers]
-        for index in sorted(range(len(requests)), key=lambda i: -len(requests[i].atoms)):
-            replica = requests[index].replica
-            if replica not in self._homes:
-                number = self._loads.index(min(self._loads))
-                self._homes[replica] = number
-                self._loads[number] += len(requests[index].atoms)
-            queues[self._homes[replica]].append(index)
+        for index, number in enumerate(deal(requests, self._homes, range(len(queues)))):
+            queues[number].append(index)
         return queues
 
     def _lost(self, number: int, request: Request, losses: int, reason: str) -> Answer | None:
