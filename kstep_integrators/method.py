@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from kstep_integrators.arguments import positive_integer
 from kstep_integrators.control import Control, Guard
 from kstep_integrators.correctors import Corrector, make_corrector
 from kstep_integrators.evaluation import Physics
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import make_jump
-from kstep_integrators.metropolis import Metropolis
+from kstep_integrators.metropolis import Metropolis, make_metropolis
 from kstep_integrators.potentials import Potential
 from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import PhaseState
-from kstep_integrators.thermostats import Langevin, Thermostat, make_thermostat
+from kstep_integrators.thermostats import Thermostat, make_thermostat
+from kstep_integrators.tuning import StrideTuning
 
 __all__ = ["Method", "make_method", "make_rng"]
 
@@ -29,7 +31,9 @@ class Method:
     Attributes
     ----------
     k : int
-        Base steps per stride.
+        Base steps per stride, or of the first to be tried.
+    tuning : StrideTuning or None
+        Strides to be tried in a burn-in.
     jump : Jump
     corrector : Corrector
     thermostat : Thermostat
@@ -38,6 +42,7 @@ class Method:
     """
 
     k: int
+    tuning: StrideTuning | None
     jump: Jump
     corrector: Corrector
     thermostat: Thermostat
@@ -59,7 +64,7 @@ class Method:
 
 def make_method(
     model: Jump | Potential | str | Path,
-    k: int,
+    k: int | StrideTuning,
     timestep: float | None,
     corrector: str | Corrector | None,
     thermostat: str | None,
@@ -85,38 +90,30 @@ def make_method(
         raise ValueError(f"timestep is {timestep}, expected a positive number of ASE time units")
     jump = make_jump(model, timestep, device)
     bath = make_thermostat(thermostat, temperature_K, friction, taut)
-    rule: Metropolis | None = None
-    if metropolize:
-        if temperature_K is None or not isinstance(bath, Langevin):
-            raise ValueError(
-                f"metropolize=True with temperature_K={temperature_K}, friction={friction}: a "
-                "Metropolis test needs both, or momenta are never refreshed; pass "
-                "friction=numpy.inf to draw them anew at every jump"
-            )
-        if on_error != "fallback" or energy_tolerance or force_tolerance:
-            raise ValueError(
-                f"metropolize=True with on_error={on_error!r}, energy_tolerance="
-                f"{energy_tolerance}, force_tolerance={force_tolerance}: under a Metropolis "
-                "test the physical energy alone decides, or the ensemble is not exact; leave "
-                "these out, and watch dynamics.stats"
-            )
-        rule = Metropolis(temperature_K, extra_chances)
+    control = Control(
+        on_error, energy_tolerance, force_tolerance, Guard() if guard is None else guard
+    )
+    tuning = k if isinstance(k, StrideTuning) else None
+    if tuning is not None and not metropolize:
+        raise ValueError(
+            "k=StrideTuning(...) without metropolize=True: a stride is tuned by the acceptance of "
+            "a Metropolis test; pass an integer, or metropolize=True"
+        )
     return Method(
-        k=_check_count(k),
+        k=positive_integer(
+            "k",
+            k if tuning is None else tuning.candidates[0],
+            "base steps per jump; or pass a StrideTuning",
+        ),
+        tuning=tuning,
         jump=jump,
         corrector=make_corrector(corrector or jump.correctors[0], jump.correctors),
         thermostat=bath,
-        control=Control(
-            on_error, energy_tolerance, force_tolerance, Guard() if guard is None else guard
+        control=control,
+        metropolis=(
+            make_metropolis(temperature_K, extra_chances, bath, control) if metropolize else None
         ),
-        metropolis=rule,
     )
-
-
-def _check_count(k: object) -> int:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ValueError(f"k is {k!r}, expected an integer >= 1: base steps per jump")
-    return int(k)
 
 
 def make_rng(rng: np.random.Generator | None) -> np.random.Generator:

@@ -14,6 +14,7 @@ from kstep_integrators import (
     Ensemble,
     KStepDynamics,
     KStepWarning,
+    StrideTuning,
     run_ensemble,
 )
 from kstep_integrators.testing import BrokenCalculator, CountingCalculator
@@ -368,6 +369,11 @@ def test_the_atoms_given_are_not_touched():
         ({"atoms_list": []}, ValueError, "no molecules were given"),
         ({"steps": -1}, ValueError, "steps is -1, expected a number >= 0"),
         ({"k": 0}, ValueError, "k is 0, expected an integer >= 1"),
+        (
+            {"k": StrideTuning(), "metropolize": True, "temperature_K": 300, "friction": 1.0},
+            ValueError,
+            "tunes the stride of one run",
+        ),
         ({"rng": 3}, TypeError, "rng is a int, expected numpy"),
         ({"workers": -2}, ValueError, "workers is -2"),
         ({"temperature_K": 300}, ValueError, "used by a thermostat only"),

@@ -16,6 +16,7 @@ from ase import Atoms
 from rich.console import Console
 from rich.progress import Progress
 
+from kstep_integrators.arguments import positive_integer
 from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.correctors import Corrector
@@ -125,8 +126,7 @@ on_error, energy_tolerance, force_tolerance, guard, device
                 "on_error='shrink' shortens the strides of one replica, and an ensemble moves in "
                 "step; use 'fallback', 'warn' or 'stop'"
             )
-        if isinstance(loginterval, bool) or loginterval != int(loginterval) or loginterval < 1:
-            raise ValueError(f"loginterval is {loginterval!r}, expected an integer >= 1: steps")
+        positive_integer("loginterval", loginterval, "steps between two frames")
         self.method = make_method(
             model,
             k,
@@ -144,6 +144,11 @@ on_error, energy_tolerance, force_tolerance, guard, device
             guard,
             device,
         )
+        if self.method.tuning is not None:
+            raise ValueError(
+                "k=StrideTuning(...) tunes the stride of one run, and an ensemble moves in step; "
+                "tune it with KStepDynamics and pass the integer found"
+            )
         molecules = list(atoms_list)
         self._rngs = make_rng(rng).spawn(len(molecules))
         self._state = join(
