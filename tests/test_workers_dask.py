@@ -27,6 +27,7 @@ def cluster():
 
 @pytest.fixture
 def workers(cluster):
+    cluster.wait_for_workers(2)  # after the test before
     workers = make_workers(morse, scheduler=cluster.scheduler_address)
     yield workers
     workers.close()
