@@ -3,9 +3,10 @@
     python -m benchmarks.ensemble [--strides 60]
 
 Jumps of four base steps of 0.5 fs on the compiled bundled network; wall-clock seconds of jumps and
-of physics, over strides and replicas, after three strides that are not timed. The runs of all kinds
-are cut into blocks and taken in turns, because the machine is shared; the median of the blocks is
-given.
+of physics, over strides and replicas, after three strides that are not timed, and the processor
+time of the main process, which is jumps, physics and all else for one worker, and all but the
+physics for more. The runs of all kinds are cut into blocks and taken in turns; the median of the
+blocks is given, and the load of the machine with it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import statistics
+import time
 from typing import Any
 
 from ase import Atoms, units
@@ -58,38 +60,46 @@ def main() -> None:
             replicas(count), model, gfn2, k=4, timestep=0.5 * units.fs, workers=workers
         )
         ensembles[count, workers].run(WARM_UP)
-    blocks: dict[tuple[int, int], list[tuple[float, float]]] = {kind: [] for kind in KINDS}
+    load = [os.getloadavg()[0]]
+    blocks: dict[tuple[int, int], list[tuple[float, ...]]] = {kind: [] for kind in KINDS}
     for _ in range(BLOCKS):
         for (count, workers), ensemble in ensembles.items():
-            before = ensemble.result()
+            before, cpu = ensemble.result(), time.process_time()
             ensemble.run(strides // BLOCKS)
+            cpu = time.process_time() - cpu
             after = ensemble.result()
             share = (strides // BLOCKS) * count
             blocks[count, workers].append(
                 (
                     (after.jump_seconds - before.jump_seconds) / share,
                     (after.physics_seconds - before.physics_seconds) / share,
+                    cpu / share,
                 )
             )
     rows: list[dict[str, Any]] = []
     for (count, workers), ensemble in ensembles.items():
         found = ensemble.result()
         ensemble.close()
-        jumps, physics = zip(*blocks[count, workers], strict=True)
+        jumps, physics, cpus = zip(*blocks[count, workers], strict=True)
         rows.append(
             {
                 "replicas": count,
                 "workers": workers,
                 "jump_ms_per_replica_stride": 1e3 * statistics.median(jumps),
                 "physics_ms_per_replica_stride": 1e3 * statistics.median(physics),
+                "main_process_cpu_ms_per_replica_stride": 1e3 * statistics.median(cpus),
                 "jump_ms_blocks": [1e3 * each for each in jumps],
                 "physics_ms_blocks": [1e3 * each for each in physics],
+                "cpu_ms_blocks": [1e3 * each for each in cpus],
                 "evaluations": found.physics_evaluations,
                 "failures": len(found.failures),
             }
         )
         print(rows[-1], flush=True)
-    write_result("ensemble", {"what": __doc__, "strides": strides, "rows": rows})
+    write_result(
+        "ensemble",
+        {"what": __doc__, "strides": strides, "load": [*load, os.getloadavg()[0]], "rows": rows},
+    )
 
 
 if __name__ == "__main__":

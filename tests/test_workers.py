@@ -232,7 +232,7 @@ def test_a_script_without_a_main_guard_is_told(tmp_path):
         env={**os.environ, "PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert found.returncode == 1

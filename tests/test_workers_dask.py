@@ -74,13 +74,15 @@ def test_failures_and_killed_workers(workers, tmp_path, caplog):
 
 
 def test_a_geometry_that_kills_every_worker_is_given_up(workers, tmp_path, monkeypatch):
-    monkeypatch.setattr(workers_dask, "ATTEMPTS", 1)
-    systems = molecules("water", "methane")
+    """And not those that had been given to the same workers."""
+    monkeypatch.setattr(workers_dask, "ATTEMPTS", 2)
+    monkeypatch.setattr(workers_dask, "POLL", 0.5)
+    systems = molecules("water", "methane", "water", "water", "water", "water")
     lives = tmp_path / "lives"
     systems[1].info.update(accident="kill", lives=str(lives))
-    lives.write_text("1")
+    lives.write_text("2")
     _, answers = evaluate(workers, systems, 0)
-    assert failures(answers) == [None, "1 workers were lost with it"]
+    assert failures(answers) == [None, "2 workers were lost with it", None, None, None, None]
 
 
 def test_a_replica_is_the_run_of_its_own_with_gfn2(cluster):

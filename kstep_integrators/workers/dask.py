@@ -134,6 +134,12 @@ class DaskWorkers:
                     if losses[i] == ATTEMPTS:
                         answers[i] = Answer(failure=f"{ATTEMPTS} workers were lost with it")
                 new = [i for i in range(len(requests)) if not (i in sent or i in answers)]
+                # Whichever it was that cost a worker, it is not to cost the others theirs: one of
+                # them at a time.
+                suspects = [i for i in new if losses[i]]
+                new = [i for i in new if not losses[i]]
+                if not any(losses[i] for i in sent):
+                    new += suspects[:1]
                 sent.update(self._send(requests, new, alive))
                 for i, answer in self._collect(requests, sent):
                     answers[i] = answer

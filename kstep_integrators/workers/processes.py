@@ -106,7 +106,7 @@ class _Worker:
 
     def join(self) -> None:
         """Wait for the end, and enforce it if need be."""
-        self.process.join(10.0)
+        self.process.join(30.0)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
