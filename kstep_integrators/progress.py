@@ -73,7 +73,7 @@ def advance(
     Returns
     -------
     Progress
-        The one given, if the molecule was lost (``info.lost``).
+        Where it was, if the molecule was lost (``info.lost``).
     StepInfo
     list of str
         Bonds that broke or formed.
@@ -87,7 +87,8 @@ def advance(
         raise ValueError("this run has not begun: it has no state to advance")
     carry, info = step(progress.carry, scheme, progress.stride, rng)
     if info.lost:
-        return progress, info, []
+        stats = dataclasses.replace(progress.stats, last_problem=info.reason)
+        return dataclasses.replace(progress, stats=stats), info, []
     bonds, changes = progress.bonds, list[str]()
     if bonds is not None:
         bonds, told = bond_changes(bonds, carry.state)
