@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-__all__ = ["Answer", "Bench", "CalculatorFactory", "Request", "Workers"]
+from kstep_integrators.calculation import Answer, ask
+
+__all__ = ["Bench", "CalculatorFactory", "Request", "Workers"]
 
 CalculatorFactory = Callable[[Atoms], BaseCalculator]
 """Makes the calculator of one molecule, in the process where it will work."""
@@ -34,25 +34,6 @@ class Request:
     replica: int
     atoms: Atoms
     forces: bool = True
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What came of a request.
-
-    Attributes
-    ----------
-    energy : float, eV
-        NaN if there is none.
-    forces : (N, 3) float64, eV/angstrom, or None
-        None if they failed, or were not asked for and not computed anyway.
-    failure : str or None
-        Why there is no energy.
-    """
-
-    energy: float = float("nan")
-    forces: npt.NDArray[np.float64] | None = None
-    failure: str | None = None
 
 
 class Workers(Protocol):
@@ -96,19 +77,9 @@ class Bench:
         """The answer to one request."""
         try:
             atoms = self._place(request)
-            forces = _forces(atoms, request.forces)
-            energy = float(atoms.get_potential_energy())
-        except Exception as error:  # noqa: BLE001  (calculators raise what they like)
+        except Exception as error:  # noqa: BLE001  (the user's function raises what it likes)
             return Answer(failure=f"{type(error).__name__}: {error}")
-        finite = np.ones(0, dtype=bool) if forces is None else np.isfinite(forces).all(axis=1)
-        if not (np.isfinite(energy) and finite.all()):
-            # Or the calculator would serve the same again from its own cache.
-            atoms.calc.reset()
-            return Answer(
-                failure=f"the calculator returned the energy {energy} eV and no finite forces on "
-                f"atoms {np.flatnonzero(~finite).tolist()}"
-            )
-        return Answer(energy, forces)
+        return ask(atoms, request.forces)
 
     def _place(self, request: Request) -> Atoms:
         """The replica's own atoms, with its calculator, at the requested geometry."""
@@ -120,12 +91,3 @@ class Bench:
         atoms.positions[:] = request.atoms.positions
         atoms.cell[:] = request.atoms.cell
         return atoms
-
-
-def _forces(atoms: Atoms, wanted: bool) -> npt.NDArray[np.float64] | None:
-    """Forces if they are wanted, or if the calculator finds them with the energy anyway."""
-    if wanted:
-        return np.array(atoms.get_forces(), dtype=np.float64)
-    atoms.get_potential_energy()
-    results: dict[str, Any] = getattr(atoms.calc, "results", {})
-    return np.array(results["forces"], dtype=np.float64) if "forces" in results else None

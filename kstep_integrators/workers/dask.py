@@ -12,7 +12,8 @@ from contextlib import suppress
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from kstep_integrators.workers.bench import Answer, Bench, CalculatorFactory, Request
+from kstep_integrators.calculation import Answer
+from kstep_integrators.workers.bench import Bench, CalculatorFactory, Request
 from kstep_integrators.workers.dealing import ATTEMPTS, deal
 
 if TYPE_CHECKING:

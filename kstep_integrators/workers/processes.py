@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 
-from kstep_integrators.workers.bench import Answer, Bench, CalculatorFactory, Request
+from kstep_integrators.calculation import Answer
+from kstep_integrators.workers.bench import Bench, CalculatorFactory, Request
 from kstep_integrators.workers.dealing import ATTEMPTS, deal
 
 __all__ = ["ProcessWorkers"]
