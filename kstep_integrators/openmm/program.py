@@ -86,13 +86,12 @@ def write_program(words: Words, plan: Plan) -> None:
         _controlled(words, plan)
     else:
         _tested(words, plan)
-    words.each("kept", "x")
-    words.set("jumps", "jumps + 1")
     with words.when(f"failed >= {stages.STOPPED}"):
         # Everything is in place again: what is raised here leaves a sound Context.
         _ask(words, stages.FAILED)
         _ask(words, stages.REPORT)
-        words.set("stage", f"{stages.IDLE}")
+    words.each("kept", "x")
+    words.set("jumps", "jumps + 1")
     if plan.thermostat:
         _bathe(words)
 
@@ -163,6 +162,8 @@ def _ask(words: Words, stage: int, vector: str = "dx", number: str = "ignored") 
 
 def _remember(words: Words, plan: Plan) -> None:
     """Where the step starts, and what is known there."""
+    # An error of the physics may end the program anywhere: nothing that is kept is true by then.
+    words.each("kept", "x + 1")
     words.each("start_x", "x")
     words.each("start_v", "v")
     if plan.needs_forces:
