@@ -75,7 +75,9 @@ def test_jumps_undone_are_made_with_the_physics(molecule, model):
     """The potential alone soon breaks the molecule; fallbacks follow, the same in both hosts."""
     (found, integrator, counter), dynamics = both(molecule, model, 20, k=8, corrector="none")
     assert integrator.stats.fallbacks == dynamics.stats.fallbacks > 3
-    assert counter.calls == dynamics.stats.physics_evaluations == integrator.stats.physics_evaluations
+    assert (
+        counter.calls == dynamics.stats.physics_evaluations == integrator.stats.physics_evaluations
+    )
     assert distance(found, molecule) < 1e-6
 
 
@@ -163,7 +165,7 @@ def test_physics_is_every_group_but_the_jumps(molecule, model):
 
 def test_repartitioned_masses(molecule, model):
     system = springs(molecule)
-    heavy = [2.016 if z == 1 else mass for z, mass in zip(molecule.numbers, molecule.get_masses())]
+    heavy = np.where(molecule.numbers == 1, 2.016, molecule.get_masses()).tolist()
     for index, mass in enumerate(heavy):
         system.setParticleMass(index, mass)
     add_jump(system, model, elements=molecule.numbers.tolist())

@@ -117,7 +117,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             self.setTemperature(bath[0])
             self.setFriction(bath[1])
 
-    def getTemperature(self) -> unit.Quantity:  # noqa: N802
+    def getTemperature(self) -> unit.Quantity:
         """Temperature of the heat bath.
 
         Raises
@@ -127,27 +127,27 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """
         return self._bath_variable("kT") / _R * unit.kelvin
 
-    def setTemperature(self, temperature: Any) -> None:  # noqa: N802
+    def setTemperature(self, temperature: Any) -> None:
         """Set the temperature of the heat bath, K if it has no unit."""
         self._bath_variable("kT")
         value = _not_negative("temperature", _in(temperature, unit.kelvin))
         self.setGlobalVariableByName("kstep_kT", _R * value)
 
-    def getFriction(self) -> unit.Quantity:  # noqa: N802
+    def getFriction(self) -> unit.Quantity:
         """Friction of the heat bath."""
         return self._bath_variable("friction") / unit.picosecond
 
-    def setFriction(self, friction: Any) -> None:  # noqa: N802
+    def setFriction(self, friction: Any) -> None:
         """Set the friction of the heat bath, 1/ps if it has no unit."""
         self._bath_variable("friction")
         value = _not_negative("friction", _in(friction, unit.picosecond**-1))
         self.setGlobalVariableByName("kstep_friction", value)
 
-    def getNumBaseSteps(self) -> int:  # noqa: N802
+    def getNumBaseSteps(self) -> int:
         """Base steps per stride, k; the base step is ``getStepSize() / getNumBaseSteps()``."""
-        return round(self.getGlobalVariableByName("kstep_base_steps"))
+        return round(float(self.getGlobalVariableByName("kstep_base_steps")))
 
-    def invalidateForces(self) -> None:  # noqa: N802
+    def invalidateForces(self) -> None:
         """Forget the forces that are kept: the next step evaluates the physics where it starts."""
         self.setGlobalVariableByName("kstep_fresh", 0.0)
 
@@ -162,8 +162,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         def total(name: str) -> float:
             return float(self.getGlobalVariableByName(f"kstep_{name}"))
 
-        landings, size = round(total("landings")), self.getPerDofVariableByName("kstep_kept")
-        watched = total("residual_squares") > 0.0
+        landings, watched = round(total("landings")), total("residual_squares") > 0.0
         return Stats(
             jumps=round(total("jumps")),
             physics_evaluations=round(total("evaluations")),
@@ -174,7 +173,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             jump_seconds=total("seconds"),
             physics_seconds=math.nan,
             _residual_squares=total("residual_squares"),
-            _residual_count=3 * len(size) * landings if watched else 0,
+            _residual_count=round(total("coordinates")) * landings if watched else 0,
             _energy_squares=total("error_squares") * units.KJ_PER_MOL**2,
             _energy_count=landings,
         )
