@@ -1,6 +1,7 @@
 """Molecular dynamics in learned k-step jumps, corrected by one physics evaluation each."""
 
 from kstep_integrators.ase import KStepDynamics
+from kstep_integrators.checkpoint import CheckpointError
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.model_file import ModelFileError, bundled_models
@@ -12,6 +13,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CalculatorPotential",
+    "CheckpointError",
     "DynamicsFailed",
     "FlowJump",
     "Guard",

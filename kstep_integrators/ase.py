@@ -3,51 +3,46 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
+from ase.md.logger import MDLogger
 from ase.md.md import MolecularDynamics
 
 from kstep_integrators.ase_state import same_system, state_from_atoms
+from kstep_integrators.checkpoint import (
+    Checkpoint,
+    calculator_name,
+    make_generator,
+    read_checkpoint,
+    write_checkpoint,
+)
 from kstep_integrators.control import Control, DynamicsFailed, Guard
 from kstep_integrators.correctors import Corrector, make_corrector
 from kstep_integrators.evaluation import CalculatorPhysics
 from kstep_integrators.jumps.base import Jump
-from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.jumps.make import make_jump, record_jump, restore_jump
 from kstep_integrators.metropolis import Metropolis, Verdict
 from kstep_integrators.notices import warn_sparingly
-from kstep_integrators.potentials import CalculatorPotential, Potential, load_model
+from kstep_integrators.outputs import Outputs
+from kstep_integrators.potentials import CalculatorPotential, Potential
+from kstep_integrators.run_settings import check_interval, record_settings, restore_settings
 from kstep_integrators.scheme import Scheme, StepInfo
-from kstep_integrators.state import Carry, kinetic_energy
+from kstep_integrators.state import Carry, PhaseState, kinetic_energy
 from kstep_integrators.stats import Stats
 from kstep_integrators.stepper import start, step
 from kstep_integrators.thermostats import Langevin, make_thermostat
 from kstep_integrators.topology import Topology, bond_changes, find_bonds
 
 __all__ = ["KStepDynamics"]
-
-
-def _as_jump(model: Jump | Potential | str | Path, timestep: float | None, device: str) -> Jump:
-    if isinstance(model, str | Path):
-        model = load_model(model, device=device)
-    if isinstance(model, Jump):
-        if timestep is not None and timestep != model.timestep:
-            raise ValueError(
-                f"timestep={timestep} given, but the jump has its own, {model.timestep} (ASE time "
-                "units); leave timestep out or build the jump with it"
-            )
-        return model
-    if not isinstance(model, Potential):
-        raise TypeError(
-            f"model is a {type(model).__name__}; expected a bundled model name, a path, a "
-            "potential such as load_model(...) or CalculatorPotential(calculator), or a jump"
-        )
-    return FlowJump(model if device == "auto" else model.to(device), timestep)
 
 
 def _check_count(k: object) -> int:
@@ -109,6 +104,11 @@ class KStepDynamics(MolecularDynamics):
         under ``metropolize``, where tolerances are refused.
     device : str
         ``"auto"`` leaves the model where it was loaded: by default the GPU, if there is one.
+    checkpoint : str or Path, optional
+        File to write everything to that :meth:`resume` goes on from: at the start, at the end of
+        each ``run``, in between, and when a run is stopped by an error or Ctrl-C between two steps.
+    checkpoint_interval : int, optional
+        Steps between two checkpoints, 100 by default.
     trajectory, logfile, loginterval, append_trajectory, **kwargs
         As in :class:`ase.md.md.MolecularDynamics`.
 
@@ -127,7 +127,7 @@ class KStepDynamics(MolecularDynamics):
         For arguments that make no sense; each message says what was given and what to do.
     DynamicsFailed
         While running, if a jump and the physics steps in its place fail. The last good state is in
-        ``atoms`` and in a restart file named in the message.
+        ``atoms`` and in the checkpoint or else a restart file, named in the message.
 
     Examples
     --------
@@ -164,9 +164,12 @@ class KStepDynamics(MolecularDynamics):
         force_tolerance: float | None = None,
         guard: Guard | None = None,
         device: str = "auto",
-        trajectory: str | None = None,
-        logfile: IO[str] | str | None = None,
+        checkpoint: str | Path | None = None,
+        checkpoint_interval: int | None = None,
+        trajectory: str | Path | None = None,
+        logfile: IO[str] | str | Path | None = None,
         loginterval: int = 1,
+        _resumed: Checkpoint | None = None,
         **kwargs: Any,
     ) -> None:
         self.k = _check_count(k)
@@ -182,7 +185,7 @@ class KStepDynamics(MolecularDynamics):
             raise ValueError(
                 "atoms has no calculator; set atoms.calc to the physics to be followed"
             )
-        self.jump = _as_jump(model, timestep, device)
+        self.jump = make_jump(model, timestep, device)
         potential = getattr(self.jump, "potential", None)
         if isinstance(potential, CalculatorPotential) and potential.calculator is atoms.calc:
             raise ValueError(
@@ -219,17 +222,170 @@ class KStepDynamics(MolecularDynamics):
         self._bonds: Topology | None = None
         self._time = 0.0
         self._trajectory_name = trajectory if isinstance(trajectory, str | Path) else None
+        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._checkpoint_interval = check_interval(checkpoint, checkpoint_interval)
+        self._settings: dict[str, Any] = {}
+        if checkpoint is not None:
+            self._settings = record_settings(
+                k=self.k,
+                corrector=self.corrector,
+                thermostat=self.thermostat,
+                metropolis=self.metropolis,
+                control=self.control,
+                trajectory=trajectory,
+                logfile=logfile,
+                loginterval=loginterval,
+                checkpoint_interval=self._checkpoint_interval,
+            )
+            make_generator(self.rng.bit_generator.state)  # or say now that it cannot be kept
+        self._outputs = Outputs(
+            Path(trajectory) if isinstance(trajectory, str | Path) else None,
+            Path(logfile) if isinstance(logfile, str | Path) and logfile != "-" else None,
+        )
+        # Of the state that observers have seen to the end, and of the last checkpoint.
+        self._observed: Carry | None = None
+        self._saved: Carry | None = None
+        self._resumed_at: int | None = None
         first = state_from_atoms(atoms)
         self.jump.bind(first)
         self.thermostat.check(first)
         super().__init__(
             atoms,
             self.k * self.jump.timestep,
-            trajectory=trajectory,
-            logfile=logfile,
+            trajectory=trajectory,  # type: ignore[arg-type]
+            logfile=None,
             loginterval=loginterval,
             **kwargs,
         )
+        if _resumed is not None:
+            self._outputs.cut(_resumed.marks)
+        if logfile:
+            name = str(logfile) if isinstance(logfile, Path) else logfile
+            logger = MDLogger(self, atoms, name, header=_resumed is None, comm=self.comm)
+            self.attach(self.closelater(logger), loginterval)
+        if _resumed is not None:
+            self._go_on(_resumed)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        calculator: BaseCalculator,
+        model: Jump | Potential | str | Path | None = None,
+    ) -> KStepDynamics:
+        """Go on from a checkpoint, as if the run had never stopped.
+
+        With a calculator that keeps nothing from one call to the next, and the model on the CPU,
+        every number is the same to the last bit, and no evaluation is made that the uninterrupted
+        run would not make. Frames and log lines that were written after the checkpoint are cut off
+        and written again. ``run(n)`` makes n more steps. Observers of your own have to be attached
+        again.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of the checkpoint; the run goes on writing to it.
+        calculator : ase Calculator
+            The physics, as at the start. The atoms are ``.atoms`` of what is returned.
+        model : str, Path, Potential or Jump, optional
+            Needed if the run had a calculator as its potential, or a jump of your own; or if its
+            model file has been moved. Otherwise found by its name or path.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is missing, damaged, of another program or of another version.
+        ValueError
+            If the model is another, or trajectory or log are missing, shorter than they were, or
+            others. Nothing has been changed then.
+        """
+        found = read_checkpoint(path)
+        changes = found.changes(calculator)
+        if changes:
+            warnings.warn(
+                f"the checkpoint was written with {'; '.join(changes)}: the run may not go on as "
+                "it would have",
+                stacklevel=2,
+            )
+        found.atoms.calc = calculator
+        return cls(
+            found.atoms,
+            restore_jump(found.jump, model),
+            **restore_settings(found.settings),
+            rng=make_generator(found.generator),
+            checkpoint=path,
+            append_trajectory=True,
+            _resumed=found,
+        )
+
+    def _go_on(self, found: Checkpoint) -> None:
+        """Stand where the run of a checkpoint stood."""
+        carry = found.carry.to(self.jump.device)
+        self._carry = self._observed = self._saved = carry
+        self._scheme = self._make_scheme(carry.state)
+        if isinstance(self._scheme.physics, CalculatorPhysics):
+            self._scheme.physics.adopt(carry.state, carry.physics, found.results)
+        if found.bonded is not None:
+            bonded = found.bonded.to(self.jump.device)
+            self._bonds = dataclasses.replace(find_bonds(carry.state), bonded=bonded)
+        self._time = float(carry.state.time[0])
+        self.nsteps = self._resumed_at = found.nsteps
+        self.dt, self.stats = found.dt, found.stats
+        self.transferred_energy, self.last_verdict = found.transferred_energy, found.verdict
+
+    def irun(self, steps: int = 50) -> Iterator[bool]:
+        """Make steps one by one; a checkpoint, if there is one, is written at the end too."""
+        try:
+            yield from super().irun(steps)  # type: ignore[no-untyped-call]
+        finally:
+            self._save()
+
+    def call_observers(self) -> None:
+        """Call loggers, trajectory and other observers, and then write what checkpoint is due."""
+        if self.nsteps == self._resumed_at:
+            return  # the start of a run, which they have seen
+        super().call_observers()  # type: ignore[no-untyped-call]
+        self._observed = self._carry
+        if self.nsteps % self._checkpoint_interval == 0:
+            self._save()
+
+    def _save(self) -> Path | None:
+        """Write the checkpoint, if there is one and trajectory and log belong to the state.
+
+        Returns
+        -------
+        Path or None
+            None if it could not be written; what was written before still stands.
+        """
+        carry, scheme = self._carry, self._scheme
+        if self._checkpoint is None or carry is None or scheme is None:
+            return None
+        if carry is not self._observed:
+            return None
+        if carry is not self._saved:
+            physics = scheme.physics
+            known = physics.results(carry.physics) if isinstance(physics, CalculatorPhysics) else {}
+            write_checkpoint(
+                self._checkpoint,
+                Checkpoint(
+                    carry=carry,
+                    atoms=self.atoms,
+                    results=known,
+                    generator=self.rng.bit_generator.state,
+                    stats=self.stats,
+                    verdict=self.last_verdict,
+                    bonded=None if self._bonds is None else self._bonds.bonded,
+                    nsteps=self.nsteps,
+                    dt=self.dt,
+                    transferred_energy=self.transferred_energy,
+                    settings=self._settings,
+                    jump=record_jump(self.jump),
+                    calculator=calculator_name(self.atoms.calc),
+                    marks=self._outputs.mark(),
+                ),
+            )
+            self._saved = carry
+        return self._checkpoint
 
     def todict(self) -> dict[str, Any]:
         """Description kept in trajectory files; ``timestep`` is the stride, as a step is a jump."""
@@ -237,7 +393,7 @@ class KStepDynamics(MolecularDynamics):
             **super().todict(),  # type: ignore[no-untyped-call]
             "k": self.k,
             "base_timestep": self.jump.timestep,
-            "corrector": self.corrector.name,
+            **self.corrector.describe(),
             **self.jump.describe(),
         }
         described["timestep"] = self.dt
@@ -263,12 +419,18 @@ class KStepDynamics(MolecularDynamics):
     def step(self) -> None:
         """Make one jump."""
         before, scheme = self._current()
+        noise = self.rng.bit_generator.state
         try:
             carry, info = step(before, scheme, self.k, self.rng)
+        except BaseException:
+            # The step is undone as a whole: made again, it is given the same noise.
+            self.rng.bit_generator.state = noise
+            raise
         finally:
             self._count_evaluations(scheme)
         if info.lost:
-            path = self._write_restart(before)
+            self.rng.bit_generator.state = noise
+            path = self._save() or self._write_restart(before)
             raise DynamicsFailed(
                 f"{info.lost[0]}. The last good state (step {self.nsteps}) is in {path}"
             )
@@ -312,19 +474,7 @@ class KStepDynamics(MolecularDynamics):
         state = state_from_atoms(self.atoms, self.jump.device, self._time)
         old = self._carry.state if self._carry is not None else None
         if self._scheme is None or old is None or not same_system(old, state) or self._new_calc():
-            self._scheme = Scheme(
-                jump=self.jump.bind(state),
-                corrector=self.corrector,
-                thermostat=self.thermostat,
-                physics=CalculatorPhysics(
-                    self.atoms,
-                    self.atoms.calc,
-                    2 if self.metropolis is None else self.metropolis.extra_chances + 2,
-                ),
-                timestep=self.jump.timestep,
-                control=self.control,
-                metropolis=self.metropolis,
-            )
+            self._scheme = self._make_scheme(state)
             self._carry = old = None
         scheme = self._scheme
         if self._carry is None or old is None or not torch.equal(old.positions, state.positions):
@@ -336,6 +486,18 @@ class KStepDynamics(MolecularDynamics):
         elif not torch.equal(old.momenta, state.momenta):
             self._carry = dataclasses.replace(self._carry, state=state)
         return self._carry, scheme
+
+    def _make_scheme(self, state: PhaseState) -> Scheme:
+        kept = 2 if self.metropolis is None else self.metropolis.extra_chances + 2
+        return Scheme(
+            jump=self.jump.bind(state),
+            corrector=self.corrector,
+            thermostat=self.thermostat,
+            physics=CalculatorPhysics(self.atoms, self.atoms.calc, kept),
+            timestep=self.jump.timestep,
+            control=self.control,
+            metropolis=self.metropolis,
+        )
 
     def _new_calc(self) -> bool:
         physics = self._scheme.physics if self._scheme is not None else None

@@ -137,8 +137,15 @@ class NetworkPotential:
         )
 
     def describe(self) -> dict[str, Any]:
-        """Name, method and hash of the model."""
-        return {"model": self.header.name, "method": self.header.method, "sha256": self.digest}
+        """Name, method and hash of the model, and how it is computed."""
+        return {
+            "model": self.header.name,
+            "method": self.header.method,
+            "sha256": self.digest,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "compile": self.compile,
+            "dense_limit": self.dense_limit,
+        }
 
     def check(self, state: PhaseState) -> None:
         """Refuse atoms that the model does not cover.
