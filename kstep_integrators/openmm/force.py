@@ -26,14 +26,15 @@ from kstep_integrators.openmm.transit import Transit
 from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
 
-__all__ = ["CORRECTOR_CODES", "JumpForce"]
+__all__ = ["CORRECTORS_BY_CODE", "CORRECTOR_CODES", "JumpForce"]
 
 CORRECTOR_CODES = {name: float(code) for code, name in enumerate(sorted(CORRECTORS))}
 """Corrector by name as the number that the parameter ``kstep_corrector`` takes."""
 
-_CORRECTORS: dict[float, Corrector] = {
+CORRECTORS_BY_CODE: dict[float, Corrector] = {
     code: CORRECTORS[name]() for name, code in CORRECTOR_CODES.items()
 }
+"""The correctors by that number."""
 
 _THREADS = 64
 """Threads whose transits are kept."""
@@ -66,6 +67,7 @@ class JumpForce:
     ) -> None:
         self.source, self.particles, self._model = source, particles, model
         self._rest = np.zeros((len(particles.masses), 3))
+        self._atoms: PhaseState | None = None
         self._transits: dict[int, Transit] = {}
         self._bound: dict[float, BoundJump] = {}
         self._stages: dict[int, Callable[[Transit, Array, _Parameters], _Answer]] = {
@@ -153,7 +155,7 @@ class JumpForce:
             if inner is None:
                 raise EvaluationFailed("the jump has no potential")
             before.known.put(state, inner)
-            corrector = _CORRECTORS[parameters[stages.CORRECTOR]]
+            corrector = CORRECTORS_BY_CODE[parameters[stages.CORRECTOR]]
             force = corrector(state, physics, inner, stride, jump).force
         except EvaluationFailed as error:
             return self._undone(before, stages.CORRECTION, f"potential: {error}")
@@ -179,7 +181,13 @@ class JumpForce:
         return self._model
 
     def _state(self, positions: Array) -> PhaseState:
-        return self.particles.state(positions).to(self._network().device)
+        """At rest at positions (nm)."""
+        if self._atoms is None or not np.isfinite(positions).all():
+            # With all checks, which need not be made again at each jump.
+            self._atoms = self.particles.state(positions).to(self._network().device)
+            return self._atoms
+        x = torch.from_numpy(positions * units.NM)
+        return self._atoms.replace(positions=x.to(self._atoms.positions.device))
 
     def _jump(self, timestep: float) -> BoundJump:
         """The flow of this base step (ASE time units), kept for the next time."""
