@@ -35,6 +35,7 @@ EXTRAS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "matplotlib": ("demo", "the picture of kstep demo"),
         "rdkit": ("prep", "molecules from SMILES"),
         "openmm": ("openmm", "k-step jumps in OpenMM"),
+        "openmmml": ("openmm", "ASE calculators as the physics there"),
         "lightning": ("train", "fitting networks"),
         "omegaconf": ("train", "recipes"),
         "tqdm": ("train", "progress of data generation"),

@@ -4,10 +4,14 @@ import numpy as np
 import openmm
 import pytest
 from ase import units
-from openmm import unit
+from openmm import app, unit
+from openmmml import MLPotential
 
 from kstep_integrators import KStepDynamics, load_model
+from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.openmm import KStepIntegrator, add_jump
+from kstep_integrators.openmm.particles import masses_of
+from kstep_integrators.testing import CountingCalculator
 from tests.conftest import hot
 from tests.openmm_systems import (
     Counted,
@@ -109,6 +113,29 @@ def test_metropolized_trajectory(molecule, model, corrector, temperature):
         assert stats.accepted == 12
     assert counter.calls == stats.physics_evaluations == other.physics_evaluations
     assert stats.energy_error == pytest.approx(other.energy_error, rel=1e-6)
+
+
+def test_calculators_as_the_physics(molecule):
+    """GFN2 through openmm-ml: the same evaluations at the same places as in ASE."""
+    topology = app.Topology()
+    residue = topology.addResidue("EOH", topology.addChain())
+    for z in molecule.numbers:
+        topology.addAtom("", app.Element.getByAtomicNumber(int(z)), residue)
+    calculator = CountingCalculator(xtb_calculator("GFN2-xTB"))
+    system = MLPotential("ase").createSystem(topology, removeCMMotion=False, calculator=calculator)
+    network = load_model("organic-gfn2", device="cpu")
+    integrator = KStepIntegrator(system, network, k=2)
+    found = place(context(system, integrator), molecule)
+    # Masses of OpenMM's own table are slightly others.
+    molecule.set_masses(masses_of(system))
+    place(found, molecule)
+    molecule.calc = CountingCalculator(xtb_calculator("GFN2-xTB"))
+    dynamics = KStepDynamics(molecule, network, k=2)
+    integrator.step(10)
+    dynamics.run(10)
+    assert distance(found, molecule) < 1e-6
+    assert calculator.evaluations == molecule.calc.evaluations == 11
+    assert integrator.stats.residual_rms == pytest.approx(dynamics.stats.residual_rms, rel=1e-3)
 
 
 def test_single_precision_network(molecule):
