@@ -113,7 +113,7 @@ def through_the_door(platform: openmm.Platform, steps: int, **kind: bool) -> dic
     mirror, integrator = Mirror(), exchange()
     system, places, speeds = charges(mirror, **kind)
     context = openmm.Context(system, integrator, platform)
-    context.setPositions(places + [5.0, 0.0, 0.0])
+    context.setPositions(places + np.array([5.0, 0.0, 0.0]))
     context.setVelocities(speeds)
 
     def held() -> Any:

@@ -68,6 +68,7 @@ class JumpForce:
         self.source, self.particles, self._model = source, particles, model
         self._rest = np.zeros((len(particles.masses), 3))
         self._atoms: PhaseState | None = None
+        self._failures = 0
         self._transits: dict[int, Transit] = {}
         self._bound: dict[float, BoundJump] = {}
         self._stages: dict[int, Callable[[Transit, Array, _Parameters], _Answer]] = {
@@ -76,6 +77,7 @@ class JumpForce:
             stages.VELOCITIES: self._velocities,
             stages.CORRECTION: self._correction,
             stages.FAILED: self._failed,
+            stages.ABSURD: self._absurd_energy,
         }
 
     def __reduce__(self) -> tuple[type[JumpForce], tuple[ModelSource, Particles]]:
@@ -171,8 +173,15 @@ class JumpForce:
         )
         return dataclasses.replace(before, problem=problem), 0.0, None
 
+    def _absurd_energy(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
+        limit = f"{Guard().max_energy_change:g} eV, or a tenth of it per atom beyond ten"
+        return self._undone(before, stages.ABSURD, f"the total energy changed by more than {limit}")
+
     def _undone(self, before: Transit, stage: int, why: str) -> _Answer:
-        _log.warning("a jump was undone: %s", why)
+        self._failures += 1
+        if str(self._failures).strip("0") == "1":
+            # The first, the tenth, the hundredth.
+            _log.warning("a jump was undone: %s (%d so far)", why, self._failures)
         return before, _refusal(stage, stages.UNDONE), None
 
     def _network(self) -> NetworkPotential:

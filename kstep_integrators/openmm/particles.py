@@ -94,7 +94,7 @@ def _element(index: int, mass: float) -> int:
         raise ValueError(
             f"particle {index} has a mass of {mass:g} u, which is that of no element (the nearest "
             f"is {chemical_symbols[nearest]}, {atomic_masses[nearest]:.3f} u): with isotopes or "
-            "repartitioned masses pass elements=[atom.element.atomic_number for atom in "
-            "topology.atoms()]"
+            "repartitioned masses call add_jump(system, model, elements="
+            "[atom.element.atomic_number for atom in topology.atoms()]) first"
         )
     return nearest

@@ -227,6 +227,9 @@ def _controlled(words: Words, plan: Plan) -> None:
         with words.when("abs(change) <= energy_limit"):
             words.set("failed", f"{stages.FINE}")
             _add_up(words)
+        with words.when("failed > 0"):
+            _ask(words, stages.ABSURD)
+            words.set("stage", f"{stages.IDLE}")
     with words.when(f"failed = {stages.UNDONE}"):
         _put_back(words, plan)
         _physics_steps(words, plan)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 __all__ = [
+    "ABSURD",
     "CORRECTION",
     "CORRECTOR",
     "DEFAULTS",
@@ -48,7 +49,10 @@ corrector. Energy: sum of squares of the residual, (eV/angstrom)^2, or a verdict
 FAILED: Final = 5
 """Takes notice that neither jump nor physics could advance the system."""
 
-REPORT: Final = 6
+ABSURD: Final = 6
+"""Takes notice that the energy makes a jump absurd, for the log."""
+
+REPORT: Final = 7
 """Raises what went wrong, once. The Context is in order by then; elsewhere nothing is raised."""
 
 FINE: Final = 0
