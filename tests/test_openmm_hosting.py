@@ -61,13 +61,16 @@ def topology(molecule):
 
 
 def test_what_is_reported_is_the_physics(molecule, model):
-    _system, _counter, integrator, found = setting(molecule, model)
+    _system, counter, integrator, found = setting(molecule, model)
     molecule.calc = OpenMMCalculator(springs(hot()))
     for _ in range(3):
         integrator.step(1)
         molecule.positions = where(found) * 10.0
         state = found.getState(getEnergy=True, getForces=True)
         energy = state.getPotentialEnergy().value_in_unit(KJ)
+        before = counter.calls
+        assert energy == pytest.approx(integrator.getLandingEnergy() / KJ, abs=1e-9)
+        assert counter.calls == before
         assert energy == pytest.approx(molecule.get_potential_energy() * 96.48533, rel=1e-6)
         plain = molecule.calc.context.getState(getEnergy=True, getForces=True)
         assert energy == pytest.approx(plain.getPotentialEnergy().value_in_unit(KJ), abs=1e-9)

@@ -147,6 +147,14 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """Base steps per stride, k; the base step is ``getStepSize() / getNumBaseSteps()``."""
         return round(float(self.getGlobalVariableByName("kstep_base_steps")))
 
+    def getLandingEnergy(self) -> unit.Quantity:
+        """Physical potential energy where the last step ended, as it was evaluated there.
+
+        Unlike ``getState(energy=True)`` it costs nothing; it does not know of what you changed
+        since.
+        """
+        return float(self.getGlobalVariableByName("kstep_potential")) * unit.kilojoule_per_mole
+
     def invalidateForces(self) -> None:
         """Forget the forces that are kept: the next step evaluates the physics where it starts."""
         self.setGlobalVariableByName("kstep_fresh", 0.0)
