@@ -8,6 +8,7 @@ from kstep_integrators.model_file import ModelFileError, bundled_models
 from kstep_integrators.notices import KStepWarning
 from kstep_integrators.potentials import CalculatorPotential, NetworkPotential, load_model
 from kstep_integrators.structures import named_molecule
+from kstep_integrators.tuning import StrideTuning
 
 __version__ = "0.1.0"
 
@@ -21,6 +22,7 @@ __all__ = [
     "KStepWarning",
     "ModelFileError",
     "NetworkPotential",
+    "StrideTuning",
     "bundled_models",
     "load_model",
     "named_molecule",

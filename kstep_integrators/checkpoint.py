@@ -28,6 +28,7 @@ from kstep_integrators.atomic_file import atomic_file
 from kstep_integrators.atoms_json import decode_atoms, decode_values, encode_atoms, encode_values
 from kstep_integrators.metropolis import Verdict
 from kstep_integrators.outputs import LogMark, Marks, TrajectoryMark
+from kstep_integrators.progress import Progress
 from kstep_integrators.state import Carry, Correction, Evaluation, PhaseState
 from kstep_integrators.stats import Stats
 from kstep_integrators.tuning import BurnIn
@@ -49,8 +50,8 @@ _TENSOR, _TYPE, _DICT = "__tensor__", "__type__", "__dict__"
 _TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        BurnIn, Carry, Correction, Evaluation, LogMark, Marks, PhaseState, Stats, TrajectoryMark,
-        Verdict,
+        BurnIn, Carry, Correction, Evaluation, LogMark, Marks, PhaseState, Progress, Stats,
+        TrajectoryMark, Verdict,
     )
 }  # fmt: skip
 _NUMPY = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
@@ -92,16 +93,13 @@ class Checkpoint:
         All that the calculator computed at the positions of the carry.
     generator : mapping
         State of the random bit generator, as numpy gives it.
-    stats : Stats
-    verdict : Verdict or None
-        Of the last step.
-    bonded : (P,) bool Tensor or None
+    progress : Progress
+        Without its carry and bonds.
+    bonded : (P,) bool Tensor
         Bonds of the :class:`~kstep_integrators.topology.Topology` that the run watches.
     nsteps : int
-    dt : float
-        Stride, ASE time units.
-    transferred_energy : float
-        eV.
+    production_start : int or None
+        Step at which the stride was frozen after a burn-in.
     settings : dict
         Arguments of the run.
     jump : dict
@@ -118,12 +116,10 @@ class Checkpoint:
     atoms: Atoms
     results: dict[str, Any]
     generator: Mapping[str, Any]
-    stats: Stats
-    verdict: Verdict | None
-    bonded: Tensor | None
+    progress: Progress
+    bonded: Tensor
     nsteps: int
-    dt: float
-    transferred_energy: float
+    production_start: int | None
     settings: dict[str, Any]
     jump: dict[str, Any]
     calculator: str
@@ -169,9 +165,9 @@ def make_generator(state: Mapping[str, Any]) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
-_PACKED = ("carry", "bonded", "stats", "verdict", "marks")
+_PACKED = ("carry", "bonded", "progress", "marks")
 _PLAIN = (
-    "generator", "nsteps", "dt", "transferred_energy", "settings", "jump", "calculator", "versions",
+    "generator", "nsteps", "production_start", "settings", "jump", "calculator", "versions",
 )  # fmt: skip
 """Fields of a checkpoint: those with tensors or of classes of their own, and those of JSON."""
 

@@ -6,12 +6,11 @@ import dataclasses
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
-from kstep_integrators.control import Control, Guard
-from kstep_integrators.correctors import CORRECTORS, Corrector, restore_corrector
-from kstep_integrators.metropolis import Metropolis
-from kstep_integrators.thermostats import Thermostat
+from kstep_integrators.arguments import positive_integer
+from kstep_integrators.control import Guard
+from kstep_integrators.correctors import CORRECTORS, restore_corrector
+from kstep_integrators.method import Method
+from kstep_integrators.tuning import StrideTuning
 
 __all__ = ["check_interval", "record_settings", "restore_settings"]
 
@@ -26,25 +25,17 @@ def check_interval(checkpoint: str | Path | None, interval: object) -> int:
     """
     if interval is None:
         return 100
-    if isinstance(interval, bool) or not isinstance(interval, int | np.integer) or interval < 1:
-        raise ValueError(
-            f"checkpoint_interval is {interval!r}, expected an integer >= 1: steps between two "
-            "checkpoints"
-        )
+    checked = positive_integer("checkpoint_interval", interval, "steps between two checkpoints")
     if checkpoint is None:
         raise ValueError(
             f"checkpoint_interval={interval} without a checkpoint: pass checkpoint='run.ckpt' too"
         )
-    return int(interval)
+    return checked
 
 
 def record_settings(
+    method: Method,
     *,
-    k: int,
-    corrector: Corrector,
-    thermostat: Thermostat,
-    metropolis: Metropolis | None,
-    control: Control,
     trajectory: Any,
     logfile: IO[str] | str | Path | None,
     loginterval: int,
@@ -52,13 +43,18 @@ def record_settings(
 ) -> dict[str, Any]:
     """The settings of a run as JSON, but for its jump and its noise.
 
-    Parameters are those of :class:`kstep_integrators.KStepDynamics`, or what it made of them.
+    Parameters
+    ----------
+    method : Method
+    trajectory, logfile, loginterval, checkpoint_interval
+        As in :class:`kstep_integrators.KStepDynamics`.
 
     Raises
     ------
     ValueError
         If a resumed run could not have them: an open file, or a corrector or guard of the user's.
     """
+    corrector, control, metropolis = method.corrector, method.control, method.metropolis
     if type(corrector) is not CORRECTORS[corrector.name]:
         raise ValueError(
             f"the corrector is a {type(corrector).__name__}, and a checkpoint keeps only those of "
@@ -76,9 +72,9 @@ def record_settings(
                 "back to the checkpoint; pass its path, or leave checkpoint out"
             )
     return {
-        "k": k,
+        "k": method.k if method.tuning is None else dataclasses.asdict(method.tuning),
         "corrector": corrector.describe(),
-        **thermostat.describe(),
+        **method.thermostat.describe(),
         **({} if metropolis is None else {"metropolize": True, **dataclasses.asdict(metropolis)}),
         **dataclasses.asdict(control),
         "trajectory": None if trajectory is None else str(trajectory),
@@ -90,8 +86,12 @@ def record_settings(
 
 def restore_settings(recorded: dict[str, Any]) -> dict[str, Any]:
     """Keyword arguments of :class:`kstep_integrators.KStepDynamics` that give the same run."""
+    k = recorded["k"]
+    if not isinstance(k, int):
+        k = StrideTuning(tuple(k["candidates"]), k["jumps"])
     return {
         **recorded,
+        "k": k,
         "corrector": restore_corrector(recorded["corrector"]),
         "guard": Guard(**recorded["guard"]),
     }
