@@ -89,6 +89,16 @@ def test_jumps_undone_are_made_with_the_physics(molecule, model, caplog):
 
 
 @pytest.mark.filterwarnings(BONDS)
+def test_jumps_go_on_after_physics_steps(model):
+    """Some strides stand and some do not; impulses start from where the physics has led."""
+    molecule = hot(temperature=3000.0)
+    (found, integrator, counter), dynamics = both(molecule, model, 12, k=8)
+    assert 0 < integrator.stats.fallbacks == dynamics.stats.fallbacks < 12
+    assert counter.calls == dynamics.stats.physics_evaluations
+    assert distance(found, molecule) < 1e-8
+
+
+@pytest.mark.filterwarnings(BONDS)
 @pytest.mark.parametrize("corrector", ["impulse", "none"])
 @pytest.mark.parametrize("temperature", [1e-9, 1e9])
 def test_metropolized_trajectory(molecule, model, corrector, temperature):

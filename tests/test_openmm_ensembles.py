@@ -76,6 +76,22 @@ def test_langevin_temperature(model):
     assert stats.fallbacks == 0
 
 
+def test_friction_slows_down(model):
+    """Without wells, and at zero temperature, velocities fall by exp(-friction * time)."""
+    system = tethered(0.0)
+    integrator = KStepIntegrator(
+        system, model, k=2, timestep=0.001, temperature=0.0, friction=3.0 / unit.picosecond
+    )
+    found = context(system, integrator)
+    found.setPositions([[0, 0, 0], [0, 0, 0.7]])
+    found.setVelocities([[1, 2, 3], [-1, 0, 1]])
+    integrator.step(5)
+    velocities = found.getState(getVelocities=True).getVelocities(asNumpy=True)
+    speed = velocities.value_in_unit(unit.nanometer / unit.picosecond)
+    expected = np.exp(-3.0 * 0.01) * np.array([[1, 2, 3], [-1, 0, 1]])
+    assert speed == pytest.approx(expected, rel=1e-12)
+
+
 def test_noise_follows_the_seed(model):
     first, again, other = (sample(model, 3, seed, timestep=0.002)[1] for seed in (1, 1, 2))
     assert np.array_equal(first, again)
