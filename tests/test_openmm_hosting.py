@@ -347,10 +347,11 @@ def test_interrupt_in_a_jump_leaves_the_context_in_order(molecule, model, monkey
     assert calls(counter, lambda: integrator.step(1)) == 2
 
 
-def test_error_of_the_physics_makes_what_is_kept_stale(molecule, model):
+@pytest.mark.parametrize("bad", [3, 4], ids=["start", "landing"])
+def test_error_of_the_physics_makes_what_is_kept_stale(molecule, model, bad):
     class Failing(Counted):
         def __call__(self, state):
-            if self.calls == 3:
+            if self.calls == bad:
                 self.calls += 1
                 raise RuntimeError("no convergence")
             return super().__call__(state)
@@ -367,8 +368,10 @@ def test_error_of_the_physics_makes_what_is_kept_stale(molecule, model):
     found.setVelocities(start[1])
     with pytest.raises(openmm.OpenMMException, match="no convergence"):
         integrator.step(1)
-    found.setPositions(start[0])
-    found.setVelocities(start[1])
+    assert np.array_equal(where(found), start[0]) == (bad == 3)
+    integrator.undoStep(found)
+    assert np.array_equal(where(found), start[0])
+    assert np.array_equal(moving(found), start[1])
     assert calls(counter, lambda: integrator.step(1)) == 2
     assert np.abs(where(found) - expected).max() < 1e-14
 

@@ -155,6 +155,19 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         """
         return float(self.getGlobalVariableByName("kstep_potential")) * unit.kilojoule_per_mole
 
+    def undoStep(self, context: openmm.Context) -> None:
+        """Put positions and velocities back to the start of the last step, finished or not.
+
+        For a step that an error of the physics has cut short: it leaves a Context in the middle.
+
+        Parameters
+        ----------
+        context : openmm.Context
+            That of this integrator.
+        """
+        context.setPositions(self.getPerDofVariableByName("kstep_last_x"))
+        context.setVelocities(self.getPerDofVariableByName("kstep_last_v"))
+
     def invalidateForces(self) -> None:
         """Forget the forces that are kept: the next step evaluates the physics where it starts."""
         self.setGlobalVariableByName("kstep_fresh", 0.0)

@@ -73,6 +73,8 @@ def write_program(words: Words, plan: Plan) -> None:
     guard = Guard()
     limit = guard.max_energy_change * max(plan.n_particles / 10.0, 1.0) / units.KJ_PER_MOL
     _declare(words, plan, limit, guard.max_speed / units.NM_PER_PS)
+    words.each("last_x", "x")
+    words.each("last_v", "v")
     words.integrator.addUpdateContextState()
     _refresh(words, plan)
     if plan.thermostat:
@@ -104,7 +106,7 @@ def _declare(words: Words, plan: Plan, energy_limit: float, speed_limit: float) 
     words.numbers(residual=0, predicted=0, count=0, fast=0)
     words.numbers(jumps=0, evaluations=0, fallbacks=0, accepted=0, flips=0, failures=0)
     words.numbers(landings=0, residual_squares=0, error_squares=0, seconds=0)
-    words.vectors("kept", "here", "dx", "dv", "start_x", "start_v")
+    words.vectors("kept", "here", "dx", "dv", "start_x", "start_v", "last_x", "last_v")
     if plan.needs_forces:
         words.vectors("force", "start_force", "correction", "start_correction")
     if plan.extra_chances is not None:
