@@ -15,7 +15,8 @@ from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.openmm.force import CORRECTOR_CODES
 from kstep_integrators.openmm.jump import add_jump, physics_parameters
-from kstep_integrators.openmm.program import Plan, aliases, write_program
+from kstep_integrators.openmm.plan import Plan
+from kstep_integrators.openmm.program import write_program
 from kstep_integrators.openmm.source import as_network
 from kstep_integrators.openmm.words import Words
 from kstep_integrators.potentials import NetworkPotential
@@ -112,7 +113,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         )
         # "f" and "energy" of the program, and minimizers, see these groups.
         self.setIntegrationForceGroups(set(range(32)) - {group})
-        write_program(Words(self, aliases(group)), plan)
+        write_program(Words(self, plan.aliases), plan)
         if bath is not None:
             self.setTemperature(bath[0])
             self.setFriction(bath[1])
