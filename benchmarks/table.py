@@ -227,11 +227,28 @@ def nvt() -> str:
     return "\n".join(lines)
 
 
+def openmm_overhead() -> str:
+    """What a jump in OpenMM costs beyond the jump."""
+    lines = [
+        "| platform, run | atoms | k | step ms | in flow and corrector ms | the rest ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, row in load("openmm_overhead")["rows"].items():
+        if "jump_us" in row:
+            lines.append(
+                f"| {name} | {row['atoms']} | {row['k']} | {row['jump_us'] / 1e3:.1f} | "
+                f"{row['flow_and_corrector_us'] / 1e3:.1f} | {row['rest_us'] / 1e3:.1f} |"
+            )
+        else:
+            lines.append(f"| {name} | 9 | | | | {row['step_us'] / 1e3:.2f} |")
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     for table in (
         *(nve, residuals, backbones, jump_cost),
         *(dft, dft_tuned, scf_cycles, pyscf_accuracy, pyscf_memory),
-        *(exactness, nvt),
+        *(exactness, nvt, openmm_overhead),
     ):
         if (RESULTS / f"{table.__name__}.json").exists():
             print(f"\n## {table.__name__}\n\n{table()}")

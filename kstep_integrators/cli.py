@@ -69,6 +69,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", type=Path, default=Path("kstep_demo"), metavar="DIR", help="folder"
     )
     demo.add_argument(
+        "--engine",
+        choices=("ase", "openmm"),
+        default="ase",
+        help="who makes the jumps; openmm needs the extra 'openmm'",
+    )
+    demo.add_argument(
         "--no-compile", action="store_true", help="run the network eagerly (slower; no compiler)"
     )
 
@@ -206,6 +212,7 @@ def _demo_settings(arguments: argparse.Namespace) -> DemoSettings:
         "seed": arguments.seed,
         "output": arguments.output,
         "compile": not arguments.no_compile,
+        "engine": arguments.engine,
     }
     if arguments.xyz is not None:
         return DemoSettings(source="xyz", value=str(arguments.xyz), **common)

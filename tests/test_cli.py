@@ -30,6 +30,7 @@ class Settings:
     seed: int
     output: Path
     compile: bool
+    engine: str
 
 
 @pytest.fixture
@@ -77,6 +78,7 @@ def test_demo_defaults(demo: Any) -> None:
             seed=0,
             output=Path("kstep_demo"),
             compile=True,
+            engine="ase",
         )
     ]
 
@@ -91,6 +93,7 @@ def test_demo_defaults(demo: Any) -> None:
         (["--time", "1e3", "--temperature", "500"], {"time_fs": 1000.0, "temperature_K": 500.0}),
         (["--seed", "7", "--output", "here"], {"seed": 7, "output": Path("here")}),
         (["--model", "my.safetensors", "--no-compile"], {"compile": False}),
+        (["--engine", "openmm"], {"engine": "openmm"}),
     ],
 )
 def test_demo_arguments(demo: Any, words: list[str], changes: dict[str, Any]) -> None:
