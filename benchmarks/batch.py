@@ -1,154 +1,17 @@
-"""Many molecules as one state: the flow in one network call, the physics one calculator each.
-
-What `KStepDynamics` does for one molecule, with the same step function.
-"""
+"""Many molecules as one ensemble: the flow in one network call, the physics one calculator each."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
-import torch
+import numpy.typing as npt
 from ase import Atoms, units
-from numpy.typing import NDArray
-from torch import Tensor
 
-from kstep_integrators import FlowJump
-from kstep_integrators.ase_state import state_from_atoms
-from kstep_integrators.correctors import make_corrector
-from kstep_integrators.evaluation import nowhere
-from kstep_integrators.jumps.base import BoundJump, JumpInfo
+from kstep_integrators import DynamicsFailed, Ensemble
+from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.potentials import Potential
-from kstep_integrators.scheme import Scheme
-from kstep_integrators.state import (
-    Carry,
-    Evaluation,
-    HessianProducts,
-    PhaseState,
-    Reasons,
-    kinetic_energy,
-    make_state,
-    mask_of,
-)
-from kstep_integrators.stepper import start, step
 from kstep_integrators.testing import CountingCalculator
-from kstep_integrators.thermostats import NoThermostat
 
-__all__ = ["BatchRun", "ListPhysics", "joined", "run_nve"]
-
-Array = NDArray[np.float64]
-
-
-def joined(molecules: list[Atoms]) -> PhaseState:
-    """One state of several molecules."""
-    states = [state_from_atoms(atoms) for atoms in molecules]
-    counts = torch.tensor([len(s.numbers) for s in states])
-    return make_state(
-        torch.cat([s.numbers for s in states]),
-        torch.cat([s.masses for s in states]),
-        torch.cat([s.positions for s in states]),
-        torch.cat([s.momenta for s in states]),
-        batch=torch.repeat_interleave(torch.arange(len(states)), counts),
-    )
-
-
-class ListPhysics:
-    """The calculator of each molecule in turn; each counts for itself.
-
-    Attributes
-    ----------
-    lost : dict of int to str
-        Molecules that are not evaluated any more, and why.
-    """
-
-    def __init__(self, molecules: list[Atoms]) -> None:
-        self.molecules = [atoms.copy() for atoms in molecules]
-        for mine, atoms in zip(self.molecules, molecules, strict=True):
-            mine.calc = CountingCalculator(atoms.calc)
-        self.lost: Reasons = {}
-        self.evaluations = 0
-        self.seconds = 0.0
-
-    def __call__(
-        self, state: PhaseState, forces: bool = True, which: Tensor | None = None
-    ) -> Evaluation:
-        """Energies (B,) and forces (N, 3)."""
-        began = time.perf_counter()
-        found = nowhere(state)
-        energies, gradients = found.energy, found.require_forces()
-        for i, atoms in enumerate(self.molecules):
-            if which is not None and not bool(which[i]):
-                continue
-            if i in self.lost:
-                found.failures[i] = self.lost[i]
-                continue
-            mine = state.batch == i
-            atoms.positions = state.positions[mine].numpy()
-            self.evaluations += 1
-            try:
-                gradients[mine] = torch.from_numpy(atoms.get_forces())
-                energies[i] = atoms.get_potential_energy()
-            except Exception as error:  # noqa: BLE001  (as CalculatorPhysics)
-                found.failures[i] = f"{type(error).__name__}: {error}"
-        self.seconds += time.perf_counter() - began
-        return found
-
-
-class _WatchedJump:
-    """A jump made in parts, so that the states between its ends are seen.
-
-    The flow is velocity Verlet, whose steps know nothing of the jump they are in: the landing is
-    the same to the last bit.
-    """
-
-    def __init__(self, jump: BoundJump, part: int) -> None:
-        self.jump, self.part = jump, part
-        self.inside: list[PhaseState] = []
-
-    def begin(self, state: PhaseState) -> Evaluation | None:
-        return self.jump.begin(state)
-
-    def linearized(self, state: PhaseState) -> HessianProducts:
-        return self.jump.linearized(state)
-
-    def __call__(
-        self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, k: int
-    ) -> tuple[PhaseState, JumpInfo]:
-        self.inside = []
-        first = inner
-        while True:
-            state, info = self.jump(state, physics, inner, self.part)
-            first, inner = first or info.start, info.end
-            if len(self.inside) == k // self.part - 1:
-                return state, JumpInfo(k, first, info.end)
-            self.inside.append(state)
-
-
-@dataclass(frozen=True)
-class BatchRun:
-    """What became of a batch.
-
-    Attributes
-    ----------
-    times : (E,) ASE time units
-    energies : (E, B) eV
-        Total energies of the physics at the sampled positions.
-    positions, momenta : (F, N, 3)
-        At equal intervals, inside the jumps too; not a number inside a jump that was undone. The
-        start alone unless frames were asked for.
-    rows : list of dict
-        For each molecule: evaluations counted in its calculator, residual, fallbacks, strides made,
-        and why there were no more (``error``; empty if the run is whole). What stands behind the
-        last stride of a molecule in the arrays is without meaning.
-    """
-
-    times: Array
-    energies: Array
-    positions: Array
-    momenta: Array
-    rows: list[dict[str, Any]]
+__all__ = ["run_nve"]
 
 
 def run_nve(
@@ -159,88 +22,45 @@ def run_nve(
     picoseconds: float,
     corrector: str,
     sample_fs: float,
-    frame_fs: float | None = None,
-) -> BatchRun:
-    """Constant-energy dynamics of all molecules at once; a molecule that is lost stays behind.
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], list[dict[str, float | None]]]:
+    """Constant-energy dynamics under GFN2 of all molecules at once.
 
-    Parameters
-    ----------
-    molecules : list of Atoms
-        Each with a calculator of its own.
-    potential : Potential
-    k : int
-    base_fs, picoseconds : float
-    corrector : str
-    sample_fs : float
-        Interval of the energies, a multiple of the stride.
-    frame_fs : float, optional
-        Interval of positions and momenta, a part of the stride; none by default.
+    Returns
+    -------
+    times : (F,) ASE time units
+    energies : (F, B) eV
+        Total energies of the physics at the sampled positions.
+    rows : list of dict
+        For each molecule: evaluations counted in its calculator, residual, fallbacks.
     """
-    state = joined(molecules)
-    physics = ListPhysics(molecules)
-    jump = FlowJump(potential, base_fs * units.fs)
-    bound = jump.bind(state)
-    watched = _WatchedJump(bound, k if frame_fs is None else round(frame_fs / base_fs))
-    scheme = Scheme(
-        bound if frame_fs is None else watched,
-        make_corrector(corrector, jump.correctors),
-        NoThermostat(),
-        physics,
-        jump.timestep,
-    )
-    rng = np.random.default_rng(0)
-    carry = start(state, scheme)
-    squares = torch.zeros(state.n_molecules, dtype=torch.float64)
-    counts = torch.zeros_like(squares)
-    rows: list[dict[str, Any]] = [{"fallbacks": 0, "strides": 0, "error": ""} for _ in molecules]
+    counters: list[CountingCalculator] = []
+
+    def physics(atoms: Atoms) -> CountingCalculator:
+        counters.append(CountingCalculator(xtb_calculator("GFN2-xTB")))
+        return counters[-1]
+
     interval = round(sample_fs / (k * base_fs))
-
-    def total(carry: Carry) -> Array:
-        return (carry.physics.energy + kinetic_energy(carry.state)).numpy()
-
-    times, energies, frames = [0.0], [total(carry)], [state]
-    for number in range(1, round(1000 * picoseconds / (k * base_fs)) + 1):
-        carry, info = step(carry, scheme, k, rng)
-        for molecule, reason in info.lost.items():
-            physics.lost.setdefault(molecule, reason)
-            rows[molecule]["error"] = physics.lost[molecule]
-        for molecule, row in enumerate(rows):
-            row["fallbacks"] += molecule in info.fallbacks
-            row["strides"] += molecule not in physics.lost
-        if info.residual is not None:
-            found = info.residual.square().sum(1).nan_to_num(nan=0.0)
-            squares.index_add_(0, state.batch, found)
-            known = state.batch[~info.residual.isnan().any(1)]
-            counts += 3.0 * torch.bincount(known, minlength=len(counts))
-        if frame_fs is not None:
-            undone = {**info.fallbacks, **info.lost}
-            frames += [*(_hidden(inside, undone) for inside in watched.inside), carry.state]
-        if number % interval == 0:
-            times.append(number * k * jump.timestep)
-            energies.append(total(carry))
-        if number % 500 == 0:
-            print(f"{number} strides, {physics.seconds:.0f} s of physics", flush=True)
-        if len(physics.lost) == len(molecules):
-            break
-    residual = 1e3 * (squares / counts.clamp(min=1.0)).sqrt()
-    for i, (row, atoms) in enumerate(zip(rows, physics.molecules, strict=True)):
-        row["evaluations"] = atoms.calc.evaluations
-        row["residual_meV_per_A"] = float(residual[i])
-    return BatchRun(
-        np.array(times),
-        np.array(energies),
-        torch.stack([frame.positions for frame in frames]).numpy(),
-        torch.stack([frame.momenta for frame in frames]).numpy(),
-        rows,
-    )
-
-
-def _hidden(inside: PhaseState, undone: Reasons) -> PhaseState:
-    """A state inside a jump without the molecules whose jump was undone."""
-    if not undone:
-        return inside
-    gone = mask_of(undone, inside.time)[inside.batch].unsqueeze(1)
-    return inside.replace(
-        positions=inside.positions.masked_fill(gone, torch.nan),
-        momenta=inside.momenta.masked_fill(gone, torch.nan),
-    )
+    times, energies = [], []
+    with Ensemble(
+        molecules, potential, physics, k=k, timestep=base_fs * units.fs, corrector=corrector
+    ) as ensemble:
+        for number in range(round(1000 * picoseconds / (k * base_fs)) // interval + 1):
+            ensemble.run(interval if number else 0)
+            found = ensemble.result()
+            if found.failures:
+                raise DynamicsFailed(f"stride {ensemble.nsteps}: {found.failures}")
+            times.append(float(found.replicas[0].atoms.info["time"]))
+            energies.append([each.atoms.get_total_energy() for each in found.replicas])
+            if ensemble.nsteps % 500 < interval:
+                print(f"{ensemble.nsteps} strides, {found.physics_seconds:.0f} s", flush=True)
+    rows: list[dict[str, float | None]] = []
+    for each, counter in zip(found.replicas, counters, strict=True):
+        residual = each.stats.residual_rms
+        rows.append(
+            {
+                "evaluations": counter.evaluations,
+                "residual_meV_per_A": None if residual is None else 1e3 * residual,
+                "fallbacks": each.stats.fallbacks,
+            }
+        )
+    return np.array(times), np.array(energies), rows

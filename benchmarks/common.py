@@ -23,7 +23,7 @@ def machine() -> dict[str, Any]:
         names = [line for line in info.read_text().splitlines() if line.startswith("model name")]
         processor = names[0].split(":")[1].strip() if names else processor
     found = {}
-    for package in ("ase", "numpy", "pyscf", "tblite", "torch", "xtb"):
+    for package in ("ase", "numpy", "openmm", "pyscf", "tblite", "torch", "xtb"):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -34,7 +34,6 @@ from ase.calculators.calculator import CalculationFailed
 from ase.io import read, write
 from ase.md.verlet import VelocityVerlet
 
-from benchmarks.batch import run_nve
 from benchmarks.common import write_result
 from benchmarks.long_strides_record import Record, Run, missing, read_record, write_record
 from benchmarks.long_strides_report import (
@@ -48,6 +47,7 @@ from benchmarks.long_strides_report import (
 )
 from benchmarks.long_strides_tune import START, tune, tuned_model
 from benchmarks.starts import thermalized
+from benchmarks.watched_batch import run_nve
 from kstep_integrators import load_model
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.potentials import NetworkPotential

@@ -73,10 +73,10 @@ def advance(
     Returns
     -------
     Progress
-        The one given, if the molecule was lost (``info.lost``).
+        Where it was, if the molecule was lost (``info.lost``).
     StepInfo
     list of str
-        Bonds that broke or formed, a sentence each.
+        Bonds that broke or formed.
 
     Raises
     ------
@@ -87,10 +87,12 @@ def advance(
         raise ValueError("this run has not begun: it has no state to advance")
     carry, info = step(progress.carry, scheme, progress.stride, rng)
     if info.lost:
-        return progress, info, []
+        stats = dataclasses.replace(progress.stats, last_problem=info.reason)
+        return dataclasses.replace(progress, stats=stats), info, []
     bonds, changes = progress.bonds, list[str]()
     if bonds is not None:
-        bonds, changes = bond_changes(bonds, carry.state)
+        bonds, told = bond_changes(bonds, carry.state)
+        changes = [*told.values()]
     stats = progress.stats.add(info)
     k, burn_in = progress.k, progress.burn_in
     if burn_in is not None and info.verdict is not None:

@@ -30,6 +30,7 @@ class Settings:
     seed: int
     output: Path
     compile: bool
+    engine: str
 
 
 @pytest.fixture
@@ -77,6 +78,7 @@ def test_demo_defaults(demo: Any) -> None:
             seed=0,
             output=Path("kstep_demo"),
             compile=True,
+            engine="ase",
         )
     ]
 
@@ -91,6 +93,7 @@ def test_demo_defaults(demo: Any) -> None:
         (["--time", "1e3", "--temperature", "500"], {"time_fs": 1000.0, "temperature_K": 500.0}),
         (["--seed", "7", "--output", "here"], {"seed": 7, "output": Path("here")}),
         (["--model", "my.safetensors", "--no-compile"], {"compile": False}),
+        (["--engine", "openmm"], {"engine": "openmm"}),
     ],
 )
 def test_demo_arguments(demo: Any, words: list[str], changes: dict[str, Any]) -> None:
@@ -120,6 +123,7 @@ def test_the_demonstration_itself_has_the_fields_that_are_filled_in() -> None:
         (["recipe", "r", "epochs"], "'epochs' is not of the form key=value"),
         (["recipe", "r", "--workers", "2", "epochs"], "'epochs' is not of the form key=value"),
         (["recipe", "r", "--workers", "0"], "'0' is not a whole number of at least 1"),
+        (["prep", "list.smi", "seed"], "'seed' is not of the form key=value"),
         (["nonsense"], "invalid choice"),
     ],
 )
@@ -167,6 +171,24 @@ def test_recipe_arguments(
 def test_a_recipe_file_names_its_folder(recipes: list[tuple[Any, ...]]) -> None:
     assert main(["recipe", "somewhere/mine.yaml"]) == 0
     assert recipes[0][2] == Path("kstep_mine")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["mine.smi"], ("mine.smi", [], Path("kstep_mine"))),
+        (["a/b.smi", "seed=1", "--output", "o", "x=2"], ("a/b.smi", ["seed=1", "x=2"], Path("o"))),
+    ],
+)
+def test_prep_arguments(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], expected: tuple[Any, ...]
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    module = ModuleType("kstep_training.prepare")
+    module.__dict__["run_prep"] = lambda *arguments: calls.append(arguments)
+    monkeypatch.setitem(sys.modules, "kstep_training.prepare", module)
+    assert main(["prep", *words]) == 0
+    assert calls == [expected]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 from ase.io import read
 
 from kstep_integrators.cli import main
+from kstep_integrators.demo import DemoSettings
 
 
 @pytest.mark.slow
@@ -30,3 +31,28 @@ def test_a_molecule_that_is_not_there(capsys, tmp_path):
     error = capsys.readouterr().err
     assert error.startswith("kstep: error:")
     assert error.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_the_same_demonstration_in_openmm(tmp_path, capsys):
+    """Jumps in OpenMM are those in ASE: as many evaluations, the same path."""
+    frames = {}
+    for engine in ("ase", "openmm"):
+        output = tmp_path / engine
+        arguments = ["demo", "--name", "water", "--time", "30", "--no-compile", "--engine", engine]
+        assert main([*arguments, "--output", str(output)]) == 0
+        assert ("jumps in OpenMM" in capsys.readouterr().out) == (engine == "openmm")
+        report = json.loads((output / "demo.json").read_text())
+        runs = {run["name"]: run for run in report["runs"]}
+        assert runs["k-step 2 fs"]["evaluations"] == 16
+        assert runs["potential only"]["evaluations"] == 16
+        frames[engine] = read(output / "trajectory.traj", ":")
+    assert len(frames["openmm"]) == len(frames["ase"]) == 16
+    for one, other in zip(frames["ase"], frames["openmm"], strict=True):
+        assert one.positions == pytest.approx(other.positions, abs=1e-5)
+        assert one.get_total_energy() == pytest.approx(other.get_total_energy(), abs=1e-4)
+
+
+def test_an_engine_that_is_not_there():
+    with pytest.raises(ValueError, match="engine is 'lammps'"):
+        DemoSettings(engine="lammps")

@@ -17,6 +17,7 @@ from kstep_integrators.rigid import rigid_motions
 from kstep_integrators.state import EvaluationFailed, PhaseState
 from kstep_integrators.testing import CountingCalculator
 from tests.conftest import hot, network, physics, potential
+from tests.test_control import twice
 from tests.test_potentials import together
 
 
@@ -266,3 +267,32 @@ def test_a_hessian_that_is_not_finite_is_a_failure(dense_limit, state):
     force = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with pytest.raises(EvaluationFailed, match="Hessian of the potential is not finite"):
         filtered(products, state, force, torch.ones_like, dense_limit)
+
+
+@pytest.mark.parametrize("dense_limit", [64, 1])
+@pytest.mark.parametrize("what", ["hessian", "force", "positions"])
+def test_what_is_not_finite_of_one_molecule_is_nothing_to_another(what, dense_limit, state):
+    force = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+    def function(squares):
+        return quartic(0.8 * squares.clamp(min=0).sqrt())
+
+    one = potential().bind(state).linearized(state.positions)
+    alone = filtered(one, state, force, function, dense_limit)
+    both = twice(state)
+    forces = torch.cat([force, force])
+    if what == "positions":
+        positions = both.positions.clone()
+        positions[12, 1] = torch.nan
+        both = both.replace(positions=positions)
+    if what == "force":
+        forces[12, 1] = torch.nan
+    products = potential().bind(both).linearized(both.positions)
+
+    def broken(vectors):
+        result = products(vectors)
+        return result.index_fill(1, torch.tensor([12]), torch.nan) if what == "hessian" else result
+
+    found = filtered(broken, both, forces, function, dense_limit)
+    torch.testing.assert_close(found[:9], alone, atol=1e-9, rtol=0)
+    assert found[9:].isnan().all()

@@ -56,6 +56,7 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
     settings.output.mkdir(parents=True, exist_ok=True)
     title = f"{settings.value}, GFN2-xTB, {settings.time_fs / 1000:g} ps at "
     title += f"{settings.temperature_K:g} K"
+    title += ", jumps in OpenMM" if settings.engine == "openmm" else ""
 
     with console.status("relaxing and thermalizing"):
         start.calc = calculator
@@ -79,14 +80,9 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
             records.append(_run(verlet, recorder, steps, interval, progress))
         for corrector, name in (("impulse", f"k-step {stride:g} fs"), ("none", "potential only")):
             atoms = _fresh(start)
-            dynamics = _jumps(atoms, model, settings, corrector)
-            if corrector == "impulse":
-                writer = Trajectory(settings.output / "trajectory.traj", "w", atoms)
-                dynamics.attach(writer.write)
+            path = settings.output / "trajectory.traj" if corrector == "impulse" else None
             recorder = Recorder(name, stride, stride * FS)
-            records.append(_run(dynamics, recorder, settings.n_jumps, 1, progress))
-            if corrector == "impulse":
-                writer.close()
+            records.append(_run_jumps(atoms, model, settings, corrector, recorder, progress, path))
 
     balance = break_even(records[0], records[2])
     print_report(console, title, records, balance, warm_up)
@@ -127,6 +123,32 @@ def _jumps(atoms: Atoms, model: Any, settings: DemoSettings, corrector: str) -> 
     )
 
 
+def _run_jumps(
+    atoms: Atoms,
+    model: Any,
+    settings: DemoSettings,
+    corrector: str,
+    recorder: Recorder,
+    progress: Progress,
+    path: Path | None,
+) -> RunRecord:
+    """Jumps in ASE or in OpenMM, sampled at every one, with a trajectory if there is a path."""
+    if settings.engine == "openmm":
+        # It imports OpenMM, which is optional.
+        from kstep_integrators.demo.openmm_run import run_in_openmm
+
+        task = progress.add_task(recorder.name, total=settings.n_jumps)
+        return run_in_openmm(
+            atoms, model, settings, corrector, recorder, lambda: progress.advance(task), path
+        )
+    dynamics = _jumps(atoms, model, settings, corrector)
+    if path is None:
+        return _run(dynamics, recorder, settings.n_jumps, 1, progress)
+    with Trajectory(path, "w", atoms) as writer:
+        dynamics.attach(writer.write)
+        return _run(dynamics, recorder, settings.n_jumps, 1, progress)
+
+
 def _run(
     dynamics: MolecularDynamics, recorder: Recorder, steps: int, interval: int, progress: Progress
 ) -> RunRecord:
@@ -156,7 +178,7 @@ def _run(
 
 
 def _versions() -> dict[str, str]:
-    packages = ("kstep-integrators", "ase", "tblite", "torch", "numpy")
+    packages = ("kstep-integrators", "ase", "openmm", "tblite", "torch", "numpy")
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in packages:
         try:

@@ -54,6 +54,8 @@ class DemoSettings:
         Folder for ``trajectory.traj``, ``demo.json`` and ``demo.png``.
     compile : bool
         Compile the network's force before the clock starts.
+    engine : {"ase", "openmm"}
+        Who makes the jumps.
     """
 
     source: Literal["name", "xyz", "smiles"] = "name"
@@ -66,8 +68,11 @@ class DemoSettings:
     seed: int = 0
     output: Path = Path("kstep_demo")
     compile: bool = True
+    engine: Literal["ase", "openmm"] = "ase"
 
     def __post_init__(self) -> None:
+        if self.engine not in ("ase", "openmm"):
+            raise ValueError(f"engine is {self.engine!r}; expected 'ase' or 'openmm'")
         if self.source not in ("name", "xyz", "smiles"):
             raise ValueError(f"source is {self.source!r}; expected 'name', 'xyz' or 'smiles'")
         if self.k < 1:

@@ -1,0 +1,228 @@
+"""The function of the jump's ``PythonForce``: stages in, jumps and corrections out."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+import numpy as np
+import openmm
+import torch
+from openmm import unit
+
+from kstep_integrators import units
+from kstep_integrators.control import DynamicsFailed, Guard
+from kstep_integrators.correctors import CORRECTORS, Corrector
+from kstep_integrators.jumps.base import BoundJump
+from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.openmm import stages
+from kstep_integrators.openmm.particles import Array, Particles
+from kstep_integrators.openmm.source import ModelSource
+from kstep_integrators.openmm.transit import Transit
+from kstep_integrators.potentials import NetworkPotential
+from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
+
+__all__ = ["CORRECTORS_BY_CODE", "CORRECTOR_CODES", "JumpForce"]
+
+CORRECTOR_CODES = {name: float(code) for code, name in enumerate(sorted(CORRECTORS))}
+"""Corrector by name as the number that the parameter ``kstep_corrector`` takes."""
+
+CORRECTORS_BY_CODE: dict[float, Corrector] = {
+    code: CORRECTORS[name]() for name, code in CORRECTOR_CODES.items()
+}
+"""The correctors by that number."""
+
+_THREADS = 64
+"""Threads whose transits are kept."""
+
+_log = logging.getLogger(__name__)
+
+_Answer: TypeAlias = tuple[Transit, float, Array | None]
+_Parameters: TypeAlias = Mapping[str, float]
+
+
+class JumpForce:
+    """Callable for ``openmm.PythonForce``; pickled, it is the path and hash of a model file.
+
+    Parameters
+    ----------
+    source : ModelSource
+    particles : Particles
+    model : NetworkPotential, optional
+        The model, if it is loaded. A copy that comes out of XML loads it at its first jump.
+
+    Notes
+    -----
+    Nothing raises while the Context holds something else than positions: a problem is kept, the
+    integrator is told that the jump does not stand, puts everything back, and asks for it.
+    Threads may step Contexts of one System side by side: each has a transit of its own.
+    """
+
+    def __init__(
+        self, source: ModelSource, particles: Particles, model: NetworkPotential | None = None
+    ) -> None:
+        self.source, self.particles, self._model = source, particles, model
+        self._rest = np.zeros((len(particles.masses), 3))
+        self._atoms: PhaseState | None = None
+        self._failures = 0
+        self._transits: dict[int, Transit] = {}
+        self._bound: dict[float, BoundJump] = {}
+        self._stages: dict[int, Callable[[Transit, Array, _Parameters], _Answer]] = {
+            stages.POSITIONS: self._positions,
+            stages.FLOW: self._flow,
+            stages.VELOCITIES: self._velocities,
+            stages.CORRECTION: self._correction,
+            stages.FAILED: self._failed,
+            stages.ABSURD: self._absurd_energy,
+        }
+
+    def __reduce__(self) -> tuple[type[JumpForce], tuple[ModelSource, Particles]]:
+        """Settings only."""
+        return JumpForce, (self.source, self.particles)
+
+    def __call__(self, state: openmm.State) -> tuple[float, Array]:
+        """Energy and forces, in name; :mod:`kstep_integrators.openmm.stages` says what they are."""
+        parameters = state.getParameters()
+        stage = round(parameters[stages.STAGE])
+        if stage == stages.IDLE:
+            return 0.0, self._rest
+        thread = threading.get_ident()
+        before = self._transits.get(thread, Transit())
+        if stage == stages.REPORT:
+            self._transits[thread] = dataclasses.replace(before, problem=None)
+            if before.problem is not None:
+                raise before.problem
+            return 0.0, self._rest
+        began = time.perf_counter()
+        try:
+            if before.problem is not None and stage != stages.POSITIONS:
+                raise before.problem
+            given = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+            after, energy, vectors = self._stages[stage](before, given, parameters)
+        except BaseException as error:  # noqa: BLE001  (Ctrl-C too must leave a Context in order)
+            after = dataclasses.replace(before, problem=error)
+            energy, vectors = _refusal(stage, stages.STOPPED), None
+        spent = after.seconds + time.perf_counter() - began
+        self._transits[thread] = dataclasses.replace(after, seconds=spent)
+        if len(self._transits) > _THREADS:
+            self._transits.pop(next(iter(self._transits)))
+        return energy, self._rest if vectors is None else vectors
+
+    def _positions(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
+        state = self._state(given)
+        return Transit(given, state, known=before.known), before.seconds, None
+
+    def _flow(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
+        origin, state = before.here()
+        steps = round(parameters[stages.STEPS])
+        jump = self._jump(parameters[stages.STRIDE] / steps * units.PS)
+        momenta = torch.from_numpy(given * units.NM_PER_PS).to(state.masses) * state.masses
+        start = state.replace(momenta=momenta)
+        try:
+            landed, info = jump(start, _NO_PHYSICS, before.inner(), steps)
+        except EvaluationFailed as error:
+            return self._undone(before, stages.FLOW, f"potential: {error}")
+        absurd = _absurd(start, landed, guarded=parameters[stages.GUARDED] > 0)
+        if absurd or info.start is None or info.end is None:
+            return self._undone(before, stages.FLOW, absurd)
+        before.known.put(start, info.start)
+        # The sum that the platform makes as well, so that the landing is recognized.
+        moved = landed.positions.cpu().numpy() / units.NM - origin
+        there = self._state(origin + moved)
+        before.known.put(there, info.end)
+        after = dataclasses.replace(
+            before,
+            positions=origin + moved,
+            state=there,
+            velocities=_velocities(landed) - given,
+            predicted=float(info.end.energy - info.start.energy) / units.KJ_PER_MOL,
+        )
+        return after, float(stages.FINE), moved
+
+    def _velocities(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
+        return dataclasses.replace(before, velocities=None), before.predicted, before.velocities
+
+    def _correction(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
+        _, state = before.here()
+        stride = parameters[stages.STRIDE] * units.PS
+        jump = self._jump(stride / round(parameters[stages.STEPS]))
+        forces = torch.from_numpy(given * units.KJ_PER_MOL_NM).to(state.masses)
+        physics = Evaluation(torch.zeros_like(state.time), forces)
+        try:
+            inner = before.inner() or jump.begin(state)
+            if inner is None:
+                raise EvaluationFailed("the jump has no potential")
+            before.known.put(state, inner)
+            corrector = CORRECTORS_BY_CODE[parameters[stages.CORRECTOR]]
+            force = corrector(state, physics, inner, stride, jump).force
+        except EvaluationFailed as error:
+            return self._undone(before, stages.CORRECTION, f"potential: {error}")
+        residual = forces - inner.require_forces()
+        vectors = None if force is None else force.cpu().numpy() / units.KJ_PER_MOL_NM
+        return before, float(residual.square().sum()), vectors
+
+    def _failed(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
+        problem = before.problem or DynamicsFailed(
+            "a jump was undone, and the physics steps in its place are not finite or faster than "
+            "1 A/fs too; the base step may be too long, or the start far from equilibrium. "
+            "Positions and velocities are those before the step"
+        )
+        return dataclasses.replace(before, problem=problem), 0.0, None
+
+    def _absurd_energy(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
+        limit = f"{Guard().max_energy_change:g} eV, or a tenth of it per atom beyond ten"
+        return self._undone(before, stages.ABSURD, f"the total energy changed by more than {limit}")
+
+    def _undone(self, before: Transit, stage: int, why: str) -> _Answer:
+        self._failures += 1
+        if str(self._failures).strip("0") == "1":
+            # The first, the tenth, the hundredth.
+            _log.warning("a jump was undone: %s (%d so far)", why, self._failures)
+        return before, _refusal(stage, stages.UNDONE), None
+
+    def _network(self) -> NetworkPotential:
+        if self._model is None:
+            self._model = self.source.load()
+        return self._model
+
+    def _state(self, positions: Array) -> PhaseState:
+        """At rest at positions (nm)."""
+        if self._atoms is None or not np.isfinite(positions).all():
+            # With all checks, which need not be made again at each jump.
+            self._atoms = self.particles.state(positions).to(self._network().device)
+            return self._atoms
+        x = torch.from_numpy(positions * units.NM)
+        return self._atoms.replace(positions=x.to(self._atoms.positions.device))
+
+    def _jump(self, timestep: float) -> BoundJump:
+        """The flow of this base step (ASE time units), kept for the next time."""
+        if timestep not in self._bound:
+            flow = FlowJump(self._network(), timestep)
+            self._bound = {timestep: flow.bind(self.particles.state(self._rest))}
+        return self._bound[timestep]
+
+
+_NO_PHYSICS = Evaluation(torch.zeros(1, dtype=torch.float64), None)
+"""A flow does not look at it."""
+
+
+def _velocities(state: PhaseState) -> Array:
+    """(N, 3) nm/ps."""
+    found: Array = (state.momenta / state.masses).cpu().numpy() / units.NM_PER_PS
+    return found
+
+
+def _absurd(before: PhaseState, after: PhaseState, guarded: bool) -> str:
+    """Why a landing cannot stand; empty if it can."""
+    if guarded:
+        return Guard().check_jump(before, after).get(0, "")
+    finite = bool((after.positions + after.momenta).isfinite().all())
+    return "" if finite else "the jump ended where positions or momenta are not finite"
+
+
+def _refusal(stage: int, verdict: int) -> float:
+    return float(-verdict if stage == stages.CORRECTION else verdict)

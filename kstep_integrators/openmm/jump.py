@@ -1,0 +1,141 @@
+"""The jump as a force of a System, in a group of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import openmm
+
+from kstep_integrators.openmm import stages
+from kstep_integrators.openmm.checks import check_system
+from kstep_integrators.openmm.force import JumpForce
+from kstep_integrators.openmm.particles import masses_of, particles_of
+from kstep_integrators.openmm.source import ModelSource, as_network
+from kstep_integrators.potentials import NetworkPotential
+
+__all__ = ["add_jump", "find_jump", "physics_parameters"]
+
+_NAME = "kstep-jump"
+
+
+def add_jump(
+    system: openmm.System,
+    model: NetworkPotential | str | Path,
+    *,
+    elements: Sequence[int] | None = None,
+) -> int:
+    """Add a jump to a System: a force that is none, in the highest force group that is free.
+
+    :class:`~kstep_integrators.openmm.integrator.KStepIntegrator` speaks with the model through it.
+    Everybody else sees zero energy and zero force. A System that has the jump already is left as
+    it is. Add all other forces first: what is put into the group of the jump later is no physics.
+
+    Parameters
+    ----------
+    system : openmm.System
+        Of one isolated molecule, or a cluster; all forces in it but the jump are the physics.
+    model : str, Path or NetworkPotential
+        A bundled name, a path, or ``load_model(...)``. The XML of the System holds path and hash of
+        the file. OpenMM restores it with ``pickle``: load XML only from where you would run code.
+    elements : sequence of int, optional
+        Atomic numbers, if masses do not tell them (isotopes, repartitioned hydrogen mass).
+
+    Returns
+    -------
+    int
+        The force group.
+
+    Raises
+    ------
+    ValueError
+        If the model does not cover the particles; for constraints, virtual sites, particles without
+        mass, barostats and periodic systems; if no group is free; if the System has another jump.
+    TypeError
+        If the model is none of the above.
+
+    Examples
+    --------
+    >>> import openmm
+    >>> from kstep_integrators.openmm import add_jump
+    >>> water = openmm.System()
+    >>> for mass in (15.999, 1.008, 1.008):
+    ...     _ = water.addParticle(mass)
+    >>> add_jump(water, "organic-gfn2")
+    31
+    """
+    network = as_network(model)
+    source = ModelSource.of(network)
+    check_system(system)
+    present = find_jump(system)
+    if present is not None:
+        _check_same(system, present, source, elements)
+        return int(system.getForce(present).getForceGroup())
+    particles = particles_of(system, elements)
+    network.check(particles.state(np.zeros((len(particles.masses), 3))))
+    taken = {force.getForceGroup() for force in system.getForces()}
+    free = [group for group in range(31, -1, -1) if group not in taken]
+    if not free:
+        raise ValueError(
+            "all 32 force groups are taken, and the jump needs one of its own: put some forces of "
+            "the System into one group with force.setForceGroup(...)"
+        )
+    force = openmm.PythonForce(JumpForce(source, particles, network), stages.DEFAULTS)
+    force.setName(" ".join(_labels(source, particles.masses, particles.numbers)))
+    force.setForceGroup(free[0])
+    system.addForce(force)
+    return free[0]
+
+
+def find_jump(system: openmm.System) -> int | None:
+    """Number of the force that is the jump of a System; None if it has none."""
+    for index, force in enumerate(system.getForces()):
+        if isinstance(force, openmm.PythonForce) and force.getName().startswith(_NAME):
+            return index
+    return None
+
+
+def physics_parameters(system: openmm.System) -> list[str]:
+    """Parameters of the Context that the forces of a System, but the jump, depend on."""
+    jump = find_jump(system)
+    names: set[str] = set()
+    for index, force in enumerate(system.getForces()):
+        if index == jump:
+            continue
+        if hasattr(force, "getGlobalParameters"):
+            names.update(dict(force.getGlobalParameters()))
+        elif hasattr(force, "getNumGlobalParameters"):
+            count = force.getNumGlobalParameters()
+            names.update(force.getGlobalParameterName(i) for i in range(count))
+    return sorted(names)
+
+
+def _labels(
+    source: ModelSource, masses: Sequence[float], numbers: Sequence[int]
+) -> tuple[str, str, str, str]:
+    """The name of the force in parts: unlike a pickle, it can be read without being run."""
+    return (_NAME, f"model:{source.sha256[:16]}", _label("masses", masses), _label("z", numbers))
+
+
+def _label(name: str, values: Sequence[float]) -> str:
+    digest = hashlib.sha256(json.dumps([float(value) for value in values]).encode()).hexdigest()
+    return f"{name}:{digest[:8]}"
+
+
+def _check_same(
+    system: openmm.System, index: int, source: ModelSource, elements: Sequence[int] | None
+) -> None:
+    name = system.getForce(index).getName()
+    wanted = [f"model:{source.sha256[:16]}", _label("masses", masses_of(system))]
+    if elements is not None:
+        wanted.append(_label("z", elements))
+    missing = [label for label in wanted if label not in name.split(" ")]
+    if missing:
+        raise ValueError(
+            f"the System has a jump with another model, other masses or other elements already, "
+            f"force {index} ({name!r}, expected {missing}): remove it with "
+            f"system.removeForce({index})"
+        )

@@ -1,0 +1,80 @@
+"""What the jump's force is asked in each stage of a step, and how it answers.
+
+A ``PythonForce`` is given positions and parameters of the Context, and gives back one energy and
+one vector for each particle. Everything else that a jump needs goes through this door in stages:
+the integrator sets the parameter ``kstep_stage``, writes what it has to say into the positions,
+and reads "force" and "energy" of the jump's group. Between steps the stage is idle.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+__all__ = [
+    "ABSURD",
+    "CORRECTION",
+    "CORRECTOR",
+    "DEFAULTS",
+    "FAILED",
+    "FINE",
+    "FLOW",
+    "GUARDED",
+    "IDLE",
+    "POSITIONS",
+    "REPORT",
+    "STAGE",
+    "STEPS",
+    "STOPPED",
+    "STRIDE",
+    "UNDONE",
+    "VELOCITIES",
+]
+
+IDLE: Final = 0
+"""Zero energy and force, at once: what reporters, minimizers and ``getState`` see."""
+
+POSITIONS: Final = 1
+"""Takes the positions (nm). Energy: seconds spent in jumps since it was last asked."""
+
+FLOW: Final = 2
+"""Takes velocities (nm/ps) and makes the jump. Force: change of positions. Energy: a verdict."""
+
+VELOCITIES: Final = 3
+"""Force: change of velocities. Energy: predicted change of the potential energy, kJ/mol."""
+
+CORRECTION: Final = 4
+"""Takes physical forces (kJ/mol/nm) at the positions last taken or landed at. Force: that of the
+corrector. Energy: sum of squares of the residual, (eV/angstrom)^2, or a verdict below zero."""
+
+FAILED: Final = 5
+"""Takes notice that neither jump nor physics could advance the system."""
+
+ABSURD: Final = 6
+"""Takes notice that the energy makes a jump absurd, for the log."""
+
+REPORT: Final = 7
+"""Raises what went wrong, once. The Context is in order by then; elsewhere nothing is raised."""
+
+FINE: Final = 0
+"""The jump stands."""
+
+UNDONE: Final = 1
+"""It does not, and physics steps may stand in its place."""
+
+STOPPED: Final = 2
+"""Nothing can: the step is undone and :data:`REPORT` raises."""
+
+STAGE: Final = "kstep_stage"
+STEPS: Final = "kstep_k"
+STRIDE: Final = "kstep_stride"
+CORRECTOR: Final = "kstep_corrector"
+GUARDED: Final = "kstep_guarded"
+
+DEFAULTS: Final[dict[str, float]] = {
+    STAGE: float(IDLE),
+    STEPS: 1.0,
+    STRIDE: 0.0,
+    CORRECTOR: 0.0,
+    GUARDED: 1.0,
+}
+"""Parameters of the Context that belong to the jump. The integrator writes them at each step."""

@@ -1,0 +1,68 @@
+"""C J C in the words of a CustomIntegrator: what the physics and the jump are asked, and when."""
+
+from __future__ import annotations
+
+from kstep_integrators.openmm import stages
+from kstep_integrators.openmm.plan import Plan
+from kstep_integrators.openmm.words import Words
+
+__all__ = ["ask", "evaluate", "stride"]
+
+
+def evaluate(words: Words, plan: Plan) -> None:
+    """One evaluation of the physics: all force groups but the jump's."""
+    if plan.needs_forces:
+        words.each("force", "f")
+    words.set("potential", "energy")
+    words.set("evaluations", "evaluations + 1")
+
+
+def ask(words: Words, stage: int, vector: str = "dx", number: str = "ignored") -> None:
+    """Ask the jump's force in one stage; see :mod:`kstep_integrators.openmm.stages`."""
+    words.set("stage", f"{stage}")
+    words.each(vector, "answer")
+    words.set(number, "verdict")
+
+
+def stride(words: Words, plan: Plan) -> None:
+    """C J C with one evaluation. ``failed`` says whether the landing stands."""
+    words.set("failed", f"{stages.FINE}")
+    if plan.corrects:
+        with words.when("known < 1"):
+            ask(words, stages.POSITIONS)
+            _correct(words)
+        with words.when("failed < 1"):
+            words.each("v", "v + 0.5*dt*correction/m")
+    with words.when("failed < 1"):
+        _flow(words)
+    with words.when("failed < 1"):
+        evaluate(words, plan)
+        if plan.needs_forces:
+            _correct(words)
+        words.set("known", "1")
+    if plan.corrects:
+        with words.when("failed < 1"):
+            words.each("v", "v + 0.5*dt*correction/m")
+
+
+def _flow(words: Words) -> None:
+    """J. The jump is told positions and velocities, and asked for the change of both."""
+    words.each("here", "x")
+    ask(words, stages.POSITIONS)
+    words.set("seconds", "seconds + ignored")
+    words.each("x", "v")
+    ask(words, stages.FLOW, "dx", "failed")
+    ask(words, stages.VELOCITIES, "dv", "predicted")
+    words.each("x", "here + dx")
+    words.each("v", "v + dv")
+    words.set("stage", f"{stages.IDLE}")
+
+
+def _correct(words: Words) -> None:
+    """The correcting force at the positions that the jump was last told or has landed at."""
+    words.each("here", "x")
+    words.each("x", "force")
+    ask(words, stages.CORRECTION, "correction", "residual")
+    words.each("x", "here")
+    words.set("stage", f"{stages.IDLE}")
+    words.set("failed", "max(0, -residual)")

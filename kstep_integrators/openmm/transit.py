@@ -1,0 +1,64 @@
+"""What a Context has said and not yet been told, from one stage of a step to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from kstep_integrators.evaluation import EvaluationCache
+from kstep_integrators.openmm.particles import Array
+from kstep_integrators.state import Evaluation, PhaseState
+
+__all__ = ["Transit"]
+
+_KEPT = 8
+"""Landings whose potential is remembered: those that a Metropolis test may come back to."""
+
+
+@dataclass(frozen=True)
+class Transit:
+    """Where a step stands.
+
+    Attributes
+    ----------
+    positions : (N, 3) float64, nm, or None
+        Last taken, or landed at.
+    state : PhaseState or None
+        There.
+    velocities : (N, 3) float64, nm/ps, or None
+        Change of the velocities by the jump.
+    predicted : float
+        Change of the potential's energy over it, kJ/mol.
+    problem : BaseException or None
+        To be raised as soon as the Context is in order.
+    seconds : float
+        Spent in jumps and correctors since the integrator last asked.
+    known : EvaluationCache
+        The potential at the last landings.
+    """
+
+    positions: Array | None = None
+    state: PhaseState | None = None
+    velocities: Array | None = None
+    predicted: float = 0.0
+    problem: BaseException | None = None
+    seconds: float = 0.0
+    known: EvaluationCache = field(default_factory=lambda: EvaluationCache(_KEPT))
+
+    def here(self) -> tuple[Array, PhaseState]:
+        """Positions and state.
+
+        Raises
+        ------
+        RuntimeError
+            If no positions were taken.
+        """
+        if self.positions is None or self.state is None:
+            raise RuntimeError(
+                "a stage of a jump came without the positions before it: the program of the "
+                "integrator was changed, or another integrator sets kstep_stage"
+            )
+        return self.positions, self.state
+
+    def inner(self) -> Evaluation | None:
+        """The potential here, if it is known."""
+        return None if self.state is None else self.known.get(self.state)

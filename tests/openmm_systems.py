@@ -1,0 +1,115 @@
+"""An OpenMM molecule of springs, the same as an ASE calculator, and a model file to jump with."""
+
+from __future__ import annotations
+
+import numpy as np
+import openmm
+import pytest
+import torch
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
+from openmm import unit
+
+from kstep_integrators import load_model
+from kstep_integrators.model_file import ModelHeader, write_model
+from kstep_integrators.potentials import NetworkPotential
+from tests.conftest import hot, network
+
+KJ_NM = units.kJ / units.mol / units.nm
+
+
+def springs(atoms: Atoms, group: int = 0) -> openmm.System:
+    """Harmonic springs between all atoms, and a torsion, with a parameter of the Context."""
+    system = openmm.System()
+    for mass in atoms.get_masses():
+        system.addParticle(float(mass))
+    stretch = openmm.CustomBondForce("0.5*k*stiffness*(r-r0)^2")
+    stretch.addGlobalParameter("stiffness", 1.0)
+    stretch.addPerBondParameter("k")
+    stretch.addPerBondParameter("r0")
+    for i in range(len(atoms)):
+        for j in range(i):
+            length = atoms.get_distance(i, j) / 10.0
+            stretch.addBond(i, j, [200000.0 if length < 0.16 else 3000.0, length])
+    stretch.setForceGroup(group)
+    system.addForce(stretch)
+    torsion = openmm.PeriodicTorsionForce()
+    torsion.addTorsion(0, 1, 2, 3, 3, 0.0, 4.0)
+    torsion.setForceGroup(group + 1)
+    system.addForce(torsion)
+    return system
+
+
+class Counted:
+    """A physics of no force at all, that counts how often OpenMM evaluates it."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
+        self.calls += 1
+        return 0.0, np.zeros((len(state.getPositions(asNumpy=True)), 3))
+
+    def __reduce__(self) -> tuple[type[Counted], tuple[()]]:
+        return Counted, ()
+
+    def join(self, system: openmm.System) -> Counted:
+        system.addForce(openmm.PythonForce(self))
+        return self
+
+
+class OpenMMCalculator(Calculator):
+    """A System on the Reference platform as an ASE calculator."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, system: openmm.System) -> None:
+        super().__init__()
+        self.context = context(system, openmm.VerletIntegrator(0.001))
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        super().calculate(atoms, properties, system_changes)
+        self.context.setPositions(self.atoms.positions / 10.0)
+        state = self.context.getState(getEnergy=True, getForces=True)
+        energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+        forces = state.getForces(asNumpy=True)
+        self.results = {
+            "energy": energy * units.kJ / units.mol,
+            "forces": forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer) * KJ_NM,
+        }
+
+
+def context(system: openmm.System, integrator: openmm.Integrator, platform: str = "Reference"):
+    return openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
+
+
+def place(found: openmm.Context, atoms: Atoms) -> openmm.Context:
+    """Positions and velocities of an Atoms object."""
+    found.setPositions(atoms.positions / 10.0)
+    # nm/ps in ASE units
+    found.setVelocities(atoms.get_velocities() / (units.nm / (1000.0 * units.fs)))
+    return found
+
+
+def where(found: openmm.Context) -> np.ndarray:
+    state = found.getState(getPositions=True)
+    return state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+
+
+def moving(found: openmm.Context) -> np.ndarray:
+    state = found.getState(getVelocities=True)
+    return state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> NetworkPotential:
+    """An untrained network from a file, soft enough to jump with, in float64."""
+    built = network()
+    path = tmp_path_factory.mktemp("models") / "untrained.safetensors"
+    write_model(path, built, ModelHeader("untrained", built.config, "none"))
+    return load_model(path, device="cpu", dtype=torch.float64)
+
+
+@pytest.fixture
+def molecule() -> Atoms:
+    return hot(temperature=300.0)
