@@ -153,10 +153,10 @@ class ReplicaPhysics:
 def starting_points(
     atoms: Atoms, name: str, potential: Potential, cache: Path, sets: int
 ) -> np.ndarray:  # type: ignore[type-arg]
-    """Positions (sets, B, n, 3) from Langevin dynamics on the network alone, 1 fs, 5 per picosecond.
+    """Positions (sets, B, n, 3) from Langevin dynamics on the network alone.
 
-    The dynamics of the network is that of the physics but for its residual, so that what is left to
-    equilibrate is little; it is the same for all methods that are compared.
+    Steps of 1 fs, friction 5 per picosecond. The dynamics of the network is that of the physics but
+    for its residual, so that little is left to equilibrate; it serves all methods alike.
     """
     path = cache / f"{name}-starts.npz"
     if not path.exists():
@@ -197,7 +197,7 @@ def make(plan: Plan, atoms: Atoms, potential: Potential, cache: Path, sets: int 
     if path.exists():
         return
     rng = np.random.default_rng([plan.seed, *plan.file.encode()])
-    points = starting_points(atoms, plan.name, potential, cache, sets)[plan.seed]
+    points = starting_points(atoms, plan.name, potential, cache, sets)[plan.seed % sets]
     state = joined([atoms] * REPLICAS)
     state = drawn(state.replace(positions=torch.from_numpy(points.reshape(-1, 3))), rng)
     arrays = dynamics(plan, atoms, potential, state, rng)
