@@ -10,13 +10,16 @@ import time
 import numpy as np
 import torch
 from ase import Atoms, units
+from torch import Tensor
 
-from kstep_integrators import FlowJump, Guard
+from kstep_integrators import DynamicsFailed, FlowJump
 from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.correctors import make_corrector
+from kstep_integrators.evaluation import nowhere
 from kstep_integrators.potentials import Potential
+from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import Carry, Evaluation, PhaseState, kinetic_energy, make_state
-from kstep_integrators.stepper import Scheme, start, step
+from kstep_integrators.stepper import start, step
 from kstep_integrators.testing import CountingCalculator
 from kstep_integrators.thermostats import NoThermostat
 
@@ -46,18 +49,23 @@ class ListPhysics:
         self.evaluations = 0
         self.seconds = 0.0
 
-    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
+    def __call__(
+        self, state: PhaseState, forces: bool = True, which: Tensor | None = None
+    ) -> Evaluation:
         """Energies (B,) and forces (N, 3)."""
         began = time.perf_counter()
-        forces, energies, first = [], [], 0
-        for atoms in self.molecules:
-            atoms.positions = state.positions[first : first + len(atoms)].numpy()
-            first += len(atoms)
-            forces.append(atoms.get_forces())
-            energies.append(atoms.get_potential_energy())
-        self.evaluations += 1
+        found = nowhere(state)
+        energies, gradients = found.energy, found.require_forces()
+        for i, atoms in enumerate(self.molecules):
+            if which is not None and not bool(which[i]):
+                continue
+            mine = state.batch == i
+            atoms.positions = state.positions[mine].numpy()
+            gradients[mine] = torch.from_numpy(atoms.get_forces())
+            energies[i] = atoms.get_potential_energy()
+            self.evaluations += 1
         self.seconds += time.perf_counter() - began
-        return Evaluation(torch.tensor(energies).double(), torch.from_numpy(np.concatenate(forces)))
+        return found
 
 
 def run_nve(
@@ -87,14 +95,13 @@ def run_nve(
         make_corrector(corrector, jump.correctors),
         NoThermostat(),
         physics,
-        Guard(),
         jump.timestep,
     )
     rng = np.random.default_rng(0)
     carry = start(state, scheme)
     squares = torch.zeros(state.n_molecules, dtype=torch.float64)
-    counts = 3.0 * torch.bincount(state.batch)
-    fallbacks, known = 0, 0
+    counts = torch.zeros_like(squares)
+    fallbacks = [0] * len(molecules)
     interval = round(sample_fs / (k * base_fs))
 
     def total(carry: Carry) -> np.ndarray:  # type: ignore[type-arg]
@@ -103,21 +110,26 @@ def run_nve(
     times, energies = [0.0], [total(carry)]
     for number in range(1, round(1000 * picoseconds / (k * base_fs)) + 1):
         carry, info = step(carry, scheme, k, rng)
-        fallbacks += info.fallback is not None
+        if info.lost:
+            raise DynamicsFailed(f"stride {number}: {info.lost}")
+        for molecule in info.fallbacks:
+            fallbacks[molecule] += 1
         if info.residual is not None:
-            squares.index_add_(0, state.batch, info.residual.square().sum(1))
-            known += 1
+            found = info.residual.square().sum(1).nan_to_num(nan=0.0)
+            squares.index_add_(0, state.batch, found)
+            known = state.batch[~info.residual.isnan().any(1)]
+            counts += 3.0 * torch.bincount(known, minlength=len(counts))
         if number % interval == 0:
             times.append(float(carry.state.time[0]))
             energies.append(total(carry))
         if number % 500 == 0:
             print(f"{number} strides, {physics.seconds:.0f} s of physics", flush=True)
-    residual = 1e3 * (squares / (counts * max(1, known))).sqrt()
+    residual = 1e3 * (squares / counts.clamp(min=1.0)).sqrt()
     rows = [
         {
             "evaluations": atoms.calc.evaluations,
             "residual_meV_per_A": float(residual[i]),
-            "fallbacks": fallbacks,
+            "fallbacks": fallbacks[i],
         }
         for i, atoms in enumerate(physics.molecules)
     ]

@@ -4,6 +4,7 @@ from kstep_integrators.ase import KStepDynamics
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.model_file import ModelFileError, bundled_models
+from kstep_integrators.notices import KStepWarning
 from kstep_integrators.potentials import CalculatorPotential, NetworkPotential, load_model
 from kstep_integrators.structures import named_molecule
 
@@ -15,6 +16,7 @@ __all__ = [
     "FlowJump",
     "Guard",
     "KStepDynamics",
+    "KStepWarning",
     "ModelFileError",
     "NetworkPotential",
     "bundled_models",

@@ -14,17 +14,20 @@ from ase.io import write
 from ase.md.md import MolecularDynamics
 
 from kstep_integrators.ase_state import same_system, state_from_atoms
-from kstep_integrators.control import DynamicsFailed, Guard
+from kstep_integrators.control import Control, DynamicsFailed, Guard
 from kstep_integrators.correctors import Corrector, make_corrector
 from kstep_integrators.evaluation import CalculatorPhysics
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.metropolis import Metropolis, Verdict
+from kstep_integrators.notices import warn_sparingly
 from kstep_integrators.potentials import CalculatorPotential, Potential, load_model
+from kstep_integrators.scheme import Scheme, StepInfo
 from kstep_integrators.state import Carry, kinetic_energy
 from kstep_integrators.stats import Stats
-from kstep_integrators.stepper import Scheme, start, step
+from kstep_integrators.stepper import start, step
 from kstep_integrators.thermostats import Langevin, make_thermostat
+from kstep_integrators.topology import Topology, bond_changes, find_bonds
 
 __all__ = ["KStepDynamics"]
 
@@ -57,8 +60,10 @@ class KStepDynamics(MolecularDynamics):
     """Molecular dynamics in strides of k base steps, one physics evaluation each.
 
     One ASE step is one jump: ``run(n)`` makes n jumps of stride ``k * timestep`` and n + 1
-    evaluations of ``atoms.calc`` (n, if it is run on). If a jump goes wrong, it is undone and the
-    stride is made with velocity Verlet on the physics; ``stats.fallbacks`` counts that.
+    evaluations of ``atoms.calc`` (n, if it is run on). A jump that ends in nonsense, or where the
+    physics fails, is undone and its stride made with velocity Verlet on the physics;
+    ``stats.fallbacks`` counts that. With tolerances, ``on_error`` says what else is undone and what
+    is done instead. A bond that breaks or forms is warned of.
 
     Parameters
     ----------
@@ -90,8 +95,18 @@ class KStepDynamics(MolecularDynamics):
     extra_chances : int
         How often a rejected trajectory is followed on and tested again before the momenta are
         reversed.
+    on_error : str
+        What is done about jumps beyond the tolerances: ``"fallback"`` (undo it and make the stride
+        with Verlet), ``"shrink"`` (undo it, make the stride in shorter jumps, and the following
+        ones for a while), ``"warn"`` or ``"stop"``.
+        See :class:`~kstep_integrators.control.Control`.
+    energy_tolerance : float, optional
+        Error of the change of energy that the potential predicts for one jump, eV.
+    force_tolerance : float, optional
+        Largest residual force on an atom at a landing, eV/angstrom.
     guard : Guard, optional
-        Limits beyond which a jump is undone. Not asked under ``metropolize``.
+        Limits beyond which a jump is undone in any case. Neither guard nor tolerances have a say
+        under ``metropolize``, where tolerances are refused.
     device : str
         ``"auto"`` leaves the model where it was loaded: by default the GPU, if there is one.
     trajectory, logfile, loginterval, append_trajectory, **kwargs
@@ -144,6 +159,9 @@ class KStepDynamics(MolecularDynamics):
         rng: np.random.Generator | None = None,
         metropolize: bool = False,
         extra_chances: int = 3,
+        on_error: str = "fallback",
+        energy_tolerance: float | None = None,
+        force_tolerance: float | None = None,
         guard: Guard | None = None,
         device: str = "auto",
         trajectory: str | None = None,
@@ -181,14 +199,24 @@ class KStepDynamics(MolecularDynamics):
                     "Metropolis test needs both, or momenta are never refreshed; pass "
                     "friction=numpy.inf to draw them anew at every jump"
                 )
+            if on_error != "fallback" or energy_tolerance or force_tolerance:
+                raise ValueError(
+                    f"metropolize=True with on_error={on_error!r}, energy_tolerance="
+                    f"{energy_tolerance}, force_tolerance={force_tolerance}: under a Metropolis "
+                    "test the physical energy alone decides, or the ensemble is not exact; leave "
+                    "these out, and watch dynamics.stats"
+                )
             self.metropolis = Metropolis(temperature_K, extra_chances)
         self.rng = np.random.default_rng() if rng is None else rng
-        self.guard = Guard() if guard is None else guard
+        self.control = Control(
+            on_error, energy_tolerance, force_tolerance, Guard() if guard is None else guard
+        )
         self.stats = Stats()
         self.transferred_energy = 0.0
         self.last_verdict: Verdict | None = None
         self._carry: Carry | None = None
         self._scheme: Scheme | None = None
+        self._bonds: Topology | None = None
         self._time = 0.0
         self._trajectory_name = trajectory if isinstance(trajectory, str | Path) else None
         first = state_from_atoms(atoms)
@@ -234,26 +262,45 @@ class KStepDynamics(MolecularDynamics):
 
     def step(self) -> None:
         """Make one jump."""
-        carry, scheme = self._current()
+        before, scheme = self._current()
         try:
-            carry, info = step(carry, scheme, self.k, self.rng)
-        except DynamicsFailed as error:
-            path = self._write_restart(carry)
-            raise DynamicsFailed(
-                f"{error}. The last good state (step {self.nsteps}) is in {path}"
-            ) from error
+            carry, info = step(before, scheme, self.k, self.rng)
         finally:
             self._count_evaluations(scheme)
+        if info.lost:
+            path = self._write_restart(before)
+            raise DynamicsFailed(
+                f"{info.lost[0]}. The last good state (step {self.nsteps}) is in {path}"
+            )
         self._carry = carry
         self._time = float(carry.state.time[0])
         self.last_verdict = info.verdict
-        self.stats = self.stats.add(info)
         if info.heat is not None:
             self.transferred_energy += float(info.heat.sum())
         self.atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
         self.atoms.set_momenta(carry.state.momenta.cpu().numpy(), apply_constraint=False)
         if isinstance(scheme.physics, CalculatorPhysics):
             scheme.physics.serve(carry.physics)
+        self._notice(carry, info)
+
+    def _notice(self, carry: Carry, info: StepInfo) -> None:
+        """Count what happened, and warn of what the user should know."""
+        old, new = self.stats, self.stats.add(info)
+        if self._bonds is not None:
+            self._bonds, changes = bond_changes(self._bonds, carry.state)
+            new = dataclasses.replace(new, bond_changes=new.bond_changes + bool(changes))
+            where = f"step {self.nsteps + 1}: "
+            warn_sparingly(
+                f"{where}{'; '.join(changes)}. The model may not cover what follows",
+                old.bond_changes,
+                new.bond_changes,
+            )
+        self.stats = new
+        warn_sparingly(
+            f"step {self.nsteps + 1}: {info.reason}; the jump stands, as on_error='warn'",
+            old.exceeded,
+            new.exceeded,
+        )
 
     def _refresh_properties(self) -> None:
         """Evaluate the physics at the first geometry; every jump evaluates its own landing."""
@@ -274,13 +321,14 @@ class KStepDynamics(MolecularDynamics):
                     self.atoms.calc,
                     2 if self.metropolis is None else self.metropolis.extra_chances + 2,
                 ),
-                guard=self.guard,
                 timestep=self.jump.timestep,
+                control=self.control,
                 metropolis=self.metropolis,
             )
             self._carry = old = None
         scheme = self._scheme
         if self._carry is None or old is None or not torch.equal(old.positions, state.positions):
+            self._bonds = find_bonds(state)
             try:
                 self._carry = start(state, scheme)
             finally:

@@ -1,4 +1,4 @@
-"""The guard: what a jump may never do, whatever the model."""
+"""What a jump may never do, how far it may be off, and what is done about it."""
 
 from __future__ import annotations
 
@@ -6,15 +6,32 @@ import math
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.state import Evaluation, PhaseState, kinetic_energy
+from kstep_integrators.state import Evaluation, PhaseState, Reasons, kinetic_energy
 
-__all__ = ["DynamicsFailed", "Guard"]
+__all__ = ["ON_ERROR", "Control", "DynamicsFailed", "Guard"]
+
+ON_ERROR = ("fallback", "shrink", "warn", "stop")
+"""What can be done about a jump that is beyond the tolerances."""
+
+CALM_STEPS = 8
+"""Steps without any trouble after which a halved stride is doubled again."""
 
 
 class DynamicsFailed(RuntimeError):
-    """A jump failed and so did the physics steps in its place."""
+    """A jump does not stand, and nothing could be put in its place."""
+
+
+def _first(batch: Tensor, values: Tensor, bad: Tensor) -> dict[int, float]:
+    """The largest value in each molecule that has a bad one; values (N,), bad (N,) bool."""
+    if not bool(bad.any()):  # the one transfer from the device, if nothing is wrong
+        return {}
+    found: dict[int, float] = {}
+    for molecule, value in zip(batch[bad].tolist(), values[bad].tolist(), strict=True):
+        found[molecule] = max(value, found.get(molecule, 0.0))
+    return found
 
 
 @dataclass(frozen=True)
@@ -34,35 +51,99 @@ class Guard:
     max_speed: float = 1.0 / units.FS
     max_energy_change: float = 1.0
 
-    def check_jump(self, before: PhaseState, after: PhaseState) -> str | None:
-        """Why the landing is absurd, or None; asked before the physics is evaluated there."""
+    def check_jump(self, before: PhaseState, after: PhaseState) -> Reasons:
+        """Molecules whose landing is absurd; asked before the physics is evaluated there."""
         moved = (after.positions - before.positions).norm(dim=1)
         speed = torch.maximum(
             moved / torch.clamp(after.time - before.time, min=1e-12)[after.batch],
             (after.momenta / after.masses).norm(dim=1),
-        )
-        # One transfer from the device for all tests: NaN fails the comparison too.
-        fastest = float(speed.nan_to_num(nan=math.inf).max())
-        if not fastest <= self.max_speed:
-            limit = self.max_speed * units.FS
-            return f"an atom moved at {fastest * units.FS:.3g} A/fs (limit {limit:.3g} A/fs)"
-        return None
+        ).nan_to_num(nan=math.inf)
+        limit = self.max_speed * units.FS
+        return {
+            molecule: f"an atom moved at {fastest * units.FS:.3g} A/fs (limit {limit:.3g} A/fs)"
+            for molecule, fastest in _first(after.batch, speed, speed > self.max_speed).items()
+        }
 
     def check_energy(
         self, before: PhaseState, start: Evaluation, after: PhaseState, end: Evaluation
-    ) -> str | None:
-        """Why the physics at the landing makes the jump absurd, or None."""
-        if not bool(torch.isfinite(end.energy).all()) or (
-            end.forces is not None and not bool(torch.isfinite(end.forces).all())
-        ):
-            return "the physics gave a non-finite energy or force at the landing"
+    ) -> Reasons:
+        """Molecules whose energy at the landing makes the jump absurd."""
         change = end.energy + kinetic_energy(after) - start.energy - kinetic_energy(before)
+        change = change.nan_to_num(nan=math.inf)
         atoms = torch.bincount(after.batch)
         limit = self.max_energy_change * torch.clamp(atoms / 10.0, min=1.0)
-        worst = int((change.abs() / limit).argmax())
-        if float(change[worst].abs()) > float(limit[worst]):
-            return (
-                f"the total energy changed by {float(change[worst]):.3g} eV in one jump "
-                f"(limit {float(limit[worst]):.3g} eV)"
-            )
-        return None
+        absurd = change.abs() > limit
+        if not bool(absurd.any()):
+            return {}
+        return {
+            molecule: f"the total energy changed by {float(change[molecule]):.3g} eV in one jump "
+            f"(limit {float(limit[molecule]):.3g} eV)"
+            for molecule in torch.nonzero(absurd).flatten().tolist()
+        }
+
+
+@dataclass(frozen=True)
+class Control:
+    """Tolerances of a run, and what is done about jumps beyond them.
+
+    Attributes
+    ----------
+    on_error : str
+        ``"fallback"``: the jump is undone and its stride made with velocity Verlet on the physics.
+        ``"shrink"``: it is undone and its stride made in two jumps, or four, ...; so are the
+        strides that follow, until it has been calm for some steps. ``"warn"``: it stands, and is
+        reported. ``"stop"``: it is undone, and the run stops.
+        What the guard finds absurd, or has no energy, never stands: ``"warn"`` treats it as
+        ``"fallback"`` does.
+    energy_tolerance : float or None
+        Error of the predicted change of the potential energy over one jump, eV; None: any.
+    force_tolerance : float or None
+        Residual F_physics - F_potential of the worst atom at the landing (its norm, as for fmax of
+        ASE's optimizers), eV/angstrom; None: any.
+    guard : Guard
+
+    Raises
+    ------
+    ValueError
+        If there is no such way to deal with errors, or a tolerance is not positive.
+    """
+
+    on_error: str = "fallback"
+    energy_tolerance: float | None = None
+    force_tolerance: float | None = None
+    guard: Guard = Guard()
+
+    def __post_init__(self) -> None:
+        if self.on_error not in ON_ERROR:
+            raise ValueError(f"unknown on_error {self.on_error!r}; choose one of {list(ON_ERROR)}")
+        for name, unit in (("energy_tolerance", "eV"), ("force_tolerance", "eV/angstrom")):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} is {value}, expected a number of {unit} above 0, or None")
+
+    def check(self, batch: Tensor, energy_error: Tensor | None, residual: Tensor | None) -> Reasons:
+        """Molecules of a landing that are beyond the tolerances.
+
+        Parameters
+        ----------
+        batch : (N,) int64
+        energy_error : (B,) eV, or None
+        residual : (N, 3) eV/angstrom, or None
+            None if the jump has no potential, and then no tolerance applies.
+        """
+        beyond: Reasons = {}
+        if self.force_tolerance is not None and residual is not None:
+            sizes = residual.norm(dim=1)
+            for molecule, worst in _first(batch, sizes, sizes > self.force_tolerance).items():
+                beyond[molecule] = (
+                    f"the residual force on an atom is {worst:.3g} eV/A "
+                    f"(force_tolerance {self.force_tolerance:.3g} eV/A)"
+                )
+        if self.energy_tolerance is not None and energy_error is not None:
+            errors = energy_error.abs()
+            for molecule in torch.nonzero(errors > self.energy_tolerance).flatten().tolist():
+                beyond[molecule] = (
+                    f"the predicted change of energy is off by {float(errors[molecule]):.3g} eV "
+                    f"(energy_tolerance {self.energy_tolerance:.3g} eV)"
+                )
+        return beyond

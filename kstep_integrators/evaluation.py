@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -12,10 +13,11 @@ import numpy.typing as npt
 import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator
+from torch import Tensor
 
-from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
+from kstep_integrators.state import Evaluation, PhaseState, Reasons
 
-__all__ = ["CalculatorPhysics", "EvaluationCache", "Physics"]
+__all__ = ["CalculatorPhysics", "EvaluationCache", "Physics", "nowhere"]
 
 
 class Physics(Protocol):
@@ -24,7 +26,7 @@ class Physics(Protocol):
     Attributes
     ----------
     evaluations : int
-        Calls made so far, failed ones included.
+        Calls made so far, one for each molecule evaluated, failed ones included.
     seconds : float
         Wall-clock time spent in them.
     """
@@ -32,15 +34,28 @@ class Physics(Protocol):
     evaluations: int
     seconds: float
 
-    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
+    def __call__(
+        self, state: PhaseState, forces: bool = True, which: Tensor | None = None
+    ) -> Evaluation:
         """Energy and, if wanted, forces at the positions of a state, on its device.
 
-        Raises
-        ------
-        EvaluationFailed
-            If there are none.
+        It does not raise if a calculation fails: ``failures`` of the evaluation says which did.
+
+        Parameters
+        ----------
+        state : PhaseState
+        forces : bool
+        which : (B,) bool Tensor, optional
+            Molecules to be evaluated; the numbers of the others are NaN, and no failures. All by
+            default.
         """
         ...
+
+
+def nowhere(state: PhaseState, failures: Reasons | None = None) -> Evaluation:
+    """What is known of a geometry where nothing is: NaN for every molecule."""
+    nothing = torch.full_like(state.time, math.nan)
+    return Evaluation(nothing, torch.full_like(state.positions, math.nan), failures or {})
 
 
 class EvaluationCache:
@@ -97,11 +112,15 @@ class CalculatorPhysics:
         self.evaluations = 0
         self.seconds = 0.0
 
-    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
+    def __call__(
+        self, state: PhaseState, forces: bool = True, which: Tensor | None = None
+    ) -> Evaluation:
         """Energy (1,) eV and forces (N, 3) eV/angstrom, without constraint forces.
 
         Without ``forces`` they are there only if the calculator computed them anyway.
         """
+        if which is not None and not bool(which[0]):
+            return nowhere(state)
         kept = self.cache.get(state)
         if kept is not None and (kept.forces is not None or not forces):
             return kept
@@ -112,19 +131,20 @@ class CalculatorPhysics:
         try:
             found = self._compute(forces)
             energy = float(self.atoms.get_potential_energy())
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Calculators raise what they like; all of it means that there is no force here.
-            raise EvaluationFailed(f"{type(error).__name__}: {error}") from error
+            return nowhere(state, {0: f"{type(error).__name__}: {error}"})
         finally:
             self.seconds += time.perf_counter() - started
         finite = np.isfinite(found).all(axis=1) if found is not None else np.ones(0, dtype=bool)
         if not (np.isfinite(energy) and finite.all()):
             # Or the calculator would serve the same again from its own cache.
             self.atoms.calc.reset()
-            raise EvaluationFailed(
+            reason = (
                 f"the calculator returned the energy {energy} eV and no finite forces on atoms "
                 f"{np.flatnonzero(~finite).tolist()}"
             )
+            return nowhere(state, {0: reason})
         device = state.positions.device
         evaluation = Evaluation(
             torch.tensor([energy], dtype=torch.float64, device=device),

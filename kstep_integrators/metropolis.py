@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.state import Carry, Correction, Evaluation, kinetic_energy
+from kstep_integrators.choice import choose
+from kstep_integrators.state import Carry, kinetic_energy
 
 __all__ = ["Metropolis", "Verdict", "metropolized"]
 
@@ -60,7 +61,7 @@ class Verdict:
     first_change : (B,) float64, eV
         Change of the total physical energy at the first chance; infinite if it was not finite.
     tried : int
-        Strides tried, which is the evaluations made.
+        Strides tried. A molecule takes part, and is evaluated, until it is accepted or fails.
     """
 
     accepted_at: Tensor
@@ -70,7 +71,7 @@ class Verdict:
 
 def metropolized(
     start: Carry,
-    advance: Callable[[Carry], Carry],
+    advance: Callable[[Carry, Tensor], Carry],
     rule: Metropolis,
     rng: np.random.Generator,
 ) -> tuple[Carry, Verdict]:
@@ -87,7 +88,8 @@ def metropolized(
     start : Carry
         With momenta refreshed; the physics must be finite.
     advance : callable
-        The map: a stride, with the physics at its end. What fails has infinite energy.
+        The map: a stride of all molecules, with the physics at its end of those of a (B,) bool
+        mask, whose fate is not decided yet. What fails has no finite energy.
     rule : Metropolis
     rng : numpy.random.Generator
         Gives one uniform number per molecule, whatever happens.
@@ -109,54 +111,22 @@ def metropolized(
     flipped = start.state.replace(momenta=-start.state.momenta)
     kept, here = dataclasses.replace(start, state=flipped), start
     first_change = torch.full_like(first, math.inf)
-    alive = torch.isfinite(first)
+    undecided = torch.isfinite(first)
     tried = 0
     for chance in range(1, rule.extra_chances + 2):
-        here = advance(here)
+        here = advance(here, undecided)
         tried += 1
         change = here.physics.energy + kinetic_energy(here.state) - first
         change = torch.nan_to_num(change, nan=math.inf, posinf=math.inf, neginf=math.inf)
         if chance == 1:
             first_change = change
         # What lies behind a failure is out of reach, from both sides.
-        alive = alive & torch.isfinite(change)
-        now = alive & (accepted_at == 0) & (change <= limit)
+        undecided = undecided & torch.isfinite(change)
+        now = undecided & (change <= limit)
         accepted_at = torch.where(now, chance, accepted_at)
         kept = choose(now, here, kept)
-        if not bool((alive & (accepted_at == 0)).any()):
+        undecided = undecided & ~now
+        if not bool(undecided.any()):
             break
-        here = choose(alive, here, start)
+        here = choose(undecided, here, start)
     return kept, Verdict(accepted_at, first_change, tried)
-
-
-def choose(which: Tensor, yes: Carry, no: Carry) -> Carry:
-    """One trial for the molecules where ``which`` (B,) is true and another for the rest."""
-    if bool(which.all()):
-        return yes
-    if not bool(which.any()):
-        return no
-    atoms = which[yes.state.batch].unsqueeze(1)
-    state = no.state.replace(
-        positions=torch.where(atoms, yes.state.positions, no.state.positions),
-        momenta=torch.where(atoms, yes.state.momenta, no.state.momenta),
-        time=torch.where(which, yes.state.time, no.state.time),
-    )
-    physics = _choose(which, atoms, yes.physics, no.physics)
-    # What is not known for both is found again when it is needed.
-    inner = correction = None
-    if yes.inner is not None and no.inner is not None:
-        inner = _choose(which, atoms, yes.inner, no.inner)
-    one, other = yes.correction, no.correction
-    if one is not None and other is not None and one.stride == other.stride:
-        force = None
-        if one.force is not None and other.force is not None:
-            force = torch.where(atoms, one.force, other.force)
-        correction = Correction(force, one.stride)
-    return Carry(state, physics, inner, correction)
-
-
-def _choose(which: Tensor, atoms: Tensor, yes: Evaluation, no: Evaluation) -> Evaluation:
-    forces = None
-    if yes.forces is not None and no.forces is not None:
-        forces = torch.where(atoms, yes.forces, no.forces)
-    return Evaluation(torch.where(which, yes.energy, no.energy), forces)

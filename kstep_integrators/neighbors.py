@@ -134,9 +134,9 @@ def build_skin_list(
 def refresh(old: SkinList, positions: Tensor) -> SkinList:
     """The same list while no atom has moved more than half the skin, a new one after.
 
-    Non-finite positions keep the old list; the guard deals with them.
+    Atoms whose positions are not finite have no say; the guard deals with their molecule.
     """
-    moved = (positions - old.built_at).square().sum(1).max()
-    if bool(moved <= (0.5 * old.skin) ** 2) or not bool(torch.isfinite(moved)):
+    moved = (positions - old.built_at).square().sum(1)
+    if bool(moved.nan_to_num(0.0, 0.0, 0.0).max() <= (0.5 * old.skin) ** 2):
         return old
     return build_skin_list(positions, old.graph.species, old.batch, old.reach - old.skin, old.skin)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -19,9 +19,11 @@ __all__ = [
     "Forces",
     "HessianProducts",
     "PhaseState",
+    "Reasons",
     "constrain",
     "kinetic_energy",
     "make_state",
+    "mask_of",
     "velocities",
 ]
 
@@ -84,9 +86,13 @@ class EvaluationFailed(RuntimeError):
     """A calculator raised an error or returned something that is not a number."""
 
 
+Reasons = dict[int, str]
+"""What is the matter with some of the molecules of a state: index to words."""
+
+
 @dataclass(frozen=True)
 class Evaluation:
-    """One physics evaluation at one geometry.
+    """Energies and forces at one geometry.
 
     Attributes
     ----------
@@ -94,10 +100,13 @@ class Evaluation:
         Potential energy of each molecule.
     forces : (N, 3) float64, eV/angstrom, or None
         None if only the energy was computed.
+    failures : dict of int to str
+        Molecules that have no energy or force, and why; their numbers are NaN.
     """
 
     energy: Tensor
     forces: Tensor | None
+    failures: Reasons = field(default_factory=dict)
 
     def require_forces(self) -> Tensor:
         """The forces, or a ValueError if only the energy was computed."""
@@ -108,7 +117,7 @@ class Evaluation:
     def to(self, device: torch.device) -> Evaluation:
         """The same evaluation on another device."""
         forces = None if self.forces is None else self.forces.to(device)
-        return Evaluation(self.energy.to(device), forces)
+        return Evaluation(self.energy.to(device), forces, self.failures)
 
 
 @dataclass(frozen=True)
@@ -139,12 +148,18 @@ class Carry:
         The potential of the jump; None if it has none or it is not known yet.
     correction : Correction or None
         What the corrector made of both; None if it is not known yet.
+    halvings : int
+        How often the stride is halved at present, under ``on_error="shrink"``.
+    calm : int
+        Steps since then that gave no cause for it.
     """
 
     state: PhaseState
     physics: Evaluation
     inner: Evaluation | None
     correction: Correction | None = None
+    halvings: int = 0
+    calm: int = 0
 
 
 Forces = Callable[[Tensor, Any], tuple[Evaluation, Any]]
@@ -230,6 +245,13 @@ def make_state(
         fix_com=fix_com,
         time=torch.full((int(batch[-1]) + 1,), time, dtype=torch.float64, device=device),
     )
+
+
+def mask_of(molecules: Iterable[int], like: Tensor) -> Tensor:
+    """(B,) bool, true for some of the molecules; on the device of ``like`` (B,)."""
+    mask = torch.zeros(len(like), dtype=torch.bool)
+    mask[list(molecules)] = True
+    return mask.to(like.device)
 
 
 def velocities(state: PhaseState) -> Tensor:

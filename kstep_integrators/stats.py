@@ -6,7 +6,9 @@ import dataclasses
 import math
 from dataclasses import dataclass
 
-from kstep_integrators.stepper import StepInfo
+from torch import Tensor
+
+from kstep_integrators.scheme import StepInfo
 
 __all__ = ["Stats"]
 
@@ -23,15 +25,19 @@ class Stats:
         1 at the start + 1 per jump + those of fallbacks and of geometries a user edited.
     fallbacks : int
         Jumps that were undone and made with physics steps instead.
-    last_fallback : str or None
-        Why, the last time.
+    shrinks : int
+        How often a stride was halved, under ``on_error="shrink"``.
+    exceeded : int
+        Jumps beyond the tolerances that stand, under ``on_error="warn"``.
     accepted, flips : int
         Metropolized steps that were accepted at some chance, and those that ended in a reversal of
         the momenta. Both 0 without a Metropolis test.
     failures : int
         Metropolized steps with a proposal rejected because its energy could not be computed.
-    last_failure : str or None
-        Why, the last time.
+    last_problem : str or None
+        The last cause for any of these but an ordinary rejection.
+    bond_changes : int
+        Steps after which a bond was found broken or formed.
     jump_seconds, physics_seconds : float
         Wall-clock time in jumps (correctors included) and in physics evaluations.
     """
@@ -39,11 +45,13 @@ class Stats:
     jumps: int = 0
     physics_evaluations: int = 0
     fallbacks: int = 0
-    last_fallback: str | None = None
+    shrinks: int = 0
+    exceeded: int = 0
     accepted: int = 0
     flips: int = 0
     failures: int = 0
-    last_failure: str | None = None
+    last_problem: str | None = None
+    bond_changes: int = 0
     jump_seconds: float = 0.0
     physics_seconds: float = 0.0
     _residual_squares: float = 0.0
@@ -67,23 +75,31 @@ class Stats:
 
     def add(self, info: StepInfo) -> Stats:
         """The totals after one more step."""
-        residual, error = info.residual, info.energy_error
+        squares, count = _squares(info.residual)
+        error_squares, error_count = _squares(info.energy_error)
         tested = 0 if info.verdict is None else len(info.verdict.accepted_at)
         accepted = 0 if info.verdict is None else int((info.verdict.accepted_at > 0).sum())
         return dataclasses.replace(
             self,
             jumps=self.jumps + 1,
-            fallbacks=self.fallbacks + (info.fallback is not None),
-            last_fallback=info.fallback or self.last_fallback,
+            fallbacks=self.fallbacks + len(info.fallbacks),
+            shrinks=self.shrinks + info.shrinks,
+            exceeded=self.exceeded + len(info.exceeded),
             accepted=self.accepted + accepted,
             flips=self.flips + tested - accepted,
-            failures=self.failures + (info.failure is not None),
-            last_failure=info.failure or self.last_failure,
+            failures=self.failures + len(info.failures),
+            last_problem=info.reason or self.last_problem,
             jump_seconds=self.jump_seconds + info.jump_seconds,
-            _residual_squares=self._residual_squares
-            + (0.0 if residual is None else float(residual.square().sum())),
-            _residual_count=self._residual_count + (0 if residual is None else residual.numel()),
-            _energy_squares=self._energy_squares
-            + (0.0 if error is None else float(error.square().sum())),
-            _energy_count=self._energy_count + (0 if error is None else error.numel()),
+            _residual_squares=self._residual_squares + squares,
+            _residual_count=self._residual_count + count,
+            _energy_squares=self._energy_squares + error_squares,
+            _energy_count=self._energy_count + error_count,
         )
+
+
+def _squares(values: Tensor | None) -> tuple[float, int]:
+    """Sum of squares and count of what is not NaN: jumps that were undone have no error."""
+    if values is None:
+        return 0.0, 0
+    known = values[values.isfinite()]
+    return float(known.square().sum()), known.numel()

@@ -27,7 +27,7 @@ def test_an_absurd_jump_is_made_by_physics_instead(atoms):
     dynamics = KStepDynamics(atoms, absurd, k=4)
     dynamics.run(3)
     assert dynamics.stats.fallbacks == 1
-    assert "atom moved at" in dynamics.stats.last_fallback
+    assert "atom moved at" in dynamics.stats.last_problem
     assert dynamics.stats.jumps == 3
     # 1 + 3 jumps, of which one cost nothing, + 4 Verlet steps
     assert atoms.calc.evaluations == dynamics.stats.physics_evaluations == 1 + 2 + 4
@@ -43,7 +43,7 @@ def test_a_failing_potential_is_made_by_physics_instead(atoms):
     dynamics = KStepDynamics(atoms, failing, k=4)
     dynamics.run(3)
     assert dynamics.stats.fallbacks == 1
-    assert "potential: RuntimeError: call 7" in dynamics.stats.last_fallback
+    assert "potential: RuntimeError: call 7" in dynamics.stats.last_problem
     VelocityVerlet(other, 0.25 * FS).run(12)
     assert abs(atoms.positions - other.positions).max() < 1e-10
 
@@ -55,7 +55,7 @@ def test_an_absurd_energy_is_noticed(atoms):
     )
     dynamics.run(5)
     assert dynamics.stats.fallbacks > 0
-    assert "total energy changed" in dynamics.stats.last_fallback
+    assert "total energy changed" in dynamics.stats.last_problem
     assert calculator.evaluations == 1 + 5 + 8 * dynamics.stats.fallbacks
 
 
@@ -64,7 +64,7 @@ def test_a_failing_evaluation_is_stepped_over(atoms):
     dynamics = KStepDynamics(atoms, cheap(), k=4)
     dynamics.run(4)
     assert dynamics.stats.fallbacks == 1
-    assert "call 3 was told to fail" in dynamics.stats.last_fallback
+    assert "call 3 was told to fail" in dynamics.stats.last_problem
     assert dynamics.stats.physics_evaluations == atoms.calc.calls == 1 + 4 + 4
 
 

@@ -72,19 +72,3 @@ def test_gfn1_inside_gfn2_without_any_training():
     assert abs(atoms.get_total_energy() - start) < 9 * 0.003
     assert 0.05 < dynamics.stats.residual_rms < 0.3
     assert dynamics.stats.fallbacks == 0
-
-
-def test_close_contact_is_stepped_over_or_reported():
-    # hydrogens of two carbons driven into each other at ten times thermal speed
-    atoms = hot(temperature=300)
-    atoms.calc = CountingCalculator(xtb_calculator("GFN2-xTB"))
-    momenta = atoms.get_momenta()
-    bond = atoms.positions[0] - atoms.positions[1]
-    momenta[0] -= 12.0 * bond
-    momenta[1] += 12.0 * bond
-    atoms.set_momenta(momenta)
-    start = atoms.get_total_energy()
-    dynamics = KStepDynamics(atoms, CalculatorPotential(xtb_calculator("GFN1-xTB")), k=4)
-    dynamics.run(10)
-    assert np.isfinite(atoms.positions).all()
-    assert abs(atoms.get_total_energy() - start) < 1.0 + 4 * dynamics.stats.fallbacks

@@ -1,5 +1,7 @@
 """The corrector `filtered`: what it must not do, what it equals in its limits, and whole steps."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,13 @@ from ase.constraints import FixAtoms, FixCom
 
 from kstep_integrators import CalculatorPotential, FlowJump, Guard, KStepDynamics, units
 from kstep_integrators.ase_state import state_from_atoms
+from kstep_integrators.control import Control
 from kstep_integrators.correctors import Filtered, Impulse, make_corrector
 from kstep_integrators.filters import FILTERS
 from kstep_integrators.jumps.base import BoundJump
+from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import Evaluation, PhaseState, make_state
-from kstep_integrators.stepper import Scheme, start, step
+from kstep_integrators.stepper import start, step
 from kstep_integrators.testing import (
     BrokenCalculator,
     CountingCalculator,
@@ -33,7 +37,9 @@ class OtherForces:
     def __init__(self, bound):
         self.bound, self.evaluations, self.seconds = bound, 0, 0.0
 
-    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
+    def __call__(
+        self, state: PhaseState, forces: bool = True, which: torch.Tensor | None = None
+    ) -> Evaluation:
         self.evaluations += 1
         return self.bound(state.positions, None)[0]
 
@@ -64,9 +70,9 @@ class Harmonic:
 def scheme(corrector, state, jump=None, bound=None) -> Scheme:
     jump = jump or FlowJump(potential(), 0.5 * FS)
     bound = bound or potential(seed=1).bind(state)
-    loose = Guard(max_speed=1e9, max_energy_change=1e9)
+    loose = Control(guard=Guard(max_speed=1e9, max_energy_change=1e9))
     return Scheme(
-        jump.bind(state), corrector, NoThermostat(), OtherForces(bound), loose, jump.timestep
+        jump.bind(state), corrector, NoThermostat(), OtherForces(bound), jump.timestep, loose
     )
 
 
@@ -114,7 +120,7 @@ def test_a_step_is_reversible(dense_limit, state):
     carry = start(state, parts)
     for _ in range(3):
         carry, info = step(carry, parts, 16, np.random.default_rng(0))
-        assert info.fallback is None
+        assert not info.fallbacks
     back = start(flipped(carry.state), parts)
     for _ in range(3):
         back, _ = step(back, parts, 16, np.random.default_rng(0))
@@ -249,9 +255,7 @@ def test_one_hessian_for_each_stride(state):
             return jump(*args)
 
     counted: BoundJump = Counted()
-    parts = Scheme(
-        counted, parts.corrector, parts.thermostat, parts.physics, parts.guard, parts.timestep
-    )
+    parts = dataclasses.replace(parts, jump=counted)
     carry = start(state, parts)
     for _ in range(3):
         carry, _ = step(carry, parts, 4, np.random.default_rng(0))
@@ -301,7 +305,7 @@ def test_a_hessian_that_fails_is_a_failed_jump(atoms):
     dynamics = KStepDynamics(atoms, inner, k=2, corrector="filtered", timestep=0.5 * FS)
     dynamics.run(1)
     assert dynamics.stats.fallbacks == 1
-    assert dynamics.stats.last_fallback.startswith("potential: RuntimeError: call 60")
+    assert dynamics.stats.last_problem.startswith("potential: RuntimeError: call 60")
     dynamics.run(2)
     assert dynamics.stats.fallbacks == 1
 
@@ -310,7 +314,7 @@ def test_a_hessian_that_is_nan_is_a_failed_jump(atoms):
     inner = CalculatorPotential(BrokenCalculator(physics(depth=1.9), [20], "nan"))
     dynamics = KStepDynamics(atoms, inner, k=2, corrector="filtered", timestep=0.5 * FS)
     dynamics.run(1)
-    assert "Hessian of the potential is not finite" in dynamics.stats.last_fallback
+    assert "Hessian of the potential is not finite" in dynamics.stats.last_problem
 
 
 def test_what_is_refused(state):

@@ -1,5 +1,6 @@
 """Metropolized jumps: exact ensembles from bad potentials, and nothing computed twice."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,19 +8,20 @@ import pytest
 import torch
 
 from kstep_integrators import units
-from kstep_integrators.control import Guard
+from kstep_integrators.control import Control, Guard
 from kstep_integrators.correctors import make_corrector
+from kstep_integrators.evaluation import nowhere
 from kstep_integrators.jumps.flow import _BoundFlow
 from kstep_integrators.metropolis import Metropolis, metropolized
+from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import (
     Carry,
     Evaluation,
-    EvaluationFailed,
     kinetic_energy,
     make_state,
 )
 from kstep_integrators.stats import Stats
-from kstep_integrators.stepper import Scheme, start, step
+from kstep_integrators.stepper import start, step
 from kstep_integrators.thermostats import Langevin
 
 TEMPERATURE = 300.0
@@ -34,7 +36,7 @@ class Separable:
         self.v = v
         self.evaluations, self.seconds, self.with_forces = 0, 0.0, 0
 
-    def __call__(self, state, forces=True):
+    def __call__(self, state, forces=True, which=None):
         self.evaluations += 1
         self.with_forces += forces
         with torch.enable_grad():
@@ -67,7 +69,6 @@ def scheme_of(physics, potential, timestep, corrector="none", friction=math.inf,
         corrector=make_corrector(corrector, ("none", "impulse")),
         thermostat=Langevin(TEMPERATURE, friction),
         physics=physics,
-        guard=Guard(),
         timestep=timestep,
         metropolis=Metropolis(TEMPERATURE, chances),
     )
@@ -133,7 +134,8 @@ def test_without_the_test_the_averages_are_wrong():
     """The same bad potential, uncorrected: so the agreement above is not for free."""
     scale = 1.0 / math.sqrt(KT)
     scheme = scheme_of(Separable(quartic), spring(6.0), 0.15 * scale)
-    potential_only = Scheme(**{**vars(scheme), "metropolis": None, "guard": Guard(1e9, 1e9)})
+    loose = Control(guard=Guard(1e9, 1e9))
+    potential_only = dataclasses.replace(scheme, metropolis=None, control=loose)
     rng = np.random.default_rng(5)
     carry, squares = start(replicas(600), potential_only), []
     for _ in range(100):
@@ -150,7 +152,7 @@ def constant(energy):
     """A map that moves everything by one and gives the energies of a list in turn."""
     energies = iter(energy)
 
-    def advance(here):
+    def advance(here, which):
         state = here.state.replace(positions=here.state.positions + 1.0, time=here.state.time + 2.0)
         value = torch.full_like(here.physics.energy, next(energies))
         return Carry(state, Evaluation(value, None), None)
@@ -238,15 +240,15 @@ def test_a_perfect_potential_is_nearly_always_accepted_and_costs_one_energy():
 
 def test_a_failing_physics_is_a_rejection_and_no_guard_intervenes():
     class Broken(Separable):
-        def __call__(self, state, forces=True):
+        def __call__(self, state, forces=True, which=None):
             if self.evaluations == 2:
                 self.evaluations += 1
-                raise EvaluationFailed("no convergence")
+                return nowhere(state, {0: "no convergence"})
             return super().__call__(state, forces)
 
     physics = Broken(quartic)
     scheme = scheme_of(physics, quartic, 0.01 / math.sqrt(KT), friction=0.0)
-    scheme = Scheme(**{**vars(scheme), "guard": Guard(1e-9, 1e-9)})
+    scheme = dataclasses.replace(scheme, control=Control(guard=Guard(1e-9, 1e-9)))
     carry = start(replicas(1), scheme)
     rng = np.random.default_rng(0)
     carry, first = step(carry, scheme, 4, rng)
@@ -254,11 +256,11 @@ def test_a_failing_physics_is_a_rejection_and_no_guard_intervenes():
     carry, second = step(carry, scheme, 4, rng)
     assert first.verdict.accepted_at.tolist() == [1]
     assert second.verdict.accepted_at.tolist() == [0]
-    assert second.fallback is None
-    assert first.failure is None
-    assert second.failure == "no convergence"
+    assert second.fallbacks == {}
+    assert first.failures == {}
+    assert second.failures == {0: "no convergence"}
     totals = Stats().add(first).add(second)
-    assert (totals.failures, totals.last_failure) == (1, "no convergence")
+    assert (totals.failures, totals.last_problem) == (1, "no convergence")
     assert (totals.accepted, totals.flips) == (1, 1)
     assert torch.equal(carry.state.positions, before.state.positions)
     assert torch.equal(carry.state.momenta, -before.state.momenta)

@@ -1,0 +1,29 @@
+"""What a run says out loud: not every time, but never not at all."""
+
+from __future__ import annotations
+
+import warnings
+
+__all__ = ["KStepWarning", "warn_sparingly"]
+
+
+class KStepWarning(UserWarning):
+    """Something in a run that its user should know of."""
+
+
+def warn_sparingly(message: str, before: int, now: int) -> None:
+    """Warn of the first of its kind, the tenth, the hundredth, ...
+
+    Parameters
+    ----------
+    message : str
+    before, now : int
+        How often it had happened before this step, and with it.
+    """
+    milestone = 1
+    while milestone <= now:
+        if before < milestone:
+            count = f" ({now} so far; the next warning comes at {10 * milestone})"
+            warnings.warn(message + count, KStepWarning, stacklevel=2)
+            return
+        milestone *= 10

@@ -1,0 +1,102 @@
+"""Which atoms are bonded, and when that changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from ase.data import chemical_symbols, covalent_radii
+from torch import Tensor
+
+from kstep_integrators.state import PhaseState
+
+__all__ = ["Topology", "bond_changes", "find_bonds"]
+
+BOND, FORMED, BROKEN = 1.3, 1.2, 1.6
+"""Distances over the sum of the covalent radii: of a bond at first, of one that has formed since,
+and of one that has broken. The gap keeps vibrations from being reported."""
+
+
+@dataclass(frozen=True)
+class Topology:
+    """The bonds of a state.
+
+    Attributes
+    ----------
+    pairs : (2, P) int64
+        Pairs of atoms within each molecule.
+    length : (P,) float64, angstrom
+        Sum of the covalent radii.
+    bonded : (P,) bool
+    """
+
+    pairs: Tensor
+    length: Tensor
+    bonded: Tensor
+
+
+def find_bonds(state: PhaseState) -> Topology:
+    """Bonds at a geometry: distances against covalent radii (Cordero, doi:10.1039/b801115j).
+
+    Parameters
+    ----------
+    state : PhaseState
+    """
+    device = state.positions.device
+    batch = state.batch.cpu()
+    pairs = torch.cat(
+        [
+            torch.combinations(torch.nonzero(batch == molecule).flatten())
+            for molecule in range(state.n_molecules)
+        ]
+    ).T.contiguous()
+    radii = torch.from_numpy(covalent_radii[state.numbers.cpu().numpy()])
+    length = (radii[pairs[0]] + radii[pairs[1]]).to(device)
+    pairs = pairs.to(device)
+    return Topology(pairs, length, _distances(state, pairs) < BOND * length)
+
+
+def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, list[str]]:
+    """What has formed or broken since the bonds were found.
+
+    Parameters
+    ----------
+    topology : Topology
+    state : PhaseState
+        Of the same atoms.
+
+    Returns
+    -------
+    Topology
+        With the changes, so that each is told once.
+    list of str
+        One sentence for each.
+    """
+    distances = _distances(state, topology.pairs)
+    scaled = distances / topology.length
+    changed = torch.where(topology.bonded, scaled > BROKEN, scaled < FORMED)
+    if not bool(changed.any()):
+        return topology, []
+    symbols = [chemical_symbols[z] for z in state.numbers.tolist()]
+    told = [
+        f"the bond {symbols[i]}{i}-{symbols[j]}{j} has {'broken' if was else 'formed'} "
+        f"({distance:.2f} A)"
+        for (i, j), was, distance in zip(
+            topology.pairs.T[changed].tolist(),
+            topology.bonded[changed].tolist(),
+            distances[changed].tolist(),
+            strict=True,
+        )
+    ]
+    return replace(topology, bonded=topology.bonded ^ changed), told
+
+
+def _distances(state: PhaseState, pairs: Tensor) -> Tensor:
+    """(P,) angstrom; of the nearest image along periodic axes, good for bonds in any usual cell."""
+    vectors = state.positions[pairs[1]] - state.positions[pairs[0]]
+    if any(state.pbc):
+        periodic = torch.tensor(state.pbc, dtype=vectors.dtype, device=vectors.device)
+        cell = torch.where(periodic.bool().unsqueeze(1), state.cell, torch.eye(3).to(state.cell))
+        vectors = vectors - ((vectors @ torch.linalg.inv(cell)).round() * periodic) @ cell
+    distances: Tensor = vectors.norm(dim=1)
+    return distances
