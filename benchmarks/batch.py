@@ -10,6 +10,7 @@ import time
 import numpy as np
 import torch
 from ase import Atoms, units
+from ase.calculators.calculator import CalculationFailed
 from torch import Tensor
 
 from kstep_integrators import DynamicsFailed, FlowJump
@@ -52,20 +53,29 @@ class ListPhysics:
     def __call__(
         self, state: PhaseState, forces: bool = True, which: Tensor | None = None
     ) -> Evaluation:
-        """Energies (B,) and forces (N, 3)."""
+        """Energies (B,) and, if wanted, forces (N, 3)."""
         began = time.perf_counter()
         found = nowhere(state)
         energies, gradients = found.energy, found.require_forces()
+        failures: dict[int, str] = {}
         for i, atoms in enumerate(self.molecules):
             if which is not None and not bool(which[i]):
                 continue
             mine = state.batch == i
             atoms.positions = state.positions[mine].numpy()
-            gradients[mine] = torch.from_numpy(atoms.get_forces())
-            energies[i] = atoms.get_potential_energy()
             self.evaluations += 1
+            try:
+                if forces:
+                    gradients[mine] = torch.from_numpy(atoms.get_forces())
+                energies[i] = atoms.get_potential_energy()
+            except CalculationFailed as error:
+                failures[i] = str(error)
         self.seconds += time.perf_counter() - began
-        return found
+        return Evaluation(energies, gradients if forces else None, failures)
+
+    def counts(self) -> list[int]:
+        """Evaluations of each molecule, counted in its calculator."""
+        return [atoms.calc.evaluations for atoms in self.molecules]
 
 
 def run_nve(

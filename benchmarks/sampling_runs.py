@@ -17,16 +17,16 @@ import torch
 from ase import Atoms, units
 from torch import Tensor
 
-from benchmarks.batch import joined
+from benchmarks.batch import ListPhysics, joined
 from benchmarks.langevin import baoab
-from kstep_integrators import FlowJump, Guard
+from kstep_integrators import FlowJump
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.correctors import NoCorrection
 from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.potentials import Potential
+from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import Carry, Evaluation, PhaseState
-from kstep_integrators.stepper import Scheme, start, step
-from kstep_integrators.testing import CountingCalculator
+from kstep_integrators.stepper import start, step
 from kstep_integrators.thermostats import Langevin
 from kstep_integrators.units import KB
 
@@ -121,33 +121,12 @@ class Run:
         return self.plan.stride_fs or SAMPLE_FS
 
 
-class ReplicaPhysics:
+def replica_physics(atoms: Atoms, replicas: int) -> ListPhysics:
     """One GFN2 calculator for each replica."""
-
-    def __init__(self, atoms: Atoms, replicas: int) -> None:
-        self.replicas = [atoms.copy() for _ in range(replicas)]
-        for mine in self.replicas:
-            mine.calc = CountingCalculator(xtb_calculator("GFN2-xTB"))
-        self.evaluations = 0
-        self.seconds = 0.0
-
-    def counts(self) -> np.ndarray:  # type: ignore[type-arg]
-        """Evaluations of each replica, counted in its calculator."""
-        return np.array([mine.calc.evaluations for mine in self.replicas])
-
-    def __call__(self, state: PhaseState, forces: bool = True) -> Evaluation:
-        """Energies (B,) and, if wanted, forces (N, 3)."""
-        energies, found, n = [], [], len(self.replicas[0])
-        for i, mine in enumerate(self.replicas):
-            mine.positions = state.positions[i * n : (i + 1) * n].numpy()
-            energies.append(mine.get_potential_energy())
-            if forces:
-                found.append(mine.get_forces())
-        self.evaluations += 1
-        return Evaluation(
-            torch.tensor(energies, dtype=torch.float64),
-            torch.from_numpy(np.concatenate(found)) if forces else None,
-        )
+    molecules = [atoms.copy() for _ in range(replicas)]
+    for mine in molecules:
+        mine.calc = xtb_calculator("GFN2-xTB")
+    return ListPhysics(molecules)
 
 
 def starting_points(
@@ -209,7 +188,7 @@ def dynamics(
     plan: Plan, atoms: Atoms, potential: Potential, state: PhaseState, rng: np.random.Generator
 ) -> dict[str, Any]:
     """The arrays of one run."""
-    physics = ReplicaPhysics(atoms, state.n_molecules)
+    physics = replica_physics(atoms, state.n_molecules)
     friction = plan.friction / (1000 * units.fs)
     if plan.kind == "jumps":
         return jumps(plan, potential, physics, state, friction, rng)
@@ -228,7 +207,7 @@ def dynamics(
         "positions": x.reshape(shape).swapaxes(0, 1),
         "momenta": p.reshape(shape).swapaxes(0, 1),
         "energies": e.T,
-        "evaluations": physics.counts(),
+        "evaluations": np.array(physics.counts()),
         "accepted_at": none,
         "first_change": none,
     }
@@ -237,7 +216,7 @@ def dynamics(
 def jumps(
     plan: Plan,
     potential: Potential,
-    physics: ReplicaPhysics,
+    physics: ListPhysics,
     state: PhaseState,
     friction: float,
     rng: np.random.Generator,
@@ -249,9 +228,8 @@ def jumps(
         NoCorrection(),
         Langevin(TEMPERATURE, friction),
         physics,
-        Guard(),
         jump.timestep,
-        Metropolis(TEMPERATURE, plan.chances),
+        metropolis=Metropolis(TEMPERATURE, plan.chances),
     )
     k = round(plan.stride_fs / BASE_FS)
     carry: Carry = start(state, scheme)
@@ -265,16 +243,12 @@ def jumps(
             taken.append(info.verdict.accepted_at.numpy())
             change.append(info.verdict.first_change.numpy() / (KB * TEMPERATURE))
     shape = (len(e), state.n_molecules, -1, 3)
-    accepted = np.array(taken).T
-    # What each replica would have asked for alone: one for each chance it needed.
-    needed = np.where(accepted > 0, accepted, plan.chances + 1).sum(1) + 1
     return {
         "positions": np.array(x).reshape(shape).swapaxes(0, 1),
         "momenta": np.array(p).reshape(shape).swapaxes(0, 1),
         "energies": np.array(e).T,
-        "evaluations": needed,
-        "counted": physics.counts(),
-        "accepted_at": accepted,
+        "evaluations": np.array(physics.counts()),
+        "accepted_at": np.array(taken).T,
         "first_change": np.array(change).T,
     }
 
