@@ -1,4 +1,14 @@
-"""Sampling."""
+"""Exact sampling of real forces: Metropolized jumps of `organic-gfn2` on GFN2 against Langevin, 300 K.
+
+    python -m benchmarks.sampling CACHE [--molecules ethanol] [--kinds full langevin partial kinetics]
+    python -m benchmarks.sampling CACHE --report
+
+Runs are kept in the folder CACHE, one file each, and never made twice. Each is eight replicas that
+are independent of each other, from starting points of their own. The jumps have the corrector
+`none` and a base step of 0.5 fs, and ask the physics for energies only; Langevin is BAOAB at 0.5 fs.
+"full" draws momenta anew at every jump, without extra chances; "partial" and "kinetics" (ethanol)
+have a friction and three extra chances. Evaluations are counted inside the calculators.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +20,16 @@ import argparse
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from benchmarks.sampling_runs import Plan, make
+from benchmarks.common import write_result
+from benchmarks.kinetics import kinetics_report
+from benchmarks.sampling_report import molecule_report
+from benchmarks.sampling_runs import Plan, load, make
 from kstep_integrators import load_model, named_molecule
 
+KINDS = ("full", "langevin", "partial", "kinetics")
 MOLECULES = ("ethanol", "malonaldehyde")
 JUMPS = {50.0: 400, 20.0: 500, 8.0: 600, 100.0: 300}
 """Number of jumps by stride in fs."""
@@ -25,6 +40,8 @@ STEPS = 6_000
 PARTIAL = (8.0, 20.0)
 """Strides that are also run with partial refreshment, at the friction best for torsions, with three
 extra chances."""
+WEAK = 1.0
+"""Friction per picosecond where dynamics is looked at."""
 
 
 def plans(name: str, kind: str) -> list[Plan]:
@@ -39,21 +56,49 @@ def plans(name: str, kind: str) -> list[Plan]:
             Plan(name, "jumps", 7 + seed, JUMPS[stride], FRICTIONS[0], stride, chances=3)
             for seed, stride in enumerate(PARTIAL)
         ]
+    if kind == "kinetics" and name != "ethanol":
+        return []
+    if kind == "kinetics":
+        return [
+            Plan(name, "jumps", 9, 750, WEAK, 8.0, chances=3),
+            Plan(name, "langevin", 10, STEPS, WEAK),
+            Plan(name, "jumps", 11, 2500, WEAK, 2.0, chances=3),
+        ]
     return [
         Plan(name, "jumps", seed, jumps, math.inf, stride)
         for seed, (stride, jumps) in enumerate(JUMPS.items())
     ]
 
 
+def report(cache: Path, molecules: list[str]) -> None:
+    """Gather the runs into one result."""
+    rows = []
+    for name in molecules:
+        chosen = [plan for kind in ("full", "partial", "langevin") for plan in plans(name, kind)]
+        rows.append(molecule_report(name, named_molecule(name), chosen, cache))
+    result = {"what": __doc__, "physics": "GFN2-xTB", "molecules": rows}
+    paths = [cache / plan.file for plan in plans("ethanol", "kinetics")]
+    runs = [load(path) for path in paths if path.exists()]
+    if any(run.plan.kind == "langevin" for run in runs):
+        result["kinetics"] = kinetics_report(
+            named_molecule("ethanol"), runs, "C0-C1-O2-H8", np.radians([-60.0, 60.0, 180.0])
+        )
+    write_result("sampling", result)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cache", type=Path)
-    parser.add_argument("--molecules", nargs="+", default=list(MOLECULES))
-    parser.add_argument("--kinds", nargs="+", default=["full", "langevin", "partial"])
+    parser.add_argument("--molecules", nargs="+", default=list(MOLECULES), choices=MOLECULES)
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
+    if arguments.report:
+        report(arguments.cache, arguments.molecules)
+        return
     model = load_model("organic-gfn2", compile=True)
     for name in arguments.molecules:
         for kind in arguments.kinds:

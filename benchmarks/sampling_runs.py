@@ -36,9 +36,13 @@ __all__ = [
     "TEMPERATURE",
     "Plan",
     "Run",
+    "drawn",
     "dynamics",
     "load",
     "make",
+    "make_from",
+    "network",
+    "replica_physics",
     "starting_points",
 ]
 
@@ -171,14 +175,26 @@ def network(potential: Potential, state: PhaseState) -> Callable[[Tensor], Evalu
 
 
 def make(plan: Plan, atoms: Atoms, potential: Potential, cache: Path, sets: int = 8) -> None:
-    """Run a plan, unless it is in the cache."""
+    """Run a plan from its set of starting points, unless it is in the cache."""
+    if not (cache / plan.file).exists():
+        points = starting_points(atoms, plan.name, potential, cache, sets)[plan.seed % sets]
+        make_from(plan, atoms, points, potential, cache)
+
+
+def make_from(
+    plan: Plan,
+    atoms: Atoms,
+    points: np.ndarray,  # type: ignore[type-arg]
+    potential: Potential,
+    cache: Path,
+) -> None:
+    """Run a plan from positions (B, n, 3), unless it is in the cache."""
     path = cache / plan.file
     if path.exists():
         return
     rng = np.random.default_rng([plan.seed, *plan.file.encode()])
-    points = starting_points(atoms, plan.name, potential, cache, sets)[plan.seed % sets]
-    state = joined([atoms] * REPLICAS)
-    state = drawn(state.replace(positions=torch.from_numpy(points.reshape(-1, 3))), rng)
+    state = joined([atoms] * len(points))
+    state = drawn(state.replace(positions=torch.from_numpy(points.reshape(-1, 3).copy())), rng)
     arrays = dynamics(plan, atoms, potential, state, rng)
     np.savez(path, plan=np.array(json.dumps(asdict(plan))), **arrays)
     print("made", path.name, flush=True)

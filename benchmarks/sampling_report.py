@@ -1,0 +1,198 @@
+"""What the runs of `benchmarks.sampling` say: acceptance, distributions, effective samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from benchmarks.coordinates import Coordinates, torsion_names
+from benchmarks.sampling_runs import BASE_FS, SAMPLE_FS, Plan, Run, load
+from kstep_integrators.diagnostics import (
+    Correlation,
+    block_error,
+    compare_runs,
+    correlation,
+    on_circle,
+)
+from kstep_integrators.units import MEV
+
+__all__ = ["molecule_report"]
+
+BURN_IN = 0.1
+"""Part of each run that is left out: they start from the ensemble of the network."""
+ENERGY_WINDOW, TORSION_WINDOW = 10.0, 5.0
+"""In correlation times. That of energies has a weak slow tail, which a short window misses."""
+RELABELLINGS = 20_000
+"""More than there are for eight runs against eight."""
+
+Array = np.ndarray  # type: ignore[type-arg]
+
+
+def equilibrated(series: Array) -> Array:
+    """Without the first frames; (B, F, ...)."""
+    return series[:, round(BURN_IN * series.shape[1]) :]
+
+
+class Sample:
+    """The equilibrated part of a run, as numbers to compare."""
+
+    def __init__(self, run: Run, coordinates: Coordinates) -> None:
+        self.run = run
+        self.energies = equilibrated(run.energies)
+        self.kinds = coordinates.of(equilibrated(run.positions))
+        self.energy = correlation(self.energies, ENERGY_WINDOW)
+        self.torsions = [
+            correlation(on_circle(self.kinds["torsions"][..., q]), TORSION_WINDOW)
+            for q in range(self.kinds["torsions"].shape[-1])
+        ]
+        part = self.energies.shape[1] / run.energies.shape[1]
+        self.evaluations = float(run.evaluations.sum()) * part
+
+    def effective(self, kind: str) -> list[float]:
+        """Effective samples of each quantity of a kind."""
+        if kind == "energy":
+            return [self.energy.effective_samples]
+        if kind == "torsions":
+            return [c.effective_samples for c in self.torsions]
+        values = self.kinds[kind]
+        return [correlation(values[..., q]).effective_samples for q in range(values.shape[-1])]
+
+    def units(self, kind: str) -> list[Array]:
+        """The frames (F, Q) of each run."""
+        values = self.energies[..., None] if kind == "energy" else self.kinds[kind]
+        return list(values)
+
+
+def cost(found: Correlation, evaluations: float) -> dict[str, Any]:
+    """Evaluations for one effective sample."""
+    each = evaluations / found.effective_samples
+    return {
+        "effective_samples": found.effective_samples,
+        "evaluations_per_effective_sample": each,
+        "error": each * found.error / found.inefficiency,
+        "resolved": found.resolved,
+    }
+
+
+def acceptance(run: Run) -> dict[str, Any]:
+    """Acceptance over all jumps of all replicas; errors over replicas."""
+    first, accepted = run.accepted_at == 1, run.accepted_at > 0
+    weights = np.exp(-run.first_change)
+    travelled = run.plan.stride_fs * run.accepted_at.sum() / 1000.0
+    finite = run.first_change[np.isfinite(run.first_change)]
+    return {
+        "jumps": int(accepted.size),
+        "accepted_first": float(first.mean()),
+        "accepted_first_error": float(block_error(first)),
+        "accepted": float(accepted.mean()),
+        "accepted_error": float(block_error(accepted)),
+        "evaluations": int(run.evaluations.sum()),
+        "flips_per_ps": float((~accepted).sum() / travelled),
+        "mean_exp_minus_dH": float(weights.mean()),
+        "mean_exp_minus_dH_error": float(block_error(weights)),
+        "rms_dH_kT": float(np.sqrt(np.mean(finite**2))),
+    }
+
+
+def pooled(references: list[Sample], kind: str) -> list[Array]:
+    """The reference as one set of runs: replica i of all frictions is one unit."""
+    return [np.concatenate(same) for same in zip(*(s.units(kind) for s in references), strict=True)]
+
+
+def spread(effective: list[float]) -> dict[str, float]:
+    """Effective samples of many quantities in two numbers."""
+    return {"least": float(np.min(effective)), "median": float(np.median(effective))}
+
+
+def comparison(sample: list[Array], reference: list[Array], kind: str) -> dict[str, Any]:
+    """Distances in standard deviations (torsions: radians) and the p-value of the kind."""
+    found = compare_runs(sample, reference, kind == "torsions", RELABELLINGS)
+    return {
+        "distance": float(found.distance.mean()),
+        "noise_floor": float(found.floor.mean()),
+        "largest_distance": float(found.distance.max()),
+        "p_value": found.p_value,
+    }
+
+
+def molecule_report(name: str, atoms: Atoms, plans: list[Plan], cache: Path) -> dict[str, Any]:
+    """Everything about one molecule, of the plans that have been run."""
+    coordinates = Coordinates(atoms)
+    names = torsion_names(atoms, coordinates)
+    runs = [load(cache / plan.file) for plan in plans if (cache / plan.file).exists()]
+    samples = [Sample(run, coordinates) for run in runs]
+    references = [s for s in samples if s.run.plan.kind == "langevin"]
+    # Slowest where torsions are fastest, so that no unlucky run decides.
+    slow = int(np.argmax([min(s.torsions[q].inefficiency for s in references)
+                          for q in range(len(names))]))  # fmt: skip
+    report: dict[str, Any] = {"molecule": name, "slowest_torsion": names[slow]}
+    report["langevin"] = [
+        {
+            "friction_per_ps": s.run.plan.friction,
+            "replicas": len(s.energies),
+            "ps_each": s.run.plan.length * BASE_FS / 1000.0,
+            "evaluations": int(s.run.evaluations.sum()),
+            "energy_time_fs": 0.5 * s.energy.inefficiency * SAMPLE_FS,
+            "torsion_time_fs": 0.5 * s.torsions[slow].inefficiency * SAMPLE_FS,
+            "energy": cost(s.energy, s.evaluations),
+            "torsion": cost(s.torsions[slow], s.evaluations),
+        }
+        for s in references
+    ]
+    units = {kind: pooled(references, kind) for kind in ("bonds", "angles", "torsions", "energy")}
+    report["reference"] = {
+        kind: {
+            "effective_samples": spread(
+                np.sum([s.effective(kind) for s in references], axis=0).tolist()
+            ),
+            "halves": comparison(runs_[::2], runs_[1::2], kind),
+        }
+        for kind, runs_ in units.items()
+    }
+    best = {
+        what: min((row[what] for row in report["langevin"]),
+                  key=lambda c: c["evaluations_per_effective_sample"])
+        for what in ("energy", "torsion")
+    }  # fmt: skip
+    report["jumps"] = [
+        {
+            "stride_fs": s.run.plan.stride_fs,
+            "friction_per_ps": s.run.plan.friction if np.isfinite(s.run.plan.friction) else "full",
+            "extra_chances": s.run.plan.chances,
+            **acceptance(s.run),
+            "mean_energy": energy_difference(s, references),
+            "distributions": {
+                kind: comparison(s.units(kind), units[kind], kind)
+                | {"effective_samples": spread(s.effective(kind))}
+                for kind in units
+            },
+            "energy": against(cost(s.energy, s.evaluations), best["energy"]),
+            "torsion": against(cost(s.torsions[slow], s.evaluations), best["torsion"]),
+        }
+        for s in samples
+        if s.run.plan.kind == "jumps"
+    ]
+    return report
+
+
+def against(mine: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
+    """With the ratio to the best Langevin run."""
+    key = "evaluations_per_effective_sample"
+    ratio = best[key] / mine[key]
+    relative = np.hypot(mine["error"] / mine[key], best["error"] / best[key])
+    return mine | {"ratio": ratio, "ratio_error": float(ratio * relative)}
+
+
+def energy_difference(sample: Sample, references: list[Sample]) -> dict[str, float]:
+    """Mean potential energy less that of the reference, meV; the error is over runs."""
+    reference = np.array([run.mean() for run in pooled(references, "energy")])
+    mine = sample.energies.mean(axis=1)
+    error = np.hypot(*(x.std(ddof=1) / np.sqrt(len(x)) for x in (mine, reference)))
+    return {
+        "difference_meV": float((mine.mean() - reference.mean()) / MEV),
+        "error_meV": float(error / MEV),
+        "deviation_meV": float(sample.energies.std() / MEV),
+    }
