@@ -1,13 +1,14 @@
-"""Exact sampling of real forces: Metropolized jumps of `organic-gfn2` on GFN2 against Langevin, 300 K.
+"""Exact sampling of real forces, 300 K: Metropolized jumps against Langevin dynamics.
 
-    python -m benchmarks.sampling CACHE [--molecules ethanol] [--kinds full langevin partial kinetics]
+    python -m benchmarks.sampling CACHE [--molecules ethanol] [--kinds full langevin]
     python -m benchmarks.sampling CACHE --report
 
 Runs are kept in the folder CACHE, one file each, and never made twice. Each is eight replicas that
-are independent of each other, from starting points of their own. The jumps have the corrector
-`none` and a base step of 0.5 fs, and ask the physics for energies only; Langevin is BAOAB at 0.5 fs.
-"full" draws momenta anew at every jump, without extra chances; "partial" and "kinetics" (ethanol)
-have a friction and three extra chances. Evaluations are counted inside the calculators.
+are independent of each other, from starting points of their own. The physics is GFN2-xTB, the
+potential `organic-gfn2`. The jumps have the corrector `none` and a base step of 0.5 fs, and ask for
+energies only; Langevin is BAOAB at 0.5 fs. "full" draws momenta anew at every jump, without extra
+chances; "partial" and "kinetics" (ethanol) have a friction and three extra chances. Evaluations are
+counted inside the calculators.
 """
 
 from __future__ import annotations
