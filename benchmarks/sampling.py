@@ -3,7 +3,7 @@
     python -m benchmarks.sampling CACHE [--molecules ethanol] [--kinds full langevin]
     python -m benchmarks.sampling CACHE --report
 
-Runs are kept in the folder CACHE, one file each, and never made twice. Each is eight replicas that
+Runs are kept in the folder CACHE, one file each, and go on where they ended. Each is eight replicas that
 are independent of each other, from starting points of their own. The physics is GFN2-xTB, the
 potential `organic-gfn2`. The jumps have the corrector `none` and a base step of 0.5 fs, and ask for
 energies only; Langevin is BAOAB at 0.5 fs. "full" draws momenta anew at every jump, without extra
@@ -19,6 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,9 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("--molecules", nargs="+", default=list(MOLECULES), choices=MOLECULES)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument(
+        "--part", type=float, default=1.0, help="of the planned lengths; a later call goes on"
+    )
     parser.add_argument("--report", action="store_true")
     arguments = parser.parse_args()
     arguments.cache.mkdir(parents=True, exist_ok=True)
@@ -104,7 +108,8 @@ def main() -> None:
     for name in arguments.molecules:
         for kind in arguments.kinds:
             for plan in plans(name, kind):
-                make(plan, named_molecule(name), model, arguments.cache)
+                length = round(arguments.part * plan.length)
+                make(replace(plan, length=length), named_molecule(name), model, arguments.cache)
 
 
 if __name__ == "__main__":

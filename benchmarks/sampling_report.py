@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from benchmarks.coordinates import Coordinates, torsion_names
-from benchmarks.sampling_runs import BASE_FS, SAMPLE_FS, Plan, Run, load
+from benchmarks.sampling_runs import SAMPLE_FS, Plan, Run, load
 from kstep_integrators.diagnostics import (
     Correlation,
     block_error,
@@ -133,7 +133,7 @@ def molecule_report(name: str, atoms: Atoms, plans: list[Plan], cache: Path) -> 
         {
             "friction_per_ps": s.run.plan.friction,
             "replicas": len(s.energies),
-            "ps_each": s.run.plan.length * BASE_FS / 1000.0,
+            "ps_each": s.run.energies.shape[1] * SAMPLE_FS / 1000.0,
             "evaluations": int(s.run.evaluations.sum()),
             "energy_time_fs": 0.5 * s.energy.inefficiency * SAMPLE_FS,
             "torsion_time_fs": 0.5 * s.torsions[slow].inefficiency * SAMPLE_FS,

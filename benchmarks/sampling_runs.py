@@ -7,10 +7,10 @@ evaluations inside it.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from kstep_integrators.correctors import NoCorrection
 from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.potentials import Potential
 from kstep_integrators.scheme import Scheme
-from kstep_integrators.state import Carry, Evaluation, PhaseState
+from kstep_integrators.state import Evaluation, PhaseState
 from kstep_integrators.stepper import start, step
 from kstep_integrators.thermostats import Langevin
 from kstep_integrators.units import KB
@@ -37,7 +37,6 @@ __all__ = [
     "Plan",
     "Run",
     "drawn",
-    "dynamics",
     "load",
     "make",
     "make_from",
@@ -50,8 +49,11 @@ REPLICAS = 8
 TEMPERATURE = 300.0
 BASE_FS = 0.5
 SAMPLE_FS = 2.0
+LEG_JUMPS, LEG_STEPS = 50, 500
 STARTS_PS = 2.0
 """Time before the first set of starting points, and between two."""
+
+Array = np.ndarray  # type: ignore[type-arg]
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Plan:
     seed : int
         Of the noise, and the set of starting points.
     length : int
-        Jumps, or base steps.
+        Jumps, or base steps, that a finished run has; a longer plan goes on where it ended.
     friction : float
         Per picosecond; infinite: momenta drawn anew.
     stride_fs : float
@@ -88,7 +90,7 @@ class Plan:
     def file(self) -> str:
         """Name in the cache."""
         parts = (self.name, self.kind, f"{self.stride_fs:g}fs", f"{self.friction:g}ps")
-        return "-".join((*parts, f"x{self.chances}", f"n{self.length}", f"s{self.seed}")) + ".npz"
+        return "-".join((*parts, f"x{self.chances}", f"s{self.seed}")) + ".npz"
 
 
 @dataclass(frozen=True)
@@ -112,12 +114,12 @@ class Run:
     """
 
     plan: Plan
-    positions: np.ndarray  # type: ignore[type-arg]
-    energies: np.ndarray  # type: ignore[type-arg]
-    evaluations: np.ndarray  # type: ignore[type-arg]
-    accepted_at: np.ndarray  # type: ignore[type-arg]
-    first_change: np.ndarray  # type: ignore[type-arg]
-    momenta: np.ndarray  # type: ignore[type-arg]
+    positions: Array
+    energies: Array
+    evaluations: Array
+    accepted_at: Array
+    first_change: Array
+    momenta: Array
 
     @property
     def frame_fs(self) -> float:
@@ -133,9 +135,7 @@ def replica_physics(atoms: Atoms, replicas: int) -> ListPhysics:
     return ListPhysics(molecules)
 
 
-def starting_points(
-    atoms: Atoms, name: str, potential: Potential, cache: Path, sets: int
-) -> np.ndarray:  # type: ignore[type-arg]
+def starting_points(atoms: Atoms, name: str, potential: Potential, cache: Path, sets: int) -> Array:
     """Positions (sets, B, n, 3) from Langevin dynamics on the network alone.
 
     Steps of 1 fs, friction 5 per picosecond. The dynamics of the network is that of the physics but
@@ -175,98 +175,129 @@ def network(potential: Potential, state: PhaseState) -> Callable[[Tensor], Evalu
 
 
 def make(plan: Plan, atoms: Atoms, potential: Potential, cache: Path, sets: int = 8) -> None:
-    """Run a plan from its set of starting points, unless it is in the cache."""
-    if not (cache / plan.file).exists():
-        points = starting_points(atoms, plan.name, potential, cache, sets)[plan.seed % sets]
-        make_from(plan, atoms, points, potential, cache)
+    """Run a plan, or what is left of it, from its set of starting points."""
+    points = starting_points(atoms, plan.name, potential, cache, sets)[plan.seed % sets]
+    make_from(plan, atoms, points, potential, cache)
 
 
 def make_from(
     plan: Plan,
     atoms: Atoms,
-    points: np.ndarray,  # type: ignore[type-arg]
+    points: Array,
     potential: Potential,
     cache: Path,
 ) -> None:
-    """Run a plan from positions (B, n, 3), unless it is in the cache."""
-    path = cache / plan.file
-    if path.exists():
-        return
+    """Run a plan, or what is left of it, from positions (B, n, 3); it is saved after each leg."""
+    path, done = cache / plan.file, 0
     rng = np.random.default_rng([plan.seed, *plan.file.encode()])
     state = joined([atoms] * len(points))
     state = drawn(state.replace(positions=torch.from_numpy(points.reshape(-1, 3).copy())), rng)
-    arrays = dynamics(plan, atoms, potential, state, rng)
-    np.savez(path, plan=np.array(json.dumps(asdict(plan))), **arrays)
+    past: dict[str, Array] = {}
+    if path.exists():
+        with np.load(path, allow_pickle=False) as file:
+            past = {name: file[name] for name in file.files}
+        done = int(past["done"])
+        rng.bit_generator.state = json.loads(str(past["rng"]))
+        state = state.replace(
+            positions=torch.from_numpy(past["x"]), momenta=torch.from_numpy(past["p"])
+        )
+    leg = legs(plan, atoms, potential, state)
+    while done < plan.length:
+        steps = min(LEG_JUMPS if plan.kind == "jumps" else LEG_STEPS, plan.length - done)
+        state, found, evaluations = leg(state, steps, rng)
+        done += steps
+        frames = {
+            name: np.concatenate([past[name], new], axis=1) if past else new
+            for name, new in found.items()
+        }
+        past = frames | {
+            "evaluations": past.get("evaluations", 0) + evaluations,
+            "plan": np.array(json.dumps(asdict(plan))),
+            "done": np.array(done),
+            "rng": np.array(json.dumps(rng.bit_generator.state)),
+            "x": state.positions.numpy(),
+            "p": state.momenta.numpy(),
+        }
+        unfinished = path.with_suffix(".part.npz")
+        np.savez(unfinished, **past)
+        os.replace(unfinished, path)
     print("made", path.name, flush=True)
 
 
-def dynamics(
-    plan: Plan, atoms: Atoms, potential: Potential, state: PhaseState, rng: np.random.Generator
-) -> dict[str, Any]:
-    """The arrays of one run."""
-    physics = replica_physics(atoms, state.n_molecules)
+Leg = Callable[[PhaseState, int, np.random.Generator], tuple[PhaseState, dict[str, Array], Array]]
+"""(state, jumps or steps, noise) -> (state, frames by name (B, F, ...), evaluations (B,))."""
+
+
+def legs(plan: Plan, atoms: Atoms, potential: Potential, state: PhaseState) -> Leg:
+    """What makes a leg of a plan. Each begins with an evaluation, which is counted."""
+    replicas, physics = state.n_molecules, replica_physics(atoms, state.n_molecules)
     friction = plan.friction / (1000 * units.fs)
+
+    def by_replica(frames: list[Array] | Array) -> Array:
+        return np.array(frames).reshape(len(frames), replicas, -1, 3).swapaxes(0, 1)
+
+    def counted(before: Array) -> Array:
+        return np.array(physics.counts()) - before
+
     if plan.kind == "jumps":
-        return jumps(plan, potential, physics, state, friction, rng)
-    evaluate = (
-        network(potential, state)
-        if plan.kind == "pilot"
-        else lambda positions: physics(state.replace(positions=positions))
-    )
-    every = round(SAMPLE_FS / BASE_FS)
-    _, x, p, e = baoab(
-        evaluate, state, BASE_FS * units.fs, friction, TEMPERATURE, plan.length, every, rng
-    )
-    shape = (len(e), state.n_molecules, len(atoms), 3)
-    none = np.zeros((state.n_molecules, 0))
-    return {
-        "positions": x.reshape(shape).swapaxes(0, 1),
-        "momenta": p.reshape(shape).swapaxes(0, 1),
-        "energies": e.T,
-        "evaluations": np.array(physics.counts()),
-        "accepted_at": none,
-        "first_change": none,
-    }
+        jump = FlowJump(potential, BASE_FS * units.fs)
+        scheme = Scheme(
+            jump.bind(state),
+            NoCorrection(),
+            Langevin(TEMPERATURE, friction),
+            physics,
+            jump.timestep,
+            metropolis=Metropolis(TEMPERATURE, plan.chances),
+        )
+        k = round(plan.stride_fs / BASE_FS)
 
+        def jumps(
+            state: PhaseState, count: int, rng: np.random.Generator
+        ) -> tuple[PhaseState, dict[str, Array], Array]:
+            before = np.array(physics.counts())
+            carry = start(state, scheme)
+            x, p, e, taken, change = [], [], [], [], []
+            for _ in range(count):
+                carry, info = step(carry, scheme, k, rng)
+                x.append(carry.state.positions.numpy().astype(np.float32))
+                p.append(carry.state.momenta.numpy().astype(np.float32))
+                e.append(carry.physics.energy.numpy())
+                if info.verdict is not None:
+                    taken.append(info.verdict.accepted_at.numpy())
+                    change.append(info.verdict.first_change.numpy() / (KB * TEMPERATURE))
+            frames = {
+                "positions": by_replica(x),
+                "momenta": by_replica(p),
+                "energies": np.array(e).T,
+                "accepted_at": np.array(taken).T,
+                "first_change": np.array(change).T,
+            }
+            return carry.state, frames, counted(before)
 
-def jumps(
-    plan: Plan,
-    potential: Potential,
-    physics: ListPhysics,
-    state: PhaseState,
-    friction: float,
-    rng: np.random.Generator,
-) -> dict[str, Any]:
-    """Metropolized jumps."""
-    jump = FlowJump(potential, BASE_FS * units.fs)
-    scheme = Scheme(
-        jump.bind(state),
-        NoCorrection(),
-        Langevin(TEMPERATURE, friction),
-        physics,
-        jump.timestep,
-        metropolis=Metropolis(TEMPERATURE, plan.chances),
-    )
-    k = round(plan.stride_fs / BASE_FS)
-    carry: Carry = start(state, scheme)
-    x, p, e, taken, change = [], [], [], [], []
-    for _ in range(plan.length):
-        carry, info = step(carry, scheme, k, rng)
-        x.append(carry.state.positions.numpy().astype(np.float32))
-        p.append(carry.state.momenta.numpy().astype(np.float32))
-        e.append(carry.physics.energy.numpy())
-        if info.verdict is not None:
-            taken.append(info.verdict.accepted_at.numpy())
-            change.append(info.verdict.first_change.numpy() / (KB * TEMPERATURE))
-    shape = (len(e), state.n_molecules, -1, 3)
-    return {
-        "positions": np.array(x).reshape(shape).swapaxes(0, 1),
-        "momenta": np.array(p).reshape(shape).swapaxes(0, 1),
-        "energies": np.array(e).T,
-        "evaluations": np.array(physics.counts()),
-        "accepted_at": np.array(taken).T,
-        "first_change": np.array(change).T,
-    }
+        return jumps
+
+    inner = network(potential, state) if plan.kind == "pilot" else None
+
+    def langevin(
+        state: PhaseState, count: int, rng: np.random.Generator
+    ) -> tuple[PhaseState, dict[str, Array], Array]:
+        before = np.array(physics.counts())
+        evaluate = inner or (lambda positions: physics(state.replace(positions=positions)))
+        every = round(SAMPLE_FS / BASE_FS)
+        state, x, p, e = baoab(
+            evaluate, state, BASE_FS * units.fs, friction, TEMPERATURE, count, every, rng
+        )
+        none = np.zeros((replicas, 0))
+        frames = {
+            "positions": by_replica(x),
+            "momenta": by_replica(p),
+            "energies": e.T,
+            "accepted_at": none,
+            "first_change": none,
+        }
+        return state, frames, counted(before)
+
+    return langevin
 
 
 def load(path: Path) -> Run:
