@@ -3,8 +3,8 @@
     python -m benchmarks.sampling CACHE [--molecules ethanol] [--kinds full langevin]
     python -m benchmarks.sampling CACHE --report
 
-Runs are kept in the folder CACHE, one file each, and go on where they ended. Each is eight replicas that
-are independent of each other, from starting points of their own. The physics is GFN2-xTB, the
+Runs are kept in the folder CACHE, one file each, and go on where they ended. Each is eight replicas
+that are independent of each other, from starting points of their own. The physics is GFN2-xTB, the
 potential `organic-gfn2`. The jumps have the corrector `none` and a base step of 0.5 fs, and ask for
 energies only; Langevin is BAOAB at 0.5 fs. "full" draws momenta anew at every jump, without extra
 chances; "partial" and "kinetics" (ethanol) have a friction and three extra chances. Evaluations are
@@ -26,7 +26,6 @@ import numpy as np
 import torch
 
 from benchmarks.common import write_result
-from benchmarks.kinetics import kinetics_report
 from benchmarks.sampling_report import molecule_report
 from benchmarks.sampling_runs import Plan, load, make
 from kstep_integrators import load_model, named_molecule
@@ -82,6 +81,8 @@ def report(cache: Path, molecules: list[str]) -> None:
     paths = [cache / plan.file for plan in plans("ethanol", "kinetics")]
     runs = [load(path) for path in paths if path.exists()]
     if any(run.plan.kind == "langevin" for run in runs):
+        from benchmarks.kinetics import kinetics_report
+
         result["kinetics"] = kinetics_report(
             named_molecule("ethanol"), runs, "C0-C1-O2-H8", np.radians([-60.0, 60.0, 180.0])
         )
