@@ -95,6 +95,7 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("--molecules", nargs="+", default=list(MOLECULES), choices=MOLECULES)
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
+    parser.add_argument("--strides", nargs="+", type=float, help="of jumps, fs; all by default")
     parser.add_argument(
         "--part", type=float, default=1.0, help="of the planned lengths; a later call goes on"
     )
@@ -109,6 +110,8 @@ def main() -> None:
     for name in arguments.molecules:
         for kind in arguments.kinds:
             for plan in plans(name, kind):
+                if arguments.strides and plan.stride_fs not in (0.0, *arguments.strides):
+                    continue
                 length = round(arguments.part * plan.length)
                 make(replace(plan, length=length), named_molecule(name), model, arguments.cache)
 

@@ -52,13 +52,20 @@ class Sample:
         self.evaluations = float(run.evaluations.sum()) * part
 
     def effective(self, kind: str) -> list[float]:
-        """Effective samples of each quantity of a kind."""
+        """Effective samples of each quantity of a kind.
+
+        A vibration swings back, and its mean is known better than from as many independent frames;
+        a distribution is not. For bonds and angles it is the variance that counts, if it is slower.
+        """
         if kind == "energy":
             return [self.energy.effective_samples]
         if kind == "torsions":
             return [c.effective_samples for c in self.torsions]
-        values = self.kinds[kind]
-        return [correlation(values[..., q]).effective_samples for q in range(values.shape[-1])]
+        found = []
+        for values in np.moveaxis(self.kinds[kind], -1, 0):
+            moments = (values, np.square(values - values.mean()))
+            found.append(min(correlation(m).effective_samples for m in moments))
+        return [min(effective, float(self.energies.size)) for effective in found]
 
     def units(self, kind: str) -> list[Array]:
         """The frames (F, Q) of each run."""
