@@ -7,8 +7,8 @@ Runs are kept in the folder CACHE, one file each, and go on where they ended. Ea
 that are independent of each other, from starting points of their own. The physics is GFN2-xTB, the
 potential `organic-gfn2`. The jumps have the corrector `none` and a base step of 0.5 fs, and ask for
 energies only; Langevin is BAOAB at 0.5 fs. "full" draws momenta anew at every jump, without extra
-chances; "partial" and "kinetics" (ethanol) have a friction and three extra chances. Evaluations are
-counted inside the calculators.
+chances; "jitter" the same with strides of random length; "partial" and "kinetics" (ethanol) have a
+friction and three extra chances. Evaluations are counted inside the calculators.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from benchmarks.sampling_report import molecule_report
 from benchmarks.sampling_runs import Plan, load, make
 from kstep_integrators import load_model, named_molecule
 
-KINDS = ("full", "langevin", "partial", "kinetics")
+KINDS = ("full", "jitter", "partial", "langevin", "kinetics")
 MOLECULES = ("ethanol", "malonaldehyde")
 JUMPS = {50.0: 400, 20.0: 500, 8.0: 600, 100.0: 300}
 """Number of jumps by stride in fs."""
@@ -41,6 +41,9 @@ STEPS = 6_000
 PARTIAL = (8.0, 20.0)
 """Strides that are also run with partial refreshment, at the friction best for torsions, with three
 extra chances."""
+JITTER = 0.5
+"""Strides of 25 to 75 fs: a vibration of which a whole number of half periods fits into equal strides
+comes back to where it was, whatever its momentum."""
 WEAK = 1.0
 """Friction per picosecond where dynamics is looked at."""
 
@@ -57,6 +60,8 @@ def plans(name: str, kind: str) -> list[Plan]:
             Plan(name, "jumps", 7 + seed, JUMPS[stride], FRICTIONS[0], stride, chances=3)
             for seed, stride in enumerate(PARTIAL)
         ]
+    if kind == "jitter":
+        return [Plan(name, "jumps", 12, JUMPS[50.0], math.inf, 50.0, jitter=JITTER)]
     if kind == "kinetics" and name != "ethanol":
         return []
     if kind == "kinetics":
@@ -75,7 +80,9 @@ def report(cache: Path, molecules: list[str]) -> None:
     """Gather the runs into one result."""
     rows = []
     for name in molecules:
-        chosen = [plan for kind in ("full", "partial", "langevin") for plan in plans(name, kind)]
+        chosen = [
+            plan for kind in ("full", "jitter", "partial", "langevin") for plan in plans(name, kind)
+        ]
         rows.append(molecule_report(name, named_molecule(name), chosen, cache))
     result = {"what": __doc__, "physics": "GFN2-xTB", "molecules": rows}
     paths = [cache / plan.file for plan in plans("ethanol", "kinetics")]

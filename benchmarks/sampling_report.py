@@ -169,6 +169,7 @@ def molecule_report(name: str, atoms: Atoms, plans: list[Plan], cache: Path) -> 
             "stride_fs": s.run.plan.stride_fs,
             "friction_per_ps": s.run.plan.friction if np.isfinite(s.run.plan.friction) else "full",
             "extra_chances": s.run.plan.chances,
+            "jitter": s.run.plan.jitter,
             **acceptance(s.run),
             "mean_energy": energy_difference(s, references),
             "distributions": {

@@ -76,6 +76,8 @@ class Plan:
         0 for Langevin.
     chances : int
         Extra chances.
+    jitter : float
+        Strides are drawn anew for each jump, evenly within this part of the stride on either side.
     """
 
     name: str
@@ -85,11 +87,19 @@ class Plan:
     friction: float
     stride_fs: float = 0.0
     chances: int = 0
+    jitter: float = 0.0
 
     @property
     def file(self) -> str:
         """Name in the cache."""
-        parts = (self.name, self.kind, f"{self.stride_fs:g}fs", f"{self.friction:g}ps")
+        parts: tuple[str, ...] = (
+            self.name,
+            self.kind,
+            f"{self.stride_fs:g}fs",
+            f"{self.friction:g}ps",
+        )
+        if self.jitter:
+            parts = (*parts, f"j{self.jitter:g}")
         return "-".join((*parts, f"x{self.chances}", f"s{self.seed}")) + ".npz"
 
 
@@ -249,7 +259,8 @@ def legs(plan: Plan, atoms: Atoms, potential: Potential, state: PhaseState) -> L
             jump.timestep,
             metropolis=Metropolis(TEMPERATURE, plan.chances),
         )
-        k = round(plan.stride_fs / BASE_FS)
+        mean = round(plan.stride_fs / BASE_FS)
+        reach = round(plan.jitter * mean)
 
         def jumps(
             state: PhaseState, count: int, rng: np.random.Generator
@@ -258,6 +269,8 @@ def legs(plan: Plan, atoms: Atoms, potential: Potential, state: PhaseState) -> L
             carry = start(state, scheme)
             x, p, e, taken, change = [], [], [], [], []
             for _ in range(count):
+                # Whatever the state is, or the test would not hold.
+                k = int(rng.integers(mean - reach, mean + reach + 1)) if reach else mean
                 carry, info = step(carry, scheme, k, rng)
                 x.append(carry.state.positions.numpy().astype(np.float32))
                 p.append(carry.state.momenta.numpy().astype(np.float32))
