@@ -42,8 +42,8 @@ PARTIAL = (8.0, 20.0)
 """Strides that are also run with partial refreshment, at the friction best for torsions, with three
 extra chances."""
 JITTER = 0.5
-"""Strides of 25 to 75 fs. A vibration of which a whole number of half periods fits into equal strides
-comes back to where it was, whatever its momentum."""
+"""Strides of 25 to 75 fs. A vibration of which a whole number of half periods fits into equal
+strides comes back to where it was, whatever its momentum."""
 WEAK = 1.0
 """Friction per picosecond where dynamics is looked at."""
 

@@ -23,8 +23,6 @@ __all__ = ["molecule_report"]
 
 BURN_IN = 0.1
 """Part of each run that is left out: they start from the ensemble of the network."""
-ENERGY_WINDOW, TORSION_WINDOW = 10.0, 5.0
-"""In correlation times. That of energies has a weak slow tail, which a short window misses."""
 RELABELLINGS = 20_000
 """More than there are for eight runs against eight."""
 
@@ -43,9 +41,9 @@ class Sample:
         self.run = run
         self.energies = equilibrated(run.energies)
         self.kinds = coordinates.of(equilibrated(run.positions))
-        self.energy = correlation(self.energies, ENERGY_WINDOW)
+        self.energy = correlation(self.energies)
         self.torsions = [
-            correlation(on_circle(self.kinds["torsions"][..., q]), TORSION_WINDOW)
+            correlation(on_circle(self.kinds["torsions"][..., q]))
             for q in range(self.kinds["torsions"].shape[-1])
         ]
         part = self.energies.shape[1] / run.energies.shape[1]
