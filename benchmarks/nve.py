@@ -34,6 +34,7 @@ from benchmarks.batch import run_nve
 from benchmarks.common import percentiles, write_result
 from benchmarks.starts import thermalized
 from kstep_integrators import CalculatorPotential, KStepDynamics, load_model
+from kstep_integrators.atomic_file import write_text_atomically
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.diagnostics import energy_drift
 from kstep_integrators.structures import named_molecule, named_molecules
@@ -177,8 +178,7 @@ def _task(job: tuple[str, str, float, Path]) -> str:
         row = run(name, key, picoseconds)
     except Exception as error:  # noqa: BLE001  (one run's failure is a result)
         row = {"molecule": name, "method": key, "error": f"{type(error).__name__}: {error}"}
-    path.with_suffix(".partial").write_text(json.dumps(row))
-    path.with_suffix(".partial").replace(path)
+    write_text_atomically(path, json.dumps(row))
     return f"{path.stem}: {row.get('error', '')}"
 
 

@@ -1,17 +1,20 @@
 """Molecular dynamics in learned k-step jumps, corrected by one physics evaluation each."""
 
 from kstep_integrators.ase import KStepDynamics
+from kstep_integrators.checkpoint import CheckpointError
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.model_file import ModelFileError, bundled_models
 from kstep_integrators.notices import KStepWarning
 from kstep_integrators.potentials import CalculatorPotential, NetworkPotential, load_model
 from kstep_integrators.structures import named_molecule
+from kstep_integrators.tuning import StrideTuning
 
 __version__ = "0.1.0"
 
 __all__ = [
     "CalculatorPotential",
+    "CheckpointError",
     "DynamicsFailed",
     "FlowJump",
     "Guard",
@@ -19,6 +22,7 @@ __all__ = [
     "KStepWarning",
     "ModelFileError",
     "NetworkPotential",
+    "StrideTuning",
     "bundled_models",
     "load_model",
     "named_molecule",

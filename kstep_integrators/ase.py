@@ -3,57 +3,51 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import write
+from ase.calculators.calculator import BaseCalculator
+from ase.md.logger import MDLogger
 from ase.md.md import MolecularDynamics
 
 from kstep_integrators.ase_state import same_system, state_from_atoms
-from kstep_integrators.control import Control, DynamicsFailed, Guard
-from kstep_integrators.correctors import Corrector, make_corrector
+from kstep_integrators.checkpoint import (
+    Checkpoint,
+    calculator_name,
+    make_generator,
+    read_checkpoint,
+    write_checkpoint,
+)
+from kstep_integrators.control import DynamicsFailed, Guard
+from kstep_integrators.correctors import Corrector
 from kstep_integrators.evaluation import CalculatorPhysics
 from kstep_integrators.jumps.base import Jump
-from kstep_integrators.jumps.flow import FlowJump
-from kstep_integrators.metropolis import Metropolis, Verdict
+from kstep_integrators.jumps.make import record_jump, restore_jump
+from kstep_integrators.method import make_method, make_rng
+from kstep_integrators.metropolis import Verdict
 from kstep_integrators.notices import warn_sparingly
-from kstep_integrators.potentials import CalculatorPotential, Potential, load_model
-from kstep_integrators.scheme import Scheme, StepInfo
-from kstep_integrators.state import Carry, kinetic_energy
+from kstep_integrators.outputs import Outputs
+from kstep_integrators.potentials import CalculatorPotential, Potential
+from kstep_integrators.progress import Progress, advance
+from kstep_integrators.restart_file import write_restart
+from kstep_integrators.run_settings import check_interval, record_settings, restore_settings
+from kstep_integrators.scheme import Scheme
+from kstep_integrators.state import Carry, PhaseState, kinetic_energy
 from kstep_integrators.stats import Stats
-from kstep_integrators.stepper import start, step
-from kstep_integrators.thermostats import Langevin, make_thermostat
-from kstep_integrators.topology import Topology, bond_changes, find_bonds
+from kstep_integrators.stepper import start
+from kstep_integrators.topology import find_bonds
+from kstep_integrators.tuning import StrideTuning, begin
+from kstep_integrators.units import FS
 
 __all__ = ["KStepDynamics"]
 
-
-def _as_jump(model: Jump | Potential | str | Path, timestep: float | None, device: str) -> Jump:
-    if isinstance(model, str | Path):
-        model = load_model(model, device=device)
-    if isinstance(model, Jump):
-        if timestep is not None and timestep != model.timestep:
-            raise ValueError(
-                f"timestep={timestep} given, but the jump has its own, {model.timestep} (ASE time "
-                "units); leave timestep out or build the jump with it"
-            )
-        return model
-    if not isinstance(model, Potential):
-        raise TypeError(
-            f"model is a {type(model).__name__}; expected a bundled model name, a path, a "
-            "potential such as load_model(...) or CalculatorPotential(calculator), or a jump"
-        )
-    return FlowJump(model if device == "auto" else model.to(device), timestep)
-
-
-def _check_count(k: object) -> int:
-    if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
-        raise ValueError(f"k is {k!r}, expected an integer >= 1: base steps per jump")
-    return int(k)
+_log = logging.getLogger(__name__)
 
 
 class KStepDynamics(MolecularDynamics):
@@ -72,8 +66,8 @@ class KStepDynamics(MolecularDynamics):
     model : str, Path, Potential or Jump
         A bundled model name, a model file, ``load_model(...)``, or
         ``CalculatorPotential(any cheap calculator)``.
-    k : int
-        Base steps per stride.
+    k : int or StrideTuning
+        Base steps per stride; or strides to choose from in a burn-in, under ``metropolize``.
     timestep : float, optional
         Base step in ASE time units; the model's own by default (0.25 fs for QM models).
     corrector : str or Corrector, optional
@@ -109,11 +103,20 @@ class KStepDynamics(MolecularDynamics):
         under ``metropolize``, where tolerances are refused.
     device : str
         ``"auto"`` leaves the model where it was loaded: by default the GPU, if there is one.
+    checkpoint : str or Path, optional
+        File to write everything to that :meth:`resume` goes on from: at the start, at the end of
+        each ``run``, in between, and when a run is stopped by an error or Ctrl-C between two steps.
+    checkpoint_interval : int, optional
+        Steps between two checkpoints, 100 by default.
     trajectory, logfile, loginterval, append_trajectory, **kwargs
         As in :class:`ase.md.md.MolecularDynamics`.
 
     Attributes
     ----------
+    k : int
+        Base steps of the next stride.
+    production_start : int or None
+        The step at which the stride was frozen after a burn-in.
     last_verdict : Verdict or None
         What became of the last step under ``metropolize``.
     stats : Stats
@@ -127,7 +130,7 @@ class KStepDynamics(MolecularDynamics):
         For arguments that make no sense; each message says what was given and what to do.
     DynamicsFailed
         While running, if a jump and the physics steps in its place fail. The last good state is in
-        ``atoms`` and in a restart file named in the message.
+        ``atoms`` and in the checkpoint or else a restart file, named in the message.
 
     Examples
     --------
@@ -148,7 +151,7 @@ class KStepDynamics(MolecularDynamics):
         self,
         atoms: Atoms,
         model: Jump | Potential | str | Path,
-        k: int = 8,
+        k: int | StrideTuning = 8,
         timestep: float | None = None,
         corrector: str | Corrector | None = None,
         *,
@@ -164,72 +167,192 @@ class KStepDynamics(MolecularDynamics):
         force_tolerance: float | None = None,
         guard: Guard | None = None,
         device: str = "auto",
-        trajectory: str | None = None,
-        logfile: IO[str] | str | None = None,
+        checkpoint: str | Path | None = None,
+        checkpoint_interval: int | None = None,
+        trajectory: str | Path | None = None,
+        logfile: IO[str] | str | Path | None = None,
         loginterval: int = 1,
+        _resumed: Checkpoint | None = None,
         **kwargs: Any,
     ) -> None:
-        self.k = _check_count(k)
-        if timestep is not None and not (np.isfinite(timestep) and timestep > 0):
-            raise ValueError(
-                f"timestep is {timestep}, expected a positive number of ASE time units"
-            )
-        if rng is not None and not isinstance(rng, np.random.Generator):
-            raise TypeError(
-                f"rng is a {type(rng).__name__}, expected numpy.random.default_rng(seed)"
-            )
+        method = make_method(
+            model, k, timestep, corrector, thermostat, temperature_K, friction, taut, metropolize,
+            extra_chances, on_error, energy_tolerance, force_tolerance, guard, device,
+        )  # fmt: skip
+        self.rng = make_rng(rng)
         if atoms.calc is None:
             raise ValueError(
                 "atoms has no calculator; set atoms.calc to the physics to be followed"
             )
-        self.jump = _as_jump(model, timestep, device)
+        self.method, self.jump = method, method.jump
         potential = getattr(self.jump, "potential", None)
         if isinstance(potential, CalculatorPotential) and potential.calculator is atoms.calc:
             raise ValueError(
                 "the potential and atoms.calc are the same calculator object; make two, or each "
                 "evaluation of one discards the results of the other"
             )
-        self.corrector = make_corrector(corrector or self.jump.correctors[0], self.jump.correctors)
-        self.thermostat = make_thermostat(thermostat, temperature_K, friction, taut)
-        self.metropolis: Metropolis | None = None
-        if metropolize:
-            if temperature_K is None or not isinstance(self.thermostat, Langevin):
-                raise ValueError(
-                    f"metropolize=True with temperature_K={temperature_K}, friction={friction}: a "
-                    "Metropolis test needs both, or momenta are never refreshed; pass "
-                    "friction=numpy.inf to draw them anew at every jump"
-                )
-            if on_error != "fallback" or energy_tolerance or force_tolerance:
-                raise ValueError(
-                    f"metropolize=True with on_error={on_error!r}, energy_tolerance="
-                    f"{energy_tolerance}, force_tolerance={force_tolerance}: under a Metropolis "
-                    "test the physical energy alone decides, or the ensemble is not exact; leave "
-                    "these out, and watch dynamics.stats"
-                )
-            self.metropolis = Metropolis(temperature_K, extra_chances)
-        self.rng = np.random.default_rng() if rng is None else rng
-        self.control = Control(
-            on_error, energy_tolerance, force_tolerance, Guard() if guard is None else guard
-        )
-        self.stats = Stats()
-        self.transferred_energy = 0.0
-        self.last_verdict: Verdict | None = None
-        self._carry: Carry | None = None
+        self._progress = Progress(method.k, None if method.tuning is None else begin(method.tuning))
+        self.production_start: int | None = None
         self._scheme: Scheme | None = None
-        self._bonds: Topology | None = None
-        self._time = 0.0
         self._trajectory_name = trajectory if isinstance(trajectory, str | Path) else None
+        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._checkpoint_interval = check_interval(checkpoint, checkpoint_interval)
+        self._settings: dict[str, Any] = {}
+        if checkpoint is not None:
+            self._settings = record_settings(
+                method,
+                trajectory=trajectory,
+                logfile=logfile,
+                loginterval=loginterval,
+                checkpoint_interval=self._checkpoint_interval,
+            )
+            make_generator(self.rng.bit_generator.state)  # or say now that it cannot be kept
+        self._outputs = Outputs(
+            Path(trajectory) if isinstance(trajectory, str | Path) else None,
+            Path(logfile) if isinstance(logfile, str | Path) and logfile != "-" else None,
+        )
+        # Of the state that observers have seen to the end, and of the last checkpoint.
+        self._observed: Carry | None = None
+        self._saved: Carry | None = None
+        self._logger: MDLogger | None = None
+        self._resumed_at: int | None = None
         first = state_from_atoms(atoms)
         self.jump.bind(first)
-        self.thermostat.check(first)
+        method.thermostat.check(first)
         super().__init__(
             atoms,
-            self.k * self.jump.timestep,
-            trajectory=trajectory,
-            logfile=logfile,
+            method.k * self.jump.timestep,
+            trajectory=trajectory,  # type: ignore[arg-type]
+            logfile=None,
             loginterval=loginterval,
             **kwargs,
         )
+        if _resumed is not None:
+            self._outputs.cut(_resumed.marks)
+        if logfile:
+            name = str(logfile) if isinstance(logfile, Path) else logfile
+            self._logger = MDLogger(self, atoms, name, header=_resumed is None, comm=self.comm)
+            self.attach(self.closelater(self._logger), loginterval)
+        if _resumed is not None:
+            self._go_on(_resumed)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        calculator: BaseCalculator,
+        model: Jump | Potential | str | Path | None = None,
+    ) -> KStepDynamics:
+        """Go on from a checkpoint, as if the run had never stopped.
+
+        With a calculator that keeps nothing from one call to the next, and the model on the CPU,
+        every number is the same to the last bit, and no evaluation is made that the uninterrupted
+        run would not make. Frames and log lines that were written after the checkpoint are cut off
+        and written again. ``run(n)`` makes n more steps. Observers of your own have to be attached
+        again.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of the checkpoint; the run goes on writing to it.
+        calculator : ase Calculator
+            The physics, as at the start. The atoms are ``.atoms`` of what is returned.
+        model : str, Path, Potential or Jump, optional
+            Needed if the run had a calculator as its potential, or a jump of your own; or if its
+            model file has been moved. Otherwise found by its name or path.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is missing, damaged, of another program or of another version.
+        ValueError
+            If the model is another, or trajectory or log are missing, shorter than they were, or
+            others. Nothing has been changed then.
+        """
+        found = read_checkpoint(path)
+        changes = found.changes(calculator)
+        if changes:
+            warnings.warn(
+                f"the checkpoint was written with {'; '.join(changes)}: the run may not go on as "
+                "it would have",
+                stacklevel=2,
+            )
+        found.atoms.calc = calculator
+        return cls(
+            found.atoms,
+            restore_jump(found.jump, model),
+            **restore_settings(found.settings),
+            rng=make_generator(found.generator),
+            checkpoint=path,
+            append_trajectory=True,
+            _resumed=found,
+        )
+
+    def _go_on(self, found: Checkpoint) -> None:
+        """Stand where the run of a checkpoint stood."""
+        carry = found.carry.to(self.jump.device)
+        self._observed = self._saved = carry
+        bonds = dataclasses.replace(
+            find_bonds(carry.state), bonded=found.bonded.to(self.jump.device)
+        )
+        self._progress = dataclasses.replace(found.progress, carry=carry, bonds=bonds)
+        self._scheme = self._make_scheme(carry.state)
+        if isinstance(self._scheme.physics, CalculatorPhysics):
+            self._scheme.physics.adopt(carry.state, carry.physics, found.results)
+        self.nsteps = self._resumed_at = found.nsteps
+        self.production_start, self.dt = found.production_start, self.k * self.jump.timestep
+
+    def irun(self, steps: int = 50) -> Iterator[bool]:
+        """Make steps one by one; a checkpoint, if there is one, is written at the end too."""
+        try:
+            yield from super().irun(steps)  # type: ignore[no-untyped-call]
+        finally:
+            self._save()
+
+    def call_observers(self) -> None:
+        """Call loggers, trajectory and other observers, and then write what checkpoint is due."""
+        if self.nsteps == self._resumed_at:
+            return  # the start of a run, which they have seen
+        super().call_observers()  # type: ignore[no-untyped-call]
+        self._observed = self._progress.carry
+        if self.nsteps % self._checkpoint_interval == 0:
+            self._save()
+
+    def _save(self) -> Path | None:
+        """Write the checkpoint, if there is one and trajectory and log belong to the state.
+
+        Returns
+        -------
+        Path or None
+            None if it could not be written; what was written before still stands.
+        """
+        carry, bonds, scheme = self._progress.carry, self._progress.bonds, self._scheme
+        if self._checkpoint is None or carry is None or bonds is None or scheme is None:
+            return None
+        if carry is not self._observed:
+            return None
+        if carry is not self._saved:
+            physics = scheme.physics
+            known = physics.results(carry.physics) if isinstance(physics, CalculatorPhysics) else {}
+            write_checkpoint(
+                self._checkpoint,
+                Checkpoint(
+                    carry=carry,
+                    progress=dataclasses.replace(self._progress, carry=None, bonds=None),
+                    bonded=bonds.bonded,
+                    atoms=self.atoms,
+                    results=known,
+                    generator=self.rng.bit_generator.state,
+                    nsteps=self.nsteps,
+                    production_start=self.production_start,
+                    settings=self._settings,
+                    jump=record_jump(self.jump),
+                    calculator=calculator_name(self.atoms.calc),
+                    marks=self._outputs.mark(),
+                ),
+            )
+            self._saved = carry
+        return self._checkpoint
 
     def todict(self) -> dict[str, Any]:
         """Description kept in trajectory files; ``timestep`` is the stride, as a step is a jump."""
@@ -237,18 +360,38 @@ class KStepDynamics(MolecularDynamics):
             **super().todict(),  # type: ignore[no-untyped-call]
             "k": self.k,
             "base_timestep": self.jump.timestep,
-            "corrector": self.corrector.name,
+            **self.method.corrector.describe(),
             **self.jump.describe(),
+            **self.method.thermostat.describe(),
+            "timestep": self.dt,
         }
-        described["timestep"] = self.dt
-        described.update(self.thermostat.describe())
-        if self.metropolis is not None:
-            described["extra_chances"] = self.metropolis.extra_chances
+        if self.method.metropolis is not None:
+            described["extra_chances"] = self.method.metropolis.extra_chances
         return described
+
+    @property
+    def k(self) -> int:
+        """Base steps of the next stride."""
+        return self._progress.stride
+
+    @property
+    def stats(self) -> Stats:
+        """Totals of the run."""
+        return self._progress.stats
+
+    @property
+    def transferred_energy(self) -> float:
+        """Heat that the thermostat has put in since the start, eV."""
+        return self._progress.transferred_energy
+
+    @property
+    def last_verdict(self) -> Verdict | None:
+        """What became of the last step under ``metropolize``."""
+        return self._progress.verdict
 
     def get_time(self) -> float:
         """Simulated time in ASE units: the sum of the strides really travelled."""
-        return self._time
+        return self._progress.time
 
     def get_conserved_energy(self) -> float:
         """Total energy of the physics minus the heat that the thermostat has put in, eV.
@@ -262,106 +405,101 @@ class KStepDynamics(MolecularDynamics):
 
     def step(self) -> None:
         """Make one jump."""
-        before, scheme = self._current()
+        carry, scheme = self._current()
+        before, noise = self._progress, self.rng.bit_generator.state
         try:
-            carry, info = step(before, scheme, self.k, self.rng)
-        finally:
+            after, info, changes = advance(before, scheme, self.rng)
+        except BaseException:
+            # The step is undone as a whole: made again, it is given the same noise.
+            self.rng.bit_generator.state = noise
             self._count_evaluations(scheme)
+            raise
+        self._progress = after
+        self._count_evaluations(scheme)
         if info.lost:
-            path = self._write_restart(before)
+            self.rng.bit_generator.state = noise
+            path = self._save() or write_restart(self.atoms, carry, self._trajectory_name)
             raise DynamicsFailed(
                 f"{info.lost[0]}. The last good state (step {self.nsteps}) is in {path}"
             )
-        self._carry = carry
-        self._time = float(carry.state.time[0])
-        self.last_verdict = info.verdict
-        if info.heat is not None:
-            self.transferred_energy += float(info.heat.sum())
+        self._stand(scheme)
+        old, new, where = before.stats, after.stats, f"step {self.nsteps + 1}: "
+        warn_sparingly(
+            f"{where}{'; '.join(changes)}. The model may not cover what follows",
+            old.bond_changes,
+            new.bond_changes,
+        )
+        warn_sparingly(
+            f"{where}{info.reason}; the jump stands, as on_error='warn'", old.exceeded, new.exceeded
+        )
+        self.dt = self.k * self.jump.timestep
+        if before.burn_in is not None and after.burn_in is None:
+            self._freeze()
+
+    def _stand(self, scheme: Scheme) -> None:
+        """Put the atoms and their calculator where the run is."""
+        carry = self._progress.carry
+        if carry is None:
+            return
         self.atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
         self.atoms.set_momenta(carry.state.momenta.cpu().numpy(), apply_constraint=False)
         if isinstance(scheme.physics, CalculatorPhysics):
             scheme.physics.serve(carry.physics)
-        self._notice(carry, info)
 
-    def _notice(self, carry: Carry, info: StepInfo) -> None:
-        """Count what happened, and warn of what the user should know."""
-        old, new = self.stats, self.stats.add(info)
-        if self._bonds is not None:
-            self._bonds, changes = bond_changes(self._bonds, carry.state)
-            new = dataclasses.replace(new, bond_changes=new.bond_changes + bool(changes))
-            where = f"step {self.nsteps + 1}: "
-            warn_sparingly(
-                f"{where}{'; '.join(changes)}. The model may not cover what follows",
-                old.bond_changes,
-                new.bond_changes,
-            )
-        self.stats = new
-        warn_sparingly(
-            f"step {self.nsteps + 1}: {info.reason}; the jump stands, as on_error='warn'",
-            old.exceeded,
-            new.exceeded,
+    def _freeze(self) -> None:
+        """Say that the burn-in is over, in the log of the run too."""
+        self.production_start = self.nsteps + 1
+        said = (
+            f"step {self.production_start}: the burn-in is over, k = {self.k} "
+            f"({self.dt / FS:g} fs) from here on; production starts here"
         )
+        _log.info(said)
+        if self._logger is not None:
+            self._logger.logfile.write(f"# {said}\n")
 
     def _refresh_properties(self) -> None:
         """Evaluate the physics at the first geometry; every jump evaluates its own landing."""
-        if self._carry is None:
+        if self._progress.carry is None:
             self._current()
 
     def _current(self) -> tuple[Carry, Scheme]:
         """The carry that belongs to ``atoms`` as the user left them, and how to advance it."""
-        state = state_from_atoms(self.atoms, self.jump.device, self._time)
-        old = self._carry.state if self._carry is not None else None
-        if self._scheme is None or old is None or not same_system(old, state) or self._new_calc():
-            self._scheme = Scheme(
-                jump=self.jump.bind(state),
-                corrector=self.corrector,
-                thermostat=self.thermostat,
-                physics=CalculatorPhysics(
-                    self.atoms,
-                    self.atoms.calc,
-                    2 if self.metropolis is None else self.metropolis.extra_chances + 2,
-                ),
-                timestep=self.jump.timestep,
-                control=self.control,
-                metropolis=self.metropolis,
-            )
-            self._carry = old = None
-        scheme = self._scheme
-        if self._carry is None or old is None or not torch.equal(old.positions, state.positions):
-            self._bonds = find_bonds(state)
+        state = state_from_atoms(self.atoms, self.jump.device, self._progress.time)
+        carry, scheme = self._progress.carry, self._scheme
+        if scheme is None or carry is None or self._other_system(carry.state, state):
+            scheme = self._scheme = self._make_scheme(state)
+            carry = None
+        if carry is None or not torch.equal(carry.state.positions, state.positions):
             try:
-                self._carry = start(state, scheme)
+                carry = start(state, scheme)
             finally:
                 self._count_evaluations(scheme)
-        elif not torch.equal(old.momenta, state.momenta):
-            self._carry = dataclasses.replace(self._carry, state=state)
-        return self._carry, scheme
+            self._progress = dataclasses.replace(
+                self._progress, carry=carry, bonds=find_bonds(state)
+            )
+        elif not torch.equal(carry.state.momenta, state.momenta):
+            carry = dataclasses.replace(carry, state=state)
+            self._progress = dataclasses.replace(self._progress, carry=carry)
+        return carry, scheme
 
-    def _new_calc(self) -> bool:
+    def _other_system(self, old: PhaseState, new: PhaseState) -> bool:
         physics = self._scheme.physics if self._scheme is not None else None
-        return isinstance(physics, CalculatorPhysics) and physics.atoms.calc is not self.atoms.calc
+        if isinstance(physics, CalculatorPhysics) and physics.atoms.calc is not self.atoms.calc:
+            return True
+        return not same_system(old, new)
+
+    def _make_scheme(self, state: PhaseState) -> Scheme:
+        rule = self.method.metropolis
+        kept = 2 if rule is None else rule.extra_chances + 2
+        return self.method.bind(state, CalculatorPhysics(self.atoms, self.atoms.calc, kept))
 
     def _count_evaluations(self, scheme: Scheme) -> None:
         """Move the physics' own counters into the statistics."""
         made, seconds = scheme.physics.evaluations, scheme.physics.seconds
         scheme.physics.evaluations, scheme.physics.seconds = 0, 0.0
-        self.stats = dataclasses.replace(
+        stats = dataclasses.replace(
             self.stats,
             physics_evaluations=self.stats.physics_evaluations + made,
             physics_seconds=self.stats.physics_seconds + seconds,
         )
-
-    def _write_restart(self, carry: Carry) -> Path:
-        """Write the last good state, with momenta, energy and forces, as an ASE trajectory."""
-        self.atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
-        atoms = self.atoms.copy()
-        physics = carry.physics
-        atoms.calc = SinglePointCalculator(
-            atoms,
-            energy=float(physics.energy.sum()),
-            forces=physics.require_forces().cpu().numpy(),
-        )
-        name = self._trajectory_name
-        path = Path("kstep.restart.traj" if name is None else f"{name}.restart.traj")
-        write(path, atoms)
-        return path
+        self._progress = dataclasses.replace(self._progress, stats=stats)

@@ -78,6 +78,8 @@ class Guard:
         return {
             molecule: f"the total energy changed by {float(change[molecule]):.3g} eV in one jump "
             f"(limit {float(limit[molecule]):.3g} eV)"
+            if math.isfinite(change[molecule])
+            else "the total energy after the jump is not finite"
             for molecule in torch.nonzero(absurd).flatten().tolist()
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -19,6 +19,7 @@ __all__ = [
     "NoCorrection",
     "kick",
     "make_corrector",
+    "restore_corrector",
 ]
 
 
@@ -67,6 +68,10 @@ class Corrector(Protocol):
         """
         ...
 
+    def describe(self) -> dict[str, Any]:
+        """Name and parameters, for trajectory files and checkpoints."""
+        ...
+
 
 def kick(state: PhaseState, correction: Correction) -> PhaseState:
     r"""Half-kick :math:`p \leftarrow p + \tfrac{h}{2} F`, constraints kept."""
@@ -103,6 +108,10 @@ class Impulse:
     ) -> Correction:
         """The residual."""
         return Correction(_residual(self.name, physics, inner), stride)
+
+    def describe(self) -> dict[str, Any]:
+        """Name."""
+        return {"corrector": self.name}
 
 
 class Filtered:
@@ -148,7 +157,7 @@ class Filtered:
     def __init__(self, filter_name: str = "octic", dense_limit: int = 32) -> None:
         if filter_name not in FILTERS:
             raise ValueError(f"unknown filter {filter_name!r}; choose one of {sorted(FILTERS)}")
-        self.filter = FILTERS[filter_name]
+        self.filter_name, self.filter = filter_name, FILTERS[filter_name]
         self.dense_limit = dense_limit
 
     def __call__(
@@ -168,6 +177,14 @@ class Filtered:
         force = filtered(jump.linearized(state), state, residual, function, self.dense_limit)
         return Correction(force, stride)
 
+    def describe(self) -> dict[str, Any]:
+        """Name, filter and limit."""
+        return {
+            "corrector": self.name,
+            "filter_name": self.filter_name,
+            "dense_limit": self.dense_limit,
+        }
+
 
 class NoCorrection:
     """The jump alone; the evaluation serves the energy, the guard and the label."""
@@ -185,6 +202,10 @@ class NoCorrection:
     ) -> Correction:
         """No force."""
         return Correction(None, stride)
+
+    def describe(self) -> dict[str, Any]:
+        """Name."""
+        return {"corrector": self.name}
 
 
 CORRECTORS: dict[str, type[Filtered] | type[Impulse] | type[NoCorrection]] = {
@@ -216,3 +237,9 @@ def make_corrector(corrector: str | Corrector, allowed: tuple[str, ...]) -> Corr
     if name not in allowed:
         raise ValueError(f"this jump cannot take the corrector {name!r}; it takes {list(allowed)}")
     return CORRECTORS[name]() if isinstance(corrector, str) else corrector
+
+
+def restore_corrector(described: dict[str, Any]) -> Corrector:
+    """The corrector that described itself so."""
+    parameters = dict(described)
+    return CORRECTORS[parameters.pop("corrector")](**parameters)

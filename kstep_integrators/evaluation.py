@@ -169,6 +169,24 @@ class CalculatorPhysics:
             while len(self._known) > self.cache.size:
                 del self._known[next(iter(self._known))]
 
+    def results(self, evaluation: Evaluation) -> dict[str, Any]:
+        """All that the calculator computed along with one of the last evaluations."""
+        known = self._known.get(id(evaluation))
+        return {} if known is None else dict(known[2])
+
+    def adopt(self, state: PhaseState, evaluation: Evaluation, results: dict[str, Any]) -> None:
+        """Take over an evaluation that another process made, and what was computed along with it.
+
+        The calculator is not touched: one that has computed nothing yet may not be told that it
+        stands anywhere.
+        """
+        self.cache.put(state, evaluation)
+        if isinstance(self.atoms.calc, Calculator) and results:
+            there = self.atoms.copy()
+            there.positions[:] = state.positions.cpu().numpy()
+            there.cell[:] = state.cell.cpu().numpy()
+            self._known[id(evaluation)] = (evaluation, there, results)
+
     def serve(self, evaluation: Evaluation) -> None:
         """Let the calculator stand where it made an evaluation, after others that were rejected.
 

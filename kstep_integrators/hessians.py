@@ -7,6 +7,7 @@ it makes of vectors.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -58,10 +59,7 @@ class MassWeighted:
 
     def hessian_times(self, rows: Tensor) -> Tensor:
         """M^-1/2 H M^-1/2 times each of (n, B, 3M)."""
-        result = self.wide(self.products(self.weights * self.narrow(rows)))
-        if not bool(torch.isfinite(result).all()):
-            raise EvaluationFailed("the Hessian of the potential is not finite")
-        return result
+        return self.wide(self.products(self.weights * self.narrow(rows)))
 
     def dense(self) -> Tensor:
         """The Hessian of every molecule without rigid motions, (B, 3M, 3M), 1 / ASE time^2.
@@ -123,25 +121,40 @@ def filtered(
     Returns
     -------
     (N, 3) eV/angstrom
-        Zero for fixed atoms.
+        Zero for fixed atoms; NaN for molecules whose force or Hessian is not finite.
 
     Raises
     ------
     EvaluationFailed
-        If the Hessian cannot be computed or is not finite.
+        If the Hessian cannot be computed, or is finite for none of the molecules.
     """
     space = mass_weighted(products, state)
-    start = space.project(space.wide(force.unsqueeze(0)))
+    start = space.project(space.wide(force.unsqueeze(0)))[0]
+    known = start.isfinite().all(1)  # not those that are not evaluated, for example
+    start = start.masked_fill(~known.unsqueeze(1), 0.0)
+    sound = torch.ones_like(known)
+
+    def finite(values: Tensor) -> Tensor:
+        """Values of (B, ...), zero for the molecules where they are not all finite."""
+        nonlocal sound
+        now = values.flatten(1).isfinite().all(1)
+        sound = sound & now
+        return torch.where(now.view(-1, *[1] * (values.dim() - 1)), values, 0.0)
+
     if space.padding.shape[1] <= dense_limit:
-        squares, modes = torch.linalg.eigh(space.dense())
-        parts = torch.einsum("bdm,bd->bm", modes, start[0])
+        squares, modes = torch.linalg.eigh(finite(space.dense()))
+        parts = torch.einsum("bdm,bd->bm", modes, start)
         result = torch.einsum("bdm,bm->bd", modes, function(squares) * parts)
     else:
 
         def times(rows: Tensor) -> Tensor:
-            return space.project(space.hessian_times(space.project(rows.unsqueeze(0))))[0]
+            product = space.hessian_times(space.project(rows.unsqueeze(0)))
+            return finite(space.project(product)[0])
 
-        result = lanczos(times, start[0], function)
+        result = lanczos(times, start, function)
+    if not bool(sound.any()):
+        raise EvaluationFailed("the Hessian of the potential is not finite")
+    result = result.masked_fill(~(sound & known).unsqueeze(1), math.nan)
     acceleration = space.narrow(space.project(result.unsqueeze(0)))[0]
     moved = acceleration * state.masses.sqrt()
     return moved if state.mobile is None else moved * state.mobile

@@ -13,9 +13,11 @@ from torch import Tensor
 
 from kstep_integrators import units
 from kstep_integrators.choice import choose
+from kstep_integrators.control import Control, Guard
 from kstep_integrators.state import Carry, kinetic_energy
+from kstep_integrators.thermostats import Langevin, Thermostat
 
-__all__ = ["Metropolis", "Verdict", "metropolized"]
+__all__ = ["Metropolis", "Verdict", "make_metropolis", "metropolized"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,32 @@ class Metropolis:
             raise ValueError(f"extra_chances is {self.extra_chances!r}, expected an integer >= 0")
         if self.extra_chances < 0:
             raise ValueError(f"extra_chances is {self.extra_chances}, expected an integer >= 0")
+
+
+def make_metropolis(
+    temperature_K: float | None, extra_chances: int, thermostat: Thermostat, control: Control
+) -> Metropolis:
+    """The test that the arguments of a run ask for.
+
+    Raises
+    ------
+    ValueError
+        If momenta would never be refreshed, or something else was to intervene.
+    """
+    if temperature_K is None or not isinstance(thermostat, Langevin):
+        raise ValueError(
+            f"metropolize=True with temperature_K={temperature_K} and {thermostat.describe()}: a "
+            "Metropolis test needs a temperature and a friction, or momenta are never refreshed; "
+            "pass friction=numpy.inf to draw them anew at every jump"
+        )
+    if dataclasses.replace(control, guard=Guard()) != Control():
+        raise ValueError(
+            f"metropolize=True with on_error={control.on_error!r}, energy_tolerance="
+            f"{control.energy_tolerance}, force_tolerance={control.force_tolerance}: under a "
+            "Metropolis test the physical energy alone decides, or the ensemble is not exact; "
+            "leave these out, and watch dynamics.stats"
+        )
+    return Metropolis(temperature_K, extra_chances)
 
 
 @dataclass(frozen=True)

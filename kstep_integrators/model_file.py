@@ -9,15 +9,15 @@ import dataclasses
 import hashlib
 import importlib.resources
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from kstep_integrators.atomic_file import atomic_file
 from kstep_integrators.nn.energy_network import EnergyNetwork
 
 __all__ = [
@@ -89,16 +89,14 @@ def write_model(path: str | Path, network: EnergyNetwork, header: ModelHeader) -
     header : ModelHeader
         Its ``network`` entry is replaced by the network's own configuration.
     """
-    path = Path(path)
     header = dataclasses.replace(header, network=network.config)
     described = {"format_version": FORMAT_VERSION, **dataclasses.asdict(header)}
     weights = {
         name: tensor.detach().to("cpu", torch.float32).contiguous()
         for name, tensor in network.named_parameters()
     }
-    temporary = path.with_suffix(".partial")
-    save_file(weights, str(temporary), metadata={_KEY: json.dumps(described, sort_keys=True)})
-    os.replace(temporary, path)
+    with atomic_file(path) as handle:
+        handle.write(save(weights, {_KEY: json.dumps(described, sort_keys=True)}))
 
 
 def read_model(path: str | Path) -> tuple[EnergyNetwork, ModelHeader, str]:

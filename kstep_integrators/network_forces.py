@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ from kstep_integrators.nn.forces import (
     ForceFunction,
     compiled_forces,
     energy_and_forces,
-    hessian_products,
 )
+from kstep_integrators.nn.hessians import TracedHessian, hessian_products
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 
 __all__ = ["DenseForces", "ListForces"]
@@ -38,8 +39,7 @@ class DenseForces:
         The atoms.
     device : torch.device
     compiled : bool
-        Whether forces are compiled; the Hessian is eager, with the same weights in the same
-        precision.
+        Whether forces are compiled and Hessians traced, both when they are first asked for.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class DenseForces:
         self.padding = padding.to(device)
         self.shift = network.shift_energy(self.graph).sum(-1)
         self.compiled: ForceFunction | None = None
+        self.hessian: TracedHessian | None = TracedHessian(network) if compiled else None
         if compiled:
             example = self.padding.pad(state.positions.to(device))
             self.compiled = compiled_forces(network, example, self.graph)
@@ -73,8 +74,16 @@ class DenseForces:
 
     def linearized(self, positions: Tensor) -> HessianProducts:
         """The Hessian by automatic differentiation."""
-        padding = self.padding
-        products = hessian_products(self.network, padding.pad(positions), self.graph)
+        padding, x = self.padding, self.padding.pad(positions)
+        kept: list[Callable[[Tensor], Tensor]] = []
+
+        def products(vectors: Tensor) -> Tensor:
+            # A Krylov space asks for one vector after the other: keep the gradient for them.
+            if self.hessian is not None and len(vectors) > 1:
+                return self.hessian(x, self.graph, vectors)
+            if not kept:
+                kept.append(hessian_products(self.network, x, self.graph))
+            return kept[0](vectors)
 
         def flat(vectors: Tensor) -> Tensor:
             # The axis that counts the vectors goes behind the atoms and back.

@@ -81,6 +81,8 @@ class NetworkPotential:
         Compile the force, once for each set of atoms: 10-30 s on a CPU, several times faster after.
     dense_limit : int
         Molecules of more atoms use neighbour lists.
+    source : str
+        Bundled name or path that :func:`load_model` finds it by, if it does: a checkpoint names it.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class NetworkPotential:
         dtype: torch.dtype = torch.float32,
         compile: bool = False,  # noqa: A002  (torch's own word for it)
         dense_limit: int = 64,
+        source: str = "",
     ) -> None:
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype {dtype} is not supported; use torch.float32 or torch.float64")
@@ -104,7 +107,7 @@ class NetworkPotential:
             network.config["shifts"], dtype=torch.float64, device=device
         )
         self.header, self.digest, self.dtype = header, digest, dtype
-        self.compile, self.dense_limit = compile, dense_limit
+        self.compile, self.dense_limit, self.source = compile, dense_limit, source
         self._device = torch.device(device)
         self._bound: dict[tuple[Any, ...], BoundPotential] = {}
 
@@ -130,11 +133,19 @@ class NetworkPotential:
             self.dtype,
             self.compile,
             self.dense_limit,
+            self.source,
         )
 
     def describe(self) -> dict[str, Any]:
-        """Name, method and hash of the model."""
-        return {"model": self.header.name, "method": self.header.method, "sha256": self.digest}
+        """Name, method and hash of the model, and how it is computed."""
+        return {
+            "model": self.header.name,
+            "method": self.header.method,
+            "sha256": self.digest,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "compile": self.compile,
+            "dense_limit": self.dense_limit,
+        }
 
     def check(self, state: PhaseState) -> None:
         """Refuse atoms that the model does not cover.
@@ -286,4 +297,6 @@ def load_model(
         If there is no such model or the file is not a sound model file.
     """
     network, header, digest = read_model(model_path(name_or_path))
-    return NetworkPotential(network, header, digest, device, dtype, compile)
+    return NetworkPotential(
+        network, header, digest, device, dtype, compile, source=str(name_or_path)
+    )

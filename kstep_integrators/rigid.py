@@ -31,7 +31,9 @@ def rigid_motions(state: PhaseState, padding: Padding) -> Tensor:
     (B, 3M, C) float64
         Columns are orthonormal, or zero where a molecule has fewer such motions than C.
     """
-    x, mass = padding.pad(state.positions), padding.pad(state.masses)
+    # Positions that are not finite would fail the decomposition for all molecules.
+    x = padding.pad(state.positions).nan_to_num(0.0, 0.0, 0.0)
+    mass = padding.pad(state.masses)
     x = x - (mass * x).sum(1, keepdim=True) / mass.sum(1, keepdim=True)
     axes = torch.eye(3, dtype=x.dtype, device=x.device).expand(*x.shape[:2], 3, 3)
     motions = axes

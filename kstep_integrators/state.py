@@ -135,6 +135,10 @@ class Correction:
     force: Tensor | None
     stride: float
 
+    def to(self, device: torch.device) -> Correction:
+        """The same correction on another device."""
+        return Correction(None if self.force is None else self.force.to(device), self.stride)
+
 
 @dataclass(frozen=True)
 class Carry:
@@ -160,6 +164,16 @@ class Carry:
     correction: Correction | None = None
     halvings: int = 0
     calm: int = 0
+
+    def to(self, device: torch.device) -> Carry:
+        """The same on another device."""
+        return dataclasses.replace(
+            self,
+            state=self.state.to(device),
+            physics=self.physics.to(device),
+            inner=None if self.inner is None else self.inner.to(device),
+            correction=None if self.correction is None else self.correction.to(device),
+        )
 
 
 Forces = Callable[[Tensor, Any], tuple[Evaluation, Any]]

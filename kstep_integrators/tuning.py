@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-import numpy as np
-
+from kstep_integrators.arguments import positive_integer
 from kstep_integrators.metropolis import Verdict
 
 __all__ = ["BurnIn", "StrideTuning", "begin"]
@@ -43,10 +42,9 @@ class StrideTuning:
                 f"candidates are {self.candidates}, expected at least two different numbers of "
                 "base steps; for a single stride pass k=... itself"
             )
-        for name, values in (("candidates", self.candidates), ("jumps", (self.jumps,))):
-            for value in values:
-                if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-                    raise ValueError(f"{name} has {value!r}, expected integers >= 1")
+        for candidate in self.candidates:
+            positive_integer("a candidate", candidate, "base steps per stride")
+        positive_integer("jumps", self.jumps, "steps with each candidate")
 
     @property
     def steps(self) -> int:

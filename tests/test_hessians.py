@@ -10,13 +10,15 @@ from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.filters import FILTERS, octic, quartic
 from kstep_integrators.hessians import filtered, mass_weighted
 from kstep_integrators.krylov import lanczos
-from kstep_integrators.neighbors import make_padding
+from kstep_integrators.neighbors import dense_graph, make_padding
 from kstep_integrators.nn.forces import have_compiler
 from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.rigid import rigid_motions
-from kstep_integrators.state import EvaluationFailed
+from kstep_integrators.state import EvaluationFailed, PhaseState
 from kstep_integrators.testing import CountingCalculator
-from tests.conftest import hot, physics, potential
+from tests.conftest import hot, network, physics, potential
+from tests.test_control import twice
+from tests.test_potentials import together
 
 
 def every_direction(n: int) -> torch.Tensor:
@@ -53,10 +55,12 @@ def test_the_hessian_of_a_network_is_the_derivative_of_its_forces(backbone, dens
         torch.testing.assert_close(product, (behind - ahead) / (2 * step), atol=1e-4, rtol=1e-5)
 
 
-def test_the_hessian_does_not_depend_on_how_many_vectors_go_at_once(state, monkeypatch):
-    bound = potential().bind(state)
+@pytest.mark.parametrize("backbone", ["painn", "egnn"])
+def test_the_hessian_does_not_depend_on_how_many_vectors_go_at_once(backbone, state, monkeypatch):
+    bound = potential(backbone).bind(state)
     whole = bound.linearized(state.positions)(every_direction(9))
-    monkeypatch.setattr("kstep_integrators.nn.forces.PAIRS_AT_ONCE", 300)
+    monkeypatch.setattr("kstep_integrators.nn.hessians.PAIRS_AT_ONCE", 300)
+    monkeypatch.setattr("kstep_integrators.nn.hessians.ATOMS_AT_ONCE", 50)
     parts = bound.linearized(state.positions)(every_direction(9))
     torch.testing.assert_close(parts, whole, atol=1e-10, rtol=0)
     torch.testing.assert_close(
@@ -73,13 +77,47 @@ def test_the_hessian_in_single_precision(state):
     assert (found - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+def several() -> PhaseState:
+    """Molecules of different sizes, one of them with atoms closer than any the network has seen."""
+    atoms = [hot("ethanol"), hot("methanol", seed=1), hot("ethanol", seed=2)]
+    atoms[1].positions[2] = 0.3 * atoms[1].positions[0] + 0.7 * atoms[1].positions[2]
+    return together(*(state_from_atoms(a) for a in atoms))
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_the_lean_way_of_a_backbone_has_the_derivatives_of_the_plain_one(layers):
+    state = several()
+    net = network("painn", layers=layers).double()
+    padding = make_padding(state.batch)
+    graph = dense_graph(net.species_of[state.numbers], padding)
+    x = padding.pad(state.positions)
+    found = []
+    for fixed in (False, True):
+        leaf = x.clone().requires_grad_(True)
+        energy = net.interaction_energy(leaf, graph, fixed=fixed)
+        (gradient,) = torch.autograd.grad(energy.sum(), leaf, create_graph=True)
+        vectors = torch.eye(gradient.numel(), dtype=torch.float64).reshape(-1, *x.shape)[::5]
+        rows = [torch.autograd.grad(gradient, leaf, v, retain_graph=True)[0] for v in vectors]
+        found.append((energy.detach(), gradient.detach(), torch.stack(rows)))
+    for plain, lean in zip(*found, strict=True):
+        torch.testing.assert_close(lean, plain, atol=1e-9, rtol=1e-11)
+    assert found[0][2].abs().max() > 1.0
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not have_compiler(), reason="needs a C++ compiler")
-def test_a_compiled_potential_has_the_hessian_of_the_eager_one(state):
-    eager = potential()
+@pytest.mark.parametrize("backbone", ["painn", "egnn"])
+def test_a_compiled_potential_has_the_hessian_of_the_eager_one(backbone):
+    state = several()
+    eager = potential(backbone)
     compiled = NetworkPotential(eager.network, eager.header, dtype=torch.float64, compile=True)
-    products = [m.bind(state).linearized(state.positions) for m in (eager, compiled)]
-    assert torch.equal(*(product(every_direction(9)) for product in products))
+    bound = [m.bind(state) for m in (eager, compiled)]
+    vectors = torch.randn(5, len(state.numbers), 3, dtype=torch.float64)
+    for positions in (state.positions, state.positions.roll(1, 1) + 0.01 * vectors[0]):
+        for some in (vectors, vectors[:1]):
+            plain, traced = (b.linearized(positions)(some) for b in bound)
+            torch.testing.assert_close(traced, plain, atol=1e-9, rtol=1e-11)
+    assert len(bound[1].hessian.traced) == 1
 
 
 def test_the_hessian_of_a_calculator(ethanol):
@@ -229,3 +267,32 @@ def test_a_hessian_that_is_not_finite_is_a_failure(dense_limit, state):
     force = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     with pytest.raises(EvaluationFailed, match="Hessian of the potential is not finite"):
         filtered(products, state, force, torch.ones_like, dense_limit)
+
+
+@pytest.mark.parametrize("dense_limit", [64, 1])
+@pytest.mark.parametrize("what", ["hessian", "force", "positions"])
+def test_what_is_not_finite_of_one_molecule_is_nothing_to_another(what, dense_limit, state):
+    force = torch.randn(9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+
+    def function(squares):
+        return quartic(0.8 * squares.clamp(min=0).sqrt())
+
+    one = potential().bind(state).linearized(state.positions)
+    alone = filtered(one, state, force, function, dense_limit)
+    both = twice(state)
+    forces = torch.cat([force, force])
+    if what == "positions":
+        positions = both.positions.clone()
+        positions[12, 1] = torch.nan
+        both = both.replace(positions=positions)
+    if what == "force":
+        forces[12, 1] = torch.nan
+    products = potential().bind(both).linearized(both.positions)
+
+    def broken(vectors):
+        result = products(vectors)
+        return result.index_fill(1, torch.tensor([12]), torch.nan) if what == "hessian" else result
+
+    found = filtered(broken, both, forces, function, dense_limit)
+    torch.testing.assert_close(found[:9], alone, atol=1e-9, rtol=0)
+    assert found[9:].isnan().all()

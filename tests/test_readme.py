@@ -24,6 +24,16 @@ def test_snippet(number, tmp_path, monkeypatch):
     exec(compile(source, f"snippet {number}", "exec"), {})
 
 
+def test_the_script_with_a_checkpoint_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (source,) = (snippet for snippet in SNIPPETS if ".resume(" in snippet)
+    for steps in (4, 8):
+        names = {}
+        exec(compile(source.replace("20 -", f"{steps} -"), "snippet", "exec"), names)
+        assert names["dyn"].nsteps == names["dyn"].stats.jumps == steps
+    assert len((tmp_path / "md.log").read_text().splitlines()) == 1 + 9
+
+
 def test_every_make_target_named_exists():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)", README, flags=re.MULTILINE):

@@ -102,7 +102,7 @@ class EnergyNetwork(nn.Module):
         table[torch.tensor(list(elements))] = torch.arange(len(elements))
         self.register_buffer("species_of", table, persistent=False)
 
-    def interaction_energy(self, positions: Tensor, graph: Graph) -> Tensor:
+    def interaction_energy(self, positions: Tensor, graph: Graph, fixed: bool = False) -> Tensor:
         """Energy per atom without element shifts, (..., N) eV, in the network's precision.
 
         Parameters
@@ -111,15 +111,25 @@ class EnergyNetwork(nn.Module):
             Differences are taken in their precision, so float64 positions keep translation
             invariance even far from the origin.
         graph : Graph
+        fixed : bool
+            Whether the result is wanted for a Hessian and not for gradients of the weights: the
+            backbone then takes the way that is cheapest to differentiate twice, if it has one.
         """
         vectors, distances = displacements(positions, graph)
         dtype = self.readout.out.weight.dtype
         vectors, distances = vectors.to(dtype), distances.to(dtype)
         seen = frozen_below(distances, pair_values(self.nearest, graph))
         along = vectors * (seen / distances).unsqueeze(-1)
-        energy = self.scale * self.readout(self.backbone(along, seen, graph))
+        lean = self.lean_backbone(graph) if fixed else None
+        features = (self.backbone if lean is None else lean.fixed)(along, seen, graph)
+        energy = self.scale * self.readout(features)
         energy = energy + self.repulsion(distances, graph)
         return torch.where(graph.atom_mask, energy, torch.zeros_like(energy))
+
+    def lean_backbone(self, graph: Graph) -> PaiNN | None:
+        """The backbone, if it has a way of its own to be differentiated twice."""
+        found = isinstance(self.backbone, PaiNN) and graph.index is None
+        return self.backbone if found else None  # type: ignore[return-value]
 
     def shift_energy(self, graph: Graph) -> Tensor:
         """Element shifts per atom, (..., N) eV, float64."""

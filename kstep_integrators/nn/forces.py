@@ -23,15 +23,7 @@ __all__ = [
     "compiled_forces",
     "energy_and_forces",
     "have_compiler",
-    "hessian_products",
 ]
-
-PAIRS_AT_ONCE = 1_200
-"""Pairs of atoms that one batched pass of :func:`hessian_products` treats on a CPU, where what fits
-its caches is fastest."""
-
-PAIRS_AT_ONCE_ON_DEVICE = 200_000
-"""The same on a GPU, where the memory of the passes is the limit."""
 
 ForceFunction = Callable[[Mapping[str, Tensor] | None, Tensor, Graph], tuple[Tensor, Tensor]]
 """(parameters, positions, graph) -> (energy per molecule without shifts, forces)."""
@@ -83,43 +75,6 @@ def energy_and_forces(
             energy = functional_call(_Energy(network), named, (leaf, graph))
         (gradient,) = torch.autograd.grad(energy.sum(), leaf, create_graph=differentiable)
     return (energy if differentiable else energy.detach()), -gradient
-
-
-def hessian_products(
-    network: EnergyNetwork, positions: Tensor, graph: Graph
-) -> Callable[[Tensor], Tensor]:
-    """The Hessian of the energy at one geometry, as a function that multiplies vectors by it.
-
-    The gradient is computed once, eagerly, and its graph is kept; every call then is a backward
-    pass through it, batched over the vectors.
-
-    Parameters
-    ----------
-    network : EnergyNetwork
-    positions : (..., N, 3) angstrom
-    graph : Graph
-
-    Returns
-    -------
-    callable (n, ..., N, 3) -> (n, ..., N, 3)
-        angstrom to eV/angstrom, in the precision of ``positions``.
-    """
-    with torch.enable_grad():
-        leaf = positions.detach().requires_grad_(True)
-        energy = network.interaction_energy(leaf, graph)
-        (gradient,) = torch.autograd.grad(energy.sum(), leaf, create_graph=True)
-    pairs = PAIRS_AT_ONCE if positions.device.type == "cpu" else PAIRS_AT_ONCE_ON_DEVICE
-    at_once = max(1, pairs // graph.pair_mask.numel())
-
-    def products(vectors: Tensor) -> Tensor:
-        parts = [
-            # The Hessian is symmetric: vector times matrix is matrix times vector.
-            torch.autograd.grad(gradient, leaf, some, retain_graph=True, is_grads_batched=True)[0]
-            for some in vectors.split(at_once)
-        ]
-        return torch.cat(parts)
-
-    return products
 
 
 def have_compiler() -> bool:

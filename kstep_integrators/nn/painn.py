@@ -6,12 +6,15 @@ and molecular spectra" (2021), doi:10.48550/arXiv.2102.03150.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from kstep_integrators.nn.graph import Graph, neighbor_values
-from kstep_integrators.nn.radial import BesselBasis, smooth_cutoff
+from kstep_integrators.nn.messages import messages
+from kstep_integrators.nn.radial import BesselBasis, cut_basis, smooth_cutoff
 
 __all__ = ["PaiNN"]
 
@@ -98,10 +101,42 @@ class PaiNN(nn.Module):
         basis = self.basis(distances)
         cut = smooth_cutoff(distances, self.cutoff).unsqueeze(-1)
         unit = vectors / distances.unsqueeze(-1)
+
+        def send(layer: int, s: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+            message: _Message = self.messages[layer]  # type: ignore[assignment]
+            ds, dv = message(s, v, basis, cut, unit, graph)
+            return ds, dv
+
+        return self._layers(graph, send)
+
+    def fixed(self, vectors: Tensor, distances: Tensor, graph: Graph) -> Tensor:
+        """The same features by another way, much cheaper to differentiate twice.
+
+        With respect to positions only: the filters enter as tables, so that nothing can be
+        differentiated with respect to their weights. Parameters are those of :meth:`forward`, for
+        the dense path.
+        """
+        functions = cut_basis(self.basis, distances.detach(), self.cutoff)
+        unit = vectors / distances.unsqueeze(-1)
+
+        def send(layer: int, s: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+            message: _Message = self.messages[layer]  # type: ignore[assignment]
+            rows = [message.filter.weight, message.filter.bias.unsqueeze(1)]
+            value, slope, curvature = (functions @ torch.cat(rows, dim=1).detach().T).unbind()
+            a, b, c = message.phi_out(functional.silu(message.phi_in(s))).chunk(3, dim=-1)
+            c = c.unsqueeze(-2) * (c.new_zeros(3, 1) if v is None else v)
+            return messages(distances, unit, a, b, c, (value, slope, curvature))
+
+        return self._layers(graph, send)
+
+    def _layers(
+        self, graph: Graph, send: Callable[[int, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """Messages and updates in turn; ``send`` gives what the messages of a layer add."""
         s: Tensor = self.embedding(graph.species)
         v: Tensor | None = None
-        for message, update in zip(self.messages, self.updates, strict=True):
-            ds, dv = message(s, v, basis, cut, unit, graph)
+        for layer, update in enumerate(self.updates):
+            ds, dv = send(layer, s, v)
             s, v = s + ds, dv if v is None else v + dv
             ds, dv = update(s, v)
             s, v = s + ds, v + dv

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-__all__ = ["BesselBasis", "frozen_below", "smooth_cutoff"]
+__all__ = ["BesselBasis", "cut_basis", "frozen_below", "smooth_cutoff"]
 
 
 def smooth_cutoff(distance: Tensor, cutoff: float | Tensor) -> Tensor:
@@ -78,3 +78,41 @@ class BesselBasis(nn.Module):
         """Map (...,) angstrom to (..., size)."""
         d = distance.unsqueeze(-1)
         return self.scale * torch.sin(d * self.frequencies) / d
+
+
+def cut_basis(basis: BesselBasis, distance: Tensor, cutoff: float) -> Tensor:
+    r"""A Bessel basis times the smooth cutoff, and the cutoff itself, with two derivatives.
+
+    With :math:`b = \sin(\omega d)/d`: :math:`b' = (\omega \cos \omega d - b)/d`,
+    :math:`b'' = -\omega^2 b - 2b'/d`; of the cutoff :math:`P' = -140 u^3 (1-u)^3 / r_c`,
+    :math:`P'' = -420 u^2 (1-u)^2 (1-2u) / r_c^2`.
+
+    Parameters
+    ----------
+    basis : BesselBasis
+    distance : Tensor, any shape, angstrom
+    cutoff : float
+        angstrom.
+
+    Returns
+    -------
+    Tensor, (3, ..., size + 1)
+        Values, first and second derivatives; the cutoff is the last function.
+    """
+    d = distance.unsqueeze(-1)
+    frequencies = basis.frequencies
+    b = basis(distance)
+    slope = (basis.scale * frequencies * torch.cos(d * frequencies) - b) / d
+    curvature = -frequencies.square() * b - 2.0 * slope / d
+    u = (d / cutoff).clamp(max=1.0)
+    w = u * (1.0 - u)
+    cut = smooth_cutoff(d, cutoff)
+    falls = -140.0 * w**3 / cutoff
+    bends = -420.0 * w.square() * (1.0 - 2.0 * u) / cutoff**2
+    return torch.stack(
+        [
+            torch.cat([b * cut, cut], dim=-1),
+            torch.cat([slope * cut + b * falls, falls], dim=-1),
+            torch.cat([curvature * cut + 2.0 * slope * falls + b * bends, bends], dim=-1),
+        ]
+    )

@@ -6,7 +6,6 @@ import csv
 import dataclasses
 import json
 import logging
-import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, ModelCheck
 from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
+from kstep_integrators.atomic_file import write_text_atomically
 from kstep_integrators.model_file import ModelHeader, write_model
 from kstep_training.config import Recipe
 from kstep_training.dataset import (
@@ -54,9 +54,7 @@ def _same_fit(output: Path, identity: dict[str, Any]) -> None:
                 )
         return
     output.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(identity, indent=1))
-    os.replace(temporary, path)
+    write_text_atomically(path, json.dumps(identity, indent=1))
 
 
 @contextmanager

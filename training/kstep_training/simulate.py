@@ -23,6 +23,7 @@ from ase.calculators.calculator import CalculationFailed
 from ase.data import covalent_radii
 
 from kstep_integrators import units
+from kstep_integrators.atomic_file import write_text_atomically
 from kstep_integrators.calculators import xtb_calculator
 from kstep_training.prep import Molecule, conformers
 from kstep_training.trajectory import Trajectory, write_npz
@@ -206,12 +207,6 @@ def _task(job: tuple[Molecule, SimulateSettings, Path]) -> tuple[str, dict[str, 
     }
 
 
-def _write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".partial")
-    temporary.write_text(json.dumps(manifest, indent=1))
-    os.replace(temporary, path)
-
-
 def simulate(
     molecules: Sequence[Molecule],
     folder: str | Path,
@@ -253,7 +248,7 @@ def simulate(
             )
     else:
         # Before the first shard: one without its settings on record could be mixed with others.
-        _write_manifest(manifest_path, manifest)
+        write_text_atomically(manifest_path, json.dumps(manifest, indent=1))
     todo = []
     for molecule in molecules:
         if (folder / f"{molecule.name}.npz").exists():
@@ -267,5 +262,5 @@ def simulate(
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for name, report in pool.imap_unordered(_task, todo):
             manifest["molecules"][name] = report
-            _write_manifest(manifest_path, manifest)
+            write_text_atomically(manifest_path, json.dumps(manifest, indent=1))
             yield name, report

@@ -9,7 +9,6 @@ kJ/(mol nm); ``energies`` (n_frames,) kJ/mol; ``temperature`` (n_frames,) K; ``a
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kstep_integrators import units
+from kstep_integrators.atomic_file import atomic_file
 
 __all__ = ["SCHEMA_VERSION", "Trajectory", "read_npz", "write_npz"]
 
@@ -66,9 +66,7 @@ class Trajectory:
 
 def write_npz(path: str | Path, trajectory: Trajectory) -> None:
     """Write a shard atomically: a reader sees the old file, the whole new one, or none."""
-    path = Path(path)
-    temporary = path.with_suffix(".partial")
-    with open(temporary, "wb") as handle:
+    with atomic_file(path) as handle:
         np.savez_compressed(
             handle,
             positions=trajectory.positions / units.NM,
@@ -84,9 +82,6 @@ def write_npz(path: str | Path, trajectory: Trajectory) -> None:
             has_label=trajectory.has_label,
             metadata=np.array(json.dumps({**trajectory.metadata, "schema": SCHEMA_VERSION})),
         )
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
 
 
 def read_npz(path: str | Path) -> Trajectory:

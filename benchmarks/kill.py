@@ -1,0 +1,272 @@
+"""Runs killed with SIGKILL at random moments, resumed, and compared with the uninterrupted run.
+
+    python -m benchmarks.kill [--cases morse gfn2 gfn2-fresh pyscf] [--seed 0]
+
+Each run is a process of its own. It is killed at a moment drawn uniformly from the first 0.4 of the
+time that the uninterrupted run takes, counted from when there is a checkpoint: reading it and
+cutting the outputs are within reach. The next process resumes what is left, and is killed in its
+turn, up to five times; then the run is left to end. Runs are begun anew until the kills are used
+up. Langevin dynamics at 300 K, strides of 2 fs, a checkpoint every ten steps, every step in
+trajectory and log.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import json
+import multiprocessing
+import signal
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
+from ase.io import read
+from ase.md.velocitydistribution import thermalize_momenta
+
+from benchmarks.common import write_result
+from kstep_integrators import CalculatorPotential, KStepDynamics, load_model, named_molecule
+from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
+from kstep_integrators.checkpoint import read_checkpoint
+from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.testing import MorseNetwork
+
+KILLS_PER_RUN = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run to be killed.
+
+    Attributes
+    ----------
+    molecule : str
+    physics : callable
+        Makes the calculator.
+    model : callable
+        Makes the jump.
+    steps, kills : int
+    interval : int
+        Steps between checkpoints.
+    """
+
+    molecule: str
+    physics: Callable[[], Calculator]
+    model: Callable[[], FlowJump]
+    steps: int
+    kills: int
+    interval: int = 10
+
+
+def _springs(depth: float) -> MorseNetwork:
+    return MorseNetwork(named_molecule("ethanol").positions, depth)
+
+
+def _morse_jump() -> FlowJump:
+    return FlowJump(CalculatorPotential(_springs(1.9)), 0.5 * units.fs)
+
+
+def _network() -> FlowJump:
+    return FlowJump(load_model("organic-gfn2", device="cpu"), 0.5 * units.fs)
+
+
+class FreshGFN2(Calculator):
+    """A new tblite calculator for each geometry: no SCF starts from the one before."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012  (as ASE declares it)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Energy and forces."""
+        super().calculate(atoms, list(properties), list(system_changes))
+        fresh = xtb_calculator("GFN2-xTB")
+        fresh.calculate(self.atoms, list(properties))
+        self.results = {name: fresh.results[name] for name in self.implemented_properties}
+
+
+def _hartree_fock() -> Calculator:
+    return PySCFCalculator(method="hf", basis="sto-3g", device="cpu", threads=1)
+
+
+CASES = {
+    "morse": Case("ethanol", lambda: _springs(2.0), _morse_jump, 300, 50),
+    "gfn2": Case("ethanol", xtb_calculator, _network, 100, 20),
+    "gfn2-fresh": Case("ethanol", FreshGFN2, _network, 100, 20),
+    "pyscf": Case("water", _hartree_fock, _network, 100, 10),
+}
+
+
+def go(name: str, folder: Path, begun: Connection) -> None:
+    """Begin a run or go on with it, to its end."""
+    torch.set_num_threads(1)
+    case = CASES[name]
+    path = folder / "run.ckpt"
+    model = case.model()
+    begun.send(True)
+    if path.exists():
+        dynamics = KStepDynamics.resume(path, case.physics(), model)
+    else:
+        atoms = named_molecule(case.molecule)
+        thermalize_momenta(atoms, temperature_K=300, rng=np.random.default_rng(1))
+        atoms.calc = case.physics()
+        dynamics = KStepDynamics(
+            atoms,
+            model,
+            k=4,
+            temperature_K=300,
+            friction=0.005 / units.fs,
+            rng=np.random.default_rng(0),
+            checkpoint=path,
+            checkpoint_interval=case.interval,
+            trajectory=folder / "md.traj",
+            logfile=folder / "md.log",
+        )
+    dynamics.run(case.steps - dynamics.nsteps)
+
+
+def _until(name: str, folder: Path, seconds: float | None) -> tuple[bool, float]:
+    """Let a process run until it ends or is killed; whether it was killed, and how long it ran."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=go, args=(name, folder, there))
+    process.start()
+    here.recv()
+    while not (folder / "run.ckpt").exists() and process.is_alive():
+        time.sleep(1e-3)
+    started = time.perf_counter()
+    process.join(seconds)
+    if process.is_alive() and process.pid is not None:
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    if process.exitcode not in (0, -signal.SIGKILL):
+        raise RuntimeError(f"a run of {name} in {folder} ended with status {process.exitcode}")
+    return process.exitcode != 0, time.perf_counter() - started
+
+
+def compare(run: Path, through: Path) -> dict[str, Any]:
+    """Differences between a run that was killed and the uninterrupted one."""
+    frames, others = read(run / "md.traj", ":"), read(through / "md.traj", ":")
+    nearest = Counter(
+        int(np.argmin([abs(frame.positions - other.positions).max() for other in others]))
+        for frame in frames
+    )
+    times, true_times = (
+        Counter(line.split()[0] for line in (folder / "md.log").read_text().splitlines())
+        for folder in (run, through)
+    )
+    pairs = list(zip(frames, others, strict=False))
+    end, true_end = (read_checkpoint(folder / "run.ckpt") for folder in (run, through))
+
+    def largest(value: Callable[[Atoms], Any]) -> float:
+        return float(max(np.abs(value(a) - value(b)).max() for a, b in pairs))
+
+    return {
+        "frames": len(frames),
+        "frames_missing": sum(nearest[i] == 0 for i in range(len(others))),
+        "frames_doubled": sum(count - 1 for count in nearest.values()),
+        "log_lines_missing": sum((true_times - times).values()),
+        "log_lines_doubled": sum((times - true_times).values()),
+        "trajectory_bytes_equal": (run / "md.traj").read_bytes()
+        == (through / "md.traj").read_bytes(),
+        "log_bytes_equal": (run / "md.log").read_bytes() == (through / "md.log").read_bytes(),
+        "noise_equal": end.generator == true_end.generator,
+        "evaluations": end.progress.stats.physics_evaluations,
+        "evaluations_uninterrupted": true_end.progress.stats.physics_evaluations,
+        "position_A": largest(lambda atoms: atoms.positions),
+        "momentum": largest(lambda atoms: atoms.get_momenta()),
+        "energy_eV": largest(lambda atoms: atoms.get_potential_energy()),
+        "forces_eV_per_A": largest(lambda atoms: atoms.get_forces()),
+    }
+
+
+def kill(name: str, kills: int, folder: Path, seed: int) -> dict[str, Any]:
+    """Kill runs of a case, resume them and compare them.
+
+    Parameters
+    ----------
+    name : str
+        A key of :data:`CASES`.
+    kills : int
+        In all.
+    folder : Path
+        Empty; for the runs.
+    seed : int
+        Of the moments.
+    """
+    rng = np.random.default_rng(seed)
+    through = folder / "through"
+    through.mkdir()
+    _, seconds = _until(name, through, None)
+    rows: list[dict[str, Any]] = []
+    left = kills
+    while left:
+        run = folder / f"run{len(rows)}"
+        run.mkdir()
+        reached = []
+        killed = True
+        while killed:
+            alive = (
+                rng.uniform(0.0, 0.4 * seconds) if left and len(reached) < KILLS_PER_RUN else None
+            )
+            killed, _ = _until(name, run, alive)
+            if killed:
+                left -= 1
+                reached.append(read_checkpoint(run / "run.ckpt").nsteps)
+        rows.append({"checkpoint_at_kill": reached, **compare(run, through)})
+        print(f"{name}: {kills - left} of {kills}", rows[-1], flush=True)
+    worst = {
+        key: max(row[key] for row in rows)
+        for key in rows[0]
+        if not isinstance(rows[0][key], list | bool)
+    }
+    same = {
+        key: all(row[key] for row in rows)
+        for key, value in rows[0].items()
+        if isinstance(value, bool)
+    }
+    case = CASES[name]
+    return {
+        "molecule": case.molecule,
+        "steps": case.steps,
+        "stride_fs": 2.0,
+        "seconds_uninterrupted": seconds,
+        "kills": kills,
+        "largest": worst,
+        "always": same,
+        "runs": rows,
+    }
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    result: dict[str, Any] = {"what": __doc__, "seed": arguments.seed}
+    for name in arguments.cases:
+        with tempfile.TemporaryDirectory() as folder:
+            result[name] = kill(name, CASES[name].kills, Path(folder), arguments.seed)
+    print(json.dumps({name: result[name]["largest"] for name in arguments.cases}, indent=1))
+    write_result("kill", result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,129 @@
+"""The jump that the arguments of a run ask for, and the one that a checkpoint recorded."""
+
+from __future__ import annotations
+
+import json
+import re
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kstep_integrators.jumps.base import Jump
+from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.model_file import ModelFileError
+from kstep_integrators.potentials import NetworkPotential, Potential, load_model
+
+__all__ = ["make_jump", "record_jump", "restore_jump"]
+
+
+def make_jump(
+    model: Jump | Potential | str | Path, timestep: float | None = None, device: str = "auto"
+) -> Jump:
+    """The jump of a run.
+
+    Parameters
+    ----------
+    model : Jump, Potential, str or Path
+        A potential becomes a flow jump; a name or path is a network's.
+    timestep : float, optional
+        Base step, ASE time units; the model's own by default.
+    device : str
+        ``"auto"`` leaves a potential where it is.
+
+    Raises
+    ------
+    ValueError
+        If the jump has another timestep, or there is no such model.
+    TypeError
+        If the model is none of these.
+    """
+    if isinstance(model, str | Path):
+        model = load_model(model, device=device)
+    if isinstance(model, Jump):
+        if timestep is not None and timestep != model.timestep:
+            raise ValueError(
+                f"timestep={timestep} given, but the jump has its own, {model.timestep} (ASE time "
+                "units); leave timestep out or build the jump with it"
+            )
+        return model
+    if not isinstance(model, Potential):
+        raise TypeError(
+            f"model is a {type(model).__name__}; expected a bundled model name, a path, a "
+            "potential such as load_model(...) or CalculatorPotential(calculator), or a jump"
+        )
+    return FlowJump(model if device == "auto" else model.to(device), timestep)
+
+
+def record_jump(jump: Jump) -> dict[str, Any]:
+    """What a checkpoint keeps of a jump: its description, and where its model is to be found."""
+    potential = jump.potential if isinstance(jump, FlowJump) else None
+    source = potential.source if isinstance(potential, NetworkPotential) else ""
+    return {"describes": jump.describe(), "source": source, "device": jump.device.type}
+
+
+def restore_jump(
+    recorded: dict[str, Any], model: Jump | Potential | str | Path | None = None
+) -> Jump:
+    """The jump that was recorded.
+
+    Parameters
+    ----------
+    recorded : dict
+        From :func:`record_jump`.
+    model : Jump, Potential, str or Path, optional
+        The model, where a checkpoint cannot name it: a calculator, a jump of your own, or a model
+        file that has been moved.
+
+    Raises
+    ------
+    ValueError
+        If the model is not there, cannot be found again without ``model``, or is another.
+    """
+    described = recorded["describes"]
+    if model is None:
+        model = _recorded_network(recorded)
+    jump = make_jump(model, None if isinstance(model, Jump) else described["timestep"])
+    before, after = _plain(described), _plain(jump.describe())
+    differ = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    if differ:
+        raise ValueError(
+            "the model is not the one that the checkpoint was written with: "
+            + "; ".join(f"{key} was {before.get(key)}, now {after.get(key)}" for key in differ)
+            + ". Pass the same one with model=..., or start a new run"
+        )
+    return jump
+
+
+def _recorded_network(recorded: dict[str, Any]) -> NetworkPotential:
+    described, device = recorded["describes"], recorded["device"]
+    if not recorded["source"]:
+        raise ValueError(
+            "the checkpoint cannot make the model of its run again: pass it with model=... It "
+            f"described itself as {described}"
+        )
+    if device == "cuda" and not torch.cuda.is_available():
+        warnings.warn(
+            "the run was on a GPU and there is none here: it goes on with the model on the CPU, "
+            "and with other rounding",
+            stacklevel=4,
+        )
+        device = "cpu"
+    try:
+        return load_model(
+            recorded["source"], device, getattr(torch, described["dtype"]), described["compile"]
+        )
+    except ModelFileError as error:
+        raise ValueError(
+            f"the model of the checkpoint cannot be loaded: {error}. If it has been moved, pass "
+            "it with model=load_model(path)"
+        ) from error
+
+
+def _plain(described: dict[str, Any]) -> dict[str, Any]:
+    """A description as it comes back from JSON, without addresses of objects."""
+    found: dict[str, Any] = json.loads(
+        re.sub(r" at 0x[0-9a-fA-F]+", "", json.dumps(described, default=str))
+    )
+    return found

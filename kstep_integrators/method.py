@@ -1,0 +1,129 @@
+"""What the arguments of a run come to: all parts of its steps but the atoms and the physics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kstep_integrators.arguments import positive_integer
+from kstep_integrators.control import Control, Guard
+from kstep_integrators.correctors import Corrector, make_corrector
+from kstep_integrators.evaluation import Physics
+from kstep_integrators.jumps.base import Jump
+from kstep_integrators.jumps.make import make_jump
+from kstep_integrators.metropolis import Metropolis, make_metropolis
+from kstep_integrators.potentials import Potential
+from kstep_integrators.scheme import Scheme
+from kstep_integrators.state import PhaseState
+from kstep_integrators.thermostats import Thermostat, make_thermostat
+from kstep_integrators.tuning import StrideTuning
+
+__all__ = ["Method", "make_method", "make_rng"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a run moves, whatever it moves.
+
+    Attributes
+    ----------
+    k : int
+        Base steps per stride, or of the first to be tried.
+    tuning : StrideTuning or None
+        Strides to be tried in a burn-in.
+    jump : Jump
+    corrector : Corrector
+    thermostat : Thermostat
+    control : Control
+    metropolis : Metropolis or None
+    """
+
+    k: int
+    tuning: StrideTuning | None
+    jump: Jump
+    corrector: Corrector
+    thermostat: Thermostat
+    control: Control
+    metropolis: Metropolis | None
+
+    def bind(self, state: PhaseState, physics: Physics) -> Scheme:
+        """The scheme of a step of these atoms; refuses what the jump does not cover."""
+        return Scheme(
+            jump=self.jump.bind(state),
+            corrector=self.corrector,
+            thermostat=self.thermostat,
+            physics=physics,
+            timestep=self.jump.timestep,
+            control=self.control,
+            metropolis=self.metropolis,
+        )
+
+
+def make_method(
+    model: Jump | Potential | str | Path,
+    k: int | StrideTuning,
+    timestep: float | None,
+    corrector: str | Corrector | None,
+    thermostat: str | None,
+    temperature_K: float | None,
+    friction: float | None,
+    taut: float | None,
+    metropolize: bool,
+    extra_chances: int,
+    on_error: str,
+    energy_tolerance: float | None,
+    force_tolerance: float | None,
+    guard: Guard | None,
+    device: str,
+) -> Method:
+    """Parts of a step from the arguments of :class:`~kstep_integrators.ase.KStepDynamics`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For arguments that make no sense; each message says what was given and what to do.
+    """
+    if timestep is not None and not (math.isfinite(timestep) and timestep > 0):
+        raise ValueError(f"timestep is {timestep}, expected a positive number of ASE time units")
+    jump = make_jump(model, timestep, device)
+    bath = make_thermostat(thermostat, temperature_K, friction, taut)
+    control = Control(
+        on_error, energy_tolerance, force_tolerance, Guard() if guard is None else guard
+    )
+    tuning = k if isinstance(k, StrideTuning) else None
+    if tuning is not None and not metropolize:
+        raise ValueError(
+            "k=StrideTuning(...) without metropolize=True: a stride is tuned by the acceptance of "
+            "a Metropolis test; pass an integer, or metropolize=True"
+        )
+    return Method(
+        k=positive_integer(
+            "k",
+            k if tuning is None else tuning.candidates[0],
+            "base steps per jump; or pass a StrideTuning",
+        ),
+        tuning=tuning,
+        jump=jump,
+        corrector=make_corrector(corrector or jump.correctors[0], jump.correctors),
+        thermostat=bath,
+        control=control,
+        metropolis=(
+            make_metropolis(temperature_K, extra_chances, bath, control) if metropolize else None
+        ),
+    )
+
+
+def make_rng(rng: np.random.Generator | None) -> np.random.Generator:
+    """The generator given, or a fresh one.
+
+    Raises
+    ------
+    TypeError
+        If it is not a generator of numpy.
+    """
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is a {type(rng).__name__}, expected numpy.random.default_rng(seed)")
+    return np.random.default_rng() if rng is None else rng
