@@ -8,31 +8,16 @@ import numpy as np
 from ase import Atoms, units
 from kstep_integrators.diagnostics.spectra import Spectrum
 
-from benchmarks.coordinates import Coordinates, torsion_names
+from benchmarks.coordinates import SLOW, hops, slow_wells
 from benchmarks.sampling_runs import SAMPLE_FS, Run
-from kstep_integrators.diagnostics import dihedral_angles, spectral_overlap, vibrational_density
+from kstep_integrators.diagnostics import spectral_overlap, vibrational_density
 
-__all__ = ["kinetics_report", "torsion_flips"]
+__all__ = ["kinetics_report"]
 
 RESOLUTION = 25.0
 """cm^-1."""
-CORE = np.radians(30.0)
 
 Array = np.ndarray  # type: ignore[type-arg]
-
-
-def torsion_flips(angles: Array, wells: Array) -> int:
-    """Changes of the well last visited, over runs (B, F).
-
-    A well is within 30 degrees of its bottom, so that recrossings of a barrier count for nothing.
-    """
-    away = np.abs(np.angle(np.exp(1j * (angles[..., None] - wells))))
-    nearest = np.where(away.min(-1) < CORE, away.argmin(-1), -1)
-    flips = 0
-    for run in nearest:
-        visited = run[run >= 0]
-        flips += int(np.count_nonzero(np.diff(visited)))
-    return flips
 
 
 def spectrum(run: Run, masses: Array, replicas: slice, every: int) -> Spectrum:
@@ -44,15 +29,13 @@ def spectrum(run: Run, masses: Array, replicas: slice, every: int) -> Spectrum:
     return Spectrum(each[0].wavenumbers, np.mean([s.density for s in each], axis=0))
 
 
-def kinetics_report(atoms: Atoms, runs: list[Run], torsion: str, wells: Array) -> dict[str, Any]:
-    """Flips of a torsion and of momenta, and overlap of spectra.
+def kinetics_report(name: str, atoms: Atoms, runs: list[Run]) -> list[dict[str, Any]]:
+    """Changes of torsions, flips of momenta, and overlap of spectra.
 
     Spectra are compared at equal sampling intervals, that of the jumps: fast vibrations are folded
     in both alike. Halves of the replicas are compared crosswise, as are the two halves of the
     reference for the noise floor.
     """
-    coordinates = Coordinates(atoms)
-    group = coordinates.quadruples[torsion_names(atoms, coordinates).index(torsion)]
     reference = next(run for run in runs if run.plan.kind == "langevin")
     masses, half = atoms.get_masses(), len(reference.momenta) // 2
     first, second = slice(None, half), slice(half, None)
@@ -61,17 +44,18 @@ def kinetics_report(atoms: Atoms, runs: list[Run], torsion: str, wells: Array) -
         jumps = run.plan.kind == "jumps"
         strides = run.accepted_at.sum() if jumps else run.momenta.shape[0] * run.momenta.shape[1]
         ps = float(strides * run.frame_fs / 1000.0)
-        flips = torsion_flips(dihedral_angles(run.positions, [group])[..., 0], wells)
         row: dict[str, Any] = {
             "kind": run.plan.kind,
             "stride_fs": run.plan.stride_fs,
             "friction_per_ps": run.plan.friction,
             "ps": ps,
             "evaluations": int(run.evaluations.sum()),
-            "torsion_flips": flips,
-            "torsion_flips_per_ns": 1000.0 * flips / ps,
-            "torsion_flips_per_ns_error": 1000.0 * np.sqrt(max(flips, 1)) / ps,
+            "hops_per_ns": {},
         }
+        for what, group in SLOW[name].items():
+            count = hops(slow_wells(run.positions, group))
+            error = np.sqrt(max(count, 1))
+            row["hops_per_ns"][what] = [1000.0 * count / ps, 1000.0 * float(error) / ps]
         if jumps:
             every = round(run.frame_fs / SAMPLE_FS)
             mine = [spectrum(run, masses, part, 1) for part in (first, second)]
@@ -87,4 +71,4 @@ def kinetics_report(atoms: Atoms, runs: list[Run], torsion: str, wells: Array) -
                 "spectral_overlap_of_reference_halves": spectral_overlap(*other),
             }  # fmt: skip
         rows.append(row)
-    return {"torsion": torsion, "runs": rows}
+    return rows

@@ -22,7 +22,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from benchmarks.common import write_result
@@ -90,9 +89,7 @@ def report(cache: Path, molecules: list[str]) -> None:
     if any(run.plan.kind == "langevin" for run in runs):
         from benchmarks.kinetics import kinetics_report
 
-        result["kinetics"] = kinetics_report(
-            named_molecule("ethanol"), runs, "C0-C1-O2-H8", np.radians([-60.0, 60.0, 180.0])
-        )
+        result["kinetics"] = kinetics_report("ethanol", named_molecule("ethanol"), runs)
     write_result("sampling", result)
 
 

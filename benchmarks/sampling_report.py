@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from benchmarks.coordinates import Coordinates, torsion_names
+from benchmarks.coordinates import SLOW, Coordinates, folded, hops, slow_wells, torsion_names
 from benchmarks.sampling_runs import SAMPLE_FS, Plan, Run, load
 from kstep_integrators.diagnostics import (
     Correlation,
@@ -40,11 +40,12 @@ class Sample:
     def __init__(self, run: Run, coordinates: Coordinates) -> None:
         self.run = run
         self.energies = equilibrated(run.energies)
-        self.kinds = coordinates.of(equilibrated(run.positions))
+        positions = equilibrated(run.positions)
+        self.kinds = coordinates.of(folded(run.plan.name, positions))
         self.energy = correlation(self.energies)
         self.torsions = [
-            correlation(on_circle(self.kinds["torsions"][..., q]))
-            for q in range(self.kinds["torsions"].shape[-1])
+            correlation(on_circle(angles))
+            for angles in np.moveaxis(coordinates.of(positions)["torsions"], -1, 0)
         ]
         part = self.energies.shape[1] / run.energies.shape[1]
         self.evaluations = float(run.evaluations.sum()) * part
@@ -58,7 +59,8 @@ class Sample:
         if kind == "energy":
             return [self.energy.effective_samples]
         if kind == "torsions":
-            return [c.effective_samples for c in self.torsions]
+            angles = np.moveaxis(self.kinds[kind], -1, 0)
+            return [correlation(on_circle(a)).effective_samples for a in angles]
         found = []
         for values in np.moveaxis(self.kinds[kind], -1, 0):
             moments = (values, np.square(values - values.mean()))
@@ -80,6 +82,21 @@ def cost(found: Correlation, evaluations: float) -> dict[str, Any]:
         "error": each * found.error / found.inefficiency,
         "resolved": found.resolved,
     }
+
+
+def events(sample: Sample) -> dict[str, dict[str, float]]:
+    """Changes of what is slow, for each thousand evaluations; the error is that of counts."""
+    found = {}
+    run = sample.run
+    for what, group in SLOW[run.plan.name].items():
+        count = hops(slow_wells(run.positions, group))
+        each = 1000.0 / float(run.evaluations.sum())
+        found[what] = {
+            "hops": count,
+            "per_1000_evaluations": each * count,
+            "error": float(each * np.sqrt(max(count, 1))),
+        }
+    return found
 
 
 def acceptance(run: Run) -> dict[str, Any]:
@@ -130,39 +147,48 @@ def molecule_report(name: str, atoms: Atoms, plans: list[Plan], cache: Path) -> 
     runs = [load(cache / plan.file) for plan in plans if (cache / plan.file).exists()]
     samples = [Sample(run, coordinates) for run in runs]
     references = [s for s in samples if s.run.plan.kind == "langevin"]
-    # Slowest where torsions are fastest, so that no unlucky run decides.
-    slow = int(np.argmax([min(s.torsions[q].inefficiency for s in references)
-                          for q in range(len(names))]))  # fmt: skip
-    report: dict[str, Any] = {"molecule": name, "slowest_torsion": names[slow]}
-    report["langevin"] = [
+    # One torsion for each bond that they turn about.
+    about = {group[1:3]: q for q, group in reversed(list(enumerate(coordinates.quadruples)))}
+    turning = {names[q]: q for q in sorted(about.values())}
+
+    def costs(sample: Sample) -> dict[str, dict[str, Any]]:
+        found = {"energy": sample.energy, **{n: sample.torsions[q] for n, q in turning.items()}}
+        return {what: cost(c, sample.evaluations) for what, c in found.items()}
+
+    langevin = [
         {
             "friction_per_ps": s.run.plan.friction,
             "replicas": len(s.energies),
             "ps_each": s.run.energies.shape[1] * SAMPLE_FS / 1000.0,
             "evaluations": int(s.run.evaluations.sum()),
-            "energy_time_fs": 0.5 * s.energy.inefficiency * SAMPLE_FS,
-            "torsion_time_fs": 0.5 * s.torsions[slow].inefficiency * SAMPLE_FS,
-            "energy": cost(s.energy, s.evaluations),
-            "torsion": cost(s.torsions[slow], s.evaluations),
+            "costs": costs(s),
+            "hops": events(s),
         }
         for s in references
     ]
+    each = "evaluations_per_effective_sample"
+    best = {
+        what: min(
+            (row["costs"][what] for row in langevin),
+            key=lambda found: (not found["resolved"], found[each]),
+        )
+        for what in ("energy", *turning)
+    }
+    most = {
+        what: max((row["hops"][what] for row in langevin), key=lambda h: h["per_1000_evaluations"])
+        for what in SLOW[name]
+    }
     units = {kind: pooled(references, kind) for kind in ("bonds", "angles", "torsions", "energy")}
-    report["reference"] = {
+    reference = {
         kind: {
             "effective_samples": spread(
                 np.sum([s.effective(kind) for s in references], axis=0).tolist()
             ),
-            "halves": comparison(runs_[::2], runs_[1::2], kind),
+            "halves": comparison(whole[::2], whole[1::2], kind),
         }
-        for kind, runs_ in units.items()
+        for kind, whole in units.items()
     }
-    best = {
-        what: min((row[what] for row in report["langevin"]),
-                  key=lambda c: c["evaluations_per_effective_sample"])
-        for what in ("energy", "torsion")
-    }  # fmt: skip
-    report["jumps"] = [
+    jumps = [
         {
             "stride_fs": s.run.plan.stride_fs,
             "friction_per_ps": s.run.plan.friction if np.isfinite(s.run.plan.friction) else "full",
@@ -175,13 +201,13 @@ def molecule_report(name: str, atoms: Atoms, plans: list[Plan], cache: Path) -> 
                 | {"effective_samples": spread(s.effective(kind))}
                 for kind in units
             },
-            "energy": against(cost(s.energy, s.evaluations), best["energy"]),
-            "torsion": against(cost(s.torsions[slow], s.evaluations), best["torsion"]),
+            "costs": {what: against(mine, best[what]) for what, mine in costs(s).items()},
+            "hops": {what: oftener(mine, most[what]) for what, mine in events(s).items()},
         }
         for s in samples
         if s.run.plan.kind == "jumps"
     ]
-    return report
+    return {"molecule": name, "langevin": langevin, "reference": reference, "jumps": jumps}
 
 
 def against(mine: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
@@ -189,6 +215,13 @@ def against(mine: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
     key = "evaluations_per_effective_sample"
     ratio = best[key] / mine[key]
     relative = np.hypot(mine["error"] / mine[key], best["error"] / best[key])
+    return mine | {"ratio": ratio, "ratio_error": float(ratio * relative)}
+
+
+def oftener(mine: dict[str, float], most: dict[str, float]) -> dict[str, float]:
+    """With the ratio to the best Langevin run; slow torsions have samples in proportion to it."""
+    ratio = mine["per_1000_evaluations"] / most["per_1000_evaluations"]
+    relative = np.hypot(*(1.0 / np.sqrt(max(h["hops"], 1)) for h in (mine, most)))
     return mine | {"ratio": ratio, "ratio_error": float(ratio * relative)}
 
 
