@@ -183,10 +183,55 @@ def pyscf_accuracy() -> str:
     return "\n".join(lines)
 
 
+def exactness() -> str:
+    """Metropolized jumps where the ensemble is known."""
+    lines = [
+        "| system | corrector | extra chances | sigma(dH)/kT | accepted first / at all "
+        "| mean exp(-dH/kT) | balance | largest deviate (of) | smallest p of histograms |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in load("exactness")["rows"]:
+        chances = [t["p_value"] for t in row["tests"] if t["quantity"] == "histogram"]
+        lines.append(
+            f"| {row['system']} | `{row['corrector']}` | {row['extra_chances']} | "
+            f"{row['sigma_dH_kT']:.2f} | {row['accepted_first']:.2f} / {row['accepted']:.2f} | "
+            f"{row['exp_minus_dH']:.3f} ± {row['exp_minus_dH_error']:.3f} | "
+            f"{row['balance']:+.4f} ± {row['balance_error']:.4f} | "
+            f"{row['largest_deviate']:.1f} ({row['comparisons']}) | {min(chances):.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def nvt() -> str:
+    """Thermostats and correctors by physical_validation."""
+    lines = [
+        "| run | temperatures K | samples each | kinetic: p of all | mean, width (sigma) "
+        "| ensemble by U, by U + K (sigma) | by U of the inner potential (sigma) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in load("nvt")["rows"]:
+        kinetic = row["kinetic"]
+        ensemble = "| |"
+        if "ensemble_potential_sigma" in row:
+            ensemble = (
+                f"{row['ensemble_potential_sigma']:.1f}, {row['ensemble_total_sigma']:.1f} | "
+                f"{row['ensemble_of_inner_potential_sigma']:.1f} |"
+            )
+        lines.append(
+            f"| {row['system']}: {row['name']} | "
+            f"{', '.join(f'{t:.0f}' for t in row['temperatures_K'])} | {row['samples_each']} | "
+            f"{', '.join(format(k['strict_p_value'], '.2g') for k in kinetic)} | "
+            + "; ".join(f"{k['mean_sigma']:.1f}, {k['width_sigma']:.1f}" for k in kinetic)
+            + f" | {ensemble}"
+        )
+    return "\n".join(lines)
+
+
 if __name__ == "__main__":
     for table in (
         *(nve, residuals, backbones, jump_cost),
         *(dft, dft_tuned, scf_cycles, pyscf_accuracy, pyscf_memory),
+        *(exactness, nvt),
     ):
         if (RESULTS / f"{table.__name__}.json").exists():
             print(f"\n## {table.__name__}\n\n{table()}")
