@@ -29,13 +29,13 @@ from benchmarks.sampling_report import molecule_report
 from benchmarks.sampling_runs import Plan, load, make
 from kstep_integrators import load_model, named_molecule
 
-KINDS = ("full", "jitter", "partial", "langevin", "kinetics")
+KINDS = ("full", "jitter", "partial", "langevin", "pilot", "kinetics")
 MOLECULES = ("ethanol", "malonaldehyde")
 JUMPS = {50.0: 400, 20.0: 500, 8.0: 600, 100.0: 300}
 """Number of jumps by stride in fs."""
 FRICTIONS = (30.0, 100.0, 10.0)
-"""Per picosecond, of Langevin. On the network alone (a pilot of 3 ps, ethanol) the potential energy
-forgets fastest at 100 of 10, 30, 100 and 300, the torsions at 30."""
+"""Per picosecond, of Langevin. On the network alone ("pilot", ethanol) the potential energy forgets
+fastest at 100 of 10, 30, 100 and 300, the torsions at 30."""
 STEPS = 6_000
 PARTIAL = (8.0, 20.0)
 """Strides that are also run with partial refreshment, at the friction best for torsions, with three
@@ -61,8 +61,10 @@ def plans(name: str, kind: str) -> list[Plan]:
         ]
     if kind == "jitter":
         return [Plan(name, "jumps", 12, JUMPS[50.0], math.inf, 50.0, jitter=JITTER)]
-    if kind == "kinetics" and name != "ethanol":
+    if kind in ("pilot", "kinetics") and name != "ethanol":
         return []
+    if kind == "pilot":
+        return [Plan(name, "pilot", 0, STEPS, friction) for friction in (*FRICTIONS, 300.0)]
     if kind == "kinetics":
         return [
             Plan(name, "jumps", 9, 750, WEAK, 8.0, chances=3),

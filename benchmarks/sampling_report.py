@@ -188,6 +188,13 @@ def molecule_report(name: str, atoms: Atoms, plans: list[Plan], cache: Path) -> 
         }
         for kind, whole in units.items()
     }
+    network = [s for s in samples if s.run.plan.kind == "pilot"]
+    control = {
+        kind: comparison(pooled(network, kind), units[kind], kind)
+        for kind in units
+        # Its energies are not those of the physics.
+        if network and kind != "energy"
+    }
     jumps = [
         {
             "stride_fs": s.run.plan.stride_fs,
@@ -207,7 +214,13 @@ def molecule_report(name: str, atoms: Atoms, plans: list[Plan], cache: Path) -> 
         for s in samples
         if s.run.plan.kind == "jumps"
     ]
-    return {"molecule": name, "langevin": langevin, "reference": reference, "jumps": jumps}
+    return {
+        "molecule": name,
+        "langevin": langevin,
+        "reference": reference,
+        "network_alone": control,
+        "jumps": jumps,
+    }
 
 
 def against(mine: dict[str, Any], best: dict[str, Any]) -> dict[str, Any]:
