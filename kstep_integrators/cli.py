@@ -72,6 +72,31 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-compile", action="store_true", help="run the network eagerly (slower; no compiler)"
     )
 
+    prep = commands.add_parser(
+        "prep",
+        help="SMILES to conformers, topologies and OpenMM Systems; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    prep.add_argument("list", metavar="LIST", help="a .smi file or a bundled molecule list")
+    prep.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. conformers=5"
+    )
+    prep.add_argument("--output", type=Path, metavar="DIR", help="folder (kstep_LIST if none)")
+
+    simulate = commands.add_parser(
+        "simulate",
+        help="OpenMM trajectories of what prep has made; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    simulate.add_argument("prepared", type=Path, metavar="FOLDER", help="made by kstep prep")
+    simulate.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. segment_ps=10"
+    )
+    simulate.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (FOLDER_mm if none is given)"
+    )
+    _add_workers(simulate, "processes, one trajectory each")
+
     recipe = commands.add_parser(
         "recipe",
         help="make a model: generate data, fit, evaluate; resumes where it was interrupted",
@@ -84,14 +109,13 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--output", type=Path, metavar="DIR", help="folder (kstep_NAME if none is given)"
     )
-    recipe.add_argument(
-        "--workers",
-        type=_positive_int,
-        default=os.cpu_count() or 1,
-        metavar="N",
-        help="processes that generate data",
-    )
+    _add_workers(recipe, "processes that generate data")
     return parser
+
+
+def _add_workers(parser: argparse.ArgumentParser, purpose: str) -> None:
+    default = os.cpu_count() or 1
+    parser.add_argument("--workers", type=_positive_int, default=default, metavar="N", help=purpose)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,7 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
-    if arguments.command == "recipe" and not any(word.startswith("-") for word in rest):
+    if hasattr(arguments, "overrides") and not any(word.startswith("-") for word in rest):
         # argparse gives all positional words one place; overrides may stand behind options too.
         try:
             arguments.overrides += [_override(word) for word in rest]
@@ -128,7 +152,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help(sys.stderr)
         return _USER_ERROR
-    run = {"doctor": _doctor, "demo": _demo, "recipe": _recipe}[arguments.command]
+    run = _COMMANDS[arguments.command]
     try:
         run(arguments)
     except KeyboardInterrupt:
@@ -146,6 +170,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 _RESUME: Final = {
     "doctor": "run the command again",
     "demo": "a demonstration starts from the beginning when it is run again",
+    "prep": "run the same command again to resume where it stopped",
+    "simulate": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -188,11 +214,35 @@ def _demo_settings(arguments: argparse.Namespace) -> DemoSettings:
     return DemoSettings(source="name", value=arguments.name or "ethanol", **common)
 
 
+def _prep(arguments: argparse.Namespace) -> None:
+    from kstep_training.prepare import run_prep
+
+    output = arguments.output or Path(f"kstep_{Path(arguments.list).stem}")
+    run_prep(arguments.list, list(arguments.overrides), output)
+
+
 def _recipe(arguments: argparse.Namespace) -> None:
     from kstep_training.recipe import run_recipe
 
     output = arguments.output or Path(f"kstep_{Path(arguments.recipe).stem}")
     run_recipe(arguments.recipe, list(arguments.overrides), output, arguments.workers)
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
+    from kstep_training.simulate_mm import run_simulate_mm
+
+    prepared = arguments.prepared
+    output = arguments.output or Path(f"{prepared.resolve().name}_mm")
+    run_simulate_mm(prepared, list(arguments.overrides), output, arguments.workers)
+
+
+_COMMANDS: Final = {
+    "doctor": _doctor,
+    "demo": _demo,
+    "prep": _prep,
+    "simulate": _simulate,
+    "recipe": _recipe,
+}
 
 
 def _one_line(error: Exception) -> str:
@@ -234,7 +284,5 @@ def _positive_float(text: str) -> float:
 def _override(text: str) -> str:
     key, equals, _ = text.partition("=")
     if not (key and equals):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not of the form key=value, such as fit.epochs=10"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form key=value")
     return text

@@ -34,6 +34,7 @@ EXTRAS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "pyscf-dispersion": ("pyscf", "D3 and D4 corrections"),
         "matplotlib": ("demo", "the picture of kstep demo"),
         "rdkit": ("prep", "molecules from SMILES"),
+        "openmm": ("openmm", "force fields: kstep prep and simulate"),
         "lightning": ("train", "fitting networks"),
         "omegaconf": ("train", "recipes"),
         "tqdm": ("train", "progress of data generation"),

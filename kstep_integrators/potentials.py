@@ -79,6 +79,7 @@ class NetworkPotential:
         float32 or float64 arithmetic; positions and momenta are float64 in any case.
     compile : bool
         Compile the force, once for each set of atoms: 10-30 s on a CPU, several times faster after.
+        Hessians are traced when a corrector first asks for one, in some seconds.
     dense_limit : int
         Molecules of more atoms use neighbour lists.
     source : str

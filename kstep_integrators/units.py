@@ -30,6 +30,9 @@ NM: Final[float] = float(_ase.nm)
 KJ_PER_MOL: Final[float] = float(_ase.kJ / _ase.mol)
 """One kJ/mol in eV."""
 
+KCAL_PER_MOL: Final[float] = float(_ase.kcal / _ase.mol)
+"""One kcal/mol in eV."""
+
 HARTREE: Final[float] = float(_ase.Hartree)
 """One hartree in eV."""
 

@@ -120,6 +120,7 @@ def test_the_demonstration_itself_has_the_fields_that_are_filled_in() -> None:
         (["recipe", "r", "epochs"], "'epochs' is not of the form key=value"),
         (["recipe", "r", "--workers", "2", "epochs"], "'epochs' is not of the form key=value"),
         (["recipe", "r", "--workers", "0"], "'0' is not a whole number of at least 1"),
+        (["prep", "list.smi", "seed"], "'seed' is not of the form key=value"),
         (["nonsense"], "invalid choice"),
     ],
 )
@@ -167,6 +168,24 @@ def test_recipe_arguments(
 def test_a_recipe_file_names_its_folder(recipes: list[tuple[Any, ...]]) -> None:
     assert main(["recipe", "somewhere/mine.yaml"]) == 0
     assert recipes[0][2] == Path("kstep_mine")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["mine.smi"], ("mine.smi", [], Path("kstep_mine"))),
+        (["a/b.smi", "seed=1", "--output", "o", "x=2"], ("a/b.smi", ["seed=1", "x=2"], Path("o"))),
+    ],
+)
+def test_prep_arguments(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], expected: tuple[Any, ...]
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    module = ModuleType("kstep_training.prepare")
+    module.__dict__["run_prep"] = lambda *arguments: calls.append(arguments)
+    monkeypatch.setitem(sys.modules, "kstep_training.prepare", module)
+    assert main(["prep", *words]) == 0
+    assert calls == [expected]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,8 @@ def test_metadata() -> None:
     assert found["Version"] == kstep_integrators.__version__
     assert found["Requires-Python"] == ">=3.10"
     extras = set(found.get_all("Provides-Extra") or [])
-    assert {"xtb", "pyscf", "gpu-cuda12", "gpu-cuda13", "prep", "demo", "train", "dev"} <= extras
+    wanted = {"xtb", "pyscf", "gpu-cuda12", "gpu-cuda13", "prep", "openmm", "demo", "train", "dev"}
+    assert wanted <= extras
     (script,) = metadata.entry_points(group="console_scripts", name="kstep")
     assert script.value == "kstep_integrators.cli:main"
 

@@ -74,7 +74,7 @@ def test_unknown_recipe() -> None:
     ],
 )
 def test_mistyped_key(mistyped: str, meant: str, tmp_path: Path) -> None:
-    message = f"unknown recipe key '{mistyped}'; did you mean '{meant}'"
+    message = f"unknown key '{mistyped}'; did you mean '{meant}'"
     with pytest.raises(ValueError, match=message):
         load_recipe("qm-gfn2", [f"{mistyped}=1"])
     *sections, key = mistyped.split(".")

@@ -1,7 +1,4 @@
-"""SMILES lists to relaxed starting geometries.
-
-The only module that imports RDKit.
-"""
+"""SMILES lists to molecules with explicit hydrogens and relaxed starting geometries."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-__all__ = ["Molecule", "bundled_list", "conformers", "read_smiles"]
+__all__ = ["Molecule", "bundled_list", "conformers", "hydrogenated", "read_smiles"]
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
@@ -63,7 +60,7 @@ def bundled_list(name: str) -> Path:
     path = folder / f"{name}.smi"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in folder.glob("*.smi")))
-        raise ValueError(f"no bundled molecule list {name!r}; there are: {known}")
+        raise ValueError(f"no bundled molecule list {name!r}, nor a file; there are: {known}")
     return path
 
 
@@ -111,6 +108,31 @@ def read_smiles(path: str | Path) -> tuple[list[Molecule], list[str]]:
     return molecules, problems
 
 
+def hydrogenated(smiles: str) -> Any:
+    """The molecule with explicit hydrogens, its atoms in the order of :func:`conformers`.
+
+    Parameters
+    ----------
+    smiles : str
+        One fragment.
+
+    Returns
+    -------
+    rdkit.Chem.Mol
+        Without a conformer.
+
+    Raises
+    ------
+    ValueError
+        If the SMILES string cannot be parsed.
+    """
+    chem = _rdkit()
+    parsed = chem.MolFromSmiles(smiles)
+    if parsed is None:
+        raise ValueError(f"RDKit cannot read the SMILES string {smiles!r}; check its spelling")
+    return chem.AddHs(parsed)
+
+
 def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
     """Distinct conformers of a molecule, embedded with ETKDGv3 and relaxed with MMFF94.
 
@@ -141,10 +163,7 @@ def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
     chem = _rdkit()
     from rdkit.Chem import AllChem
 
-    parsed = chem.MolFromSmiles(smiles)
-    if parsed is None:
-        raise ValueError(f"RDKit cannot read the SMILES string {smiles!r}; check its spelling")
-    mol = chem.AddHs(parsed)
+    mol = hydrogenated(smiles)
     params: Any = AllChem.ETKDGv3()  # type: ignore[attr-defined]
     params.randomSeed = seed + 1  # RDKit repeats one embedding when its seed is 0
     params.pruneRmsThresh = 0.2

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from tqdm import tqdm
 
 from kstep_training.config import DataConfig, load_recipe
@@ -43,7 +44,7 @@ def _molecules(source: str, console: Console) -> list[Molecule]:
     path = Path(source)
     molecules, problems = read_smiles(path if path.is_file() else bundled_list(source))
     for problem in problems:
-        console.print(f"[yellow]skipped[/] {problem}", highlight=False)
+        console.print(f"[yellow]skipped[/] {escape(problem)}", highlight=False)
     if not molecules:
         raise ValueError(f"{source} holds no usable molecule; give one 'SMILES name' per line")
     # The largest first, so that no worker is left alone with one at the end.
@@ -88,7 +89,7 @@ def run_recipe(
         bar = tqdm(reports, total=len(molecules), desc=f"{part} data", file=sys.stdout)
         failed = {name: report for name, report in bar if report["status"] != "done"}
         for name, report in failed.items():
-            console.print(f"[yellow]failed[/] {name}: {report['reason']}", highlight=False)
+            console.print(f"[yellow]failed[/] {name}: {escape(report['reason'])}", highlight=False)
     path = fit(recipe, output / "train", output / "validation", output / "fit")
     console.print(f"Model file: {path}", highlight=False)
     return path

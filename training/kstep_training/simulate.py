@@ -7,7 +7,6 @@ other molecules go on.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import platform
@@ -23,8 +22,8 @@ from ase.calculators.calculator import CalculationFailed
 from ase.data import covalent_radii
 
 from kstep_integrators import units
-from kstep_integrators.atomic_file import write_text_atomically
 from kstep_integrators.calculators import xtb_calculator
+from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.prep import Molecule, conformers
 from kstep_training.trajectory import Trajectory, write_npz
 
@@ -235,20 +234,7 @@ def simulate(
         If the folder holds shards made with other settings.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest_path = folder / "manifest.json"
-    described = json.loads(json.dumps(asdict(settings)))
-    manifest: dict[str, Any] = {"settings": described, "molecules": {}}
-    if manifest_path.exists():
-        manifest = json.loads(manifest_path.read_text())
-        if manifest["settings"] != described:
-            raise ValueError(
-                f"{folder} holds data made with other settings: {manifest['settings']}, now "
-                f"{described}; choose another folder or go back to those settings"
-            )
-    else:
-        # Before the first shard: one without its settings on record could be mixed with others.
-        write_text_atomically(manifest_path, json.dumps(manifest, indent=1))
+    manifest = open_manifest(folder, settings)
     todo = []
     for molecule in molecules:
         if (folder / f"{molecule.name}.npz").exists():
@@ -262,5 +248,5 @@ def simulate(
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         for name, report in pool.imap_unordered(_task, todo):
             manifest["molecules"][name] = report
-            write_text_atomically(manifest_path, json.dumps(manifest, indent=1))
+            write_manifest(folder, manifest)
             yield name, report

@@ -1,0 +1,216 @@
+"""Equilibration and NVE segments of single molecules, with OpenMM itself."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import openmm
+import pytest
+
+from kstep_integrators import units
+from kstep_training.config import override
+from kstep_training.mm_dynamics import MMSettings, Run, equilibrate, segment
+from kstep_training.mm_recorder import Exploded, Recorder
+from kstep_training.prep import conformers, hydrogenated
+from kstep_training.prepared import Prepared, topology
+from kstep_training.systems import build_system
+from kstep_training.trajectory import Trajectory
+
+SHORT = MMSettings(equilibration_ps=0.2, segment_ps=0.1, refresh_ps=0.05, seed=3)
+
+
+def run_of(
+    smiles: str, settings: MMSettings = SHORT, constraints: str | None = None, number: int = 0
+) -> Run:
+    mol = hydrogenated(smiles)
+    system = build_system(mol, constraints=constraints)
+    prepared = Prepared("molecule", topology(mol), system, tuple(conformers(smiles, 4)))
+    prep = {"forcefield": "mmff94", "constraints": constraints}
+    return Run(prepared, prep, settings, 300.0, number)
+
+
+@pytest.fixture(scope="module", params=[None, "HBonds"])
+def run(request: pytest.FixtureRequest) -> Run:
+    return run_of("CO", constraints=request.param)
+
+
+@pytest.fixture(scope="module")
+def chain(run: Run) -> tuple[Trajectory, Trajectory, Trajectory]:
+    start = equilibrate(run)
+    first = segment(run, start, 0)
+    return start, first, segment(run, first, 1)
+
+
+def kinetic(trajectory: Trajectory) -> np.ndarray[Any, Any]:
+    return 0.5 * (trajectory.masses[:, None] * trajectory.velocities**2).sum(axis=(1, 2))
+
+
+def test_steps_and_frames(run: Run, chain: tuple[Trajectory, ...]) -> None:
+    start, first, second = chain
+    step = 2.0 if run.prep["constraints"] else 0.5
+    assert start.metadata["timestep_fs"] == step
+    assert len(first) == len(second) == 1 + 0.1 / step * 1000
+    np.testing.assert_allclose(np.diff(first.time), step * units.FS, rtol=1e-9)
+    assert first.time[0] == second.time[0] == 0.0
+    np.testing.assert_allclose(start.time[-1], 200.0 * units.FS, rtol=1e-9)
+    assert 95 <= len(start) <= 105
+    assert (start.temperature == 300.0).all()
+    assert first.has_label.all()
+    assert [t.metadata.get("segment") for t in chain] == [None, 0, 1]
+    assert first.metadata["method"] == "mmff94"
+    assert first.metadata["smiles"] == "CO"
+
+
+def test_a_segment_conserves_energy_and_momentum(chain: tuple[Trajectory, ...]) -> None:
+    _, first, second = chain
+    for trajectory in (first, second):
+        total = kinetic(trajectory) + trajectory.energies
+        assert np.ptp(total) < 0.03  # eV; the potential energy alone varies several times as much
+        assert np.ptp(trajectory.energies) > 3 * np.ptp(total)
+        momenta = trajectory.masses[:, None] * trajectory.velocities
+        change = momenta.sum(axis=1) - momenta[0].sum(axis=0)
+        np.testing.assert_allclose(change, 0.0, atol=1e-6)
+        np.testing.assert_allclose(trajectory.masses @ trajectory.positions[0], 0.0, atol=1e-6)
+
+
+def test_velocities_belong_to_the_positions_of_their_frame(chain: tuple[Trajectory, ...]) -> None:
+    """A leapfrog's would be half a step, some 10 % of the change over a period, off."""
+    _, first, _ = chain
+    x, v, t = first.positions, first.velocities, first.time
+    central = (x[2:] - x[:-2]) / (t[2:] - t[:-2])[:, None, None]
+    backward = (x[1:-1] - x[:-2]) / (t[1:-1] - t[:-2])[:, None, None]
+    error = abs(central - v[1:-1]).max()
+    assert error < 0.2 * abs(backward - v[1:-1]).max()
+
+
+def test_labels_are_those_of_the_system(run: Run, chain: tuple[Trajectory, ...]) -> None:
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(run.prepared.system, openmm.VerletIntegrator(0.001), platform)
+    for trajectory in chain:
+        context.setPositions(trajectory.positions[-1] / units.NM)
+        state = context.getState(energy=True, forces=True)
+        energy = state.getPotentialEnergy()._value * units.KJ_PER_MOL
+        forces = state.getForces(asNumpy=True)._value * units.KJ_PER_MOL_NM
+        assert trajectory.energies[-1] == pytest.approx(energy, abs=1e-8)
+        np.testing.assert_allclose(trajectory.forces[-1], forces, atol=1e-6)
+
+
+def test_constrained_bonds_keep_their_length(run: Run, chain: tuple[Trajectory, ...]) -> None:
+    # Methanol's atoms are C, O, three H of carbon, H of oxygen.
+    for trajectory in chain:
+        lengths = np.linalg.norm(trajectory.positions[:, 5] - trajectory.positions[:, 1], axis=1)
+        if run.prep["constraints"]:
+            np.testing.assert_allclose(lengths, 0.972, atol=1e-6)
+            if trajectory.metadata["stage"] == "production":
+                bond = trajectory.positions[:, 5] - trajectory.positions[:, 1]
+                speed = trajectory.velocities[:, 5] - trajectory.velocities[:, 1]
+                np.testing.assert_allclose((bond * speed).sum(axis=1), 0.0, atol=1e-6)
+        else:
+            assert np.ptp(lengths) > 0.01
+
+
+def test_a_segment_goes_on_from_the_part_before(run: Run, chain: tuple[Trajectory, ...]) -> None:
+    start, first, second = chain
+    centre = np.average(start.positions[-1], axis=0, weights=start.masses)
+    np.testing.assert_allclose(first.positions[0], start.positions[-1] - centre, atol=1e-6)
+    # Langevin's velocities are of half a step ago, when constrained bonds pointed elsewhere.
+    tolerance = 0.05 if run.prep["constraints"] else 1e-6
+    np.testing.assert_allclose(first.velocities[0], start.velocities[-1], atol=tolerance)
+    assert kinetic(first)[0] == pytest.approx(kinetic(start)[-1], rel=0.02)
+    # 50 fs of Langevin dynamics: another state, but not another molecule.
+    last = first.positions[-1] - np.average(first.positions[-1], axis=0, weights=first.masses)
+    assert 0.01 < abs(second.positions[0] - last).max() < 3.0
+    again = segment(run, first, 1)
+    np.testing.assert_array_equal(again.positions, second.positions)
+
+
+def test_trajectories_differ_by_number_and_seed() -> None:
+    starts = [equilibrate(run_of("OCCO", number=number)) for number in (0, 1)]
+    other = equilibrate(run_of("OCCO", dataclasses.replace(SHORT, seed=4)))
+    assert abs(starts[0].positions[0] - starts[1].positions[0]).max() > 0.1  # other conformers
+    np.testing.assert_array_equal(other.positions[0], starts[0].positions[0])
+    assert abs(other.velocities[0] - starts[0].velocities[0]).max() > 1e-3
+
+
+def test_equilibration_reaches_the_temperature() -> None:
+    settings = MMSettings(equilibration_ps=20.0, friction_per_ps=20.0)
+    found = kinetic(equilibrate(run_of("O", settings)))[1:]
+    temperature = 2.0 * found / (9 * units.KB)
+    # Frames are 0.2 ps apart, four times the decay time of the velocities: independent.
+    error = temperature.std(ddof=1) / np.sqrt(len(temperature))
+    assert abs(temperature.mean() - 300.0) < 3.0 * error
+    assert error < 20.0
+
+
+def test_a_time_step_that_is_too_long_explodes() -> None:
+    with pytest.raises(Exploded):
+        equilibrate(run_of("CO", dataclasses.replace(SHORT, timestep_fs=15.0)))
+
+
+def pair(expression: str) -> openmm.Context:
+    """Two particles of 1 u, 0.1 nm apart."""
+    system = openmm.System()
+    for _ in range(2):
+        system.addParticle(1.0)
+    force = openmm.CustomBondForce(expression)
+    force.addBond(0, 1, [])
+    system.addForce(force)
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
+    context.setPositions([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0]])
+    return context
+
+
+def test_what_counts_as_an_explosion() -> None:
+    context = pair("1000*(r - 0.1)^2")
+    recorder = Recorder(context, 300.0, conserved=True)
+    recorder.advance(20, 7)
+    assert [round(1000 * float(time)) for *_, time in recorder.rows] == [0, 7, 14, 20]
+    assert recorder.degrees == 6
+    context.setVelocities([[8.0, 0.0, 0.0], [-8.0, 0.0, 0.0]])  # 64 kJ/mol
+    with pytest.raises(Exploded, match=r"2566 K at 0\.020 ps, more than 10 times the 100 K"):
+        Recorder(context, 100.0, conserved=False).keep()
+    Recorder(context, 300.0, conserved=True).keep()
+    context.setVelocities([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    context.setPositions([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]])  # 160 kJ/mol
+    with pytest.raises(Exploded, match=r"the total energy has changed by 1\.66 eV"):
+        recorder.keep()
+    recorder.conserved = False
+    recorder.keep()
+    with pytest.raises(Exploded, match="not finite"):
+        Recorder(pair("log(r - 1)"), 300.0, conserved=True).keep()
+
+
+def test_constraints_take_degrees_of_freedom() -> None:
+    context = pair("0")
+    system = context.getSystem()
+    system.addConstraint(0, 1, 0.1)
+    context.reinitialize(preserveState=True)
+    assert Recorder(context, 300.0, conserved=True).degrees == 5
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("trajectories=0", "trajectories is 0, expected at least 1"),
+        ("segments=0", "segments is 0"),
+        ("interval_steps=0", "interval_steps is 0"),
+        ("segment_ps=-1", r"segment_ps is -1\.0, expected a positive number"),
+        ("refresh_ps=inf", "refresh_ps is inf"),
+        ("equilibration_ps=nan", "equilibration_ps is nan"),
+        ("friction_per_ps=0", "friction_per_ps is 0"),
+        ("temperatures=[300,0]", "expected positive ones, in K"),
+        ("temperatures=[]", "expected positive ones, in K"),
+        ("timestep_fs=0", "timestep_fs is 0"),
+    ],
+)
+def test_settings_are_checked(word: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        override(MMSettings, [word])
+
+
+def test_settings_from_the_command_line() -> None:
+    found = override(MMSettings, ["temperatures=[300,500]", "timestep_fs=1", "segments=2"])
+    assert found == MMSettings([300.0, 500.0], segments=2, timestep_fs=1.0)
