@@ -6,15 +6,14 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from kstep_integrators.diagnostics.spectra import Spectrum
 
 from benchmarks.coordinates import SLOW, hops, slow_wells
 from benchmarks.sampling_runs import SAMPLE_FS, Run
-from kstep_integrators.diagnostics import spectral_overlap, vibrational_density
+from kstep_integrators.diagnostics import Spectrum, spectral_overlap, vibrational_density
 
 __all__ = ["kinetics_report"]
 
-RESOLUTION = 25.0
+RESOLUTION = 50.0
 """cm^-1."""
 
 Array = np.ndarray  # type: ignore[type-arg]
