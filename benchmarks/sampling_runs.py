@@ -17,8 +17,8 @@ import torch
 from ase import Atoms, units
 from torch import Tensor
 
-from benchmarks.batch import ListPhysics, joined
 from benchmarks.langevin import baoab
+from benchmarks.replicas import ListPhysics, joined
 from kstep_integrators import FlowJump
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.correctors import NoCorrection

@@ -23,9 +23,9 @@ import torch
 from ase import Atoms, units
 from ase.optimize import BFGS
 
-from benchmarks.batch import joined
 from benchmarks.common import write_result
 from benchmarks.langevin import baoab
+from benchmarks.replicas import joined
 from benchmarks.sampling_runs import (
     TEMPERATURE,
     Plan,

@@ -3,6 +3,7 @@
 from kstep_integrators.ase import KStepDynamics
 from kstep_integrators.checkpoint import CheckpointError
 from kstep_integrators.control import DynamicsFailed, Guard
+from kstep_integrators.ensemble import Ensemble, run_ensemble
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.model_file import ModelFileError, bundled_models
 from kstep_integrators.notices import KStepWarning
@@ -16,6 +17,7 @@ __all__ = [
     "CalculatorPotential",
     "CheckpointError",
     "DynamicsFailed",
+    "Ensemble",
     "FlowJump",
     "Guard",
     "KStepDynamics",
@@ -26,4 +28,5 @@ __all__ = [
     "bundled_models",
     "load_model",
     "named_molecule",
+    "run_ensemble",
 ]

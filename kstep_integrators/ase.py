@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,8 +12,6 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
-from ase.md.logger import MDLogger
-from ase.md.md import MolecularDynamics
 
 from kstep_integrators.ase_state import same_system, state_from_atoms
 from kstep_integrators.checkpoint import (
@@ -22,7 +19,6 @@ from kstep_integrators.checkpoint import (
     calculator_name,
     make_generator,
     read_checkpoint,
-    write_checkpoint,
 )
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.correctors import Corrector
@@ -32,10 +28,11 @@ from kstep_integrators.jumps.make import record_jump, restore_jump
 from kstep_integrators.method import make_method, make_rng
 from kstep_integrators.metropolis import Verdict
 from kstep_integrators.notices import warn_sparingly
-from kstep_integrators.outputs import Outputs
+from kstep_integrators.outputs import Marks
 from kstep_integrators.potentials import CalculatorPotential, Potential
 from kstep_integrators.progress import Progress, advance
 from kstep_integrators.restart_file import write_restart
+from kstep_integrators.resumable import ResumableDynamics
 from kstep_integrators.run_settings import check_interval, record_settings, restore_settings
 from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import Carry, PhaseState, kinetic_energy
@@ -50,7 +47,7 @@ __all__ = ["KStepDynamics"]
 _log = logging.getLogger(__name__)
 
 
-class KStepDynamics(MolecularDynamics):
+class KStepDynamics(ResumableDynamics):
     """Molecular dynamics in strides of k base steps, one physics evaluation each.
 
     One ASE step is one jump: ``run(n)`` makes n jumps of stride ``k * timestep`` and n + 1
@@ -195,8 +192,7 @@ class KStepDynamics(MolecularDynamics):
         self.production_start: int | None = None
         self._scheme: Scheme | None = None
         self._trajectory_name = trajectory if isinstance(trajectory, str | Path) else None
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
-        self._checkpoint_interval = check_interval(checkpoint, checkpoint_interval)
+        interval = check_interval(checkpoint, checkpoint_interval)
         self._settings: dict[str, Any] = {}
         if checkpoint is not None:
             self._settings = record_settings(
@@ -204,37 +200,23 @@ class KStepDynamics(MolecularDynamics):
                 trajectory=trajectory,
                 logfile=logfile,
                 loginterval=loginterval,
-                checkpoint_interval=self._checkpoint_interval,
+                checkpoint_interval=interval,
             )
             make_generator(self.rng.bit_generator.state)  # or say now that it cannot be kept
-        self._outputs = Outputs(
-            Path(trajectory) if isinstance(trajectory, str | Path) else None,
-            Path(logfile) if isinstance(logfile, str | Path) and logfile != "-" else None,
-        )
-        # Of the state that observers have seen to the end, and of the last checkpoint.
-        self._observed: Carry | None = None
-        self._saved: Carry | None = None
-        self._logger: MDLogger | None = None
-        self._resumed_at: int | None = None
         first = state_from_atoms(atoms)
         self.jump.bind(first)
         method.thermostat.check(first)
         super().__init__(
             atoms,
             method.k * self.jump.timestep,
-            trajectory=trajectory,  # type: ignore[arg-type]
-            logfile=None,
+            trajectory=trajectory,
+            logfile=logfile,
             loginterval=loginterval,
+            checkpoint=None if checkpoint is None else Path(checkpoint),
+            checkpoint_interval=interval,
+            resumed=_resumed,
             **kwargs,
         )
-        if _resumed is not None:
-            self._outputs.cut(_resumed.marks)
-        if logfile:
-            name = str(logfile) if isinstance(logfile, Path) else logfile
-            self._logger = MDLogger(self, atoms, name, header=_resumed is None, comm=self.comm)
-            self.attach(self.closelater(self._logger), loginterval)
-        if _resumed is not None:
-            self._go_on(_resumed)
 
     @classmethod
     def resume(
@@ -291,7 +273,6 @@ class KStepDynamics(MolecularDynamics):
     def _go_on(self, found: Checkpoint) -> None:
         """Stand where the run of a checkpoint stood."""
         carry = found.carry.to(self.jump.device)
-        self._observed = self._saved = carry
         bonds = dataclasses.replace(
             find_bonds(carry.state), bonded=found.bonded.to(self.jump.device)
         )
@@ -299,60 +280,31 @@ class KStepDynamics(MolecularDynamics):
         self._scheme = self._make_scheme(carry.state)
         if isinstance(self._scheme.physics, CalculatorPhysics):
             self._scheme.physics.adopt(carry.state, carry.physics, found.results)
-        self.nsteps = self._resumed_at = found.nsteps
         self.production_start, self.dt = found.production_start, self.k * self.jump.timestep
 
-    def irun(self, steps: int = 50) -> Iterator[bool]:
-        """Make steps one by one; a checkpoint, if there is one, is written at the end too."""
-        try:
-            yield from super().irun(steps)  # type: ignore[no-untyped-call]
-        finally:
-            self._save()
+    def _state(self) -> object | None:
+        return self._progress.carry
 
-    def call_observers(self) -> None:
-        """Call loggers, trajectory and other observers, and then write what checkpoint is due."""
-        if self.nsteps == self._resumed_at:
-            return  # the start of a run, which they have seen
-        super().call_observers()  # type: ignore[no-untyped-call]
-        self._observed = self._progress.carry
-        if self.nsteps % self._checkpoint_interval == 0:
-            self._save()
-
-    def _save(self) -> Path | None:
-        """Write the checkpoint, if there is one and trajectory and log belong to the state.
-
-        Returns
-        -------
-        Path or None
-            None if it could not be written; what was written before still stands.
-        """
+    def _snapshot(self, marks: Marks) -> Checkpoint:
         carry, bonds, scheme = self._progress.carry, self._progress.bonds, self._scheme
-        if self._checkpoint is None or carry is None or bonds is None or scheme is None:
-            return None
-        if carry is not self._observed:
-            return None
-        if carry is not self._saved:
-            physics = scheme.physics
-            known = physics.results(carry.physics) if isinstance(physics, CalculatorPhysics) else {}
-            write_checkpoint(
-                self._checkpoint,
-                Checkpoint(
-                    carry=carry,
-                    progress=dataclasses.replace(self._progress, carry=None, bonds=None),
-                    bonded=bonds.bonded,
-                    atoms=self.atoms,
-                    results=known,
-                    generator=self.rng.bit_generator.state,
-                    nsteps=self.nsteps,
-                    production_start=self.production_start,
-                    settings=self._settings,
-                    jump=record_jump(self.jump),
-                    calculator=calculator_name(self.atoms.calc),
-                    marks=self._outputs.mark(),
-                ),
-            )
-            self._saved = carry
-        return self._checkpoint
+        if carry is None or bonds is None or scheme is None:
+            raise ValueError("this run has not begun: it has no state to write")
+        physics = scheme.physics
+        known = physics.results(carry.physics) if isinstance(physics, CalculatorPhysics) else {}
+        return Checkpoint(
+            carry=carry,
+            progress=dataclasses.replace(self._progress, carry=None, bonds=None),
+            bonded=bonds.bonded,
+            atoms=self.atoms,
+            results=known,
+            generator=self.rng.bit_generator.state,
+            nsteps=self.nsteps,
+            production_start=self.production_start,
+            settings=self._settings,
+            jump=record_jump(self.jump),
+            calculator=calculator_name(self.atoms.calc),
+            marks=marks,
+        )
 
     def todict(self) -> dict[str, Any]:
         """Description kept in trajectory files; ``timestep`` is the stride, as a step is a jump."""
@@ -454,8 +406,7 @@ class KStepDynamics(MolecularDynamics):
             f"({self.dt / FS:g} fs) from here on; production starts here"
         )
         _log.info(said)
-        if self._logger is not None:
-            self._logger.logfile.write(f"# {said}\n")
+        self._say(said)
 
     def _refresh_properties(self) -> None:
         """Evaluate the physics at the first geometry; every jump evaluates its own landing."""

@@ -32,6 +32,7 @@ EXTRAS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "xtb": ("xtb", "GFN-FF forces (Linux on x86, Python 3.11 or older)"),
         "pyscf": ("pyscf", "Hartree-Fock and DFT forces on the CPU"),
         "pyscf-dispersion": ("pyscf", "D3 and D4 corrections"),
+        "distributed": ("dask", "physics of ensembles in the workers of a Dask cluster"),
         "matplotlib": ("demo", "the picture of kstep demo"),
         "rdkit": ("prep", "molecules from SMILES"),
         "openmm": ("openmm", "force fields: kstep prep and simulate"),

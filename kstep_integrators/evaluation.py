@@ -8,13 +8,12 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator
 from torch import Tensor
 
+from kstep_integrators.calculation import ask
 from kstep_integrators.state import Evaluation, PhaseState, Reasons
 
 __all__ = ["CalculatorPhysics", "EvaluationCache", "Physics", "nowhere"]
@@ -128,38 +127,19 @@ class CalculatorPhysics:
         self.atoms.cell[:] = state.cell.cpu().numpy()
         self.evaluations += 1
         started = time.perf_counter()
-        try:
-            found = self._compute(forces)
-            energy = float(self.atoms.get_potential_energy())
-        except Exception as error:  # noqa: BLE001
-            # Calculators raise what they like; all of it means that there is no force here.
-            return nowhere(state, {0: f"{type(error).__name__}: {error}"})
-        finally:
-            self.seconds += time.perf_counter() - started
-        finite = np.isfinite(found).all(axis=1) if found is not None else np.ones(0, dtype=bool)
-        if not (np.isfinite(energy) and finite.all()):
-            # Or the calculator would serve the same again from its own cache.
-            self.atoms.calc.reset()
-            reason = (
-                f"the calculator returned the energy {energy} eV and no finite forces on atoms "
-                f"{np.flatnonzero(~finite).tolist()}"
-            )
-            return nowhere(state, {0: reason})
+        answer = ask(self.atoms, forces)
+        self.seconds += time.perf_counter() - started
+        if answer.failure is not None:
+            return nowhere(state, {0: answer.failure})
+        found = answer.forces
         device = state.positions.device
         evaluation = Evaluation(
-            torch.tensor([energy], dtype=torch.float64, device=device),
+            torch.tensor([answer.energy], dtype=torch.float64, device=device),
             None if found is None else torch.from_numpy(found).to(device),
         )
         self.cache.put(state, evaluation)
         self._remember(evaluation)
         return evaluation
-
-    def _compute(self, wanted: bool) -> npt.NDArray[np.float64] | None:
-        if wanted:
-            return np.array(self.atoms.get_forces(), dtype=np.float64)
-        self.atoms.get_potential_energy()
-        results = getattr(self.atoms.calc, "results", {})
-        return np.array(results["forces"], dtype=np.float64) if "forces" in results else None
 
     def _remember(self, evaluation: Evaluation) -> None:
         """Keep what the calculator itself knows of this geometry, for :meth:`serve`."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from kstep_integrators import units
 from kstep_integrators.choice import choose
 from kstep_integrators.control import Control, Guard
+from kstep_integrators.noise import Noise, uniforms
 from kstep_integrators.state import Carry, kinetic_energy
 from kstep_integrators.thermostats import Langevin, Thermostat
 
@@ -101,7 +102,7 @@ def metropolized(
     start: Carry,
     advance: Callable[[Carry, Tensor], Carry],
     rule: Metropolis,
-    rng: np.random.Generator,
+    rng: Noise,
 ) -> tuple[Carry, Verdict]:
     r"""One generalized hybrid Monte Carlo transition with extra chances.
 
@@ -119,7 +120,7 @@ def metropolized(
         The map: a stride of all molecules, with the physics at its end of those of a (B,) bool
         mask, whose fate is not decided yet. What fails has no finite energy.
     rule : Metropolis
-    rng : numpy.random.Generator
+    rng : Noise
         Gives one uniform number per molecule, whatever happens.
 
     Returns
@@ -133,7 +134,7 @@ def metropolized(
     limit = (
         -units.KB
         * rule.temperature_K
-        * torch.from_numpy(np.log1p(-rng.random(start.state.n_molecules))).to(device)
+        * torch.from_numpy(np.log1p(-uniforms(rng, start.state))).to(device)
     )
     accepted_at = torch.zeros(len(first), dtype=torch.int64, device=device)
     flipped = start.state.replace(momenta=-start.state.momenta)

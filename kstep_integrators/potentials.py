@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,6 +24,7 @@ from kstep_integrators.state import (
     EvaluationFailed,
     HessianProducts,
     PhaseState,
+    Reasons,
 )
 
 __all__ = ["CalculatorPotential", "NetworkPotential", "Potential", "load_model"]
@@ -197,6 +200,10 @@ class CalculatorPotential:
         Used by this potential alone; it must not be the calculator of the physics.
     timestep : float
         Base step, ASE time units; default 0.25 fs.
+
+    Notes
+    -----
+    The molecules of an ensemble are evaluated one after another, in this process.
     """
 
     def __init__(self, calculator: BaseCalculator, timestep: float = 0.25 * units.FS) -> None:
@@ -224,26 +231,21 @@ class CalculatorPotential:
         return {"calculator": name, "parameters": {k: str(v) for k, v in parameters.items()}}
 
     def bind(self, state: PhaseState) -> BoundPotential:
-        """Force function of one molecule.
-
-        Raises
-        ------
-        ValueError
-            If the state holds several molecules: a calculator treats one system at a time.
-        """
-        if state.n_molecules != 1:
-            raise ValueError(
-                f"a CalculatorPotential moves one system at a time, the state holds "
-                f"{state.n_molecules}; run them one by one"
+        """Force function of the molecules of a state, which the calculator takes in turn."""
+        numbers, batch = state.numbers.cpu().numpy(), state.batch.cpu().numpy()
+        positions = state.positions.cpu().numpy()
+        forces = []
+        for molecule in range(state.n_molecules):
+            mine = batch == molecule
+            atoms = Atoms(
+                numbers[mine],
+                positions=positions[mine],
+                cell=state.cell.cpu().numpy(),
+                pbc=state.pbc,
             )
-        atoms = Atoms(
-            state.numbers.cpu().numpy(),
-            positions=state.positions.cpu().numpy(),
-            cell=state.cell.cpu().numpy(),
-            pbc=state.pbc,
-        )
-        atoms.calc = self.calculator
-        return _CalculatorForces(atoms)
+            atoms.calc = self.calculator
+            forces.append(_CalculatorForces(atoms))
+        return forces[0] if len(forces) == 1 else _ForcesInTurn(forces)
 
 
 class _CalculatorForces:
@@ -275,6 +277,43 @@ class _CalculatorForces:
             return (backward - forward) / (2.0 * step)
 
         return lambda vectors: torch.stack([product(vector) for vector in vectors])
+
+
+class _ForcesInTurn:
+    """Forces of an ASE calculator for several molecules; NaN for one where it fails."""
+
+    def __init__(self, forces: Sequence[_CalculatorForces]) -> None:
+        self.forces = forces
+        self.sizes = [len(one.atoms) for one in forces]
+
+    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
+        energies = torch.full((len(self.sizes),), math.nan, dtype=torch.float64)
+        found = torch.full_like(positions, math.nan)
+        # What failed in one step is NaN in the next: the reason that counts is the first.
+        failures: Reasons = dict(carry or {})
+        parts = zip(self.forces, positions.split(self.sizes), found.split(self.sizes), strict=True)
+        for i, (forces, x, f) in enumerate(parts):
+            if i in failures:
+                continue
+            try:
+                one, _ = forces(x, None)
+            except EvaluationFailed as error:
+                failures[i] = str(error)
+                continue
+            energies[i] = one.energy[0]
+            f.copy_(one.require_forces())
+        return Evaluation(energies, found, failures), failures
+
+    def linearized(self, positions: Tensor) -> HessianProducts:
+        """The Hessian of each molecule, by central differences."""
+        places = positions.split(self.sizes)
+        products = [forces.linearized(x) for forces, x in zip(self.forces, places, strict=True)]
+
+        def product(vectors: Tensor) -> Tensor:
+            parts = vectors.split(self.sizes, dim=1)
+            return torch.cat([one(part) for one, part in zip(products, parts, strict=True)], dim=1)
+
+        return product
 
 
 def load_model(

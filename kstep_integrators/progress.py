@@ -76,7 +76,7 @@ def advance(
         Where it was, if the molecule was lost (``info.lost``).
     StepInfo
     list of str
-        Bonds that broke or formed, a sentence each.
+        Bonds that broke or formed.
 
     Raises
     ------
@@ -91,7 +91,8 @@ def advance(
         return dataclasses.replace(progress, stats=stats), info, []
     bonds, changes = progress.bonds, list[str]()
     if bonds is not None:
-        bonds, changes = bond_changes(bonds, carry.state)
+        bonds, told = bond_changes(bonds, carry.state)
+        changes = [*told.values()]
     stats = progress.stats.add(info)
     k, burn_in = progress.k, progress.burn_in
     if burn_in is not None and info.verdict is not None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-import numpy as np
 from torch import Tensor
 
 from kstep_integrators.choice import choose
 from kstep_integrators.metropolis import Metropolis, metropolized
+from kstep_integrators.noise import Noise
 from kstep_integrators.policies import controlled
 from kstep_integrators.scheme import Scheme, StepInfo
 from kstep_integrators.state import (
@@ -38,7 +38,7 @@ def start(state: PhaseState, scheme: Scheme) -> Carry:
     return Carry(state, physics, None)
 
 
-def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tuple[Carry, StepInfo]:
+def step(carry: Carry, scheme: Scheme, k: int, rng: Noise) -> tuple[Carry, StepInfo]:
     """Advance by one stride, or try to.
 
     Parameters
@@ -47,8 +47,9 @@ def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tupl
     scheme : Scheme
     k : int
         Base steps per stride.
-    rng : numpy.random.Generator
-        Source of the thermostat's noise and of the Metropolis test.
+    rng : Noise
+        Source of the thermostat's noise and of the Metropolis test: one generator, or one for each
+        molecule.
 
     Returns
     -------
@@ -84,9 +85,7 @@ def step(carry: Carry, scheme: Scheme, k: int, rng: np.random.Generator) -> tupl
     return done, info
 
 
-def _bathe(
-    carry: Carry, scheme: Scheme, stride: float, rng: np.random.Generator
-) -> tuple[Carry, Tensor | None]:
+def _bathe(carry: Carry, scheme: Scheme, stride: float, rng: Noise) -> tuple[Carry, Tensor | None]:
     """O, and the heat it put in; None if there is no bath."""
     state = scheme.thermostat.half_step(carry.state, stride, rng)
     if state is carry.state:
@@ -96,7 +95,7 @@ def _bathe(
 
 
 def _tested(
-    carry: Carry, scheme: Scheme, rule: Metropolis, k: int, rng: np.random.Generator
+    carry: Carry, scheme: Scheme, rule: Metropolis, k: int, rng: Noise
 ) -> tuple[Carry, StepInfo]:
     """{ C J C }: accepted or rejected by the physics, and by nothing else."""
     first: list[Landing] = []

@@ -107,6 +107,9 @@ def make_stride(
     except EvaluationFailed as error:
         return failed(error)
     undone = _not_finite(landed) if guard is None else guard.check_jump(state, landed)
+    for known in (inner, info.end):
+        if known is not None:
+            undone.update({i: f"potential: {why}" for i, why in known.failures.items()})
     if undone:
         good = ~mask_of(undone, physics.energy)
         which = good if which is None else which & good

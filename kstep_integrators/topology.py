@@ -8,7 +8,7 @@ import torch
 from ase.data import chemical_symbols, covalent_radii
 from torch import Tensor
 
-from kstep_integrators.state import PhaseState
+from kstep_integrators.state import PhaseState, Reasons
 
 __all__ = ["Topology", "bond_changes", "find_bonds"]
 
@@ -56,7 +56,7 @@ def find_bonds(state: PhaseState) -> Topology:
     return Topology(pairs, length, _distances(state, pairs) < BOND * length)
 
 
-def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, list[str]]:
+def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reasons]:
     """What has formed or broken since the bonds were found.
 
     Parameters
@@ -69,25 +69,28 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, list[
     -------
     Topology
         With the changes, so that each is told once.
-    list of str
-        One sentence for each.
+    dict of int to str
+        What happened in which molecules; atoms are counted within the molecule.
     """
     distances = _distances(state, topology.pairs)
     scaled = distances / topology.length
     changed = torch.where(topology.bonded, scaled > BROKEN, scaled < FORMED)
     if not bool(changed.any()):
-        return topology, []
+        return topology, {}
     symbols = [chemical_symbols[z] for z in state.numbers.tolist()]
-    told = [
-        f"the bond {symbols[i]}{i}-{symbols[j]}{j} has {'broken' if was else 'formed'} "
-        f"({distance:.2f} A)"
-        for (i, j), was, distance in zip(
-            topology.pairs.T[changed].tolist(),
-            topology.bonded[changed].tolist(),
-            distances[changed].tolist(),
-            strict=True,
-        )
-    ]
+    first = torch.searchsorted(state.batch, torch.arange(state.n_molecules).to(state.batch))
+    told: Reasons = {}
+    for (i, j), molecule, start, was, distance in zip(
+        topology.pairs.T[changed].tolist(),
+        state.batch[topology.pairs[0][changed]].tolist(),
+        first[state.batch[topology.pairs[0][changed]]].tolist(),
+        topology.bonded[changed].tolist(),
+        distances[changed].tolist(),
+        strict=True,
+    ):
+        bond = f"{symbols[i]}{i - start}-{symbols[j]}{j - start}"
+        words = f"the bond {bond} has {'broken' if was else 'formed'} ({distance:.2f} A)"
+        told[molecule] = f"{told[molecule]}; {words}" if molecule in told else words
     return replace(topology, bonded=topology.bonded ^ changed), told
 
 

@@ -66,9 +66,12 @@ class Springs:
 
 
 def sample(
-    thermostat: Thermostat, atoms: int, replicas: int, snapshots: int, every: int
+    thermostat: Thermostat, atoms: int, replicas: int, snapshots: int, every: int, own: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Kinetic and potential energies of replicas, (snapshots, replicas); strides of 1 fs."""
+    """Kinetic and potential energies of replicas, (snapshots, replicas); strides of 1 fs.
+
+    With ``own`` noise, each replica has a generator of its own.
+    """
     rng = np.random.default_rng(12)
     masses = torch.tensor(MASSES[atoms], dtype=torch.float64).repeat(replicas)[:, None]
     shape = [[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.21, 0.94, 0.0]]
@@ -87,9 +90,10 @@ def sample(
     physics, jump = Springs(atoms, 10.0), FlowJump(Springs(atoms, 9.0))
     scheme = Scheme(jump.bind(state), Impulse(), thermostat, physics, jump.timestep)
     carry = start(state, scheme)
+    noise = rng.spawn(replicas) if own else rng
     kinetic, potential = [], []
     for number in range(1, (snapshots + 3) * every + 1):
-        carry, info = step(carry, scheme, 4, rng)
+        carry, info = step(carry, scheme, 4, noise)
         assert not info.fallbacks
         if number % every == 0 and number > 3 * every:
             kinetic.append(kinetic_energy(carry.state).numpy())
@@ -107,15 +111,15 @@ def check(energies: np.ndarray, degrees: int) -> None:
 
 
 BATHS = [
-    (Bussi(TEMPERATURE, 20.0 * FS), 3, True),
-    (Bussi(TEMPERATURE, 20.0 * FS), 2, True),
-    (Langevin(TEMPERATURE, 0.05 / FS), 3, False),
+    (Bussi(TEMPERATURE, 20.0 * FS), 3, True, True),
+    (Bussi(TEMPERATURE, 20.0 * FS), 2, True, False),
+    (Langevin(TEMPERATURE, 0.05 / FS), 3, False, True),
 ]
 
 
-@pytest.mark.parametrize(("thermostat", "atoms", "conserving"), BATHS)
-def test_energies_are_canonical(thermostat, atoms, conserving):
-    kinetic, potential = sample(thermostat, atoms, replicas=400, snapshots=6, every=150)
+@pytest.mark.parametrize(("thermostat", "atoms", "conserving", "own"), BATHS)
+def test_energies_are_canonical(thermostat, atoms, conserving, own):
+    kinetic, potential = sample(thermostat, atoms, replicas=400, snapshots=6, every=150, own=own)
     degrees = degrees_of_freedom(
         atoms, momentum_conserved=conserving, angular_momentum_conserved=conserving
     )

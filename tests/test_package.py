@@ -10,7 +10,7 @@ from importlib import metadata, resources
 import pytest
 
 HEAVY = ("openmm", "pyscf", "gpu4pyscf", "cupy", "lightning", "pytorch_lightning", "tblite", "xtb")
-ALSO_NOT = ("rdkit", "omegaconf", "kstep_training")
+ALSO_NOT = ("dask", "distributed", "rdkit", "omegaconf", "kstep_training")
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_metadata() -> None:
     assert found["Version"] == kstep_integrators.__version__
     assert found["Requires-Python"] == ">=3.10"
     extras = set(found.get_all("Provides-Extra") or [])
-    wanted = {"xtb", "pyscf", "gpu-cuda12", "gpu-cuda13", "prep", "openmm", "demo", "train", "dev"}
-    assert wanted <= extras
+    wanted = {"xtb", "pyscf", "gpu-cuda12", "gpu-cuda13", "dask", "prep", "openmm", "demo", "train"}
+    assert {*wanted, "dev"} <= extras
     (script,) = metadata.entry_points(group="console_scripts", name="kstep")
     assert script.value == "kstep_integrators.cli:main"
 

@@ -7,6 +7,7 @@ from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.neighbors import build_skin_list, make_padding, refresh
 from kstep_integrators.potentials import CalculatorPotential, NetworkPotential
 from kstep_integrators.state import PhaseState, make_state
+from kstep_integrators.testing import BrokenCalculator
 from tests.conftest import hot, potential
 
 
@@ -124,5 +125,35 @@ def test_calculator_potential_returns_what_the_calculator_does(ethanol):
     assert float(found.energy) == pytest.approx(ethanol.get_potential_energy(), rel=1e-12)
     assert model.to("cpu") is model
     assert model.describe()["parameters"]["sigma"] == "1.0"
-    with pytest.raises(ValueError, match="one system at a time, the state holds 2"):
-        model.bind(together(state, state))
+
+
+def test_a_calculator_takes_molecules_in_turn():
+    names = ("water", "methane", "water")
+    states = [state_from_atoms(hot(name, seed=seed)) for seed, name in enumerate(names)]
+    batch = together(*states)
+    broken = BrokenCalculator(LennardJones(sigma=1.0, epsilon=0.05), [5])
+    bound = CalculatorPotential(broken).bind(batch)
+    found, carry = bound(batch.positions, None)
+    one = CalculatorPotential(LennardJones(sigma=1.0, epsilon=0.05))
+    alone = [one.bind(state)(state.positions, None)[0] for state in states]
+    assert torch.equal(found.energy, torch.cat([each.energy for each in alone]))
+    assert torch.equal(found.forces, torch.cat([each.forces for each in alone]))
+    assert found.failures == {}
+    # The second molecule fails, and is left alone for the rest of the flow.
+    for _ in range(2):
+        found, carry = bound(batch.positions + 0.1 * len(carry), carry)
+        assert found.failures == {1: "RuntimeError: call 5 was told to fail"}
+        assert found.energy.isfinite().tolist() == [True, False, True]
+        assert found.forces.isfinite().all(1).tolist() == [True] * 3 + [False] * 5 + [True] * 3
+    assert broken.calls == 3 + 3 + 2
+
+
+def test_hessians_of_molecules_in_turn():
+    states = [state_from_atoms(hot(name)) for name in ("water", "methane")]
+    batch = together(*states)
+    model = CalculatorPotential(LennardJones(sigma=1.0, epsilon=0.05))
+    vectors = torch.randn(3, 8, 3, generator=torch.Generator().manual_seed(0)).double()
+    found = model.bind(batch).linearized(batch.positions)(vectors)
+    for state, atoms in zip(states, (slice(0, 3), slice(3, 8)), strict=True):
+        alone = model.bind(state).linearized(state.positions)(vectors[:, atoms])
+        assert torch.equal(found[:, atoms], alone)

@@ -1,6 +1,9 @@
 """The Python of README and guide runs as it is written, and the README's commands exist."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +24,20 @@ def test_snippet(number, tmp_path, monkeypatch):
     # shorter runs, the same code
     source = re.sub(r"\.run\(\d+\)", ".run(3)", SNIPPETS[number])
     source = source.replace("compile=True", "compile=False").replace("def2-svp", "sto-3g")
-    exec(compile(source, f"snippet {number}", "exec"), {})
+    if "__main__" not in source:
+        exec(compile(source, f"snippet {number}", "exec"), {})
+        return
+    # It starts processes, which import it.
+    Path("snippet.py").write_text(source)
+    found = subprocess.run(
+        [sys.executable, "-W", "error", "snippet.py"],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith("{}")
 
 
 def test_the_script_with_a_checkpoint_goes_on(tmp_path, monkeypatch):

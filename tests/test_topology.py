@@ -29,13 +29,13 @@ def test_changes_are_told_once_and_vibrations_not_at_all():
     state = state_from_atoms(named_molecule("methane"))
     topology = find_bonds(state)
     for distance in (0.9, 1.3, 1.65):
-        assert bond_changes(topology, moved(state, 1, 0, distance))[1] == []
+        assert bond_changes(topology, moved(state, 1, 0, distance))[1] == {}
     topology, told = bond_changes(topology, moved(state, 1, 0, 1.75))
-    assert told == ["the bond C0-H1 has broken (1.75 A)"]
+    assert told == {0: "the bond C0-H1 has broken (1.75 A)"}
     for distance in (1.75, 1.65, 1.4):
-        assert bond_changes(topology, moved(state, 1, 0, distance))[1] == []
+        assert bond_changes(topology, moved(state, 1, 0, distance))[1] == {}
     topology, told = bond_changes(topology, state)
-    assert told == ["the bond C0-H1 has formed (1.08 A)"]
+    assert told == {0: "the bond C0-H1 has formed (1.08 A)"}
     assert int(topology.bonded.sum()) == 4
 
 
@@ -44,7 +44,7 @@ def test_molecules_of_a_batch_have_no_bonds_with_each_other():
     topology = find_bonds(state)
     assert topology.pairs.shape == (2, 2 * 10)
     _, told = bond_changes(topology, moved(state, 7, 5, 2.0))
-    assert told == ["the bond C5-H7 has broken (2.00 A)"]
+    assert told == {1: "the bond C0-H2 has broken (2.00 A)"}
 
 
 def test_bonds_across_a_cell_wall():

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-import numpy as np
-
+from kstep_integrators.noise import Noise
 from kstep_integrators.state import PhaseState
 
 __all__ = ["NoThermostat", "Thermostat"]
 
 
 class Thermostat(Protocol):
-    """A half-step on the momenta: a state in, a state out, noise from the caller's generator.
+    """A half-step on the momenta: a state in, a state out, noise from the caller's generators.
 
     The heat it puts in is the change of the kinetic energy.
     """
@@ -27,7 +26,7 @@ class Thermostat(Protocol):
         """
         ...
 
-    def half_step(self, state: PhaseState, stride: float, rng: np.random.Generator) -> PhaseState:
+    def half_step(self, state: PhaseState, stride: float, rng: Noise) -> PhaseState:
         """Advance the bath by half a stride (ASE time units)."""
         ...
 
@@ -42,7 +41,7 @@ class NoThermostat:
     def check(self, state: PhaseState) -> None:
         """Every state will do."""
 
-    def half_step(self, state: PhaseState, stride: float, rng: np.random.Generator) -> PhaseState:
+    def half_step(self, state: PhaseState, stride: float, rng: Noise) -> PhaseState:
         """The state as it is; no random number is drawn."""
         return state
 

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kstep_integrators import units
 from kstep_integrators.degrees_of_freedom import FreeMotion, free_motion
+from kstep_integrators.noise import Noise, gammas, normals
 from kstep_integrators.state import PhaseState, kinetic_energy
 
 __all__ = ["Bussi"]
@@ -83,7 +83,7 @@ class Bussi:
             )
         return free, kinetic
 
-    def half_step(self, state: PhaseState, stride: float, rng: np.random.Generator) -> PhaseState:
+    def half_step(self, state: PhaseState, stride: float, rng: Noise) -> PhaseState:
         """Rescale; draws a normal for each molecule, then a gamma variate for each.
 
         Raises
@@ -94,9 +94,8 @@ class Bussi:
         free, kinetic = self._free(state)
         # At a temperature of zero there may be none, and nothing to divide.
         kinetic = kinetic.clamp(min=torch.finfo(kinetic.dtype).tiny)
-        shapes = 0.5 * (free.degrees.cpu().numpy() - 1)
-        normal = torch.from_numpy(rng.standard_normal(len(shapes))).to(kinetic.device)
-        chi_square = torch.from_numpy(2.0 * rng.standard_gamma(shapes)).to(kinetic.device)
+        normal = normals(rng, state)
+        chi_square = 2.0 * gammas(rng, 0.5 * (free.degrees.double() - 1.0))
         decay = -0.5 * stride / self.taut
         width = (-0.5 * math.expm1(decay) * units.KB * self.temperature_K / kinetic).sqrt()
         along = math.exp(0.5 * decay) + width * normal

@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
-
 from kstep_integrators import units
+from kstep_integrators.noise import Noise, normals_of_atoms
 from kstep_integrators.state import PhaseState, constrain
 
 __all__ = ["Langevin"]
@@ -37,12 +35,11 @@ class Langevin:
     def check(self, state: PhaseState) -> None:
         """Every state will do."""
 
-    def half_step(self, state: PhaseState, stride: float, rng: np.random.Generator) -> PhaseState:
+    def half_step(self, state: PhaseState, stride: float, rng: Noise) -> PhaseState:
         """Mix the momenta with fresh Maxwell-Boltzmann ones; draws three normals for each atom."""
         c = math.exp(-0.5 * self.friction * stride)
-        noise = torch.from_numpy(rng.standard_normal(tuple(state.momenta.shape)))
         width = ((1.0 - c * c) * units.KB * self.temperature_K * state.masses).sqrt()
-        fresh = c * state.momenta + width * noise.to(state.momenta.device)
+        fresh = c * state.momenta + width * normals_of_atoms(rng, state)
         return state.replace(momenta=constrain(state, fresh))
 
     def describe(self) -> dict[str, Any]:

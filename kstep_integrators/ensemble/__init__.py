@@ -1,0 +1,6 @@
+"""Many molecules or replicas at once: jumps in one call, physics spread over processes."""
+
+from kstep_integrators.ensemble.replicas import EnsembleResult, Replica
+from kstep_integrators.ensemble.run import Ensemble, run_ensemble
+
+__all__ = ["Ensemble", "EnsembleResult", "Replica", "run_ensemble"]
