@@ -5,9 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["bond_lengths"]
+__all__ = ["bond_angles", "bond_lengths", "dihedral_angles"]
 
 Array = NDArray[np.float64]
+
+
+def _points(positions: ArrayLike, groups: ArrayLike, size: int) -> list[Array]:
+    """The positions of the first, second, ... atom of each group, (..., G, 3) each."""
+    x = np.asarray(positions, dtype=np.float64)
+    index = np.asarray(groups, dtype=np.int64).reshape(-1, size)
+    return [np.asarray(x[..., column, :]) for column in index.T]
 
 
 def bond_lengths(positions: ArrayLike, pairs: ArrayLike) -> Array:
@@ -25,6 +32,49 @@ def bond_lengths(positions: ArrayLike, pairs: ArrayLike) -> Array:
     numpy.ndarray
         Shape (..., B), angstrom.
     """
-    x = np.asarray(positions, dtype=np.float64)
-    index = np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
-    return np.asarray(np.linalg.norm(x[..., index[:, 0], :] - x[..., index[:, 1], :], axis=-1))
+    a, b = _points(positions, pairs, 2)
+    return np.asarray(np.linalg.norm(a - b, axis=-1))
+
+
+def bond_angles(positions: ArrayLike, triples: ArrayLike) -> Array:
+    """Angles at the middle atom of each triple, without periodic images.
+
+    Parameters
+    ----------
+    positions : array_like
+        Shape (..., N, 3), angstrom.
+    triples : array_like of int
+        Shape (A, 3), indices of atoms.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., A), radians in [0, pi]; accurate at both ends too.
+    """
+    a, b, c = _points(positions, triples, 3)
+    u, v = a - b, c - b
+    across = np.linalg.norm(np.cross(u, v), axis=-1)
+    return np.asarray(np.arctan2(across, np.sum(u * v, axis=-1)))
+
+
+def dihedral_angles(positions: ArrayLike, quadruples: ArrayLike) -> Array:
+    """Torsions about the middle bond of each quadruple, without periodic images.
+
+    Parameters
+    ----------
+    positions : array_like
+        Shape (..., N, 3), angstrom.
+    quadruples : array_like of int
+        Shape (T, 4), indices of atoms.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., T), radians in (-pi, pi], with the sign of the IUPAC convention
+        (doi:10.1351/goldbook.T06406): 0 is cis, positive is clockwise along the middle bond.
+    """
+    a, b, c, d = _points(positions, quadruples, 4)
+    axis = c - b
+    left, right = np.cross(b - a, axis), np.cross(axis, d - c)
+    sine = np.sum((b - a) * right, axis=-1) * np.linalg.norm(axis, axis=-1)
+    return np.asarray(np.arctan2(sine, np.sum(left * right, axis=-1)))
