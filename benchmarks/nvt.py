@@ -23,8 +23,8 @@ import physical_validation
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.batch import ListPhysics, joined
 from benchmarks.common import write_result
+from benchmarks.list_physics import ListPhysics, joined
 from benchmarks.surfaces import Surface, morse
 from kstep_integrators import FlowJump, load_model, named_molecule, units
 from kstep_integrators.correctors import make_corrector

@@ -25,6 +25,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import write_result
+from benchmarks.kinetics import kinetics_report
 from benchmarks.sampling_report import molecule_report
 from benchmarks.sampling_runs import Plan, load, make
 from kstep_integrators import load_model, named_molecule
@@ -87,8 +88,6 @@ def report(cache: Path, molecules: list[str]) -> None:
     paths = [cache / plan.file for plan in plans("ethanol", "kinetics")]
     runs = [load(path) for path in paths if path.exists()]
     if any(run.plan.kind == "langevin" for run in runs):
-        from benchmarks.kinetics import kinetics_report
-
         result["kinetics"] = kinetics_report("ethanol", named_molecule("ethanol"), runs)
     write_result("sampling", result)
 

@@ -18,7 +18,7 @@ from ase import Atoms, units
 from torch import Tensor
 
 from benchmarks.langevin import baoab
-from benchmarks.replicas import ListPhysics, joined
+from benchmarks.list_physics import ListPhysics, joined
 from kstep_integrators import FlowJump
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.correctors import NoCorrection

@@ -25,7 +25,7 @@ from ase.optimize import BFGS
 
 from benchmarks.common import write_result
 from benchmarks.langevin import baoab
-from benchmarks.replicas import joined
+from benchmarks.list_physics import joined
 from benchmarks.sampling_runs import (
     TEMPERATURE,
     Plan,

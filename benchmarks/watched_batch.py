@@ -5,7 +5,6 @@ What `KStepDynamics` does for one molecule, with the same step function.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,12 +12,10 @@ import numpy as np
 import torch
 from ase import Atoms, units
 from numpy.typing import NDArray
-from torch import Tensor
 
+from benchmarks.list_physics import ListPhysics, joined
 from kstep_integrators import FlowJump
-from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.correctors import make_corrector
-from kstep_integrators.evaluation import nowhere
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.potentials import Potential
 from kstep_integrators.scheme import Scheme
@@ -29,71 +26,14 @@ from kstep_integrators.state import (
     PhaseState,
     Reasons,
     kinetic_energy,
-    make_state,
     mask_of,
 )
 from kstep_integrators.stepper import start, step
-from kstep_integrators.testing import CountingCalculator
 from kstep_integrators.thermostats import NoThermostat
 
-__all__ = ["BatchRun", "ListPhysics", "joined", "run_nve"]
+__all__ = ["BatchRun", "run_nve"]
 
 Array = NDArray[np.float64]
-
-
-def joined(molecules: list[Atoms]) -> PhaseState:
-    """One state of several molecules."""
-    states = [state_from_atoms(atoms) for atoms in molecules]
-    counts = torch.tensor([len(s.numbers) for s in states])
-    return make_state(
-        torch.cat([s.numbers for s in states]),
-        torch.cat([s.masses for s in states]),
-        torch.cat([s.positions for s in states]),
-        torch.cat([s.momenta for s in states]),
-        batch=torch.repeat_interleave(torch.arange(len(states)), counts),
-    )
-
-
-class ListPhysics:
-    """The calculator of each molecule in turn; each counts for itself.
-
-    Attributes
-    ----------
-    lost : dict of int to str
-        Molecules that are not evaluated any more, and why.
-    """
-
-    def __init__(self, molecules: list[Atoms]) -> None:
-        self.molecules = [atoms.copy() for atoms in molecules]
-        for mine, atoms in zip(self.molecules, molecules, strict=True):
-            mine.calc = CountingCalculator(atoms.calc)
-        self.lost: Reasons = {}
-        self.evaluations = 0
-        self.seconds = 0.0
-
-    def __call__(
-        self, state: PhaseState, forces: bool = True, which: Tensor | None = None
-    ) -> Evaluation:
-        """Energies (B,) and forces (N, 3)."""
-        began = time.perf_counter()
-        found = nowhere(state)
-        energies, gradients = found.energy, found.require_forces()
-        for i, atoms in enumerate(self.molecules):
-            if which is not None and not bool(which[i]):
-                continue
-            if i in self.lost:
-                found.failures[i] = self.lost[i]
-                continue
-            mine = state.batch == i
-            atoms.positions = state.positions[mine].numpy()
-            self.evaluations += 1
-            try:
-                gradients[mine] = torch.from_numpy(atoms.get_forces())
-                energies[i] = atoms.get_potential_energy()
-            except Exception as error:  # noqa: BLE001  (as CalculatorPhysics)
-                found.failures[i] = f"{type(error).__name__}: {error}"
-        self.seconds += time.perf_counter() - began
-        return found
 
 
 class _WatchedJump:

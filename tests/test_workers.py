@@ -143,6 +143,15 @@ def test_a_process_that_died_while_idle_is_replaced(pair, caplog):
     assert caplog.text.count("started a new one") == 1
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as a terminal gives it: a shell ignores it in what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupt_ends_what_is_under_way_and_the_next_call_works(pair):
     systems = molecules("water", "methane")
     systems[0].info["accident"] = "slow"
