@@ -263,6 +263,20 @@ def _complete(cache: Path, legs: int) -> dict[str, dict[str, Record]]:
     return found
 
 
+def _of_one_length(cache: Path, tuned: bool) -> tuple[int, dict[str, dict[str, Record]]]:
+    """Methods of the tuned model, or the others: as many legs as all of them have."""
+
+    def mine(legs: int) -> dict[str, dict[str, Record]]:
+        found = _complete(cache, legs)
+        return {key: found[key] for key in found if key.startswith("tuned.") == tuned}
+
+    legs = 1
+    there = mine(legs)
+    while legs < LEGS and len(longer := mine(legs + 1)) == len(there):
+        legs, there = legs + 1, longer
+    return legs, there
+
+
 def _by_start(cache: Path) -> dict[str, dict[str, Any]]:
     """Distance from the reference of every method by start, where all molecules were run."""
     found: dict[str, dict[str, Any]] = {}
@@ -281,19 +295,25 @@ def _by_start(cache: Path) -> dict[str, dict[str, Any]]:
 
 
 def report(cache: Path) -> None:
-    """Gather the runs into one result: the methods that are there, as long as all of them are."""
-    there = _complete(cache, 1)
-    for legs in range(2, LEGS + 1):
-        longer = _complete(cache, legs)
-        if len(longer) == len(there):
-            there = longer
+    """Gather the runs into one result: the methods that are there, as long as all of them are.
+
+    Those of the tuned model may be shorter than the others.
+    """
+    there: dict[str, dict[str, Record]] = {}
+    lengths: dict[str, int] = {}
+    for tuned in (False, True):
+        legs, mine = _of_one_length(cache, tuned)
+        there |= mine
+        lengths |= dict.fromkeys(mine, legs)
     rows: list[dict[str, Any]] = []
     for key, records in there.items():
         for name, record in records.items():
             runs = [Run(key, seed) for seed in SEEDS]
             made = [run for run in runs if not missing(cache, run, [name])]
             distances = [distance(cache, run, name) for run in made]
-            reference = there[SPECTRA][name] if key != SPECTRA else None
+            reference = None
+            if key != SPECTRA:
+                reference = joined_legs(cache, Run(SPECTRA, 0), name, lengths[key])
             facts = row(record, reference, distances, FRAME_FS)
             rows.append({"method": key, "molecule": name, **facts})
     summaries = {key: summary([r for r in rows if r["method"] == key]) for key in there}

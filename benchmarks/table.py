@@ -132,12 +132,11 @@ def long_strides() -> str:
     """Drift, fluctuation, distance and spectra by stride and corrector."""
     result = load("long_strides")
     lines = [
-        f"{max(row['picoseconds'] for row in result['summary'].values()):.2f} ps:\n\n"
-        "| run | stride fs | lost / fallbacks | evaluations per ps | fluctuation meV/atom, "
+        "| run | stride fs | ps | lost / fallbacks | evaluations per ps | fluctuation meV/atom, "
         "median / 90 % | abs. drift meV/atom/ps, median / 90 % | signed mean drift | "
         "rmsd at 160 fs, A | shift of bends cm^-1, median / largest | shift of stretches | overlap "
         "of spectra |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for key, row in result["summary"].items():
         run, stride = key.rsplit("-", 1)
@@ -146,7 +145,8 @@ def long_strides() -> str:
         width, drift = row["fluctuation_meV_per_atom"], row["abs_drift_meV_per_atom_per_ps"]
         signed = row.get("signed_drift_meV_per_atom_per_ps")
         lines.append(
-            f"| {name} | {stride} | {len(row['lost'])} / {row['fallbacks']} | "
+            f"| {name} | {stride} | {row['picoseconds']:.2f} | "
+            f"{len(row['lost'])} / {row['fallbacks']} | "
             f"{row['evaluations_per_ps']:.0f} | "
             f"{_or_infinite(width['median'])} / {_or_infinite(width['p90'])} | "
             f"{_or_infinite(drift['median'])} / {_or_infinite(drift['p90'])} | "
