@@ -52,8 +52,9 @@ class WorkerPhysics:
     ) -> Evaluation:
         """Energies (B,) eV and forces (N, 3) eV/angstrom; NaN where there are none."""
         began = time.perf_counter()
-        wanted = range(len(self.replicas))
-        molecules = list(wanted) if which is None else [i for i in wanted if bool(which[i])]
+        molecules = list(range(len(self.replicas)))
+        if which is not None:
+            molecules = torch.nonzero(which).flatten().tolist()  # one transfer for all
         sizes = torch.bincount(state.batch.cpu()).tolist()
         places = state.positions.cpu().split(sizes)
         requests = []
