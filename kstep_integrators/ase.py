@@ -27,7 +27,6 @@ from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import record_jump, restore_jump
 from kstep_integrators.method import make_method, make_rng
 from kstep_integrators.metropolis import Verdict
-from kstep_integrators.notices import warn_sparingly
 from kstep_integrators.outputs import Marks
 from kstep_integrators.potentials import CalculatorPotential, Potential
 from kstep_integrators.progress import Progress, advance
@@ -36,7 +35,7 @@ from kstep_integrators.resumable import ResumableDynamics
 from kstep_integrators.run_settings import check_interval, record_settings, restore_settings
 from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import Carry, PhaseState, kinetic_energy
-from kstep_integrators.stats import Stats
+from kstep_integrators.stats import Stats, warn_of_changes
 from kstep_integrators.stepper import start
 from kstep_integrators.topology import find_bonds
 from kstep_integrators.tuning import StrideTuning, begin
@@ -375,18 +374,12 @@ class KStepDynamics(ResumableDynamics):
                 f"{info.lost[0]}. The last good state (step {self.nsteps}) is in {path}"
             )
         self._stand(scheme)
-        old, new, where = before.stats, after.stats, f"step {self.nsteps + 1}: "
-        warn_sparingly(
-            f"{where}{'; '.join(changes)}. The model may not cover what follows",
-            old.bond_changes,
-            new.bond_changes,
-        )
-        warn_sparingly(
-            f"{where}{info.reason}; the jump stands, as on_error='warn'", old.exceeded, new.exceeded
-        )
         self.dt = self.k * self.jump.timestep
         if before.burn_in is not None and after.burn_in is None:
             self._freeze()
+        # Last: a warning may have been made an error, and the jump stands then too.
+        where = f"step {self.nsteps + 1}"
+        warn_of_changes(before.stats, after.stats, where, "; ".join(changes), info.reason)
 
     def _stand(self, scheme: Scheme) -> None:
         """Put the atoms and their calculator where the run is."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from kstep_integrators.notices import warn_sparingly
 from kstep_integrators.scheme import StepInfo
 
-__all__ = ["Stats"]
+__all__ = ["Stats", "warn_of_changes"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,32 @@ class Stats:
             _energy_squares=self._energy_squares + error_squares,
             _energy_count=self._energy_count + error_count,
         )
+
+
+def warn_of_changes(
+    old: Stats, new: Stats, where: str, bonds: str | None, reason: str | None
+) -> None:
+    """Warn of what a step brought that the user of a run should know, now and then.
+
+    Parameters
+    ----------
+    old, new : Stats
+        Before and after the step.
+    where : str
+        Which step of which run.
+    bonds : str or None
+        Those that broke or formed.
+    reason : str or None
+        Why a jump that stands was beyond the tolerances.
+    """
+    warn_sparingly(
+        f"{where}: {bonds}. The model may not cover what follows",
+        old.bond_changes,
+        new.bond_changes,
+    )
+    warn_sparingly(
+        f"{where}: {reason}; the jump stands, as on_error='warn'", old.exceeded, new.exceeded
+    )
 
 
 def _squares(values: Tensor | None) -> tuple[float, int]:

@@ -75,13 +75,15 @@ def named_molecule(name: str) -> Atoms:
     )
 
 
-def bonded_pairs(atoms: Atoms) -> NDArray[np.int64]:
+def bonded_pairs(atoms: Atoms, scale: float = _BOND_TOLERANCE) -> NDArray[np.int64]:
     """Covalent bonds of an isolated molecule, from its geometry.
 
     Parameters
     ----------
     atoms : ase.Atoms
         Positions in angstrom; best near a minimum.
+    scale : float
+        A bond is shorter than this times the sum of the covalent radii.
 
     Returns
     -------
@@ -90,7 +92,7 @@ def bonded_pairs(atoms: Atoms) -> NDArray[np.int64]:
     """
     radii = covalent_radii[atoms.numbers]
     distance = np.linalg.norm(atoms.positions[:, None] - atoms.positions[None, :], axis=-1)
-    bonded = distance < _BOND_TOLERANCE * (radii[:, None] + radii[None, :])
+    bonded = distance < scale * (radii[:, None] + radii[None, :])
     return np.argwhere(np.triu(bonded, k=1)).astype(np.int64)
 
 

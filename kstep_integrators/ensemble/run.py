@@ -25,11 +25,10 @@ from kstep_integrators.ensemble.physics import WorkerPhysics
 from kstep_integrators.ensemble.replicas import EnsembleResult, Replica, ReplicaFiles, atoms_of
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.method import make_method, make_rng
-from kstep_integrators.notices import warn_sparingly
 from kstep_integrators.potentials import Potential
 from kstep_integrators.scheme import Scheme, StepInfo
 from kstep_integrators.state import Carry, Reasons, mask_of
-from kstep_integrators.stats import Stats
+from kstep_integrators.stats import Stats, warn_of_changes
 from kstep_integrators.stepper import step
 from kstep_integrators.topology import Topology, bond_changes, find_bonds
 from kstep_integrators.workers import CalculatorFactory, make_workers
@@ -270,21 +269,13 @@ on_error, energy_tolerance, force_tolerance, guard, device
         """Count what a step was for a replica, and warn of what the user should know."""
         replica = self._replicas[number]
         old, new = replica.stats, replica.stats.add(info)
-        where = f"replica {number}, step {self.nsteps}: "
-        if bonds:
-            new = dataclasses.replace(new, bond_changes=new.bond_changes + 1)
-            warn_sparingly(
-                f"{where}{bonds}. The model may not cover what follows",
-                old.bond_changes,
-                new.bond_changes,
-            )
-        warn_sparingly(
-            f"{where}{info.reason}; the jump stands, as on_error='warn'", old.exceeded, new.exceeded
-        )
+        new = dataclasses.replace(new, bond_changes=new.bond_changes + bool(bonds))
         heat = 0.0 if info.heat is None else float(info.heat.sum())
         self._replicas[number] = dataclasses.replace(
             replica, stats=new, transferred_energy=replica.transferred_energy + heat
         )
+        where = f"replica {number}, step {self.nsteps}"
+        warn_of_changes(old, new, where, bonds, info.reason)
 
     def _drop(self, lost: Reasons) -> None:
         """Go on without some molecules of the batch, which stay at their last good state."""

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.calculator import CalculationFailed
-from ase.data import covalent_radii
 
 from kstep_integrators import units
 from kstep_integrators.calculators import xtb_calculator
+from kstep_integrators.structures import bonded_pairs
 from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.prep import Molecule, conformers
 from kstep_training.trajectory import Trajectory, write_npz
@@ -54,10 +54,7 @@ class SimulateSettings:
 
 def bonds(atoms: Atoms, scale: float = 1.3) -> frozenset[tuple[int, int]]:
     """Pairs of atoms closer than ``scale`` times the sum of their covalent radii."""
-    distances = atoms.get_all_distances()
-    radii = covalent_radii[atoms.numbers]
-    close = distances < scale * (radii[:, None] + radii[None, :])
-    return frozenset((int(i), int(j)) for i, j in zip(*np.nonzero(np.triu(close, 1)), strict=True))
+    return frozenset((int(i), int(j)) for i, j in bonded_pairs(atoms, scale))
 
 
 def _heavy_broken(atoms: Atoms, reference: frozenset[tuple[int, int]]) -> bool:
