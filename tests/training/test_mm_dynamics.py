@@ -10,9 +10,9 @@ import openmm
 import pytest
 
 from kstep_integrators import units
-from kstep_training.config import override
 from kstep_training.mm_dynamics import MMSettings, Run, equilibrate, segment
 from kstep_training.mm_recorder import Exploded, Recorder
+from kstep_training.options import override
 from kstep_training.prep import conformers, hydrogenated
 from kstep_training.prepared import Prepared, topology
 from kstep_training.systems import build_system

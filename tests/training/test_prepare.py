@@ -15,7 +15,7 @@ from openmm import app, unit
 
 from kstep_integrators.cli import main
 from kstep_training import prepare as module
-from kstep_training.config import override
+from kstep_training.options import override
 from kstep_training.prep import Molecule, conformers
 from kstep_training.prepare import PrepSettings, prepare, run_prep
 from kstep_training.prepared import prepared_folders, read_prepared

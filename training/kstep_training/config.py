@@ -6,20 +6,14 @@ error that names the nearest one that is.
 
 from __future__ import annotations
 
-import difflib
 import importlib.resources
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar, cast
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
+from kstep_training.options import read_options
 
-__all__ = ["DataConfig", "FitConfig", "NetworkConfig", "Recipe", "load_recipe", "override"]
-
-T = TypeVar("T")
+__all__ = ["DataConfig", "FitConfig", "NetworkConfig", "Recipe", "load_recipe"]
 
 
 @dataclass
@@ -93,13 +87,6 @@ class Recipe:
     fit: FitConfig = field(default_factory=FitConfig)
 
 
-def _keys(config: Any, prefix: str = "") -> Iterator[str]:
-    for key in config:
-        yield f"{prefix}{key}"
-        if isinstance(config[key], DictConfig):
-            yield from _keys(config[key], f"{prefix}{key}.")
-
-
 def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe and apply ``key=value`` overrides such as ``fit.epochs=5``.
 
@@ -124,45 +111,4 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
         if not path.is_file():
             bundled = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
             raise FileNotFoundError(f"no recipe {str(name_or_file)!r}; bundled recipes: {bundled}")
-    try:
-        given = OmegaConf.load(path)
-    except (YAMLError, OSError) as error:  # OSError also for a file that is one number
-        raise ValueError(f"{path} is not a recipe: {error}") from error
-    if not isinstance(given, DictConfig):
-        raise ValueError(f"{path} is not a recipe: it is a list, not keys with values")
-    return _merged(Recipe, given, overrides, f"{path}: ")
-
-
-def override(settings: type[T], overrides: Sequence[str]) -> T:
-    """The defaults of a dataclass of settings, changed by ``key=value`` words.
-
-    Parameters
-    ----------
-    settings : type
-        A dataclass whose fields all have defaults.
-    overrides : sequence of str
-
-    Raises
-    ------
-    ValueError
-        If a key is unknown (the message names the nearest) or a value has the wrong type.
-    """
-    return _merged(settings, OmegaConf.create(), overrides, "")
-
-
-def _merged(kind: type[T], given: DictConfig, overrides: Sequence[str], where: str) -> T:
-    schema = OmegaConf.structured(kind)
-    OmegaConf.set_readonly(schema, False)  # it is, if the dataclass is frozen
-    known = list(_keys(schema))
-    for key in (*_keys(given), *(word.split("=", 1)[0] for word in overrides)):
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise ValueError(f"{where}unknown key {key!r}; did you mean {near!r}?")
-    for word in overrides:
-        if "=" not in word:
-            raise ValueError(f"override {word!r} is not of the form key=value")
-    try:
-        merged = OmegaConf.merge(schema, given, OmegaConf.from_dotlist(list(overrides)))
-        return cast(T, OmegaConf.to_object(merged))
-    except (OmegaConfBaseException, YAMLError) as error:
-        raise ValueError(f"{where}{error}") from error
+    return read_options(Recipe, path, overrides)

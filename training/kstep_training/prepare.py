@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
 
-from kstep_training.config import override
 from kstep_training.manifest import open_manifest, write_manifest
+from kstep_training.options import override
 from kstep_training.prep import Molecule, bundled_list, conformers, hydrogenated, read_smiles
 from kstep_training.prepared import Prepared, topology, write_prepared
 from kstep_training.systems import CONSTRAINTS, build_system, check_force_field

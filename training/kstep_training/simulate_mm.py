@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
 
-from kstep_training.config import override
 from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.mm_dynamics import MMSettings, Run, equilibrate, segment
 from kstep_training.mm_recorder import Exploded
+from kstep_training.options import override
 from kstep_training.prepared import prepared_folders, read_prepared
 from kstep_training.trajectory import Trajectory, read_npz, write_npz
 

@@ -1,0 +1,87 @@
+"""Settings from files and ``key=value`` words, checked against a dataclass.
+
+A key that is no field of the dataclass is an error that names the nearest one that is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+__all__ = ["override", "read_options"]
+
+T = TypeVar("T")
+
+
+def _keys(config: Any, prefix: str = "") -> Iterator[str]:
+    for key in config:
+        yield f"{prefix}{key}"
+        if isinstance(config[key], DictConfig):
+            yield from _keys(config[key], f"{prefix}{key}.")
+
+
+def read_options(settings: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
+    """A dataclass of settings from a YAML file, changed by ``key=value`` words.
+
+    Parameters
+    ----------
+    settings : type
+        A dataclass whose fields all have defaults.
+    path : Path
+    overrides : sequence of str
+        Such as ``fit.epochs=5``.
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown (the message names the nearest), a value has the wrong type, or the
+        file is no YAML mapping.
+    """
+    try:
+        given = OmegaConf.load(path)
+    except (YAMLError, OSError) as error:  # OSError also for a file that is one number
+        raise ValueError(f"{path} is not a recipe: {error}") from error
+    if not isinstance(given, DictConfig):
+        raise ValueError(f"{path} is not a recipe: it is a list, not keys with values")
+    return _merged(settings, given, overrides, f"{path}: ")
+
+
+def override(settings: type[T], overrides: Sequence[str]) -> T:
+    """The defaults of a dataclass of settings, changed by ``key=value`` words.
+
+    Parameters
+    ----------
+    settings : type
+        A dataclass whose fields all have defaults.
+    overrides : sequence of str
+
+    Raises
+    ------
+    ValueError
+        If a key is unknown (the message names the nearest) or a value has the wrong type.
+    """
+    return _merged(settings, OmegaConf.create(), overrides, "")
+
+
+def _merged(kind: type[T], given: DictConfig, overrides: Sequence[str], where: str) -> T:
+    schema = OmegaConf.structured(kind)
+    OmegaConf.set_readonly(schema, False)  # it is, if the dataclass is frozen
+    known = list(_keys(schema))
+    for key in (*_keys(given), *(word.split("=", 1)[0] for word in overrides)):
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            raise ValueError(f"{where}unknown key {key!r}; did you mean {near!r}?")
+    for word in overrides:
+        if "=" not in word:
+            raise ValueError(f"override {word!r} is not of the form key=value")
+    try:
+        merged = OmegaConf.merge(schema, given, OmegaConf.from_dotlist(list(overrides)))
+        return cast(T, OmegaConf.to_object(merged))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise ValueError(f"{where}{error}") from error
