@@ -66,6 +66,15 @@ def test_conformers_have_the_hydrogens_and_the_charge() -> None:
     assert 0.9 < distances.min() < 1.2
 
 
+@pytest.mark.parametrize(("smiles", "torsion"), [("CCO", (0, 1, 2, 8)), ("CCCC", (0, 1, 2, 3))])
+def test_every_minimum_is_found_once_whichever_its_hand(
+    smiles: str, torsion: tuple[int, int, int, int]
+) -> None:
+    angles = [atoms.get_dihedral(*torsion) for atoms in conformers(smiles, 10)]
+    folded = sorted(min(angle, 360.0 - angle) for angle in angles)
+    assert folded == pytest.approx([62.0, 180.0], abs=8.0)
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 def test_conformers_are_distinct_and_repeat_with_the_seed(seed: int) -> None:
     first = conformers("OCCCO", 6, seed=seed)

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from ase import Atoms
 
 __all__ = ["Molecule", "bundled_list", "conformers", "hydrogenated", "read_smiles"]
+
+SAME_DISTANCE = 0.1
+"""angstrom; by which distances differ between relaxations to one minimum."""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
@@ -136,6 +140,9 @@ def hydrogenated(smiles: str) -> Any:
 def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
     """Distinct conformers of a molecule, embedded with ETKDGv3 and relaxed with MMFF94.
 
+    Four times as many are embedded as asked for; of those that relax to the same minimum, or to
+    mirror images, one is kept.
+
     Parameters
     ----------
     smiles : str
@@ -166,12 +173,10 @@ def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
     mol = hydrogenated(smiles)
     params: Any = AllChem.ETKDGv3()  # type: ignore[attr-defined]
     params.randomSeed = seed + 1  # RDKit repeats one embedding when its seed is 0
-    params.pruneRmsThresh = 0.2
-    params.onlyHeavyAtomsForRMS = False  # rotamers of hydroxyl groups are conformers too
-    ids = list(AllChem.EmbedMultipleConfs(mol, count, params))  # type: ignore[attr-defined]
+    ids = list(AllChem.EmbedMultipleConfs(mol, 4 * count, params))  # type: ignore[attr-defined]
     if not ids:
         params.useRandomCoords = True
-        ids = list(AllChem.EmbedMultipleConfs(mol, count, params))  # type: ignore[attr-defined]
+        ids = list(AllChem.EmbedMultipleConfs(mol, 4 * count, params))  # type: ignore[attr-defined]
     if not ids:
         raise ValueError(f"RDKit could not embed {smiles!r} in three dimensions")
     energies = [0.0] * len(ids)
@@ -180,12 +185,27 @@ def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
         energies = [energy for _, energy in relaxed]
     numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
     charge = chem.GetFormalCharge(mol)
-    order = np.argsort(energies, kind="stable")
-    return [
+    found = [
         Atoms(
             numbers,
             positions=mol.GetConformer(ids[i]).GetPositions(),
             info={"charge": charge, "smiles": smiles},
         )
-        for i in order
+        for i in np.argsort(energies, kind="stable")
     ]
+    return _distinct(found)[:count]
+
+
+def _distinct(relaxed: list[Atoms]) -> list[Atoms]:
+    """The first of each kind: same distances between elements, in whichever order of atoms."""
+    kept: list[Atoms] = []
+    known: list[npt.NDArray[np.float64]] = []
+    for atoms in relaxed:
+        i, j = np.triu_indices(len(atoms), 1)
+        low, high = np.sort(atoms.numbers[np.stack([i, j])], axis=0)
+        distances = np.linalg.norm(atoms.positions[i] - atoms.positions[j], axis=1)
+        seen = distances[np.lexsort((distances, high, low))]
+        if all(np.abs(seen - other).max(initial=0.0) > SAME_DISTANCE for other in known):
+            kept.append(atoms)
+            known.append(seen)
+    return kept
