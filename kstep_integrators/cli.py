@@ -103,6 +103,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_workers(simulate, "processes, one trajectory each")
 
+    run = commands.add_parser(
+        "run",
+        help="dynamics of one molecule in the jumps of a model; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    run.add_argument("model", metavar="MODEL", help="bundled name, model file, or GFN-FF")
+    run.add_argument(
+        "molecule",
+        metavar="MOLECULE",
+        help="a folder of kstep prep (OUT/NAME), a bundled name, a geometry file, or SMILES",
+    )
+    run.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. length_ps=50"
+    )
+    run.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (kstep_run if none is given)"
+    )
+
     recipe = commands.add_parser(
         "recipe",
         help="make a model: generate data, fit, evaluate; resumes where it was interrupted",
@@ -178,6 +196,7 @@ _RESUME: Final = {
     "demo": "a demonstration starts from the beginning when it is run again",
     "prep": "run the same command again to resume where it stopped",
     "simulate": "run the same command again to resume where it stopped",
+    "run": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -235,6 +254,13 @@ def _recipe(arguments: argparse.Namespace) -> None:
     run_recipe(arguments.recipe, list(arguments.overrides), output, arguments.workers)
 
 
+def _run(arguments: argparse.Namespace) -> None:
+    from kstep_training.run import run_dynamics
+
+    output = arguments.output or Path("kstep_run")
+    run_dynamics(arguments.model, arguments.molecule, list(arguments.overrides), output)
+
+
 def _simulate(arguments: argparse.Namespace) -> None:
     from kstep_training.simulate_mm import run_simulate_mm
 
@@ -248,6 +274,7 @@ _COMMANDS: Final = {
     "demo": _demo,
     "prep": _prep,
     "simulate": _simulate,
+    "run": _run,
     "recipe": _recipe,
 }
 
