@@ -30,7 +30,7 @@ def arguments(baseline: str = "verlet", strides=STRIDES, **config) -> dict:
         "masses": MASSES,
         "channels": 8,
         "layers": 1,
-        "heads": 2,
+        "heads": 4,
         **config,
     }
 
