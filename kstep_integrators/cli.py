@@ -91,17 +91,19 @@ def build_parser() -> argparse.ArgumentParser:
 
     simulate = commands.add_parser(
         "simulate",
-        help="OpenMM trajectories of what prep has made; resumes where interrupted",
+        help="MM or QM trajectories of what prep has made; resumes where interrupted",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     simulate.add_argument("prepared", type=Path, metavar="FOLDER", help="made by kstep prep")
     simulate.add_argument(
-        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. segment_ps=10"
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. method=GFN2-xTB"
     )
     simulate.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder (FOLDER_mm if none is given)"
+        "--output", type=Path, metavar="DIR", help="folder (FOLDER_METHOD if none is given)"
     )
-    _add_workers(simulate, "processes, one trajectory each")
+    where = simulate.add_mutually_exclusive_group()
+    _add_workers(where, "processes, one trajectory each")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
 
     recipe = commands.add_parser(
         "recipe",
@@ -119,7 +121,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_workers(parser: argparse.ArgumentParser, purpose: str) -> None:
+def _add_workers(parser: argparse._ActionsContainer, purpose: str) -> None:
     default = os.cpu_count() or 1
     parser.add_argument("--workers", type=_positive_int, default=default, metavar="N", help=purpose)
 
@@ -236,11 +238,15 @@ def _recipe(arguments: argparse.Namespace) -> None:
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
-    from kstep_training.simulate_mm import run_simulate_mm
+    from kstep_training.simulate import run_simulate
 
-    prepared = arguments.prepared
-    output = arguments.output or Path(f"{prepared.resolve().name}_mm")
-    run_simulate_mm(prepared, list(arguments.overrides), output, arguments.workers)
+    run_simulate(
+        arguments.prepared,
+        list(arguments.overrides),
+        arguments.output,
+        arguments.workers,
+        arguments.scheduler,
+    )
 
 
 _COMMANDS: Final = {

@@ -74,7 +74,7 @@ class Oracle(IncrementNetwork):
             state = make_state(numbers[i, real], m, x, m * v)
             bound = CalculatorPotential(MorseNetwork(REFERENCE)).bind(state)
             start, _ = bound(x, None)
-            landed, end = verlet_flow(bound, state, start, timestep, k)
+            landed, end, _ = verlet_flow(bound, state, start, timestep, k)
             dx[i, real], dv[i, real] = increments(
                 self.config["baseline"],
                 x,

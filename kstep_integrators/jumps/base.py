@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState, Reasons
 
 __all__ = ["BoundJump", "Jump", "JumpInfo"]
 
@@ -23,11 +23,15 @@ class JumpInfo:
     start, end : Evaluation or None
         The potential at both ends; None for a jump that has no energy or forces of its own. A
         direct jump whose network predicts forces knows those at the end alone, and no energy.
+    failures : dict of int to str
+        Molecules that the jump could not lead anywhere, such as onto their fixed bond lengths, and
+        why.
     """
 
     steps: int
     start: Evaluation | None
     end: Evaluation | None
+    failures: Reasons = field(default_factory=dict)
 
 
 class BoundJump(Protocol):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
+from kstep_integrators.constraints import shake
 from kstep_integrators.coverage import check_coverage, species_of
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.jumps.baseline import drift, without_mean
@@ -23,8 +24,25 @@ __all__ = ["MASS_TOLERANCE", "DirectJump"]
 CORRECTORS = {"plain": "none", "verlet": "delta"}
 """The corrector that stands around a direct jump, by its baseline."""
 
+HYDROGEN, H_BONDS = 1, "HBonds"
+
 MASS_TOLERANCE = 5e-4
 """Relative; tables of atomic weights differ by less, isotopes by more."""
+
+
+def _around_kick(
+    state: PhaseState, forces: Tensor, stride: float, baseline: str
+) -> tuple[Tensor, Tensor]:
+    """Momenta before and after the opening half-kick, which the state has behind it."""
+    if baseline == "plain":
+        return state.momenta, state.momenta
+    kick = 0.5 * stride * forces
+    before = state.momenta - constrain(state, kick)
+    if state.bonds is None:
+        return before, state.momenta
+    # Increments are learned on top of the whole force: that of the constraints is in them.
+    free = state.replace(bonds=None, bond_lengths=None)
+    return before, before + constrain(free, kick)
 
 
 class _BoundDirect:
@@ -51,27 +69,21 @@ class _BoundDirect:
         number = jump.check_stride(k)
         stride, baseline = k * jump.timestep, jump.baseline
         forces = physics.require_forces()
-        # The opening half-kick is in the momenta; the network knows those before it.
-        before = state.momenta
-        if baseline == "verlet":
-            before = before - constrain(state, 0.5 * stride * forces)
+        before, kicked = _around_kick(state, forces, stride, baseline)
         m, x, f = padding.pad(state.masses), padding.pad(state.positions), padding.pad(forces)
         masses = torch.where(self.graph.atom_mask.unsqueeze(-1), m, 1.0)
-        v, v0 = padding.pad(state.momenta) / masses, padding.pad(before) / masses
+        v, v0 = padding.pad(kicked) / masses, padding.pad(before) / masses
         found = self._increments(without_mean(x, m), without_mean(v0, m), f, number)
         # In single precision the network's own projection is exact to its own rounding only.
         dx, dv = without_mean(found.positions, m), without_mean(found.velocities, m)
-        landed = state.replace(
-            positions=padding.flat(drift(baseline, x, v, m, stride) + dx),
-            momenta=padding.flat(m * (v + dv)),
-            time=state.time + stride,
-        )
-        landed = landed.replace(momenta=constrain(landed, landed.momenta))
+        shaken = shake(state, padding.flat(drift(baseline, x, v, m, stride) + dx))
+        landed = state.replace(positions=shaken.positions, time=state.time + stride)
+        landed = landed.replace(momenta=constrain(landed, padding.flat(m * (v + dv))))
         end = None
         if found.forces is not None:
             unknown = torch.full_like(state.time, math.nan)
             end = Evaluation(unknown, padding.flat(found.forces))
-        return landed, JumpInfo(k, None, end)
+        return landed, JumpInfo(k, None, end, shaken.failures)
 
     def _increments(self, x: Tensor, v: Tensor, f: Tensor, number: int) -> Increments:
         """What the network says, in double precision."""
@@ -186,7 +198,8 @@ class DirectJump:
         Raises
         ------
         ValueError
-            For elements or masses it does not know, periodic cells and fixed atoms.
+            For elements or masses it does not know, periodic cells, fixed atoms, and constraints
+            that are not those it was trained with.
         """
         check_coverage(self.header, state)
         expected = [self._masses[z] for z in state.numbers.tolist()]
@@ -199,11 +212,33 @@ class DirectJump:
                     f"learned the motion of {known:g} u: a direct jump knows no other masses. Use "
                     "that mass, train a model with the other one, or use a potential"
                 )
+        self._check_constraints(state)
         if state.mobile is not None and not bool((state.mobile > 0).all()):
             fixed = torch.nonzero(state.mobile[:, 0] == 0).flatten().tolist()
             raise ValueError(
                 f"atoms {fixed[:10]} are fixed, but model {self.header.name!r} has learned the "
                 "motion of free molecules: remove FixAtoms, or use a potential"
+            )
+
+    def _check_constraints(self, state: PhaseState) -> None:
+        fixed = [] if state.bonds is None else state.bonds.tolist()
+        hydrogens = torch.nonzero(state.numbers == HYDROGEN).flatten().tolist()
+        expected = self.header.constraints == H_BONDS
+        held = {atom for bond in fixed for atom in bond}
+        others = [bond for bond in fixed if not held.intersection(hydrogens).intersection(bond)]
+        missing = [atom for atom in hydrogens if atom not in held] if expected else []
+        if (fixed and not expected) or others or missing:
+            raise ValueError(
+                f"model {self.header.name!r} was trained with constraints="
+                f"{self.header.constraints!r}, but the system has {len(fixed)} bonds of fixed "
+                f"length for {len(hydrogens)} hydrogen atoms"
+                + (f", {len(others)} of them without hydrogen" if others else "")
+                + (
+                    ": fix the bonds of all hydrogen atoms, and no others, with "
+                    "ase.constraints.FixBondLengths"
+                    if expected
+                    else ": remove FixBondLengths, or use a model that was trained with it"
+                )
             )
 
     def bind(self, state: PhaseState) -> BoundJump:
