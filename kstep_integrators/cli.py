@@ -105,6 +105,24 @@ def build_parser() -> argparse.ArgumentParser:
     _add_workers(where, "processes, one trajectory each")
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
 
+    run = commands.add_parser(
+        "run",
+        help="dynamics of one molecule in the jumps of a model; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    run.add_argument("model", metavar="MODEL", help="bundled name, model file, or GFN-FF")
+    run.add_argument(
+        "molecule",
+        metavar="MOLECULE",
+        help="a folder of kstep prep (OUT/NAME), a bundled name, a geometry file, or SMILES",
+    )
+    run.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. length_ps=50"
+    )
+    run.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (kstep_run if none is given)"
+    )
+
     recipe = commands.add_parser(
         "recipe",
         help="make a model: generate data, fit, evaluate; resumes where it was interrupted",
@@ -180,6 +198,7 @@ _RESUME: Final = {
     "demo": "a demonstration starts from the beginning when it is run again",
     "prep": "run the same command again to resume where it stopped",
     "simulate": "run the same command again to resume where it stopped",
+    "run": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -237,6 +256,13 @@ def _recipe(arguments: argparse.Namespace) -> None:
     run_recipe(arguments.recipe, list(arguments.overrides), output, arguments.workers)
 
 
+def _run(arguments: argparse.Namespace) -> None:
+    from kstep_training.run import run_dynamics
+
+    output = arguments.output or Path("kstep_run")
+    run_dynamics(arguments.model, arguments.molecule, list(arguments.overrides), output)
+
+
 def _simulate(arguments: argparse.Namespace) -> None:
     from kstep_training.simulate import run_simulate
 
@@ -254,6 +280,7 @@ _COMMANDS: Final = {
     "demo": _demo,
     "prep": _prep,
     "simulate": _simulate,
+    "run": _run,
     "recipe": _recipe,
 }
 
