@@ -227,6 +227,7 @@ def test_energies_have_three_continuous_derivatives_at_the_cutoff(backbone):
         return net.interaction_energy(x[None], graph).sum()
 
     at = float(np.sqrt(9.0 - 0.01))
+
     def derivatives(d: float) -> torch.Tensor:
         where = torch.tensor(d, dtype=torch.float64, requires_grad=True)
         value = energy(where)
