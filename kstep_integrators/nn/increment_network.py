@@ -14,6 +14,7 @@ from kstep_integrators import units
 from kstep_integrators.nn.graph import Graph
 from kstep_integrators.nn.phase_egnn import PhaseEGNN
 from kstep_integrators.nn.phase_layers import find_edges
+from kstep_integrators.nn.phase_painn import PhasePaiNN
 from kstep_integrators.nn.phase_transformer import PhaseTransformer
 from kstep_integrators.nn.radial import BesselBasis
 
@@ -21,6 +22,7 @@ __all__ = ["BASELINES", "INCREMENT_BACKBONES", "IncrementNetwork", "Increments"]
 
 INCREMENT_BACKBONES: dict[str, type[nn.Module]] = {
     "egnn": PhaseEGNN,
+    "painn": PhasePaiNN,
     "transformer": PhaseTransformer,
 }
 """Backbones by the name used in recipes and model files."""
