@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kstep_integrators.diagnostics import Landings, jump_errors
+from kstep_integrators.diagnostics import Landings, jump_errors, mean_structure_errors
 
 
 def water(angle: float = 100.0, first: float = 1.0, second: float = 1.0) -> np.ndarray:
@@ -72,6 +72,20 @@ def test_the_mean_structure_is_one_deviation_away() -> None:
     assert errors.angles["all"].thermal == pytest.approx(1.0)
 
 
+def test_the_mean_of_each_bond_and_angle_is_a_guess_without_a_structure() -> None:
+    anywhere = dataclasses.replace(
+        landings(np.array([water(150, 2.0)] * 2), 9 * HEAT),
+        reference_positions=np.array([water(103, 1.0, 1.2), water(99)]),
+        reference_velocities=HEAT,
+    )
+    errors = mean_structure_errors([anywhere])
+    assert errors.bonds["H-O"].rmse == pytest.approx(0.1)  # 0.2 in one of four
+    assert errors.bonds["H-O"].thermal == pytest.approx(1.0)
+    assert errors.angles["H-O-H"].rmse == pytest.approx(np.sqrt(5))
+    assert errors.velocities == pytest.approx({"H": 1.0, "O": 1.0, "all": 1.0})
+    assert errors.positions is None
+
+
 def test_types_are_joined_over_molecules_and_every_jump_counts_the_same() -> None:
     one = landings(np.array([water(first=1.04)]), np.zeros((1, 3, 3)))
     three = landings(np.array([water()] * 3), np.zeros((3, 3, 3)))
@@ -124,5 +138,6 @@ def test_landings_that_make_no_sense(change: dict[str, np.ndarray], message: str
 
 
 def test_no_landings() -> None:
-    with pytest.raises(ValueError, match="no landings"):
-        jump_errors([])
+    for measure in (jump_errors, mean_structure_errors):
+        with pytest.raises(ValueError, match="no landings"):
+            measure([])

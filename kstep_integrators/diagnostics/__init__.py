@@ -12,6 +12,7 @@ from kstep_integrators.diagnostics.jumps import (
     JumpErrors,
     Landings,
     jump_errors,
+    mean_structure_errors,
 )
 from kstep_integrators.diagnostics.residuals import residual_rms
 from kstep_integrators.diagnostics.sampling import (
@@ -48,6 +49,7 @@ __all__ = [
     "energy_drift",
     "jump_errors",
     "kinetic_energy",
+    "mean_structure_errors",
     "on_circle",
     "peak_shift",
     "residual_rms",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -11,10 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from kstep_integrators.diagnostics.geometry import bond_angles, bond_lengths
 
-__all__ = ["InternalError", "JumpErrors", "Landings", "jump_errors"]
+__all__ = [
+    "InternalError",
+    "JumpErrors",
+    "Landings",
+    "jump_errors",
+    "mean_structure_errors",
+]
 
 Array = NDArray[np.float64]
 
+_DEGREES = float(np.degrees(1.0))
 RIGID = 1e-3
 """angstrom or radians: a smaller thermal standard deviation is that of a constraint."""
 
@@ -84,15 +91,16 @@ class JumpErrors:
         Root mean square error of the velocities of each element over the root mean square of its
         thermal velocities: 1 for a landing without motion. ``"all"``: over all atoms, each in
         those of its element.
-    positions : float
-        Root mean square distance from the reference over all atoms, angstrom.
+    positions : float or None
+        Root mean square distance from the reference over all atoms, angstrom. None for the mean
+        structure, which has no positions.
     jumps : int
     """
 
     bonds: dict[str, InternalError]
     angles: dict[str, InternalError]
     velocities: dict[str, float]
-    positions: float
+    positions: float | None
     jumps: int
 
 
@@ -120,10 +128,47 @@ def jump_errors(landings: Sequence[Landings]) -> JumpErrors:
     ]
     return JumpErrors(
         bonds=_internal(checked, "bonds", bond_lengths, 1.0),
-        angles=_internal(checked, "angles", bond_angles, float(np.degrees(1.0))),
+        angles=_internal(checked, "angles", bond_angles, _DEGREES),
         velocities=_velocities(checked),
         positions=float(np.sqrt(np.concatenate(squares).mean())),
         jumps=sum(len(one.positions) for one in checked),
+    )
+
+
+def mean_structure_errors(landings: Sequence[Landings]) -> JumpErrors:
+    """Errors of a guess that knows nothing of the start: mean bonds, mean angles, and no motion.
+
+    Every bond and angle has its own mean over the thermal frames. Errors in thermal standard
+    deviations are close to 1, and differ from it by how typical the landings are.
+
+    Parameters
+    ----------
+    landings : sequence of Landings
+        Where the jumps have landed is not looked at.
+
+    Raises
+    ------
+    ValueError
+        As :func:`jump_errors`.
+    """
+    if not landings:
+        raise ValueError("no landings; expected those of at least one molecule")
+    still = [
+        _checked(
+            replace(
+                one,
+                positions=one.reference_positions,
+                velocities=np.zeros_like(np.asarray(one.reference_velocities)),
+            )
+        )
+        for one in landings
+    ]
+    return JumpErrors(
+        bonds=_internal(still, "bonds", bond_lengths, 1.0, mean=True),
+        angles=_internal(still, "angles", bond_angles, _DEGREES, mean=True),
+        velocities=_velocities(still),
+        positions=None,
+        jumps=sum(len(one.positions) for one in still),
     )
 
 
@@ -165,15 +210,21 @@ def _checked(one: Landings) -> _Checked:
 
 
 def _internal(
-    landings: list[_Checked], kind: str, measure: Callable[[Array, Array], Array], unit: float
+    landings: list[_Checked],
+    kind: str,
+    measure: Callable[[Array, Array], Array],
+    unit: float,
+    mean: bool = False,
 ) -> dict[str, InternalError]:
     errors: dict[str, list[Array]] = {}
     variances: dict[str, list[Array]] = {}
     counts: dict[str, int] = {}
     for one in landings:
         members = getattr(one, kind)
-        error = measure(one.positions, members) - measure(one.reference_positions, members)
-        variance = measure(one.thermal_positions, members).var(axis=0)
+        thermal_values = measure(one.thermal_positions, members)
+        landed = thermal_values.mean(axis=0) if mean else measure(one.positions, members)
+        error = landed - measure(one.reference_positions, members)
+        variance = thermal_values.var(axis=0)
         for i, member in enumerate(members):
             name = _type([one.symbols[atom] for atom in member])
             errors.setdefault(name, []).append(error[:, i])
