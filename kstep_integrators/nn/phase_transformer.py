@@ -122,16 +122,13 @@ class PhaseTransformer(nn.Module):
     Raises
     ------
     ValueError
-        If the channels cannot be divided among the heads, or these among the streams.
+        If the heads cannot be divided among the pairs of streams.
     """
 
     def __init__(self, channels: int, layers: int, radial: int, heads: int) -> None:
         super().__init__()
-        if heads % 4 or channels % heads:
-            raise ValueError(
-                f"{channels} channels and {heads} heads given; expected heads a multiple of 4 and "
-                "channels a multiple of heads"
-            )
+        if heads % 4:
+            raise ValueError(f"{heads} heads given; expected heads a multiple of 4")
         self.layers = nn.ModuleList(_Layer(channels, radial, heads) for _ in range(layers))
 
     def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
