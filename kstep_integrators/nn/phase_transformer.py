@@ -108,7 +108,8 @@ def _attended(weights: Tensor, values: Tensor, components: Tensor | None = None)
     # multiply the values of all pairs.
     product = by_pair.transpose(-1, -2) @ values
     split = product.unflatten(2, (-1, heads)).unflatten(-1, (heads, -1))
-    return split.diagonal(dim1=3, dim2=4).transpose(-1, -2).flatten(-2)
+    own: Tensor = split.diagonal(dim1=3, dim2=4).transpose(-1, -2).flatten(-2)
+    return own
 
 
 class PhaseTransformer(nn.Module):
