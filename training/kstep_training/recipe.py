@@ -15,7 +15,7 @@ from tqdm import tqdm
 from kstep_training.config import DataConfig, load_recipe
 from kstep_training.fit import fit
 from kstep_training.prep import Molecule, bundled_list, read_smiles
-from kstep_training.simulate import SimulateSettings, simulate
+from kstep_training.sample import SimulateSettings, simulate
 
 __all__ = ["run_recipe", "simulate_settings"]
 
