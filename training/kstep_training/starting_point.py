@@ -56,6 +56,11 @@ def starting_network(
         )
         return network.to(torch.float32), {}
     start, header, digest = read_model(model_path(recipe.fit.start_from))
+    if not isinstance(start, EnergyNetwork):
+        raise ValueError(
+            f"{header.name!r} (fit.start_from) is a model of {header.kind}, but forces are fitted "
+            "here: name a model of a potential"
+        )
     start.to(torch.float32)  # buffers too
     missing = sorted(set(found) - set(header.elements))
     if missing:
