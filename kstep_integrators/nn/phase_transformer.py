@@ -1,0 +1,127 @@
+"""Transformer-EGNN: attention between a stream of positions and a stream of velocities.
+
+Equivariant attention in the manner of TorchMD-NET, doi:10.48550/arXiv.2202.02541. The first half of
+the channels belongs to positions and forces, the second half to velocities; a head reads its
+queries from one stream and its keys and values from the same (self-attention) or from the other
+(cross-attention).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from kstep_integrators.nn.attention import smooth_softmax
+from kstep_integrators.nn.phase_layers import (
+    AtomUpdate,
+    Edges,
+    along,
+    exchanged,
+    projections,
+    tempered,
+)
+
+__all__ = ["PhaseTransformer"]
+
+
+class _Streams(nn.Module):
+    """A linear map of each stream, channels ordered by (receiver, sender, head, width).
+
+    Parameters
+    ----------
+    channels : int
+    sends : bool
+        Whether the input is that of the senders; else of the receivers.
+    bias : bool
+    """
+
+    def __init__(self, channels: int, sends: bool, bias: bool = True) -> None:
+        super().__init__()
+        self.sends = sends
+        half = channels // 2
+        self.maps = nn.ModuleList(nn.Linear(half, half, bias=bias) for _ in range(2))
+
+    def forward(self, values: Tensor) -> Tensor:
+        parts = values.chunk(2, dim=-1)
+        mapped = [linear(part) for linear, part in zip(self.maps, parts, strict=True)]
+        if not self.sends:
+            return torch.cat(mapped, dim=-1)
+        own, other = zip(*(part.chunk(2, dim=-1) for part in mapped), strict=True)
+        return torch.cat([own[0], own[1], other[0], other[1]], dim=-1)
+
+
+class _Layer(nn.Module):
+    def __init__(self, channels: int, radial: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(channels)
+        self.query = _Streams(channels, sends=False)
+        self.key = _Streams(channels, sends=True, bias=False)
+        self.scalars = _Streams(channels, sends=True)
+        self.push = _Streams(channels, sends=True)
+        self.couple_sender = _Streams(channels, sends=True)
+        self.couple_receiver = _Streams(channels, sends=False, bias=False)
+        self.vectors = _Streams(channels, sends=True, bias=False)
+        self.position_bias = nn.Linear(radial, heads)
+        self.filters = nn.Linear(radial, 4 * channels)
+        self.gathered = _Streams(channels, sends=False, bias=False)
+        self.pushed = _Streams(channels, sends=False, bias=False)
+        self.exchanged = _Streams(channels, sends=False, bias=False)
+        self.update = AtomUpdate(channels)
+
+    def _attention(self, seen: Tensor, edges: Edges) -> Tensor:
+        """Weights (B, H, N, N)."""
+        q, k = (
+            part.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for part in (self.query(seen), self.key(seen))
+        )
+        logits = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+        bias = self.position_bias(edges.basis).permute(0, 3, 1, 2)
+        return smooth_softmax(logits + bias, edges.cut.permute(0, 3, 1, 2))
+
+    def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
+        seen, u = self.norm(s), self.vectors(tempered(v))
+        weights = self._attention(seen, edges)
+        width = s.shape[-1] // self.heads
+        by_channel = weights.permute(0, 2, 3, 1).repeat_interleave(width, dim=-1)
+        filters = (self.filters(edges.basis) * by_channel.repeat(1, 1, 1, 4)).chunk(4, dim=-1)
+        p = projections(u, edges.unit)
+        scalars = filters[0] * self.scalars(seen).unsqueeze(1) + filters[1] * p
+        couple = self.couple_sender(seen).unsqueeze(1) + self.couple_receiver(seen).unsqueeze(2)
+        push = filters[2] * self.push(seen).unsqueeze(1) + filters[3] * couple * p
+        s = s + self.gathered(scalars.sum(2))
+        v = v + self.pushed(along(push, edges.unit)) + self.exchanged(exchanged(weights, u))
+        ds, dv = self.update(s, v)
+        return s + ds, v + dv
+
+
+class PhaseTransformer(nn.Module):
+    """Layers of attention over the neighbours.
+
+    Parameters
+    ----------
+    channels, layers, radial, heads : int
+        ``heads`` is a multiple of 4, because there are four pairs of streams.
+
+    Raises
+    ------
+    ValueError
+        If the channels cannot be divided among the heads, or these among the streams.
+    """
+
+    def __init__(self, channels: int, layers: int, radial: int, heads: int) -> None:
+        super().__init__()
+        if heads % 4 or channels % heads:
+            raise ValueError(
+                f"{channels} channels and {heads} heads given; expected heads a multiple of 4 and "
+                "channels a multiple of heads"
+            )
+        self.layers = nn.ModuleList(_Layer(channels, radial, heads) for _ in range(layers))
+
+    def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
+        """Scalars (B, N, F) and vectors (B, N, 3, F) after all layers."""
+        for layer in self.layers:
+            s, v = layer(s, v, edges)
+        return s, v
