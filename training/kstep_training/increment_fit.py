@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kstep_integrators.nn.increment_network import IncrementNetwork, Increments
+from kstep_training.batches import WindowBatch
 from kstep_training.fit_settings import FitSettings
 from kstep_training.lightning_module import NetworkFit
 from kstep_training.losses import force_loss, force_squared_error, increment_loss, rotated

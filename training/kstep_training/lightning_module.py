@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_integrators.nn.forces import ForceFunction, compiled_forces, energy_and_forces
-from kstep_training.dataset import Batch
+from kstep_training.batches import Batch
 from kstep_training.fit_settings import FitSettings
 from kstep_training.losses import energy_loss, force_loss, force_squared_error
 
