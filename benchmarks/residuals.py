@@ -20,7 +20,7 @@ from kstep_integrators.potentials import Potential
 from kstep_integrators.state import make_state
 from kstep_training.dataset import load_folder
 from kstep_training.prep import Molecule, bundled_list, read_smiles
-from kstep_training.simulate import SimulateSettings, simulate
+from kstep_training.sample import SimulateSettings, simulate
 from kstep_training.trajectory import Trajectory
 
 OUTSIDE = {

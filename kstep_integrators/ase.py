@@ -202,9 +202,7 @@ class KStepDynamics(ResumableDynamics):
                 checkpoint_interval=interval,
             )
             make_generator(self.rng.bit_generator.state)  # or say now that it cannot be kept
-        first = state_from_atoms(atoms)
-        self.jump.bind(first)
-        method.thermostat.check(first)
+        method.check(state_from_atoms(atoms))
         super().__init__(
             atoms,
             method.k * self.jump.timestep,
@@ -409,6 +407,9 @@ class KStepDynamics(ResumableDynamics):
     def _current(self) -> tuple[Carry, Scheme]:
         """The carry that belongs to ``atoms`` as the user left them, and how to advance it."""
         state = state_from_atoms(self.atoms, self.jump.device, self._progress.time)
+        if state.bonds is not None:
+            # They may have been projected: logs are to show those that the run starts with.
+            self.atoms.set_momenta(state.momenta.cpu().numpy(), apply_constraint=False)
         carry, scheme = self._progress.carry, self._scheme
         if scheme is None or carry is None or self._other_system(carry.state, state):
             scheme = self._scheme = self._make_scheme(state)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixBondLengths
 from ase.io.jsonio import decode, encode
 
 __all__ = ["decode_atoms", "decode_values", "encode_atoms", "encode_values"]
@@ -68,7 +69,12 @@ def encode_atoms(atoms: Atoms) -> tuple[str, list[str]]:
     bare.arrays = decode_values(arrays)
     bare.info = decode_values(info)
     bare.set_constraint(atoms.constraints)
-    return encode(bare.todict()), lost
+    described = bare.todict()
+    for constraint, kept in zip(bare.constraints, described.get("constraints", []), strict=True):
+        if isinstance(constraint, FixBondLengths) and constraint.bondlengths is not None:
+            # ASE leaves them out, and would take those of the geometry in their place.
+            kept["kwargs"]["bondlengths"] = constraint.bondlengths
+    return encode(described), lost
 
 
 def decode_atoms(text: str) -> Atoms:

@@ -91,17 +91,37 @@ def build_parser() -> argparse.ArgumentParser:
 
     simulate = commands.add_parser(
         "simulate",
-        help="OpenMM trajectories of what prep has made; resumes where interrupted",
+        help="MM or QM trajectories of what prep has made; resumes where interrupted",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     simulate.add_argument("prepared", type=Path, metavar="FOLDER", help="made by kstep prep")
     simulate.add_argument(
-        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. segment_ps=10"
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. method=GFN2-xTB"
     )
     simulate.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder (FOLDER_mm if none is given)"
+        "--output", type=Path, metavar="DIR", help="folder (FOLDER_METHOD if none is given)"
     )
-    _add_workers(simulate, "processes, one trajectory each")
+    where = simulate.add_mutually_exclusive_group()
+    _add_workers(where, "processes, one trajectory each")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
+
+    run = commands.add_parser(
+        "run",
+        help="dynamics of one molecule in the jumps of a model; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    run.add_argument("model", metavar="MODEL", help="bundled name, model file, or GFN-FF")
+    run.add_argument(
+        "molecule",
+        metavar="MOLECULE",
+        help="a folder of kstep prep (OUT/NAME), a bundled name, a geometry file, or SMILES",
+    )
+    run.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. length_ps=50"
+    )
+    run.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (kstep_run if none is given)"
+    )
 
     recipe = commands.add_parser(
         "recipe",
@@ -119,7 +139,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_workers(parser: argparse.ArgumentParser, purpose: str) -> None:
+def _add_workers(parser: argparse._ActionsContainer, purpose: str) -> None:
     default = os.cpu_count() or 1
     parser.add_argument("--workers", type=_positive_int, default=default, metavar="N", help=purpose)
 
@@ -178,6 +198,7 @@ _RESUME: Final = {
     "demo": "a demonstration starts from the beginning when it is run again",
     "prep": "run the same command again to resume where it stopped",
     "simulate": "run the same command again to resume where it stopped",
+    "run": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -235,12 +256,23 @@ def _recipe(arguments: argparse.Namespace) -> None:
     run_recipe(arguments.recipe, list(arguments.overrides), output, arguments.workers)
 
 
-def _simulate(arguments: argparse.Namespace) -> None:
-    from kstep_training.simulate_mm import run_simulate_mm
+def _run(arguments: argparse.Namespace) -> None:
+    from kstep_training.run import run_dynamics
 
-    prepared = arguments.prepared
-    output = arguments.output or Path(f"{prepared.resolve().name}_mm")
-    run_simulate_mm(prepared, list(arguments.overrides), output, arguments.workers)
+    output = arguments.output or Path("kstep_run")
+    run_dynamics(arguments.model, arguments.molecule, list(arguments.overrides), output)
+
+
+def _simulate(arguments: argparse.Namespace) -> None:
+    from kstep_training.simulate import run_simulate
+
+    run_simulate(
+        arguments.prepared,
+        list(arguments.overrides),
+        arguments.output,
+        arguments.workers,
+        arguments.scheduler,
+    )
 
 
 _COMMANDS: Final = {
@@ -248,6 +280,7 @@ _COMMANDS: Final = {
     "demo": _demo,
     "prep": _prep,
     "simulate": _simulate,
+    "run": _run,
     "recipe": _recipe,
 }
 

@@ -155,7 +155,8 @@ def free_motion(state: PhaseState) -> FreeMotion:
     rigid rotation, :math:`m_i\, \omega \times r_i` with :math:`I \omega = L`, too if the cell is
     not periodic in any direction. What is left are 3N - 6 degrees of freedom of an isolated
     molecule, 3N - 5 if it is exactly linear (as two atoms always are), none of a single atom,
-    3N - 3 of a periodic system, and 3 for each atom that moves beside fixed ones. A triatomic that
+    3N - 3 of a periodic system, and 3 for each atom that moves beside fixed ones; less one for each
+    bond of fixed length, which takes no part in translation and rotation. A triatomic that
     is linear at its minimum has 3N - 5 there and 3N - 6 as soon as it bends: this is asked of each
     geometry anew.
 
@@ -170,6 +171,8 @@ def free_motion(state: PhaseState) -> FreeMotion:
         return values.new_zeros(size, *values.shape[1:]).index_add(0, batch, values)
 
     degrees = 3 * torch.bincount(batch, minlength=size)
+    if state.bonds is not None:
+        degrees = degrees - torch.bincount(batch[state.bonds[:, 0]], minlength=size)
     # 1 for each molecule that nothing holds.
     loose = masses.new_ones(size, 1)
     if state.mobile is not None:

@@ -49,8 +49,38 @@ class Method:
     control: Control
     metropolis: Metropolis | None
 
+    def check(self, state: PhaseState) -> None:
+        """Refuse atoms that the parts of a step cannot act on.
+
+        Raises
+        ------
+        ValueError
+            The message says which part, why, and what to do.
+        """
+        self._check_bonds(state)
+        self.jump.bind(state)
+        self.thermostat.check(state)
+
+    def _check_bonds(self, state: PhaseState) -> None:
+        if state.bonds is None:
+            return
+        count = len(state.bonds)
+        if self.corrector.name == "filtered":
+            raise ValueError(
+                f"the corrector 'filtered' with {count} bonds of fixed length: its modes are those "
+                "of free atoms, and it has not been validated with constraints; use 'impulse' or "
+                "'none', or remove FixBondLengths"
+            )
+        if self.metropolis is not None:
+            raise ValueError(
+                f"metropolize=True with {count} bonds of fixed length: that the test is exact with "
+                "constraints has not been validated; leave metropolize out, or remove "
+                "FixBondLengths"
+            )
+
     def bind(self, state: PhaseState, physics: Physics) -> Scheme:
         """The scheme of a step of these atoms; refuses what the jump does not cover."""
+        self._check_bonds(state)
         return Scheme(
             jump=self.jump.bind(state),
             corrector=self.corrector,

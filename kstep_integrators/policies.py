@@ -90,12 +90,18 @@ def _physics_steps(
         failed.update(found.failures)
         return found, None
 
-    state, arrived = verlet_flow(forces, carry.state, carry.physics, scheme.timestep, k)
+    state, arrived, stuck = verlet_flow(forces, carry.state, carry.physics, scheme.timestep, k)
     lost = {
         i: f"the jump was undone ({undone[i]}), and the physics failed on the {k} steps in its "
         f"place: {why}"
         for i, why in failed.items()
     }
+    for i, why in stuck.items():
+        if i in undone and i not in lost:
+            lost[i] = (
+                f"the jump was undone ({undone[i]}), and so are the {k} physics steps in its "
+                f"place: {why}; the timestep may be too long"
+            )
     for i, why in scheme.control.guard.check_jump(carry.state, state).items():
         if i in undone and i not in lost:
             lost[i] = (

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState, Reasons
 
 __all__ = ["BoundJump", "Jump", "JumpInfo"]
 
@@ -22,11 +22,15 @@ class JumpInfo:
         Base steps travelled.
     start, end : Evaluation or None
         The potential at both ends; None for a jump that has no energy or forces of its own.
+    failures : dict of int to str
+        Molecules that the jump could not lead anywhere, such as onto their fixed bond lengths, and
+        why.
     """
 
     steps: int
     start: Evaluation | None
     end: Evaluation | None
+    failures: Reasons = field(default_factory=dict)
 
 
 class BoundJump(Protocol):
