@@ -7,17 +7,16 @@ has one shape, which the compiled network needs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase.data import covalent_radii
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
-from kstep_integrators.nn.graph import Graph
+from kstep_training.batches import Batch, BatchSampler
 from kstep_training.trajectory import Trajectory, read_npz
 
 __all__ = [
@@ -29,36 +28,6 @@ __all__ = [
     "element_shifts",
     "load_folder",
 ]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """B frames padded to N atoms.
-
-    Attributes
-    ----------
-    positions, forces : (B, N, 3) angstrom, eV/angstrom, float32
-    energies : (B,) eV, float32, element shifts subtracted
-    species : (B, N) int64
-    atom_mask : (B, N) bool
-    """
-
-    positions: Tensor
-    forces: Tensor
-    energies: Tensor
-    species: Tensor
-    atom_mask: Tensor
-
-    @property
-    def graph(self) -> Graph:
-        """The dense neighbour rows of the batch."""
-        real = self.atom_mask
-        others = ~torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
-        return Graph(self.species, real, real.unsqueeze(2) & real.unsqueeze(1) & others)
-
-    def to(self, device: torch.device | str) -> Batch:
-        """The batch on another device."""
-        return Batch(**{key: tensor.to(device) for key, tensor in vars(self).items()})
 
 
 def load_folder(folder: str | Path) -> dict[str, Trajectory]:
@@ -184,46 +153,3 @@ class FrameDataset(Dataset[Batch]):
         group = int(np.searchsorted(self.offsets, chosen[0], side="right")) - 1
         rows = torch.as_tensor(chosen - self.offsets[group])
         return Batch(*(tensor[rows] for tensor in self.groups[group]))
-
-
-class BatchSampler(Sampler[list[int]]):
-    """Batches of equal size within each padding group, shuffled anew, reproducibly, every epoch.
-
-    Parameters
-    ----------
-    offsets : (n_groups + 1,) int
-        Where each group of the data set starts.
-    batch_size : int
-        A short last batch is filled up with frames of its group drawn again.
-    seed : int
-    shuffle : bool
-        Without it, frames come in order and the fill-up repeats the first ones.
-    """
-
-    def __init__(
-        self, offsets: np.ndarray, batch_size: int, seed: int, shuffle: bool = True
-    ) -> None:
-        self.offsets, self.batch_size, self.seed, self.shuffle = offsets, batch_size, seed, shuffle
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the shuffle; Lightning calls this at every epoch, also after a resume."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return int(sum(-(-size // self.batch_size) for size in np.diff(self.offsets)))
-
-    def __iter__(self) -> Iterator[list[int]]:
-        # A generator, which looks at the epoch when the first batch is asked for: resuming,
-        # Lightning calls iter() before set_epoch().
-        rng = np.random.default_rng([self.seed, self.epoch])
-        batches: list[list[int]] = []
-        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
-            frames = np.arange(start, stop)
-            if self.shuffle:
-                rng.shuffle(frames)
-            frames = np.resize(frames, -(-len(frames) // self.batch_size) * self.batch_size)
-            batches += frames.reshape(-1, self.batch_size).tolist()
-        order = rng.permutation(len(batches)) if self.shuffle else range(len(batches))
-        for i in order:
-            yield batches[i]
