@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kstep_integrators import units
 from kstep_integrators.arguments import positive_integer
 from kstep_integrators.control import Control, Guard
 from kstep_integrators.correctors import Corrector, make_corrector
@@ -21,7 +22,7 @@ from kstep_integrators.state import PhaseState
 from kstep_integrators.thermostats import Thermostat, make_thermostat
 from kstep_integrators.tuning import StrideTuning
 
-__all__ = ["Method", "make_method", "make_rng"]
+__all__ = ["Method", "make_method", "make_rng", "shortest_part"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class Method:
             timestep=self.jump.timestep,
             control=self.control,
             metropolis=self.metropolis,
+            shortest=shortest_part(self.k, self.jump.strides),
         )
 
 
@@ -129,12 +131,20 @@ def make_method(
             "k=StrideTuning(...) without metropolize=True: a stride is tuned by the acceptance of "
             "a Metropolis test; pass an integer, or metropolize=True"
         )
+    if metropolize and not jump.reversible:
+        raise ValueError(
+            "metropolize=True with a jump that is neither time-reversible nor volume-preserving "
+            f"({jump.describe()}): accepting it by the change of energy would not give the "
+            "canonical ensemble; use a potential, or leave metropolize out"
+        )
+    first = positive_integer(
+        "k",
+        k if tuning is None else tuning.candidates[0],
+        "base steps per jump; or pass a StrideTuning",
+    )
+    _check_strides(first, jump, on_error)
     return Method(
-        k=positive_integer(
-            "k",
-            k if tuning is None else tuning.candidates[0],
-            "base steps per jump; or pass a StrideTuning",
-        ),
+        k=first,
         tuning=tuning,
         jump=jump,
         corrector=make_corrector(corrector or jump.correctors[0], jump.correctors),
@@ -144,6 +154,40 @@ def make_method(
             make_metropolis(temperature_K, extra_chances, bath, control) if metropolize else None
         ),
     )
+
+
+def shortest_part(k: int, strides: tuple[int, ...] | None) -> int:
+    """What k is halved down to, if need be: 1, or the last half that a jump can make.
+
+    Parameters
+    ----------
+    k : int
+        Base steps.
+    strides : tuple of int or None
+        Those that the jump can make; None for any.
+    """
+    if strides is None:
+        return 1
+    while k % 2 == 0 and k // 2 in strides:
+        k //= 2
+    return k
+
+
+def _check_strides(k: int, jump: Jump, on_error: str) -> None:
+    """Refuse a stride that the jump cannot make, or cannot halve where it may have to."""
+    if jump.strides is None:
+        return
+    if k not in jump.strides:
+        raise ValueError(
+            f"k={k}, but this jump can make strides of {list(jump.strides)} base steps of "
+            f"{jump.timestep / units.FS:g} fs and no others: choose one of these"
+        )
+    if on_error == "shrink" and shortest_part(k, jump.strides) == k:
+        raise ValueError(
+            f"on_error='shrink' with k={k}: a stride is halved, but this jump can make strides of "
+            f"{list(jump.strides)} base steps only; use on_error='fallback', or a k whose half is "
+            "among them"
+        )
 
 
 def make_rng(rng: np.random.Generator | None) -> np.random.Generator:

@@ -115,7 +115,7 @@ def _physics_steps(
 
 
 def _shrinking(carry: Carry, scheme: Scheme, k: int) -> tuple[Carry, StepInfo]:
-    """The stride in as many jumps as it takes; physics steps only for single base steps."""
+    """The stride in as many jumps as it takes; physics steps only for the shortest of them."""
     if carry.state.n_molecules != 1:
         raise ValueError(
             f"on_error='shrink' with {carry.state.n_molecules} molecules in one state: they move "
@@ -124,7 +124,7 @@ def _shrinking(carry: Carry, scheme: Scheme, k: int) -> tuple[Carry, StepInfo]:
     here, left, halvings = carry, k, carry.halvings
     info = StepInfo()
     while left:
-        part = min(left, max(1, -(-k // 2**halvings)))
+        part = min(left, max(scheme.shortest, -(-k // 2**halvings)))
         landing, error, residual, beyond = _attempt(here, scheme, part)
         info = dataclasses.replace(info, jump_seconds=info.jump_seconds + landing.jump_seconds)
         undone = {**beyond, **landing.undone}
@@ -135,15 +135,15 @@ def _shrinking(carry: Carry, scheme: Scheme, k: int) -> tuple[Carry, StepInfo]:
             here, left = landing.carry, left - part
             continue
         info = dataclasses.replace(info, reason=undone[0])
-        if part > 1:
+        if part > scheme.shortest:
             # The same geometry again, with a jump of half the length.
             halvings += 1
             info = dataclasses.replace(info, shrinks=info.shrinks + 1)
             continue
-        here, lost = _physics_steps(here, landing.carry, scheme, 1, undone)
+        here, lost = _physics_steps(here, landing.carry, scheme, part, undone)
         if lost:
             return carry, dataclasses.replace(info, lost=lost, reason=lost[0])
-        left -= 1
+        left -= part
         info = dataclasses.replace(info, fallbacks=undone)
     calm = 0 if info.reason is not None else carry.calm + 1
     if halvings and calm >= CALM_STEPS:

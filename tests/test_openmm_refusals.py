@@ -164,7 +164,7 @@ def test_models_refused():
         ({"k": True}, "k is True"),
         ({"timestep": 0.0}, "timestep is 0.0"),
         ({"timestep": np.nan}, "timestep is nan"),
-        ({"corrector": "delta"}, "unknown corrector"),
+        ({"corrector": "magic"}, "unknown corrector"),
         ({"temperature": 300 * K}, "temperature and friction"),
         ({"friction": 1 / PS}, "temperature and friction"),
         ({"metropolize": True}, "temperature and friction"),

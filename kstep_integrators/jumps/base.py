@@ -21,7 +21,8 @@ class JumpInfo:
     steps : int
         Base steps travelled.
     start, end : Evaluation or None
-        The potential at both ends; None for a jump that has no energy or forces of its own.
+        The potential at both ends; None for a jump that has no energy or forces of its own. A
+        direct jump whose network predicts forces knows those at the end alone, and no energy.
     failures : dict of int to str
         Molecules that the jump could not lead anywhere, such as onto their fixed bond lengths, and
         why.
@@ -65,6 +66,7 @@ class BoundJump(Protocol):
         inner : Evaluation or None
             The potential there, as the last jump or :meth:`begin` left it: never computed twice.
         k : int
+            One of the jump's ``strides``.
         """
         ...
 
@@ -86,6 +88,16 @@ class Jump(Protocol):
     @property
     def correctors(self) -> tuple[str, ...]:
         """Names of the correctors that may stand around it; the first is the default."""
+        ...
+
+    @property
+    def strides(self) -> tuple[int, ...] | None:
+        """Base steps that a jump may have; None for any number."""
+        ...
+
+    @property
+    def reversible(self) -> bool:
+        """Whether it is time-reversible and keeps volume, as a Metropolis test requires."""
         ...
 
     def bind(self, state: PhaseState) -> BoundJump:

@@ -52,6 +52,8 @@ class FlowJump:
     """
 
     correctors = ("impulse", "filtered", "none")
+    strides = None
+    reversible = True
 
     def __init__(self, potential: Potential, timestep: float | None = None) -> None:
         timestep = potential.timestep if timestep is None else float(timestep)

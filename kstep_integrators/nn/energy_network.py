@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,11 +14,29 @@ from kstep_integrators.nn.graph import Graph, displacements, pair_values
 from kstep_integrators.nn.heads import AtomicEnergy, Repulsion
 from kstep_integrators.nn.painn import PaiNN
 from kstep_integrators.nn.radial import frozen_below
+from kstep_integrators.nn.transformer import Transformer
 
 __all__ = ["BACKBONES", "EnergyNetwork"]
 
-BACKBONES: dict[str, type[nn.Module]] = {"egnn": EGNN, "painn": PaiNN}
-"""Backbones by the name used in recipes and model files."""
+
+def _tensor_product(*sizes: Any) -> nn.Module:
+    try:
+        from kstep_integrators.nn.tensor_product import TensorProduct
+    except ImportError as error:
+        raise ImportError(
+            f"the backbone tensor_product needs e3nn, which cannot be imported ({error}); "
+            "install it with: pip install 'kstep-integrators[e3nn]'"
+        ) from error
+    return TensorProduct(*sizes)
+
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "egnn": EGNN,
+    "painn": PaiNN,
+    "tensor_product": _tensor_product,
+    "transformer": Transformer,
+}
+"""Makers of backbones by the name used in recipes and model files."""
 
 
 class EnergyNetwork(nn.Module):
@@ -44,6 +62,8 @@ class EnergyNetwork(nn.Module):
 
     Raises
     ------
+    ImportError
+        If the backbone is ``"tensor_product"`` and e3nn is not installed.
     ValueError
         If the backbone is unknown or ``shifts`` does not match ``elements``.
     """

@@ -54,8 +54,8 @@ def made(tmp_path_factory: pytest.TempPathFactory, water: Trajectory) -> dict[st
 
 def test_numbers_and_groups(made: dict[str, Path]) -> None:
     data = WindowDataset(made["plain"], "train", "verlet", [2, 5], PADDING)
-    # Water: starts 0, 2, ..., 16 (9) with stride 2; 0, ..., 14 (8) with stride 5. Methanol:
-    # 0, ..., 6 (4) and 0, 2 (2; frame 8 is the last) of nine frames; 0, 2, 4 (3) and 0 (1) of seven.
+    # Water, last frame 19: 9 starts 0, ..., 16 with stride 2, 8 starts 0, ..., 14 with stride 5.
+    # Methanol: 0, ..., 6 and 0, 2 of nine frames; 0, 2, 4 and 0 of seven.
     assert data.offsets.tolist() == [0, 17, 27]
     assert len(data) == 27
     assert len(WindowDataset(made["twins"], "train", "verlet", [2, 5], PADDING)) == 54
@@ -162,7 +162,7 @@ def test_wrong_requests(made: dict[str, Path]) -> None:
         WindowDataset(folder, "train", "verlet", [3], PADDING)
     with pytest.raises(ValueError, match="part is 'training', expected one of"):
         WindowDataset(folder, "training", "verlet", [2], PADDING)
-    with pytest.raises(ValueError, match="the part 'test' of .* has no window of 2 steps"):
+    with pytest.raises(ValueError, match=r"the part 'test' of .* has no window of 2 steps"):
         WindowDataset(folder, "test", "verlet", [2], PADDING)
     with pytest.raises(ValueError, match="a molecule of 6 atoms exceeds the padding sizes"):
         WindowDataset(folder, "train", "verlet", [2], [5])

@@ -163,7 +163,7 @@ def fit(
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
     }
     header = ModelHeader(
-        stage.name, network.config, data.method, training=record
+        stage.name, network.config, data.method, constraints=data.constraints, training=record
     )
     write_model(path, network, header)
     found = curves(output)
