@@ -28,6 +28,7 @@ from kstep_training.increment_fit import IncrementFit
 from kstep_training.lightning_module import EnergyFit, NetworkFit
 from kstep_training.options import override
 from kstep_training.starting_point import starting_network
+from kstep_training.structure_losses import InternalCoordinates
 from kstep_training.throughput import TimedLoader
 from kstep_training.trainer import curves, train
 from kstep_training.windows import WindowDataset
@@ -95,7 +96,7 @@ def _module(
     steps = settings.epochs * -(-rounds // settings.accumulate)
     if isinstance(network, EnergyNetwork):
         return EnergyFit(network, settings, steps)
-    return IncrementFit(network, settings, steps)
+    return IncrementFit(network, settings, steps, InternalCoordinates.of(data))
 
 
 def fit(

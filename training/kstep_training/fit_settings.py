@@ -107,9 +107,14 @@ class FitSettings:
     force_weight: float = 1.0
     """Direct: weight of the force head's loss, against 1 for dx and dv each."""
     structure_weight: float = 0.0
-    """Direct: weight of the deviations of bonds, angles and dihedrals at the landing."""
+    """Direct: weight of the errors of bonds, angles and dihedrals at the landing, in units of
+    their variances."""
+    penalty_weight: float = 0.0
+    """Direct: weight of what these deviate from their equilibrium by more than
+    ``penalty_tolerance`` standard deviations."""
+    penalty_tolerance: float = 3.0
     augmentation: str = "none"
-    """Direct: random rotations, one for each ``batch``, one for each ``graph``, or ``none``."""
+    """Random rotations, one for each ``batch``, one for each ``graph``, or ``none``."""
     padding: list[int] | None = None
     """Molecules are padded to the next of these atom counts, so that few shapes are compiled.
     Null: 6, 9, 12, ..."""
@@ -132,7 +137,14 @@ class FitSettings:
             _at_least(name, getattr(self, name), 1)
         for name in ("freeze_layers", "warmup_steps", "loader_workers", "seed"):
             _at_least(name, getattr(self, name), 0)
-        for name in ("weight_decay", "energy_weight", "force_weight", "structure_weight"):
+        for name in (
+            "weight_decay",
+            "energy_weight",
+            "force_weight",
+            "structure_weight",
+            "penalty_weight",
+            "penalty_tolerance",
+        ):
             _not_negative(name, getattr(self, name))
         for name in ("learning_rate", "gradient_clip", "huber_delta", "increment_delta"):
             if not 0.0 < getattr(self, name) < math.inf:
@@ -173,7 +185,7 @@ class FitStage:
                     f"fit.precision is {self.fit.precision!r}, but the forces of a flow are "
                     "derivatives of its energy, which half precision rounds too coarsely; use 32"
                 )
-            for name in ("augmentation", "structure_weight"):
+            for name in ("structure_weight", "penalty_weight"):
                 if getattr(self.fit, name) != getattr(FitSettings, name):
                     raise ValueError(
                         f"fit.{name} is {getattr(self.fit, name)!r}, which is for "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +12,12 @@ from kstep_integrators.nn.increment_network import IncrementNetwork, Increments
 from kstep_training.batches import WindowBatch
 from kstep_training.fit_settings import FitSettings
 from kstep_training.lightning_module import NetworkFit
-from kstep_training.losses import force_loss, force_squared_error, increment_loss, rotated
+from kstep_training.losses import force_loss, force_squared_error, increment_loss
+from kstep_training.structure_losses import (
+    InternalCoordinates,
+    structure_error,
+    structure_penalty,
+)
 
 __all__ = ["IncrementFit"]
 
@@ -30,13 +34,22 @@ class IncrementFit(NetworkFit):
     network : IncrementNetwork
     settings : FitSettings
     total_steps : int
+    coordinates : InternalCoordinates
+        Of the molecules of the data set.
     """
 
     monitor = "val_increment"
     network: IncrementNetwork
 
-    def __init__(self, network: IncrementNetwork, settings: FitSettings, total_steps: int) -> None:
+    def __init__(
+        self,
+        network: IncrementNetwork,
+        settings: FitSettings,
+        total_steps: int,
+        coordinates: InternalCoordinates,
+    ) -> None:
         super().__init__(network, settings, total_steps)
+        self.coordinates = coordinates
 
     def predict(self, batch: WindowBatch) -> Increments:
         """What the network makes of the starts of the windows."""
@@ -52,8 +65,7 @@ class IncrementFit(NetworkFit):
     def training_step(self, batch: WindowBatch, index: int) -> Tensor:
         """Loss of one batch."""
         s = self.settings
-        if s.augmentation != "none":
-            batch = rotated(batch, self._generator(index), s.augmentation)
+        batch = self.augmented(batch, index)
         found, scale = self.predict(batch), self.scale(batch)
         mask, delta = batch.atom_mask, s.increment_delta
         loss = increment_loss(found.positions, batch.dx, scale[..., 0], mask, delta)
@@ -61,17 +73,23 @@ class IncrementFit(NetworkFit):
         if found.forces is not None:
             force = force_loss(found.forces, batch.end_forces, mask, s.huber_delta)
             loss = loss + s.force_weight * force
+        landing, molecule = batch.landing(found.positions), batch.molecule
         if s.structure_weight > 0.0:
-            landing = batch.end_positions + (found.positions - batch.dx)
-            loss = loss + s.structure_weight * self.structure(landing, batch)
+            known = self._known(landing)
+            error = structure_error(landing, batch.end_positions, molecule, known)
+            loss = loss + s.structure_weight * error.sum()
+        if s.penalty_weight > 0.0:
+            known = self._known(landing)
+            penalty = structure_penalty(landing, molecule, known, s.penalty_tolerance)
+            loss = loss + s.penalty_weight * penalty.sum()
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.stride))
         return loss
 
-    def _generator(self, index: int) -> torch.Generator:
-        """Random numbers that depend on where in the fit they are used, and on nothing before."""
-        place = [self.settings.seed, self.current_epoch, index, self.global_rank]
-        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
-        return torch.Generator().manual_seed(seed)
+    def _known(self, positions: Tensor) -> InternalCoordinates:
+        """Internal coordinates of the molecules, on the device where they are needed."""
+        if self.coordinates.bonds.mean.device != positions.device:
+            self.coordinates = self.coordinates.to(positions.device)
+        return self.coordinates
 
     def validation_step(self, batch: WindowBatch, index: int) -> None:
         """Add one batch to the sums, in units of the standard deviations."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 import lightning
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +16,7 @@ from kstep_integrators.nn.forces import ForceFunction, compiled_forces, energy_a
 from kstep_training.batches import Batch
 from kstep_training.fit_settings import FitSettings
 from kstep_training.losses import energy_loss, force_loss, force_squared_error
+from kstep_training.rotations import AnyBatch, rotated
 
 __all__ = ["EnergyFit", "NetworkFit", "learning_rate_factor"]
 
@@ -63,6 +65,19 @@ class NetworkFit(lightning.LightningModule):
     def errors(self, sums: Mapping[str, float]) -> dict[str, float]:
         """The validation errors from the sums over the whole validation set."""
         raise NotImplementedError
+
+    def augmented(self, batch: AnyBatch, index: int) -> AnyBatch:
+        """A batch in a random orientation, if the settings ask for it.
+
+        The rotation depends on where in the fit the batch stands and on nothing before, so that a
+        resumed fit makes the same ones.
+        """
+        if self.settings.augmentation == "none":
+            return batch
+        place = [self.settings.seed, self.current_epoch, index, self.global_rank]
+        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(seed)
+        return rotated(batch, generator, self.settings.augmentation)
 
     def on_validation_epoch_start(self) -> None:
         """Start the sums from which the errors of the whole set are made."""
@@ -145,6 +160,7 @@ class EnergyFit(NetworkFit):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Loss of one batch."""
+        batch = self.augmented(batch, index)
         energy, forces = self.forces(batch)
         f = force_loss(forces, batch.forces, batch.atom_mask, self.settings.huber_delta)
         e = energy_loss(energy, batch.energies, batch.atom_mask)
