@@ -100,9 +100,7 @@ def assert_same_fit(resumed: Path, whole: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def straight(
-    spring_data: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+def straight(spring_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Makes, once, the output folder of four epochs in one go."""
     root = tmp_path_factory.mktemp("straight")
 
@@ -258,9 +256,7 @@ def test_model_file_and_record(
 
 def test_frames_and_steps(straight: Callable[[str], Path]) -> None:
     """Of 12 trajectories of 24 frames, 4 are for validation; an increment window is a pair."""
-    records = {
-        kind: json.loads((straight(kind) / "tiny.json").read_text()) for kind in KINDS
-    }
+    records = {kind: json.loads((straight(kind) / "tiny.json").read_text()) for kind in KINDS}
     # Trajectories: 20 / 2 windows of stride 4 and 16 / 2 of stride 8 each.
     assert (records["flow"]["frames"], records["flow"]["validation_frames"]) == (192, 96)
     assert (records["direct"]["frames"], records["direct"]["validation_frames"]) == (144, 72)
@@ -293,9 +289,7 @@ def test_recorded_errors_are_those_of_the_averaged_network(
     assert recorded["val_force_rms"] == pytest.approx(force_rms(network, spring_data), rel=1e-4)
 
 
-def test_recorded_errors_of_increments(
-    straight: Callable[[str], Path], spring_data: Path
-) -> None:
+def test_recorded_errors_of_increments(straight: Callable[[str], Path], spring_data: Path) -> None:
     """Worked out anew in float64: rms error over rms of what is to be predicted, by stride."""
     network, header, _ = read_model(straight("direct") / "tiny.safetensors")
     network.double()
@@ -363,8 +357,9 @@ def test_early_stopping_keeps_the_best(spring_data: Path, tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         fit(stage, spring_data, cut, callbacks=[StopOnceItWaits()])
     fit(stage, spring_data, cut)
-    assert_identical(checkpoint(cut)["current_model_state"],
-                     checkpoint(output)["current_model_state"])
+    assert_identical(
+        checkpoint(cut)["current_model_state"], checkpoint(output)["current_model_state"]
+    )
     assert (cut / "tiny.safetensors").read_bytes() == (output / "tiny.safetensors").read_bytes()
 
 
@@ -455,8 +450,15 @@ def test_two_processes(spring_data: Path, tmp_path: Path) -> None:
     state = checkpoint(output)
     # 90 and 54 windows in batches of 4: 23 + 14 = 37, of which each process makes 18.
     assert state["global_step"] == 18
-    alone = changed("direct", epochs=1, batch_size=4, init_from=str(output / "tiny.safetensors"),
-                    learning_rate=1e-12, final_learning_rate=0.0, ema_decay=0.0)
+    alone = changed(
+        "direct",
+        epochs=1,
+        batch_size=4,
+        init_from=str(output / "tiny.safetensors"),
+        learning_rate=1e-12,
+        final_learning_rate=0.0,
+        ema_decay=0.0,
+    )
     _, header, _ = read_model(fit(alone, spring_data, tmp_path / "alone"))
     for key, value in state["validation"].items():
         assert header.training["validation"][key] == pytest.approx(value, rel=1e-4)

@@ -64,7 +64,10 @@ def test_fits_that_cannot_be(settings: dict[str, Any], message: str) -> None:
     ("settings", "message"),
     [
         ({"precision": "bf16-mixed"}, "derivatives of its energy"),
-        ({"structure_weight": 1.0}, "fit.structure_weight is 1.0, which is for network.kind=direct"),
+        (
+            {"structure_weight": 1.0},
+            "fit.structure_weight is 1.0, which is for network.kind=direct",
+        ),
         ({"penalty_weight": 2.0}, "fit.penalty_weight is 2.0, which is for"),
     ],
 )

@@ -90,7 +90,10 @@ def _datasets(
 
 
 def _module(
-    network: EnergyNetwork | IncrementNetwork, data: DatasetFile, settings: FitSettings, batches: int
+    network: EnergyNetwork | IncrementNetwork,
+    data: DatasetFile,
+    settings: FitSettings,
+    batches: int,
 ) -> NetworkFit:
     rounds = batches // settings.devices
     steps = settings.epochs * -(-rounds // settings.accumulate)
@@ -146,7 +149,7 @@ def fit(
     loader, validation_loader = (
         _loader(part, settings, shuffle) for part, shuffle in zip(sets, (True, False), strict=True)
     )
-    module = _module(network, data, settings, loader.sampler.batches)
+    module = _module(network, data, settings, len(loader))
     _same_fit(output, identity)
     state = train(module, loader, validation_loader, settings, output, callbacks)
     path = output / f"{stage.name}.safetensors"
@@ -169,9 +172,7 @@ def fit(
     write_model(path, network, header)
     found = curves(output)
     with_curves = {**record, "throughput": _throughput(found), "curves": found}
-    write_text_atomically(
-        output / f"{stage.name}.json", json.dumps(with_curves, indent=1) + "\n"
-    )
+    write_text_atomically(output / f"{stage.name}.json", json.dumps(with_curves, indent=1) + "\n")
     return path
 
 

@@ -38,8 +38,8 @@ class NetworkSettings:
     """
 
     kind: str = "flow"
-    """``flow``: :class:`kstep_integrators.nn.energy_network.EnergyNetwork`, a potential; ``direct``:
-    :class:`kstep_integrators.nn.increment_network.IncrementNetwork`, which predicts increments."""
+    """``flow``: a potential, :class:`kstep_integrators.nn.energy_network.EnergyNetwork`;
+    ``direct``: :class:`kstep_integrators.nn.increment_network.IncrementNetwork`."""
     backbone: str | None = None
     """Null: ``painn`` for a flow, ``transformer`` for increments."""
     channels: int = 64
@@ -83,7 +83,7 @@ class FitSettings:
     init_from: str | None = None
     """A bundled model or a model file to start from; its network replaces the default one."""
     freeze_layers: int = 0
-    """How many of the first layers keep the weights of ``init_from``; the embedding is the first."""
+    """How many layers keep the weights of ``init_from``; the embedding is the first."""
     batch_size: int = 32
     """On each device."""
     accumulate: int = 1

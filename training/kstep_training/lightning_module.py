@@ -85,8 +85,9 @@ class NetworkFit(lightning.LightningModule):
 
     def add(self, index: int, **parts: Tensor | int) -> None:
         """Add one validation batch to the sums, unless it only fills up the last round."""
-        sampler = self.trainer.val_dataloaders.sampler
-        if index * self.trainer.world_size + self.trainer.global_rank >= sampler.batches:
+        loader: Any = self.trainer.val_dataloaders
+        place = index * self.trainer.world_size + self.trainer.global_rank
+        if place >= loader.sampler.batches:
             parts = dict.fromkeys(parts, 0)
         for key, value in parts.items():
             part = torch.as_tensor(value).detach().cpu().double()

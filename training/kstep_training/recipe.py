@@ -113,8 +113,10 @@ def run_recipe(
     recipe = dataclasses.replace(recipe, fit=settings, pretrain=None)
     model = _model(recipe, output, _Workers(workers, scheduler))
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        run = [str(model), _molecule(recipe, output), as_words(recipe.run), output / "run"]
-        _Record(recipe, output).timed("run", lambda: run_dynamics(*run))
+        molecule, words = _molecule(recipe, output), as_words(recipe.run)
+        _Record(recipe, output).timed(
+            "run", lambda: run_dynamics(str(model), molecule, words, output / "run")
+        )
     return model
 
 
@@ -136,9 +138,7 @@ def _model(recipe: Recipe, output: Path, workers: _Workers) -> Path:
             prepared, as_words(recipe.simulate), trajectories, workers.count, workers.scheduler
         ),
     )
-    record.timed(
-        "dataset", lambda: run_dataset([trajectories], as_words(recipe.dataset), dataset)
-    )
+    record.timed("dataset", lambda: run_dataset([trajectories], as_words(recipe.dataset), dataset))
     record.timed("fit", lambda: report_fit(fit(stage, dataset, output / "fit")))
     return output / "fit" / f"{recipe.name}.safetensors"
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
 
 from kstep_integrators.model_file import ModelHeader, model_path, read_model
 from kstep_integrators.nn.energy_network import EnergyNetwork
@@ -32,7 +31,7 @@ FRAMES_FOR_SHIFTS = 200
 """Frames of each molecule from which its mean energy is taken."""
 
 
-def frozen_parameters(network: nn.Module, layers: int) -> list[str]:
+def frozen_parameters(network: EnergyNetwork | IncrementNetwork, layers: int) -> list[str]:
     """Names of the weights of the first layers.
 
     Parameters
@@ -46,7 +45,7 @@ def frozen_parameters(network: nn.Module, layers: int) -> list[str]:
     ValueError
         If the network has fewer layers.
     """
-    depth = network.config["layers"] + 1  # type: ignore[index]
+    depth = int(network.config["layers"]) + 1
     if layers > depth:
         raise ValueError(
             f"freeze_layers is {layers}, but the network has {depth} layers with its embedding; "
@@ -217,7 +216,9 @@ def _energy_gap(start: EnergyNetwork, data: DatasetFile, molecule: Molecule) -> 
     species = start.species_of[torch.tensor(molecule.numbers)].expand(len(rows), -1)
     n = len(molecule.numbers)
     others = ~torch.eye(n, dtype=torch.bool)
-    graph = Graph(species, torch.ones_like(species, dtype=torch.bool), others.expand(len(rows), n, n))
+    graph = Graph(
+        species, torch.ones_like(species, dtype=torch.bool), others.expand(len(rows), n, n)
+    )
     positions = torch.tensor(rows["positions"], dtype=torch.float32)
     energy, _ = energy_and_forces(start, None, positions, graph)
     absolute = energy.sum(-1).double() + start.shift_energy(graph).sum(-1).double()
