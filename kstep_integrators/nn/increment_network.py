@@ -14,6 +14,7 @@ from kstep_integrators import units
 from kstep_integrators.nn.graph import Graph
 from kstep_integrators.nn.phase_egnn import PhaseEGNN
 from kstep_integrators.nn.phase_layers import find_edges
+from kstep_integrators.nn.phase_painn import PhasePaiNN
 from kstep_integrators.nn.phase_transformer import PhaseTransformer
 from kstep_integrators.nn.radial import BesselBasis
 
@@ -21,6 +22,7 @@ __all__ = ["BASELINES", "INCREMENT_BACKBONES", "IncrementNetwork", "Increments"]
 
 INCREMENT_BACKBONES: dict[str, type[nn.Module]] = {
     "egnn": PhaseEGNN,
+    "painn": PhasePaiNN,
     "transformer": PhaseTransformer,
 }
 """Backbones by the name used in recipes and model files."""
@@ -127,6 +129,11 @@ class IncrementNetwork(nn.Module):
                 f"masses are {list(masses)} for {len(elements)} elements; expected one positive "
                 "mass each"
             )
+        if heads < 1 or channels % (2 * heads):
+            raise ValueError(
+                f"{channels} channels and {heads} heads given; expected channels a multiple of "
+                "twice the heads"
+            )
         if bound <= 0 or timestep_fs <= 0:
             raise ValueError(
                 f"bound is {bound} and timestep_fs {timestep_fs}; expected positive numbers"
@@ -208,8 +215,8 @@ class IncrementNetwork(nn.Module):
         raw = self.readout(s, features, vectors, given)
 
         scale = self.scales.to(dtype)[stride.unsqueeze(-1), graph.species].unsqueeze(-1)
-        dx = _momentum_free(scale[:, :, 0] * self._bounded(raw[..., 0]), mass) * real
-        dv = _momentum_free(scale[:, :, 1] * self._bounded(raw[..., 1]), mass) * real
+        dx = _momentum_free(scale[:, :, 0] * self.bounded(raw[..., 0]), mass) * real
+        dv = _momentum_free(scale[:, :, 1] * self.bounded(raw[..., 1]), mass) * real
         if not self.force_head:
             return Increments(dx, dv, None)
         # An isolated molecule feels no net force.
@@ -221,13 +228,15 @@ class IncrementNetwork(nn.Module):
         """Vectors that each atom brings along, of order one: (B, N, 3, 4).
 
         Velocities and accelerations, whose differences between atoms matter, and both divided by
-        their thermal size for each element.
+        their thermal size for each element. Forces of molecules at 300 K are of the order of
+        1 eV/angstrom; a quarter of the acceleration of carbon is of order one for hydrogen too.
         """
         root = (mass.clamp(min=1.0) / 12.0).sqrt()
         v = v / SPEED
-        return torch.stack([v, v * root, f / root.square(), f], dim=-1)
+        return torch.stack([v, v * root, 0.25 * f / root.square(), f], dim=-1)
 
-    def _bounded(self, raw: Tensor) -> Tensor:
+    def bounded(self, raw: Tensor) -> Tensor:
+        """Vectors (..., 3) shortened to lengths below the bound."""
         # Of the length and not of each component, which would single out the axes.
         length = (raw.square().sum(-1, keepdim=True) + 1e-12).sqrt() / self.bound
         return raw * (torch.tanh(length) / length)

@@ -17,7 +17,6 @@ from kstep_integrators.nn.attention import smooth_softmax
 from kstep_integrators.nn.phase_layers import (
     AtomUpdate,
     Edges,
-    along,
     exchanged,
     projections,
     tempered,
@@ -65,7 +64,7 @@ class _Layer(nn.Module):
         self.couple_receiver = _Streams(channels, sends=False, bias=False)
         self.vectors = _Streams(channels, sends=True, bias=False)
         self.position_bias = nn.Linear(radial, heads)
-        self.filters = nn.Linear(radial, 4 * channels)
+        self.filters = nn.ModuleList(nn.Linear(radial, channels) for _ in range(4))
         self.gathered = _Streams(channels, sends=False, bias=False)
         self.pushed = _Streams(channels, sends=False, bias=False)
         self.exchanged = _Streams(channels, sends=False, bias=False)
@@ -84,17 +83,33 @@ class _Layer(nn.Module):
     def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
         seen, u = self.norm(s), self.vectors(tempered(v))
         weights = self._attention(seen, edges)
-        width = s.shape[-1] // self.heads
-        by_channel = weights.permute(0, 2, 3, 1).repeat_interleave(width, dim=-1)
-        filters = (self.filters(edges.basis) * by_channel.repeat(1, 1, 1, 4)).chunk(4, dim=-1)
         p = projections(u, edges.unit)
-        scalars = filters[0] * self.scalars(seen).unsqueeze(1) + filters[1] * p
+        f_scalar, f_rate, f_push, f_couple = (linear(edges.basis) for linear in self.filters)
         couple = self.couple_sender(seen).unsqueeze(1) + self.couple_receiver(seen).unsqueeze(2)
-        push = filters[2] * self.push(seen).unsqueeze(1) + filters[3] * couple * p
-        s = s + self.gathered(scalars.sum(2))
-        v = v + self.pushed(along(push, edges.unit)) + self.exchanged(exchanged(weights, u))
+        scalars = torch.addcmul(f_rate * p, f_scalar, self.scalars(seen).unsqueeze(1))
+        push = torch.addcmul(f_couple * couple * p, f_push, self.push(seen).unsqueeze(1))
+        s = s + self.gathered(_attended(weights, scalars).squeeze(2))
+        v = v + self.pushed(_attended(weights, push, edges.unit))
+        v = v + self.exchanged(exchanged(weights, u))
         ds, dv = self.update(s, v)
         return s + ds, v + dv
+
+
+def _attended(weights: Tensor, values: Tensor, components: Tensor | None = None) -> Tensor:
+    """Sum over j of weights (B, H, N, N), components (B, N, N, C) and values (B, N, N, F).
+
+    Returns (B, N, C, F): each channel with the weight of its head. Without components, C = 1.
+    """
+    heads = weights.shape[1]
+    by_pair = weights.permute(0, 2, 3, 1)
+    if components is not None:
+        by_pair = (components.unsqueeze(-1) * by_pair.unsqueeze(3)).flatten(3)
+    # All heads times all channels, of which each channel keeps its head: cheaper than to
+    # multiply the values of all pairs.
+    product = by_pair.transpose(-1, -2) @ values
+    split = product.unflatten(2, (-1, heads)).unflatten(-1, (heads, -1))
+    own: Tensor = split.diagonal(dim1=3, dim2=4).transpose(-1, -2).flatten(-2)
+    return own
 
 
 class PhaseTransformer(nn.Module):
@@ -108,16 +123,13 @@ class PhaseTransformer(nn.Module):
     Raises
     ------
     ValueError
-        If the channels cannot be divided among the heads, or these among the streams.
+        If the heads cannot be divided among the pairs of streams.
     """
 
     def __init__(self, channels: int, layers: int, radial: int, heads: int) -> None:
         super().__init__()
-        if heads % 4 or channels % heads:
-            raise ValueError(
-                f"{channels} channels and {heads} heads given; expected heads a multiple of 4 and "
-                "channels a multiple of heads"
-            )
+        if heads % 4:
+            raise ValueError(f"{heads} heads given; expected heads a multiple of 4")
         self.layers = nn.ModuleList(_Layer(channels, radial, heads) for _ in range(layers))
 
     def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
