@@ -161,7 +161,7 @@ def test_override_without_value() -> None:
 def test_sections_that_do_not_go_together() -> None:
     with pytest.raises(ValueError, match="a fit starts from one model; leave one of them out"):
         load_recipe("qm-transfer", ["fit.init_from=organic-gfn2"])
-    with pytest.raises(ValueError, match="fit.precision is 'bf16-mixed', but the forces of a flow"):
+    with pytest.raises(ValueError, match="'bf16-mixed', but the forces of a flow"):
         load_recipe("qm-gfn2", ["fit.precision=bf16-mixed"])
 
 
