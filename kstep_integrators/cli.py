@@ -105,9 +105,29 @@ def build_parser() -> argparse.ArgumentParser:
     _add_workers(where, "processes, one trajectory each")
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
 
+    dataset = commands.add_parser(
+        "dataset",
+        help="trajectories to a dataset that fits read; resumes where interrupted, and grows",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    dataset.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="TRAJECTORIES or key=value",
+        help="folders made by kstep simulate or of NPZ files, and settings, e.g. strides=[4,8]",
+    )
+    dataset.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (TRAJECTORIES_dataset if none is given)"
+    )
+    dataset.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare every shard with its hash; without TRAJECTORIES nothing else is done",
+    )
+
     fit = commands.add_parser(
         "fit",
-        help="a network fitted to a data set; resumes where interrupted",
+        help="a network fitted to a dataset; resumes where interrupted",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     fit.add_argument("dataset", type=Path, metavar="DATASET", help="made by kstep dataset")
@@ -213,6 +233,7 @@ _RESUME: Final = {
     "demo": "a demonstration starts from the beginning when it is run again",
     "prep": "run the same command again to resume where it stopped",
     "simulate": "run the same command again to resume where it stopped",
+    "dataset": "run the same command again to resume where it stopped",
     "run": "run the same command again to resume where it stopped",
     "fit": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
@@ -304,11 +325,27 @@ def _simulate(arguments: argparse.Namespace) -> None:
     )
 
 
+def _dataset(arguments: argparse.Namespace) -> None:
+    from kstep_training.make_dataset import run_dataset
+
+    words = arguments.overrides
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    folders = [Path(word) for word in words if word not in overrides]
+    if not folders and (arguments.output is None or overrides or not arguments.verify):
+        raise ValueError(
+            "no trajectories are given; name folders made by kstep simulate, or a finished dataset "
+            "with --verify --output DIR and no settings"
+        )
+    output = arguments.output or Path(f"{folders[0].resolve().name}_dataset")
+    run_dataset(folders, overrides, output, arguments.verify)
+
+
 _COMMANDS: Final = {
     "doctor": _doctor,
     "demo": _demo,
     "prep": _prep,
     "simulate": _simulate,
+    "dataset": _dataset,
     "run": _run,
     "fit": _fit,
     "recipe": _recipe,

@@ -64,7 +64,7 @@ def folders(springs: Springs, tmp_path_factory: pytest.TempPathFactory) -> tuple
 
 @pytest.fixture(scope="session")
 def spring_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data set of spring dynamics: four trajectories of each of three molecules.
+    """A dataset of spring dynamics: four trajectories of each of three molecules.
 
     Of water, two are for validation, of ammonia and methanol one.
     """

@@ -193,7 +193,7 @@ def test_another_network_is_refused_with_both_shapes(increments: Path, spring_da
 
 
 def edited(source: Path, folder: Path, **content: Any) -> Path:
-    """A copy of a data set that says something else about itself."""
+    """A copy of a dataset that says something else about itself."""
     shutil.copytree(source, folder)
     known = json.loads((folder / "dataset.json").read_text())
     (folder / "dataset.json").write_text(json.dumps({**known, **content}))

@@ -1,4 +1,4 @@
-"""The stage ``fit``: a network is fitted to a data set and becomes a model file."""
+"""The stage ``fit``: a network is fitted to a dataset and becomes a model file."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def fit(
     Raises
     ------
     FileNotFoundError
-        If there is no data set or no model to start from.
+        If there is no dataset or no model to start from.
     ValueError
         If the settings cannot be used with the data, or the output folder belongs to other settings
         or data.
@@ -188,7 +188,7 @@ def _throughput(rows: list[dict[str, float]]) -> dict[str, float]:
 
 
 def run_fit(source: Path, overrides: Sequence[str], output: Path) -> Path:
-    """Fit a network to a data set and say where it is.
+    """Fit a network to a dataset and say where it is.
 
     Parameters
     ----------

@@ -54,7 +54,7 @@ class NetworkSettings:
     baseline: str = "verlet"
     """Direct: what the increments are counted from, ``verlet`` or ``plain``."""
     strides: list[int] | None = None
-    """Direct: base steps of the jumps; null takes those of the data set."""
+    """Direct: base steps of the jumps; null takes those of the dataset."""
     bound: float = 5.0
     """Direct: limit of the increments, in standard deviations."""
     force_head: bool = False

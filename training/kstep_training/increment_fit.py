@@ -35,7 +35,7 @@ class IncrementFit(NetworkFit):
     settings : FitSettings
     total_steps : int
     coordinates : InternalCoordinates
-        Of the molecules of the data set.
+        Of the molecules of the dataset.
     """
 
     monitor = "val_increment"
