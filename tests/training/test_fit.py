@@ -425,6 +425,7 @@ def test_weights_and_biases_is_asked_for_by_name(spring_data: Path, tmp_path: Pa
         pytest.skip("wandb is installed")
 
 
+@pytest.mark.slow
 def test_two_processes(spring_data: Path, tmp_path: Path) -> None:
     """Data-parallel: the errors are those of the whole validation part, each window once."""
     words = [
@@ -443,7 +444,7 @@ def test_two_processes(spring_data: Path, tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Model file") == 1
