@@ -315,6 +315,20 @@ def test_trajectories_that_disagree(
     assert len(make_dataset([source], tmp_path / "out", SETTINGS).shards) == 4
 
 
+def test_two_names_of_one_molecule(source: Path, tmp_path: Path) -> None:
+    water = dynamics("H2O", 8, 3, name="water")  # of the SMILES of the other one
+    write_npz(source / "production" / "water.300K.0.0.npz", water)
+    out = tmp_path / "out"
+    for split in ("molecule", "trajectory"):
+        settings = dataclasses.replace(SETTINGS, split=split, validation=["water"])
+        with pytest.raises(ValueError, match=r"\['H2O', 'water'\] are one molecule \(H2O\), but"):
+            make_dataset([source], out, settings)
+    both = dataclasses.replace(SETTINGS, validation=["water", "H2O"])
+    more = simulated(tmp_path / "more", ("CH3OH",))
+    parts = {s.molecule: s.part for s in make_dataset([source, more], out, both).shards}
+    assert parts == {"CH3OH": "train", "NH3": "train", "H2O": "validation", "water": "validation"}
+
+
 def test_other_settings(source: Path, tmp_path: Path) -> None:
     make_dataset([source], tmp_path / "out", SETTINGS)
     other = dataclasses.replace(SETTINGS, strides=[3])
