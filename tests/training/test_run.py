@@ -19,6 +19,8 @@ from ase import Atoms
 from kstep_integrators import DynamicsFailed, named_molecule
 from kstep_integrators.cli import main
 from kstep_integrators.diagnostics import bond_lengths
+from kstep_integrators.model_file import ModelHeader, write_model
+from kstep_integrators.nn.increment_network import IncrementNetwork
 from kstep_integrators.units import FS, KB
 from kstep_training.options import override
 from kstep_training.prep import Molecule
@@ -26,6 +28,7 @@ from kstep_training.prepare import PrepSettings, prepare
 from kstep_training.run import RunSettings, dynamics_run
 from kstep_training.run_start import find_molecule
 from kstep_training.trajectory import Trajectory, read_npz
+from tests.direct_systems import arguments
 
 ROOT = Path(__file__).parents[2]
 SHORT = ["k=4", "timestep_fs=0.5", "length_ps=0.04", "equilibration_ps=0.02"]
@@ -63,6 +66,26 @@ def test_a_run_leaves_frames_labels_and_numbers(tmp_path: Path) -> None:
     kinetic = np.mean([atoms.get_kinetic_energy() for atoms in frames])
     assert summary["temperature_K"] == pytest.approx(2 * kinetic / (3 * KB), rel=1e-6)
     assert summary["residual_rms_meV_per_A"] > 0.0
+
+
+def test_a_direct_jump_runs_at_its_strides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "direct.safetensors"
+    write_model(model, IncrementNetwork(**arguments()), ModelHeader("tiny", {}, "none"))
+    folder = tmp_path / "run"
+    command = ["run", str(model), "water", "length_ps=0.04", "equilibration_ps=0.02"]
+    command += ["--output", str(folder)]
+    assert main([*command, "k=3"]) == 2
+    assert "k=3" in capsys.readouterr().err
+    assert not folder.exists()
+    assert main([*command, "k=2"]) == 0
+    summary, run = read(folder)
+    assert (summary["stride_fs"], summary["strides"]) == (pytest.approx(1.0), 40)
+    assert summary["evaluations"] == 41
+    assert summary["residual_rms_meV_per_A"] is None
+    assert run.metadata["jump"]["jump"] == "direct"
+    assert run.has_label.all()
 
 
 def test_a_finished_run_is_reported_and_another_refused(
