@@ -14,9 +14,9 @@ from kstep_integrators.constraints import shake
 from kstep_integrators.ensemble.batch import join
 from kstep_integrators.jumps.verlet import verlet_flow
 from kstep_integrators.state import Evaluation, constrain, kinetic_energy, velocities
-from kstep_integrators.testing import flipped
+from kstep_integrators.testing import assert_jump, flipped
 from kstep_integrators.topology import find_bonds
-from tests.conftest import cheap, hot
+from tests.conftest import cheap, hot, potential
 
 FS = units.fs
 
@@ -122,6 +122,13 @@ def test_beside_other_constraints(others):
         assert landed.momenta[index].abs().max() == 0
     else:
         assert landed.momenta.sum(0).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("k", [8, 40])
+def test_the_contract_of_a_jump(k):
+    state = state_from_atoms(held())
+    nothing = Evaluation(torch.zeros(1, dtype=torch.float64), torch.zeros_like(state.positions))
+    assert_jump(FlowJump(potential(), 0.5 * FS), state, nothing, k=k)
 
 
 def test_a_flow_goes_back_where_it_came_from():
