@@ -192,6 +192,42 @@ def test_prep_arguments(
 
 
 @pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["in/mm"], (["in/mm"], [], "mm_dataset", False)),
+        (["a", "every=2", "b", "--output", "o"], (["a", "b"], ["every=2"], "o", False)),
+        (["a", "--verify", "every=2"], (["a"], ["every=2"], "a_dataset", True)),
+        (["a", "x=y", "every=2"], (["a", "x=y"], ["every=2"], "a_dataset", False)),
+        (["--verify", "--output", "o"], ([], [], "o", True)),
+    ],
+)
+def test_dataset_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: list[str],
+    expected: tuple[list[str], list[str], str, bool],
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    module = ModuleType("kstep_training.make_dataset")
+    module.__dict__["run_dataset"] = lambda *arguments: calls.append(arguments)
+    monkeypatch.setitem(sys.modules, "kstep_training.make_dataset", module)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x=y").mkdir()  # a folder, although it looks like a setting
+    assert main(["dataset", *words]) == 0
+    folders, overrides, output, check = expected
+    assert calls == [([Path(folder) for folder in folders], overrides, Path(output), check)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["every=2"], ["--output", "o"], ["--verify"], ["--verify", "--output", "o", "every=2"]],
+)
+def test_a_dataset_of_nothing(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dataset", *words]) == 2
+    assert "no trajectories are given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     "error",
     [
         ValueError("there is no molecule 'x';\n  there are: ethanol"),

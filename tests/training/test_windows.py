@@ -156,7 +156,7 @@ def test_in_worker_processes(made: dict[str, Path]) -> None:
 
 def test_wrong_requests(made: dict[str, Path]) -> None:
     folder = made["plain"]
-    with pytest.raises(ValueError, match="baseline is 'euler', expected one of"):
+    with pytest.raises(ValueError, match="unknown baseline 'euler'"):
         WindowDataset(folder, "train", "euler", [2], PADDING)
     with pytest.raises(ValueError, match=r"strides are \[3\], but .* was made with \[2, 5\]"):
         WindowDataset(folder, "train", "verlet", [3], PADDING)
