@@ -175,7 +175,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_workers(parser: argparse._ActionsContainer, purpose: str) -> None:
-    default = os.cpu_count() or 1
+    # Text, which argparse reads as if it had been given: a number could be the very object that the
+    # user's becomes, and would slip past an exclusion.
+    default = str(os.cpu_count() or 1)
     parser.add_argument("--workers", type=_positive_int, default=default, metavar="N", help=purpose)
 
 

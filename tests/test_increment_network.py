@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import sys
 
 import pytest
 import torch
@@ -221,7 +222,7 @@ def test_a_network_learns(backbone, pair):
     torch.manual_seed(0)
     net = IncrementNetwork(
         ELEMENTS, STRIDES, 0.5, "plain", SCALES, MASSES, backbone, 16, 2, 8, force_head=True
-    )
+    ).float()
     x, v, f, stride, graph = inputs(net, *pair)
     vectors = (x.unsqueeze(1) - x.unsqueeze(2)) * graph.pair_mask.unsqueeze(-1)
     distances = vectors.square().sum(-1, keepdim=True).clamp(min=0.1)
@@ -288,6 +289,13 @@ def test_wrong_networks_are_refused(change, message):
     config = {**increments("egnn", channels=8).config, **change}
     with pytest.raises(ValueError, match=message):
         IncrementNetwork(**config)
+
+
+def test_a_backbone_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "e3nn", None)
+    monkeypatch.delitem(sys.modules, "kstep_integrators.nn.tensor_product", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'kstep-integrators\[e3nn\]'"):
+        increments("tensor_product")
 
 
 def test_neighbor_lists_are_refused(pair):

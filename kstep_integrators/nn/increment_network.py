@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kstep_integrators import units
+from kstep_integrators.nn.e3nn_extra import phase_tensor_product
 from kstep_integrators.nn.graph import Graph
 from kstep_integrators.nn.phase_egnn import PhaseEGNN
 from kstep_integrators.nn.phase_layers import find_edges
@@ -20,12 +21,13 @@ from kstep_integrators.nn.radial import BesselBasis
 
 __all__ = ["BASELINES", "INCREMENT_BACKBONES", "IncrementNetwork", "Increments"]
 
-INCREMENT_BACKBONES: dict[str, type[nn.Module]] = {
+INCREMENT_BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "egnn": PhaseEGNN,
     "painn": PhasePaiNN,
+    "tensor_product": phase_tensor_product,
     "transformer": PhaseTransformer,
 }
-"""Backbones by the name used in recipes and model files."""
+"""Makers of backbones by the name used in recipes and model files."""
 
 BASELINES = ("plain", "verlet")
 """What increments can be added to."""
@@ -81,8 +83,14 @@ class IncrementNetwork(nn.Module):
     force_head : bool
         Whether forces at the landing are predicted.
 
+    Notes
+    -----
+    Tables are kept in float64: call ``float()`` or ``double()`` before use.
+
     Raises
     ------
+    ImportError
+        If the backbone is ``"tensor_product"`` and e3nn is not installed.
     ValueError
         If the backbone or the baseline is unknown, or a table has another size.
     """

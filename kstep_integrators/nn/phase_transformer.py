@@ -1,9 +1,9 @@
 """Transformer-EGNN: attention between a stream of positions and a stream of velocities.
 
-Equivariant attention in the manner of TorchMD-NET, doi:10.48550/arXiv.2202.02541. The first half of
-the channels belongs to positions and forces, the second half to velocities; a head reads its
-queries from one stream and its keys and values from the same (self-attention) or from the other
-(cross-attention).
+Attention (doi:10.48550/arXiv.1706.03762) weights messages like those of an EGNN; distances enter it
+as a bias, through a radial basis. The first half of the channels belongs to positions and forces,
+the second half to velocities; a head reads its queries from one stream and its keys and values from
+the same (self-attention) or from the other (cross-attention).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from kstep_integrators.nn.attention import smooth_softmax
 from kstep_integrators.nn.phase_layers import (
@@ -58,13 +59,13 @@ class _Layer(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.query = _Streams(channels, sends=False)
         self.key = _Streams(channels, sends=True, bias=False)
-        self.scalars = _Streams(channels, sends=True)
-        self.push = _Streams(channels, sends=True)
-        self.couple_sender = _Streams(channels, sends=True)
-        self.couple_receiver = _Streams(channels, sends=False, bias=False)
-        self.vectors = _Streams(channels, sends=True, bias=False)
         self.position_bias = nn.Linear(radial, heads)
-        self.filters = nn.ModuleList(nn.Linear(radial, channels) for _ in range(4))
+        self.center = _Streams(channels, sends=False)
+        self.neighbor = _Streams(channels, sends=True, bias=False)
+        self.vectors = _Streams(channels, sends=True, bias=False)
+        self.distance = nn.Linear(radial, channels, bias=False)
+        self.rate = nn.Linear(channels, channels, bias=False)
+        self.coefficients = nn.Linear(channels, 2 * channels)
         self.gathered = _Streams(channels, sends=False, bias=False)
         self.pushed = _Streams(channels, sends=False, bias=False)
         self.exchanged = _Streams(channels, sends=False, bias=False)
@@ -84,12 +85,11 @@ class _Layer(nn.Module):
         seen, u = self.norm(s), self.vectors(tempered(v))
         weights = self._attention(seen, edges)
         p = projections(u, edges.unit)
-        f_scalar, f_rate, f_push, f_couple = (linear(edges.basis) for linear in self.filters)
-        couple = self.couple_sender(seen).unsqueeze(1) + self.couple_receiver(seen).unsqueeze(2)
-        scalars = torch.addcmul(f_rate * p, f_scalar, self.scalars(seen).unsqueeze(1))
-        push = torch.addcmul(f_couple * couple * p, f_push, self.push(seen).unsqueeze(1))
-        s = s + self.gathered(_attended(weights, scalars).squeeze(2))
-        v = v + self.pushed(_attended(weights, push, edges.unit))
+        pre = self.center(seen).unsqueeze(2) + self.neighbor(seen).unsqueeze(1)
+        message = functional.silu(pre + self.distance(edges.basis) + self.rate(p))
+        push, couple = self.coefficients(message).chunk(2, dim=-1)
+        s = s + self.gathered(_attended(weights, message).squeeze(2))
+        v = v + self.pushed(_attended(weights, push + couple * p, edges.unit))
         v = v + self.exchanged(exchanged(weights, u))
         ds, dv = self.update(s, v)
         return s + ds, v + dv
