@@ -250,6 +250,21 @@ def test_one_trajectory_from_several_folders(source: Path, tmp_path: Path) -> No
     assert shard.segments == ((0, 8), (8, 16))  # none in the Langevin frames
 
 
+def test_copies_of_trajectories(source: Path, tmp_path: Path) -> None:
+    """Under another path they would count twice, or as an extension of what is gone."""
+    out = tmp_path / "out"
+    make_dataset([source], out, SETTINGS)
+    copied = tmp_path / "copied"
+    shutil.copytree(source, copied)
+    with pytest.raises(ValueError, match=r"0.0.npz holds the same frames as .*0.0.npz; give one"):
+        make_dataset([copied], out, SETTINGS)
+    shutil.rmtree(source)
+    with pytest.raises(FileNotFoundError, match=r"H2O.300K.0.0.npz, from which a shard .* is gone"):
+        make_dataset([copied], out, SETTINGS)
+    # The dataset itself needs its sources no more, and other trajectories can be added.
+    assert len(make_dataset([simulated(tmp_path / "b", ("CH4",))], out, SETTINGS).shards) == 6
+
+
 def test_plain_files(tmp_path: Path) -> None:
     """Names and steps as other tools may leave them: frames, but no windows."""
     folder = tmp_path / "plain"
@@ -313,6 +328,20 @@ def test_trajectories_that_disagree(
         make_dataset([source], tmp_path / "out", SETTINGS)
     path.unlink()  # without it all is well
     assert len(make_dataset([source], tmp_path / "out", SETTINGS).shards) == 4
+
+
+def test_two_names_of_one_molecule(source: Path, tmp_path: Path) -> None:
+    water = dynamics("H2O", 8, 3, name="water")  # of the SMILES of the other one
+    write_npz(source / "production" / "water.300K.0.0.npz", water)
+    out = tmp_path / "out"
+    for split in ("molecule", "trajectory"):
+        settings = dataclasses.replace(SETTINGS, split=split, validation=["water"])
+        with pytest.raises(ValueError, match=r"\['H2O', 'water'\] are one molecule \(H2O\), but"):
+            make_dataset([source], out, settings)
+    both = dataclasses.replace(SETTINGS, validation=["water", "H2O"])
+    more = simulated(tmp_path / "more", ("CH3OH",))
+    parts = {s.molecule: s.part for s in make_dataset([source, more], out, both).shards}
+    assert parts == {"CH3OH": "train", "NH3": "train", "H2O": "validation", "water": "validation"}
 
 
 def test_other_settings(source: Path, tmp_path: Path) -> None:

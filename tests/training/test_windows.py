@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from kstep_integrators import units
+from kstep_integrators.jumps.baseline import landing
 from kstep_training.batches import BatchSampler
 from kstep_training.make_dataset import DatasetSettings, make_dataset
 from kstep_training.trajectory import Trajectory, write_npz
@@ -102,6 +103,20 @@ def test_a_window_is_what_the_trajectory_did(
     torch.testing.assert_close(batch.landing(batch.dx), batch.end_positions)
     moved = batch.landing(batch.dx + 0.5)
     torch.testing.assert_close(moved, batch.end_positions + 0.5)
+
+
+@pytest.mark.parametrize("baseline", ["verlet", "plain"])
+def test_a_jump_with_these_increments_lands_at_the_end(
+    made: dict[str, Path], baseline: str
+) -> None:
+    data = WindowDataset(made["twins"], "train", baseline, [2, 5], PADDING)
+    b = data[list(range(0, 34, 3))]  # the water, both strides, both directions
+    assert set(b.stride.tolist()) == {0, 1}
+    h = torch.tensor([2.0, 5.0])[b.stride][:, None, None] * 0.5 * units.FS
+    mass = torch.tensor([*data.file.molecule("H2O").masses, 0.0])[:, None]
+    x, v = landing(baseline, b.positions, b.velocities, b.forces, b.dx, b.dv, b.end_forces, mass, h)
+    torch.testing.assert_close(x, b.end_positions, atol=1e-5, rtol=0.0)
+    torch.testing.assert_close(v, b.end_velocities, atol=1e-5, rtol=0.0)
 
 
 def test_windows_stay_in_their_segment(made: dict[str, Path]) -> None:

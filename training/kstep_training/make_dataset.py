@@ -189,6 +189,7 @@ def _assemble(records: Sequence[dict[str, Any]], settings: DatasetSettings) -> d
         (settings.validation, settings.test),
         settings.seed,
     )
+    _check_same_molecule(records, parts, settings)
     molecules = _molecules(records, parts)
     training = [r for r in records if parts[r["name"]] == "train"]
     statistics = dataset_statistics(training, {m["name"]: m["numbers"] for m in molecules})
@@ -245,6 +246,25 @@ def _molecules(records: Sequence[dict[str, Any]], parts: Mapping[str, str]) -> l
         keys = ("numbers", "masses", "smiles", "charge")
         made.append({"name": name, **{k: first[k] for k in keys}, "coordinates": coordinates})
     return made
+
+
+def _check_same_molecule(
+    records: Sequence[dict[str, Any]], parts: Mapping[str, str], settings: DatasetSettings
+) -> None:
+    """Two names of one molecule would let it be in two parts."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for record in records:
+        if record["smiles"] is not None:
+            names = found.setdefault(record["smiles"], {})
+            names.setdefault(record["molecule"], set()).add(parts[record["name"]])
+    listed = {*settings.validation, *settings.test}
+    for smiles, names in found.items():
+        whole = settings.split == "molecule" or listed & set(names)
+        if whole and len(names) > 1 and len(set().union(*names.values())) > 1:
+            raise ValueError(
+                f"{sorted(names)} are one molecule ({smiles}), but would be in different parts; "
+                "list all these names in validation= or test=, or leave all but one of them out"
+            )
 
 
 def _check_elements(
