@@ -82,12 +82,12 @@ def test_a_flow_and_again(smiles: str, tmp_path: Path, capsys: pytest.CaptureFix
         assert re.search(rf"^{stage}: \d+\.\d s$", written, re.MULTILINE)
     assert model == output / "fit" / "tiny.safetensors"
     assert read_model(model)[1].training["molecules"] == ["methanol"]
-    assert end(output)["physics_evaluations"] == 5
+    assert end(output)["evaluations"] == 5
     recorded = json.loads((output / "recipe.json").read_text())
     assert recorded["recipe"]["simulate"]["method"] == "GFN2-xTB"
 
     made = {path: path.stat().st_mtime_ns for path in output.glob("*/*/*.np[yz]")}
-    assert len(made) == 6  # production and distorted copies of two molecules, and their shards
+    assert len(made) == 8  # three parts of the trajectories of two molecules, and their shards
     before = model.read_bytes()
     assert run_recipe("qm-gfn2", words, output, workers=1) == model
     assert {path: path.stat().st_mtime_ns for path in output.glob("*/*/*.np[yz]")} == made
@@ -137,7 +137,7 @@ def test_direct_jumps_on_a_force_field(smiles: str, tmp_path: Path) -> None:
     assert (network.config["strides"], network.config["baseline"]) == ([4, 8, 12], "plain")
     summary = end(tmp_path / "out")
     assert summary["stride_fs"] == pytest.approx(8.0)
-    assert summary["method"] == "mm"
+    assert summary["method"] == "mmff94"
 
 
 def test_hartree_fock(smiles: str, tmp_path: Path) -> None:
