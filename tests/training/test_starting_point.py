@@ -11,13 +11,14 @@ import torch
 
 from kstep_integrators import load_model
 from kstep_integrators.ase_state import state_from_atoms
-from kstep_integrators.model_file import model_path, read_model
+from kstep_integrators.model_file import ModelHeader, model_path, read_model, write_model
 from kstep_integrators.nn.forces import energy_and_forces
 from kstep_training.config import FitConfig, NetworkConfig, Recipe
 from kstep_training.dataset import FrameDataset, load_folder
 from kstep_training.fit import fit
 from kstep_training.starting_point import starting_network
 from tests.conftest import hot
+from tests.direct_systems import untrained
 
 TUNE = Recipe(
     name="tuned",
@@ -78,6 +79,14 @@ def test_a_fit_without_learning_returns_the_forces_it_started_with(folders, tmp_
     digest = hashlib.sha256(model_path("organic-gfn2").read_bytes()).hexdigest()
     assert header.training["started_from"] == {"name": "organic-gfn2", "sha256": digest}
     assert header.training["recipe"]["fit"]["start_from"] == "organic-gfn2"
+
+
+def test_a_model_of_increments_is_no_start(folders, tmp_path):
+    path = tmp_path / "jump.safetensors"
+    write_model(path, untrained(), ModelHeader("jump", {}, "none"))
+    tune = dataclasses.replace(TUNE, fit=dataclasses.replace(TUNE.fit, start_from=str(path)))
+    with pytest.raises(ValueError, match=r"'jump' \(fit.start_from\) is a model of increments"):
+        starting_network(tune, load_folder(folders[0]))
 
 
 def test_another_network_or_other_elements_are_refused(folders, tmp_path):
