@@ -7,6 +7,13 @@ and time in angstrom * sqrt(u / eV). Only results meant for reading are in other
 from kstep_integrators.diagnostics.distributions import Comparison, compare_runs
 from kstep_integrators.diagnostics.energy import EnergyDrift, energy_drift, kinetic_energy
 from kstep_integrators.diagnostics.geometry import bond_angles, bond_lengths, dihedral_angles
+from kstep_integrators.diagnostics.jumps import (
+    InternalError,
+    JumpErrors,
+    Landings,
+    jump_errors,
+    mean_structure_errors,
+)
 from kstep_integrators.diagnostics.residuals import residual_rms
 from kstep_integrators.diagnostics.sampling import (
     Correlation,
@@ -28,6 +35,9 @@ __all__ = [
     "Comparison",
     "Correlation",
     "EnergyDrift",
+    "InternalError",
+    "JumpErrors",
+    "Landings",
     "Spectrum",
     "autocorrelation",
     "block_error",
@@ -37,7 +47,9 @@ __all__ = [
     "correlation",
     "dihedral_angles",
     "energy_drift",
+    "jump_errors",
     "kinetic_energy",
+    "mean_structure_errors",
     "on_circle",
     "peak_shift",
     "residual_rms",
