@@ -185,6 +185,13 @@ def test_the_force_tolerance_sees_the_head(atoms):
     assert abs(atoms.positions - reference.positions).max() < 1e-12
 
 
+def test_tolerances_of_what_is_not_predicted_are_refused(atoms):
+    with pytest.raises(ValueError, match=r"energy_tolerance=0.1, but .* does not predict the ener"):
+        KStepDynamics(atoms, silent(force_head=True), k=2, energy_tolerance=0.1)
+    with pytest.raises(ValueError, match=r"force_tolerance=0.1, but .* not predict the forces"):
+        KStepDynamics(atoms, silent(), k=2, force_tolerance=0.1)
+
+
 def test_the_guard_sees_nonsense(atoms):
     network = untrained(bound=1e6)
     with torch.no_grad():
