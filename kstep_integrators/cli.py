@@ -105,6 +105,39 @@ def build_parser() -> argparse.ArgumentParser:
     _add_workers(where, "processes, one trajectory each")
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
 
+    dataset = commands.add_parser(
+        "dataset",
+        help="trajectories to a dataset that fits read; resumes where interrupted, and grows",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    dataset.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="TRAJECTORIES or key=value",
+        help="folders made by kstep simulate or of NPZ files, and settings, e.g. strides=[4,8]",
+    )
+    dataset.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (TRAJECTORIES_dataset if none is given)"
+    )
+    dataset.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare every shard with its hash; without TRAJECTORIES nothing else is done",
+    )
+
+    fit = commands.add_parser(
+        "fit",
+        help="a network fitted to a dataset; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    fit.add_argument("dataset", type=Path, metavar="DATASET", help="made by kstep dataset")
+    fit.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. network.kind=direct"
+    )
+    fit.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (DATASET_fit if none is given)"
+    )
+
     run = commands.add_parser(
         "run",
         help="dynamics of one molecule in the jumps of a model; resumes where interrupted",
@@ -125,7 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     recipe = commands.add_parser(
         "recipe",
-        help="make a model: generate data, fit, evaluate; resumes where it was interrupted",
+        help="all of it, from SMILES to a run with a model; resumes where it was interrupted",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     recipe.add_argument("recipe", metavar="NAME_OR_FILE", help="a bundled recipe or a YAML file")
@@ -135,12 +168,16 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--output", type=Path, metavar="DIR", help="folder (kstep_NAME if none is given)"
     )
-    _add_workers(recipe, "processes that generate data")
+    where = recipe.add_mutually_exclusive_group()
+    _add_workers(where, "processes that simulate")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that simulates")
     return parser
 
 
 def _add_workers(parser: argparse._ActionsContainer, purpose: str) -> None:
-    default = os.cpu_count() or 1
+    # Text, which argparse reads as if it had been given: a number could be the very object that the
+    # user's becomes, and would slip past an exclusion.
+    default = str(os.cpu_count() or 1)
     parser.add_argument("--workers", type=_positive_int, default=default, metavar="N", help=purpose)
 
 
@@ -198,7 +235,9 @@ _RESUME: Final = {
     "demo": "a demonstration starts from the beginning when it is run again",
     "prep": "run the same command again to resume where it stopped",
     "simulate": "run the same command again to resume where it stopped",
+    "dataset": "run the same command again to resume where it stopped",
     "run": "run the same command again to resume where it stopped",
+    "fit": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -253,7 +292,20 @@ def _recipe(arguments: argparse.Namespace) -> None:
     from kstep_training.recipe import run_recipe
 
     output = arguments.output or Path(f"kstep_{Path(arguments.recipe).stem}")
-    run_recipe(arguments.recipe, list(arguments.overrides), output, arguments.workers)
+    run_recipe(
+        arguments.recipe,
+        list(arguments.overrides),
+        output,
+        arguments.workers,
+        arguments.scheduler,
+    )
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    from kstep_training.fit import run_fit
+
+    output = arguments.output or Path(f"{arguments.dataset.resolve().name}_fit")
+    run_fit(arguments.dataset, list(arguments.overrides), output)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -275,12 +327,29 @@ def _simulate(arguments: argparse.Namespace) -> None:
     )
 
 
+def _dataset(arguments: argparse.Namespace) -> None:
+    from kstep_training.make_dataset import run_dataset
+
+    words = arguments.overrides
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    folders = [Path(word) for word in words if word not in overrides]
+    if not folders and (arguments.output is None or overrides or not arguments.verify):
+        raise ValueError(
+            "no trajectories are given; name folders made by kstep simulate, or a finished dataset "
+            "with --verify --output DIR and no settings"
+        )
+    output = arguments.output or Path(f"{folders[0].resolve().name}_dataset")
+    run_dataset(folders, overrides, output, arguments.verify)
+
+
 _COMMANDS: Final = {
     "doctor": _doctor,
     "demo": _demo,
     "prep": _prep,
     "simulate": _simulate,
+    "dataset": _dataset,
     "run": _run,
+    "fit": _fit,
     "recipe": _recipe,
 }
 

@@ -98,7 +98,8 @@ def _reasons(state: PhaseState, links: BondClusters, stuck: Tensor) -> Reasons:
     told: Reasons = {}
     starts = torch.searchsorted(state.batch, torch.arange(state.n_molecules).to(state.batch))
     symbols, batch = state.numbers.tolist(), state.batch.tolist()
-    for i, j in zip(links.first[stuck, 0].tolist(), links.second[stuck, 0].tolist(), strict=True):
+    first, second = links.ends.view(2, *links.bonds.shape)[:, stuck, 0].tolist()
+    for i, j in zip(first, second, strict=True):
         start = int(starts[batch[i]])
         bond = (
             f"{chemical_symbols[symbols[i]]}{i - start}-{chemical_symbols[symbols[j]]}{j - start}"

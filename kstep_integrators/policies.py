@@ -99,8 +99,8 @@ def _physics_steps(
     for i, why in stuck.items():
         if i in undone and i not in lost:
             lost[i] = (
-                f"the jump was undone ({undone[i]}), and so are the {k} physics steps in its "
-                f"place: {why}; the timestep may be too long"
+                f"the jump was undone ({undone[i]}), and the {k} physics steps in its place lead "
+                f"nowhere: {why}; the timestep may be too long"
             )
     for i, why in scheme.control.guard.check_jump(carry.state, state).items():
         if i in undone and i not in lost:

@@ -217,13 +217,14 @@ class CalculatorPotential:
     def bind(self, state: PhaseState) -> BoundPotential:
         """Force function of the molecules of a state, which the calculator takes in turn."""
         numbers, batch = state.numbers.cpu().numpy(), state.batch.cpu().numpy()
-        positions = state.positions.cpu().numpy()
+        positions, masses = state.positions.cpu().numpy(), state.masses[:, 0].cpu().numpy()
         forces = []
         for molecule in range(state.n_molecules):
             mine = batch == molecule
             atoms = Atoms(
                 numbers[mine],
                 positions=positions[mine],
+                masses=masses[mine],
                 cell=state.cell.cpu().numpy(),
                 pbc=state.pbc,
             )

@@ -39,41 +39,42 @@ class BondClusters:
         Which bond stands in each place; 0 where there is none.
     present : (G, K) bool
         Whether there is one.
-    first, second : (G, K) int64
-        Its atoms; 0 and 0 where there is none, so that vectors between them vanish.
-    shared_first, shared_second : (G, K, K) float64
-        How the motion of each atom of one bond changes the vector of another: 1, -1 or 0.
+    ends : (2 G K,) int64
+        Their first atoms, then their second; 0 and 0 where there is none, so that vectors between
+        them vanish.
+    shared : (2, G, K, K) float64
+        How the motion of each end of one bond changes the vector of another: 1, -1 or 0.
+    empty : (G, K, K) float64
+        1 on the diagonal where there is no bond, so that equations have solutions.
     """
 
     bonds: Tensor
     present: Tensor
-    first: Tensor
-    second: Tensor
-    shared_first: Tensor
-    shared_second: Tensor
+    ends: Tensor
+    shared: Tensor
+    empty: Tensor
 
     def vectors(self, values: Tensor) -> Tensor:
         """Differences (G, K, 3) of values (N, 3) of the first atoms less those of the second."""
-        found: Tensor = values[self.first] - values[self.second]
-        return found
+        both = values.index_select(0, self.ends).view(2, *self.bonds.shape, 3)
+        return both[0] - both[1]
 
     def coupling(self, inverse_masses: Tensor) -> Tensor:
         """What a unit of impulse on each bond does to each bond vector, (G, K, K); symmetric."""
-        w = inverse_masses[:, 0]
-        coupled: Tensor = w[self.first].unsqueeze(2) * self.shared_first
-        return coupled + w[self.second].unsqueeze(2) * self.shared_second
+        weights = inverse_masses.index_select(0, self.ends).view(2, *self.bonds.shape, 1)
+        coupled: Tensor = (weights * self.shared).sum(0)
+        return coupled
 
     def solve(self, matrices: Tensor, values: Tensor) -> Tensor:
         """Solutions (G, K) of systems (G, K, K); not finite where there is none."""
-        empty = torch.diag_embed((~self.present).to(matrices.dtype))
-        found, _ = torch.linalg.solve_ex(matrices + empty, values.unsqueeze(2))
+        found, _ = torch.linalg.solve_ex(matrices + self.empty, values.unsqueeze(2))
         solved: Tensor = found.squeeze(2)
         return solved
 
     def spread(self, impulses: Tensor, like: Tensor) -> Tensor:
         """Impulses (G, K, 3) on the first atoms, and their opposites on the second, as (N, 3)."""
-        pushed = torch.zeros_like(like).index_add(0, self.first.flatten(), impulses.flatten(0, 1))
-        return pushed.index_add(0, self.second.flatten(), -impulses.flatten(0, 1))
+        both = torch.cat([impulses, -impulses]).view(-1, 3)
+        return torch.zeros_like(like).index_add(0, self.ends, both)
 
 
 def cluster_bonds(bonds: Tensor) -> BondClusters:
@@ -101,9 +102,12 @@ def _clusters(content: bytes, device: torch.device) -> BondClusters:
     def same(one: Indices, other: Indices) -> Array:
         return np.where(both & (one[:, :, None] == other[:, None, :]), 1.0, 0.0)
 
-    shared_first = same(first, first) - same(first, second)
-    shared_second = same(second, second) - same(second, first)
-    parts = (numbers, present, first.copy(), second.copy(), shared_first, shared_second)
+    shared = np.stack(
+        [same(first, first) - same(first, second), same(second, second) - same(second, first)]
+    )
+    ends = np.stack([first, second]).reshape(-1)
+    empty = np.eye(present.shape[1]) * ~present[:, :, None]
+    parts = (numbers, present, ends, shared, empty)
     return BondClusters(*(torch.from_numpy(part).to(device) for part in parts))
 
 
@@ -196,7 +200,7 @@ def check_bonds(
     scale = matrices.diagonal(dim1=1, dim2=2)
     scale = torch.where(links.present, scale, 1.0).rsqrt()
     matrices = matrices * scale.unsqueeze(1) * scale.unsqueeze(2)
-    values = torch.linalg.eigvalsh(matrices + torch.diag_embed((~links.present).to(scale)))
+    values = torch.linalg.eigvalsh(matrices + links.empty)
     repeated = values[:, 0] < RANK * values[:, -1]
     if bool(repeated.any()):
         among = links.bonds[repeated][0][links.present[repeated][0]]

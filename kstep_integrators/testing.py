@@ -200,7 +200,7 @@ def assert_jump(
     jump : Jump
         In float64 arithmetic, if the tolerance is to be met. ``k`` must be one of its ``strides``.
     state : PhaseState
-        One isolated molecule without constraints, at a generic geometry.
+        One isolated molecule at a generic geometry, without constraints but for fixed bonds.
     physics : Evaluation
         The physics at the state; rotated along with it.
     k : int
@@ -249,6 +249,7 @@ def assert_jump(
         masses=state.masses[order],
         positions=state.positions[order],
         momenta=state.momenta[order],
+        bonds=None if state.bonds is None else order.argsort()[state.bonds],
     )
     swapped = run(shuffled, Evaluation(physics.energy, forces[order]))
     same(swapped.positions, landed.positions[order], "permutation of positions")

@@ -13,10 +13,10 @@ from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.constraints import shake
 from kstep_integrators.ensemble.batch import join
 from kstep_integrators.jumps.verlet import verlet_flow
-from kstep_integrators.state import Evaluation, constrain, kinetic_energy, velocities
-from kstep_integrators.testing import flipped
+from kstep_integrators.state import Evaluation, constrain, kinetic_energy, make_state, velocities
+from kstep_integrators.testing import assert_jump, flipped
 from kstep_integrators.topology import find_bonds
-from tests.conftest import cheap, hot
+from tests.conftest import cheap, hot, potential
 
 FS = units.fs
 
@@ -124,6 +124,13 @@ def test_beside_other_constraints(others):
         assert landed.momenta.sum(0).abs().max() < 1e-12
 
 
+@pytest.mark.parametrize("k", [8, 40])
+def test_the_contract_of_a_jump(k):
+    state = state_from_atoms(held())
+    nothing = Evaluation(torch.zeros(1, dtype=torch.float64), torch.zeros_like(state.positions))
+    assert_jump(FlowJump(potential(), 0.5 * FS), state, nothing, k=k)
+
+
 def test_a_flow_goes_back_where_it_came_from():
     state = state_from_atoms(held())
     jump = FlowJump(cheap(), 2.0 * FS).bind(state)
@@ -217,3 +224,26 @@ def test_a_flow_waits_where_it_cannot_go_on():
     assert none == {}
     torch.testing.assert_close(landed.positions[:3], alone.positions[:3], atol=1e-13, rtol=0)
     torch.testing.assert_close(landed.momenta[:3], alone.momenta[:3], atol=1e-13, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"batch": torch.tensor([0, 0, 1])}, r"\[\[0, 2\]\] join atoms of different molecules"),
+        (
+            {"mobile": torch.tensor([0.0, 1.0, 0.0])},
+            r"\[\[0, 2\]\] join atoms that are fixed themselves",
+        ),
+        ({"bond_lengths": None}, "bonds and bond_lengths belong together"),
+        ({"bond_lengths": torch.tensor([[1.0]])}, r"shapes \(1, 2\) and \(1, 1\)"),
+        ({"bonds": torch.zeros(0, 2), "bond_lengths": torch.zeros(0)}, "with C >= 1"),
+    ],
+)
+def test_states_without_sense(changes, message):
+    atoms = torch.zeros(3, 3, dtype=torch.float64)
+    atoms[2, 0] = 1.0
+    given = {"bonds": torch.tensor([[0, 2]]), "bond_lengths": torch.ones(1)}
+    arguments = (torch.ones(3, dtype=torch.int64), torch.ones(3), atoms, torch.zeros_like(atoms))
+    assert make_state(*arguments, **given).bonds.tolist() == [[0, 2]]
+    with pytest.raises(ValueError, match=message):
+        make_state(*arguments, **{**given, **changes})

@@ -106,12 +106,15 @@ def test_types_are_joined_over_molecules_and_every_jump_counts_the_same() -> Non
     assert errors.bonds["H-O"].rmse == pytest.approx(0.04 / np.sqrt(8))
     assert errors.bonds["H-O"].count == 4
     assert errors.bonds["C-N"].thermal == pytest.approx(2.0)
-    # C-H is rigid: it has no thermal units, and does not count for them.
+    # C-H is rigid: it has no thermal units, and does not count for all.
     assert errors.bonds["C-H"].thermal is None
     assert errors.bonds["C-H"].rmse == pytest.approx(0.0)
-    assert errors.bonds["all"].rmse == pytest.approx(np.sqrt((0.04**2 + 0.2**2) / 10))
+    assert errors.bonds["all"].rmse == pytest.approx(np.sqrt((0.04**2 + 0.2**2) / 9))
     assert errors.bonds["all"].thermal == pytest.approx(np.sqrt((0.4**2 + 2.0**2) / 9))
+    assert errors.bonds["all"].count == 5
     assert set(errors.angles) == {"H-O-H", "all"}
+    still = dataclasses.replace(one, thermal_positions=np.array([water()] * 2))
+    assert set(jump_errors([still]).bonds) == {"H-O"}
 
 
 def test_a_turned_molecule_has_no_internal_error_but_a_distance() -> None:

@@ -65,7 +65,7 @@ class InternalError:
         Root mean square error, angstrom or degrees.
     thermal : float or None
         The same in thermal standard deviations; of all types: root mean square of the errors, each
-        in those of its type. None for constrained bonds, which do not count for all types either.
+        in those of its type. None for bonds of fixed length.
     deviation : float or None
         Thermal standard deviation of the type, angstrom or degrees: the root mean square over its
         members, each about its own mean. None of all types.
@@ -86,7 +86,8 @@ class JumpErrors:
     Attributes
     ----------
     bonds, angles : dict of str to InternalError
-        Of each type, such as ``"C-H"`` and ``"H-C-O"``, and of ``"all"``.
+        Of each type, such as ``"C-H"`` and ``"H-C-O"``, and of ``"all"`` that are not of fixed
+        length.
     velocities : dict of str to float
         Root mean square error of the velocities of each element over the root mean square of its
         thermal velocities: 1 for a landing without motion. ``"all"``: over all atoms, each in
@@ -232,20 +233,19 @@ def _internal(
             variances.setdefault(name, []).append(np.full(len(error), variance[i]))
             counts[name] = counts.get(name, 0) + 1
     found: dict[str, InternalError] = {}
-    all_errors, scaled = [], []
+    moving, scaled, total = [], [], 0
     for name in sorted(errors):
         error = np.concatenate(errors[name])
         deviation = float(np.sqrt(np.concatenate(variances[name]).mean()))
         rmse = float(np.sqrt(np.mean(error**2)))
         thermal = rmse / deviation if deviation > RIGID else None
         found[name] = InternalError(unit * rmse, thermal, unit * deviation, counts[name])
-        all_errors.append(error)
         if thermal is not None:
+            moving.append(error)
             scaled.append(error / deviation)
-    if all_errors:
-        found["all"] = InternalError(
-            unit * _rms(all_errors), _rms(scaled) if scaled else None, None, sum(counts.values())
-        )
+            total += counts[name]
+    if moving:
+        found["all"] = InternalError(unit * _rms(moving), _rms(scaled), None, total)
     return found
 
 

@@ -9,6 +9,7 @@ import torch
 from ase.data import covalent_radii
 from torch import Tensor, nn
 
+from kstep_integrators.nn.e3nn_extra import tensor_product
 from kstep_integrators.nn.egnn import EGNN
 from kstep_integrators.nn.graph import Graph, displacements, pair_values
 from kstep_integrators.nn.heads import AtomicEnergy, Repulsion
@@ -18,22 +19,10 @@ from kstep_integrators.nn.transformer import Transformer
 
 __all__ = ["BACKBONES", "EnergyNetwork"]
 
-
-def _tensor_product(*sizes: Any) -> nn.Module:
-    try:
-        from kstep_integrators.nn.tensor_product import TensorProduct
-    except ImportError as error:
-        raise ImportError(
-            f"the backbone tensor_product needs e3nn, which cannot be imported ({error}); "
-            "install it with: pip install 'kstep-integrators[e3nn]'"
-        ) from error
-    return TensorProduct(*sizes)
-
-
 BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "egnn": EGNN,
     "painn": PaiNN,
-    "tensor_product": _tensor_product,
+    "tensor_product": tensor_product,
     "transformer": Transformer,
 }
 """Makers of backbones by the name used in recipes and model files."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,19 +11,23 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kstep_integrators import units
+from kstep_integrators.nn.e3nn_extra import phase_tensor_product
 from kstep_integrators.nn.graph import Graph
 from kstep_integrators.nn.phase_egnn import PhaseEGNN
 from kstep_integrators.nn.phase_layers import find_edges
+from kstep_integrators.nn.phase_painn import PhasePaiNN
 from kstep_integrators.nn.phase_transformer import PhaseTransformer
 from kstep_integrators.nn.radial import BesselBasis
 
 __all__ = ["BASELINES", "INCREMENT_BACKBONES", "IncrementNetwork", "Increments"]
 
-INCREMENT_BACKBONES: dict[str, type[nn.Module]] = {
+INCREMENT_BACKBONES: dict[str, Callable[..., nn.Module]] = {
     "egnn": PhaseEGNN,
+    "painn": PhasePaiNN,
+    "tensor_product": phase_tensor_product,
     "transformer": PhaseTransformer,
 }
-"""Backbones by the name used in recipes and model files."""
+"""Makers of backbones by the name used in recipes and model files."""
 
 BASELINES = ("plain", "verlet")
 """What increments can be added to."""
@@ -79,8 +83,14 @@ class IncrementNetwork(nn.Module):
     force_head : bool
         Whether forces at the landing are predicted.
 
+    Notes
+    -----
+    Tables are kept in float64: call ``float()`` or ``double()`` before use.
+
     Raises
     ------
+    ImportError
+        If the backbone is ``"tensor_product"`` and e3nn is not installed.
     ValueError
         If the backbone or the baseline is unknown, or a table has another size.
     """
@@ -126,6 +136,11 @@ class IncrementNetwork(nn.Module):
             raise ValueError(
                 f"masses are {list(masses)} for {len(elements)} elements; expected one positive "
                 "mass each"
+            )
+        if heads < 1 or channels % (2 * heads):
+            raise ValueError(
+                f"{channels} channels and {heads} heads given; expected channels a multiple of "
+                "twice the heads"
             )
         if bound <= 0 or timestep_fs <= 0:
             raise ValueError(
@@ -208,8 +223,8 @@ class IncrementNetwork(nn.Module):
         raw = self.readout(s, features, vectors, given)
 
         scale = self.scales.to(dtype)[stride.unsqueeze(-1), graph.species].unsqueeze(-1)
-        dx = _momentum_free(scale[:, :, 0] * self._bounded(raw[..., 0]), mass) * real
-        dv = _momentum_free(scale[:, :, 1] * self._bounded(raw[..., 1]), mass) * real
+        dx = _momentum_free(scale[:, :, 0] * self.bounded(raw[..., 0]), mass) * real
+        dv = _momentum_free(scale[:, :, 1] * self.bounded(raw[..., 1]), mass) * real
         if not self.force_head:
             return Increments(dx, dv, None)
         # An isolated molecule feels no net force.
@@ -221,13 +236,15 @@ class IncrementNetwork(nn.Module):
         """Vectors that each atom brings along, of order one: (B, N, 3, 4).
 
         Velocities and accelerations, whose differences between atoms matter, and both divided by
-        their thermal size for each element.
+        their thermal size for each element. Forces of molecules at 300 K are of the order of
+        1 eV/angstrom; a quarter of the acceleration of carbon is of order one for hydrogen too.
         """
         root = (mass.clamp(min=1.0) / 12.0).sqrt()
         v = v / SPEED
-        return torch.stack([v, v * root, f / root.square(), f], dim=-1)
+        return torch.stack([v, v * root, 0.25 * f / root.square(), f], dim=-1)
 
-    def _bounded(self, raw: Tensor) -> Tensor:
+    def bounded(self, raw: Tensor) -> Tensor:
+        """Vectors (..., 3) shortened to lengths below the bound."""
         # Of the length and not of each component, which would single out the axes.
         length = (raw.square().sum(-1, keepdim=True) + 1e-12).sqrt() / self.bound
         return raw * (torch.tanh(length) / length)

@@ -110,9 +110,9 @@ class AtomUpdate(nn.Module):
         """What is added to the scalars (..., F) and vectors (..., 3, F)."""
         left, right = self.mix(v).chunk(2, dim=-1)
         length = (right.square().sum(-2) + 1e-8).sqrt()
-        product = (left * right).sum(-2)
-        # Lengths are read on a scale on which large ones do not take over.
-        seen = [self.norm(s), torch.log1p(length), torch.asinh(product)]
+        # Read on scales on which large values do not take over.
+        product = torch.asinh((left * right).sum(-2))
+        seen = [self.norm(s), torch.log1p(length), product]
         hidden = functional.silu(self.hidden(torch.cat(seen, dim=-1)))
         a_ss, a_sv, a_vv = self.out(hidden).chunk(3, dim=-1)
-        return a_ss + a_sv * torch.asinh(product), a_vv.unsqueeze(-2) * left
+        return a_ss + a_sv * product, a_vv.unsqueeze(-2) * left

@@ -1,9 +1,9 @@
 """Transformer-EGNN: attention between a stream of positions and a stream of velocities.
 
-Equivariant attention in the manner of TorchMD-NET, doi:10.48550/arXiv.2202.02541. The first half of
-the channels belongs to positions and forces, the second half to velocities; a head reads its
-queries from one stream and its keys and values from the same (self-attention) or from the other
-(cross-attention).
+Attention (doi:10.48550/arXiv.1706.03762) weights messages like those of an EGNN; distances enter it
+as a bias, through a radial basis. The first half of the channels belongs to positions and forces,
+the second half to velocities; a head reads its queries from one stream and its keys and values from
+the same (self-attention) or from the other (cross-attention).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from kstep_integrators.nn.attention import smooth_softmax
 from kstep_integrators.nn.phase_layers import (
     AtomUpdate,
     Edges,
-    along,
     exchanged,
     projections,
     tempered,
@@ -59,13 +59,13 @@ class _Layer(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.query = _Streams(channels, sends=False)
         self.key = _Streams(channels, sends=True, bias=False)
-        self.scalars = _Streams(channels, sends=True)
-        self.push = _Streams(channels, sends=True)
-        self.couple_sender = _Streams(channels, sends=True)
-        self.couple_receiver = _Streams(channels, sends=False, bias=False)
-        self.vectors = _Streams(channels, sends=True, bias=False)
         self.position_bias = nn.Linear(radial, heads)
-        self.filters = nn.Linear(radial, 4 * channels)
+        self.center = _Streams(channels, sends=False)
+        self.neighbor = _Streams(channels, sends=True, bias=False)
+        self.vectors = _Streams(channels, sends=True, bias=False)
+        self.distance = nn.Linear(radial, channels, bias=False)
+        self.rate = nn.Linear(channels, channels, bias=False)
+        self.coefficients = nn.Linear(channels, 2 * channels)
         self.gathered = _Streams(channels, sends=False, bias=False)
         self.pushed = _Streams(channels, sends=False, bias=False)
         self.exchanged = _Streams(channels, sends=False, bias=False)
@@ -84,17 +84,32 @@ class _Layer(nn.Module):
     def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
         seen, u = self.norm(s), self.vectors(tempered(v))
         weights = self._attention(seen, edges)
-        width = s.shape[-1] // self.heads
-        by_channel = weights.permute(0, 2, 3, 1).repeat_interleave(width, dim=-1)
-        filters = (self.filters(edges.basis) * by_channel.repeat(1, 1, 1, 4)).chunk(4, dim=-1)
         p = projections(u, edges.unit)
-        scalars = filters[0] * self.scalars(seen).unsqueeze(1) + filters[1] * p
-        couple = self.couple_sender(seen).unsqueeze(1) + self.couple_receiver(seen).unsqueeze(2)
-        push = filters[2] * self.push(seen).unsqueeze(1) + filters[3] * couple * p
-        s = s + self.gathered(scalars.sum(2))
-        v = v + self.pushed(along(push, edges.unit)) + self.exchanged(exchanged(weights, u))
+        pre = self.center(seen).unsqueeze(2) + self.neighbor(seen).unsqueeze(1)
+        message = functional.silu(pre + self.distance(edges.basis) + self.rate(p))
+        push, couple = self.coefficients(message).chunk(2, dim=-1)
+        s = s + self.gathered(_attended(weights, message).squeeze(2))
+        v = v + self.pushed(_attended(weights, push + couple * p, edges.unit))
+        v = v + self.exchanged(exchanged(weights, u))
         ds, dv = self.update(s, v)
         return s + ds, v + dv
+
+
+def _attended(weights: Tensor, values: Tensor, components: Tensor | None = None) -> Tensor:
+    """Sum over j of weights (B, H, N, N), components (B, N, N, C) and values (B, N, N, F).
+
+    Returns (B, N, C, F): each channel with the weight of its head. Without components, C = 1.
+    """
+    heads = weights.shape[1]
+    by_pair = weights.permute(0, 2, 3, 1)
+    if components is not None:
+        by_pair = (components.unsqueeze(-1) * by_pair.unsqueeze(3)).flatten(3)
+    # All heads times all channels, of which each channel keeps its head: cheaper than to
+    # multiply the values of all pairs.
+    product = by_pair.transpose(-1, -2) @ values
+    split = product.unflatten(2, (-1, heads)).unflatten(-1, (heads, -1))
+    own: Tensor = split.diagonal(dim1=3, dim2=4).transpose(-1, -2).flatten(-2)
+    return own
 
 
 class PhaseTransformer(nn.Module):
@@ -108,16 +123,13 @@ class PhaseTransformer(nn.Module):
     Raises
     ------
     ValueError
-        If the channels cannot be divided among the heads, or these among the streams.
+        If the heads cannot be divided among the pairs of streams.
     """
 
     def __init__(self, channels: int, layers: int, radial: int, heads: int) -> None:
         super().__init__()
-        if heads % 4 or channels % heads:
-            raise ValueError(
-                f"{channels} channels and {heads} heads given; expected heads a multiple of 4 and "
-                "channels a multiple of heads"
-            )
+        if heads % 4:
+            raise ValueError(f"{heads} heads given; expected heads a multiple of 4")
         self.layers = nn.ModuleList(_Layer(channels, radial, heads) for _ in range(layers))
 
     def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kstep_integrators.nn.graph import Graph, neighbor_values
+from kstep_integrators.nn.phase_layers import Edges, tempered
 from kstep_integrators.nn.radial import BesselBasis, smooth_cutoff
 
-__all__ = ["TensorProduct"]
+__all__ = ["PhaseTensorProduct", "TensorProduct"]
 
 HARMONICS = o3.Irreps("0e + 1o + 2e")
 
@@ -68,15 +69,32 @@ class _Convolution(nn.Module):
         self.kept = o3.Linear(given, self.gate.irreps_in)
 
     def forward(
-        self, h: Tensor, harmonics: Tensor, basis: Tensor, cut: Tensor, graph: Graph
+        self, h: Tensor, harmonics: Tensor, basis: Tensor, cut: Tensor, index: Tensor | None
     ) -> Tensor:
-        sent = neighbor_values(self.sent(h), graph.index)
+        sent = neighbor_values(self.sent(h), index)
         sent = sent.expand(*harmonics.shape[:-1], sent.shape[-1])
         weights = self.weights(functional.silu(self.hidden(basis))) * cut
         messages = self.product(sent, harmonics, weights).sum(-2)
         # A quarter: sums over some sixteen neighbours stay of order one.
         gated: Tensor = self.gate(self.kept(h) + 0.25 * self.gathered(messages))
         return gated
+
+
+def _harmonics(unit: Tensor) -> Tensor:
+    """Spherical harmonics (..., 9) of directions (..., 3)."""
+    found: Tensor = o3.spherical_harmonics(
+        HARMONICS, unit, normalize=False, normalization="component"
+    )
+    return found
+
+
+def _finish(module: nn.Module, dtype: torch.dtype) -> None:
+    """Weights in the default precision; constants belong to the code and not to a model file."""
+    for parameter in module.parameters():
+        parameter.data = parameter.data.to(dtype)
+    for part in module.modules():
+        for name, constant in list(part.named_buffers(recurse=False)):
+            part.register_buffer(name, constant, persistent=False)
 
 
 def _irreps(channels: int) -> tuple[o3.Irreps, o3.Irreps]:
@@ -111,12 +129,7 @@ class TensorProduct(nn.Module):
                 _Convolution(scalars + gated if i else scalars, channels, radial)
                 for i in range(layers)
             )
-        for parameter in self.parameters():
-            parameter.data = parameter.data.to(dtype)
-        # Constants belong to the code and not to a model file.
-        for module in self.modules():
-            for name, constant in list(module.named_buffers(recurse=False)):
-                module.register_buffer(name, constant, persistent=False)
+        _finish(self, dtype)
 
     def forward(self, vectors: Tensor, distances: Tensor, graph: Graph) -> Tensor:
         """Map neighbour vectors (..., N, K, 3) and lengths (..., N, K) in angstrom to features.
@@ -127,12 +140,48 @@ class TensorProduct(nn.Module):
         """
         cut = smooth_cutoff(distances, self.cutoff).unsqueeze(-1)
         basis = self.basis(distances)
-        unit = vectors / distances.unsqueeze(-1)
-        harmonics = o3.spherical_harmonics(
-            HARMONICS, unit, normalize=False, normalization="component"
-        )
+        harmonics = _harmonics(vectors / distances.unsqueeze(-1))
         h: Tensor = self.embedding(graph.species)
         channels = h.shape[-1]
         for layer in self.layers:
-            h = layer(h, harmonics, basis, cut, graph)
+            h = layer(h, harmonics, basis, cut, graph.index)
         return h[..., :channels]
+
+
+class PhaseTensorProduct(nn.Module):
+    """Layers for positions, velocities and forces together.
+
+    Products of vectors with harmonics of second order are the directional couplings that the other
+    layers of increments write out.
+
+    Parameters
+    ----------
+    channels, layers, radial : int
+    heads : int
+        Without meaning here.
+    """
+
+    def __init__(self, channels: int, layers: int, radial: int, heads: int) -> None:
+        super().__init__()
+        dtype = torch.get_default_dtype()
+        scalars, gated = _irreps(channels)
+        given = scalars + o3.Irreps([(channels, "1o")])
+        self.channels, self.vectors = channels, gated[0].mul
+        with _exact_constants():
+            self.layers = nn.ModuleList(
+                _Convolution(scalars + gated if i else given, channels, radial)
+                for i in range(layers)
+            )
+            self.out = nn.Linear(self.vectors, channels, bias=False)
+        _finish(self, dtype)
+
+    def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
+        """Scalars (B, N, F) and vectors (B, N, 3, F) after all layers."""
+        harmonics = _harmonics(edges.unit)
+        h = torch.cat([s, tempered(v).transpose(-1, -2).flatten(-2)], dim=-1)
+        for layer in self.layers:
+            h = layer(h, harmonics, edges.basis, edges.cut, None)
+        vectors = h[..., self.channels : self.channels + 3 * self.vectors]
+        return h[..., : self.channels], self.out(
+            vectors.unflatten(-1, (self.vectors, 3)).transpose(-1, -2)
+        )

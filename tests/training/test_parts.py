@@ -12,7 +12,7 @@ import pytest
 from kstep_integrators import units
 from kstep_training.engine import Run, TrajectoryEnded
 from kstep_training.options import override
-from kstep_training.parts import equilibrate, segment
+from kstep_training.parts import distorted, equilibrate, segment
 from kstep_training.prep import conformers, hydrogenated
 from kstep_training.prepared import Prepared, topology
 from kstep_training.simulate_settings import SimulateSettings
@@ -136,6 +136,42 @@ def test_trajectories_differ_by_number_and_seed() -> None:
     assert abs(other.velocities[0] - starts[0].velocities[0]).max() > 1e-3
 
 
+def test_langevin_production_and_distorted_copies() -> None:
+    """Of a constrained molecule: segments lie on the constraints, copies do not."""
+    langevin = dataclasses.replace(
+        SHORT, production="langevin", production_friction_per_ps=50.0, distorted_fraction=0.5
+    )
+    run = run_of("CO", langevin, "HBonds")
+    start = equilibrate(run)
+    first = segment(run, start.positions[0], start, 0)
+    second = segment(run, start.positions[0], first, 1)
+    total = kinetic(first) + first.energies
+    assert np.ptp(total) > 0.1  # a thermostat is at work
+    centre = np.average(first.positions[-1], axis=0, weights=first.masses)
+    np.testing.assert_allclose(second.positions[0], first.positions[-1] - centre, atol=1e-6)
+    lengths = np.linalg.norm(second.positions[:, 5] - second.positions[:, 1], axis=1)
+    np.testing.assert_allclose(lengths, 0.972, atol=1e-6)
+    copies = distorted(run, [first, second])
+    assert copies is not None
+    assert len(copies) <= 51
+    lengths = np.linalg.norm(copies.positions[:, 5] - copies.positions[:, 1], axis=1)
+    assert lengths.std() > 0.02
+    assert copies.metadata["stage"] == "distorted"
+    assert abs(copies.forces).max() < 40.0
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(run.prepared.system, openmm.VerletIntegrator(0.001), platform)
+    context.setPositions(copies.positions[0] / units.NM)
+    energy = context.getState(energy=True).getPotentialEnergy()._value * units.KJ_PER_MOL
+    assert copies.energies[0] == pytest.approx(energy, abs=1e-8)
+
+
+def test_a_molecule_without_a_system_is_refused_by_name() -> None:
+    run = run_of("CO")
+    run = dataclasses.replace(run, prepared=dataclasses.replace(run.prepared, system=None))
+    with pytest.raises(ValueError, match=r"molecule has no system\.xml, which method=mm needs"):
+        equilibrate(run)
+
+
 def test_equilibration_reaches_the_temperature() -> None:
     settings = SimulateSettings(equilibration_ps=20.0, friction_per_ps=20.0)
     found = kinetic(equilibrate(run_of("O", settings)))[1:]
@@ -163,6 +199,7 @@ def test_a_time_step_that_is_too_long_explodes() -> None:
         ("friction_per_ps=0", "friction_per_ps is 0"),
         ("temperatures=[300,0]", "expected positive ones, in K"),
         ("temperatures=[]", "expected positive ones, in K"),
+        ("temperatures=[300,500,300]", "expected ones that differ"),
         ("timestep_fs=0", "timestep_fs is 0"),
         ("timestep_fs=inf", "timestep_fs is inf"),
         ("production_friction_per_ps=0", "production_friction_per_ps is 0"),

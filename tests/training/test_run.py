@@ -18,6 +18,9 @@ from ase import Atoms
 
 from kstep_integrators import DynamicsFailed, named_molecule
 from kstep_integrators.cli import main
+from kstep_integrators.diagnostics import bond_lengths
+from kstep_integrators.model_file import ModelHeader, write_model
+from kstep_integrators.nn.increment_network import IncrementNetwork
 from kstep_integrators.units import FS, KB
 from kstep_training.options import override
 from kstep_training.prep import Molecule
@@ -25,6 +28,7 @@ from kstep_training.prepare import PrepSettings, prepare
 from kstep_training.run import RunSettings, dynamics_run
 from kstep_training.run_start import find_molecule
 from kstep_training.trajectory import Trajectory, read_npz
+from tests.direct_systems import arguments
 
 ROOT = Path(__file__).parents[2]
 SHORT = ["k=4", "timestep_fs=0.5", "length_ps=0.04", "equilibration_ps=0.02"]
@@ -62,6 +66,26 @@ def test_a_run_leaves_frames_labels_and_numbers(tmp_path: Path) -> None:
     kinetic = np.mean([atoms.get_kinetic_energy() for atoms in frames])
     assert summary["temperature_K"] == pytest.approx(2 * kinetic / (3 * KB), rel=1e-6)
     assert summary["residual_rms_meV_per_A"] > 0.0
+
+
+def test_a_direct_jump_runs_at_its_strides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "direct.safetensors"
+    write_model(model, IncrementNetwork(**arguments()), ModelHeader("tiny", {}, "none"))
+    folder = tmp_path / "run"
+    command = ["run", str(model), "water", "length_ps=0.04", "equilibration_ps=0.02"]
+    command += ["--output", str(folder)]
+    assert main([*command, "k=3"]) == 2
+    assert "k=3" in capsys.readouterr().err
+    assert not folder.exists()
+    assert main([*command, "k=2"]) == 0
+    summary, run = read(folder)
+    assert (summary["stride_fs"], summary["strides"]) == (pytest.approx(1.0), 40)
+    assert summary["evaluations"] == 41
+    assert summary["residual_rms_meV_per_A"] is None
+    assert run.metadata["jump"]["jump"] == "direct"
+    assert run.has_label.all()
 
 
 def test_a_finished_run_is_reported_and_another_refused(
@@ -182,7 +206,7 @@ def test_where_a_molecule_may_come_from(tmp_path: Path) -> None:
     list(prepare([Molecule("water", "O", 1)], tmp_path, PrepSettings(conformers=1)))
     default = RunSettings()
     prepared = find_molecule(str(tmp_path / "water"), default)
-    assert (prepared.name, prepared.folder) == ("water", tmp_path / "water")
+    assert (prepared.name, prepared.forcefield) == ("water", "mmff94")
     assert find_molecule("Acetic acid", default).name == "acetic_acid"
     geometry = tmp_path / "mine.xyz"
     ase.io.write(geometry, named_molecule("methanol"))
@@ -209,6 +233,29 @@ def test_a_crystal_is_no_molecule(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "x.xyz", Atoms("He", cell=[3, 3, 3], pbc=True), format="extxyz")
     with pytest.raises(ValueError, match="periodic"):
         find_molecule(str(tmp_path / "x.xyz"), RunSettings())
+
+
+def test_bonds_with_hydrogen_stay_as_long_as_the_force_field_says(tmp_path: Path) -> None:
+    made = PrepSettings(conformers=1, constraints="HBonds")
+    list(prepare([Molecule("methanol", "CO", 1)], tmp_path / "prep", made))
+    words = ["calculator=mm", "k=1", "timestep_fs=2", "length_ps=0.06", "equilibration_ps=0.02"]
+    cheap = "organic-gfn2"
+    molecule = str(tmp_path / "prep" / "methanol")
+    summary = dynamics_run(cheap, molecule, override(RunSettings, words), tmp_path / "run")
+    run = read(tmp_path / "run")[1]
+    assert summary["method"] == run.metadata["method"] == "mmff94"
+    assert run.metadata["constraints"] == "HBonds"
+    subject = find_molecule(molecule, override(RunSettings, words))
+    (fixed,) = subject.atoms.constraints
+    assert len(fixed.pairs) == 4
+    lengths = bond_lengths(run.positions, fixed.pairs)
+    np.testing.assert_allclose(lengths, np.tile(fixed.bondlengths, (31, 1)), atol=1e-9)
+    along = run.positions[:, fixed.pairs[:, 0]] - run.positions[:, fixed.pairs[:, 1]]
+    rates = run.velocities[:, fixed.pairs[:, 0]] - run.velocities[:, fixed.pairs[:, 1]]
+    np.testing.assert_allclose((along * rates).sum(2), 0.0, atol=1e-9)
+    # 18 coordinates less 6 of the whole molecule and 4 bonds.
+    kinetic = 0.5 * (run.masses[:, None] * run.velocities**2).sum((1, 2)).mean()
+    assert summary["temperature_K"] == pytest.approx(2 * kinetic / (8 * KB), rel=1e-9)
 
 
 def test_a_force_field_needs_a_prepared_molecule(tmp_path: Path) -> None:

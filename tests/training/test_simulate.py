@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
-from distributed import LocalCluster
+from distributed import Client, KilledWorker, LocalCluster
 
 from kstep_integrators.cli import main
 from kstep_training import simulate as module
+from kstep_training.engine import Run
 from kstep_training.prep import Molecule
 from kstep_training.prepare import PrepSettings, prepare
 from kstep_training.simulate import simulate
@@ -83,10 +93,7 @@ def test_a_run_that_was_interrupted_gives_the_same_shards(
     stamp = (cut / SHARDS[1]).stat().st_mtime_ns
     assert run(prepared, cut, cluster) == expected
     assert (cut / SHARDS[1]).stat().st_mtime_ns == stamp
-    for name in SHARDS:
-        one, other = read_npz(whole / name), read_npz(cut / name)
-        np.testing.assert_array_equal(one.positions, other.positions)
-        np.testing.assert_array_equal(one.velocities, other.velocities)
+    same_shards(whole, cut)
     assert not list(cut.rglob("*.partial"))
 
     monkeypatch.setattr(module, "map_tasks", refuse)
@@ -131,6 +138,219 @@ def test_other_settings_or_another_force_field_are_refused(prepared: Path, tmp_p
     manifest.write_text(manifest.read_text().replace('"mmff94"', '"mmff94s"'))
     with pytest.raises(ValueError, match="made with other settings"):
         simulate(prepared, tmp_path / "out", TINY)
+
+
+QM = dataclasses.replace(
+    TINY, method="GFN2-xTB", equilibration_ps=0.005, segment_ps=0.005, refresh_ps=0.005
+)
+
+
+def same_shards(one: Path, other: Path) -> None:
+    assert shards(one) == shards(other)
+    for name in shards(one):
+        left, right = read_npz(one / name), read_npz(other / name)
+        np.testing.assert_array_equal(left.positions, right.positions)
+        np.testing.assert_array_equal(left.velocities, right.velocities)
+        np.testing.assert_array_equal(left.forces, right.forces)
+        np.testing.assert_array_equal(left.energies, right.energies)
+
+
+def test_gfn2_with_distorted_copies_wherever_it_is_cut(
+    prepared: Path, tmp_path: Path, cluster: str
+) -> None:
+    settings = dataclasses.replace(QM, distorted_fraction=0.1, seed=5)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    expected = {"water.300K.0": {"status": "done", "segments": 2, "frames": 42}}
+    assert run(prepared, whole, cluster, settings) == expected
+    names = ["distorted/water.300K.0.npz", *SHARDS]
+    assert shards(whole) == names
+    for finished in range(len(names)):
+        # In the order in which they are made.
+        made = [*names[1:], names[0]][:finished]
+        for stage in ("equilibration", "production", "distorted"):
+            (cut / stage).mkdir(parents=True)
+        for name in made:
+            shutil.copy(whole / name, cut / name)
+        assert run(prepared, cut, cluster, settings) == expected
+        same_shards(whole, cut)
+        shutil.rmtree(cut)
+    other = tmp_path / "other"
+    run(prepared, other, cluster, dataclasses.replace(settings, seed=6))
+    for name in names:
+        one, two = read_npz(whole / name), read_npz(other / name)
+        moved = one.positions[-1] - two.positions[: len(one)][-1]
+        assert abs(moved).max() > 1e-3
+
+
+def test_a_bond_that_breaks_ends_one_trajectory_and_keeps_its_segments(
+    prepared: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dataclasses.replace(QM, temperatures=[300.0, 310.0], distorted_fraction=0.1)
+    real = module.segment
+
+    def strike(run: Run, start: Any, before: Any, index: int) -> Any:
+        """A blow on a hydrogen atom before the second segment at 300 K."""
+        if index and run.temperature == 300.0:
+            velocities = before.velocities.copy()
+            velocities[-1, 1] *= 6.0 / np.linalg.norm(velocities[-1, 1])  # 18 eV
+            hot = dataclasses.replace(run, temperature=30000.0)
+            before = dataclasses.replace(before, velocities=velocities)
+            return real(hot, start, before, index)
+        return real(run, start, before, index)
+
+    monkeypatch.setattr(module, "segment", strike)
+    reports = run(prepared, tmp_path / "out", cluster, settings)
+    ended = reports["water.300K.0"]
+    assert ended["status"] == "ended"
+    assert "it broke" in ended["reason"]
+    assert (ended["segments"], ended["frames"]) == (1, 21)
+    assert reports["water.310K.0"]["status"] == "done"
+    found = shards(tmp_path / "out")
+    assert "production/water.300K.0.0.npz" in found
+    assert "production/water.300K.0.1.npz" not in found
+    assert "distorted/water.300K.0.npz" in found
+
+
+def test_molecules_without_a_force_field(tmp_path: Path, cluster: str) -> None:
+    folder = tmp_path / "prepared"
+    settings = PrepSettings(conformers=1, forcefield=None)
+    list(prepare([Molecule("hydrogen_fluoride", "F", 1)], folder, settings))
+    with pytest.raises(ValueError, match=r"prepared without a force field \(forcefield=null\)"):
+        simulate(folder, tmp_path / "mm", TINY)
+    assert not (tmp_path / "mm").exists()
+    reports = run(folder, tmp_path / "qm", cluster, QM)
+    assert reports["hydrogen_fluoride.300K.0"]["status"] == "done"
+    assert (
+        read_npz(tmp_path / "qm" / "production" / "hydrogen_fluoride.300K.0.0.npz").metadata[
+            "constraints"
+        ]
+        is None
+    )
+
+
+def test_every_molecule_temperature_and_number(
+    prepared: Path, tmp_path: Path, cluster: str
+) -> None:
+    list(prepare([Molecule("ethane", "CC", 2)], prepared, PrepSettings(conformers=1)))
+    settings = dataclasses.replace(TINY, temperatures=[250.0, 300.5], trajectories=2, segments=1)
+    reports = run(prepared, tmp_path / "out", cluster, settings)
+    assert list(reports) == [  # the largest first
+        f"{name}.{temperature}K.{number}"
+        for name in ("ethane", "water")
+        for temperature in ("250", "300.5")
+        for number in (0, 1)
+    ]
+    starts = [
+        read_npz(tmp_path / "out" / "production" / f"{name}.0.npz").velocities[0]
+        for name in reports
+        if name.startswith("water")
+    ]
+    for index, one in enumerate(starts):
+        for other in starts[:index]:
+            assert abs(one - other).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_loses_no_finished_shard(prepared: Path, tmp_path: Path) -> None:
+    settings = dataclasses.replace(QM, segments=8, segment_ps=0.02, trajectories=2)
+    whole, struck = tmp_path / "whole", tmp_path / "struck"
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        _, reports = simulate(prepared, struck, settings, scheduler=cluster.scheduler_address)
+        stamps: dict[str, int] = {}
+
+        def strike() -> None:
+            while len(list((struck / "production").glob("*.npz"))) < 2:
+                time.sleep(0.05)
+            stamps.update({name: (struck / name).stat().st_mtime_ns for name in shards(struck)})
+            for pid in client.run(os.getpid).values():
+                os.kill(pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=strike)
+        killer.start()
+        found = dict(reports)
+        killer.join()
+        assert set(found) == {"water.300K.0", "water.300K.1"}
+        for report in found.values():
+            assert (report["status"], report["segments"]) == ("done", 8)
+        assert len(stamps) >= 2
+        for name, stamp in stamps.items():
+            assert (struck / name).stat().st_mtime_ns == stamp
+        _, reports = simulate(prepared, whole, settings, scheduler=cluster.scheduler_address)
+        assert dict(reports) == found
+    same_shards(whole, struck)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_what_can_be_gone_on_with(
+    prepared: Path, tmp_path: Path, cluster: str
+) -> None:
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), str(root / "training")])
+    folder = tmp_path / "out"
+    settings = dataclasses.replace(QM, segments=20, segment_ps=0.02)
+    words = ["segments=20", "segment_ps=0.02", "equilibration_ps=0.005", "refresh_ps=0.005"]
+    words += ["trajectories=1", "method=GFN2-xTB", "--output", str(folder), "--workers", "1"]
+    script = "import sys; from kstep_integrators.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-W", "error", "-c", script, "simulate", str(prepared), *words]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,  # its own group, for a Ctrl-C that reaches its workers too
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while process.poll() is None and not list(folder.glob("production/*.0.npz")):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors == (
+        "\nkstep: interrupted; run the same command again to resume where it stopped\n"
+    )
+    kept = shards(folder)
+    assert kept
+    assert len(kept) < 21
+    stamps = {name: (folder / name).stat().st_mtime_ns for name in kept}
+    assert json.loads((folder / "manifest.json").read_text())["molecules"] == {}
+    assert run(prepared, folder, cluster, settings)["water.300K.0"]["segments"] == 20
+    for name, stamp in stamps.items():
+        assert (folder / name).stat().st_mtime_ns == stamp
+
+
+def test_no_scheduler_is_one_line(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["simulate", str(prepared), "--output", str(tmp_path / "out")]
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        assert main([*words, "--scheduler", "tcp://127.0.0.1:1"]) == 2
+    assert "kstep: error: no Dask scheduler answers" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*words, "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_what_a_lost_worker_leaves_behind(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is reported as failed, and is tried again by the next run."""
+
+    def lose(function: Any, jobs: Any, *arguments: Any) -> Iterator[Any]:
+        for job in jobs:
+            yield job, KilledWorker("task", SimpleNamespace(address="tcp://a"), 3)
+
+    monkeypatch.setattr(module, "map_tasks", lose)
+    _, reports = simulate(prepared, tmp_path / "out", TINY)
+    report = dict(reports)["water.300K.0"]
+    assert report["status"] == "failed"
+    assert report["reason"].startswith("KilledWorker: ")
+    _, reports = simulate(prepared, tmp_path / "out", TINY)
+    assert len(list(reports)) == 1
 
 
 def test_the_command(

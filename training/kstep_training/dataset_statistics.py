@@ -8,10 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from ase.data import covalent_radii
 
 from kstep_integrators import units
-from kstep_training.increments import BASELINES, increments
+from kstep_integrators.nn.increment_network import BASELINES
+from kstep_training.increments import End, window_increments
 
 __all__ = ["closest", "dataset_statistics", "increment_sums", "window_starts"]
 
@@ -61,30 +63,32 @@ def increment_sums(
         By baseline, stride and element: number of components, sum of dx^2 and sum of dv^2.
     """
     strides, every, twins = windows
+    mass = torch.from_numpy(masses)
     sums: dict[str, dict[str, dict[str, list[float]]]] = {name: {} for name in BASELINES}
     for stride in strides:
         starts = np.array([s for run in segments for s in window_starts(run, stride, every)], int)
         if not len(starts):
             continue
-        ends = _ends(rows[starts], 1.0), _ends(rows[starts + stride], 1.0)
+        ends = _end(rows[starts], 1.0), _end(rows[starts + stride], 1.0)
         pairs = [ends]
         if twins:
-            pairs.append((_ends(rows[starts + stride], -1.0), _ends(rows[starts], -1.0)))
+            pairs.append((_end(rows[starts + stride], -1.0), _end(rows[starts], -1.0)))
         for baseline in BASELINES:
             found = sums[baseline].setdefault(str(stride), {})
             for start, end in pairs:
                 duration = stride * timestep_fs * units.FS
-                both = increments(baseline, start, end, masses, duration)
+                both = window_increments(baseline, start, end, mass, duration)
                 for z in np.unique(numbers).tolist():
-                    dx, dv = (part[:, numbers == z] for part in both)
-                    new = dx.size, (dx**2).sum(), (dv**2).sum()
+                    dx, dv = (part[:, torch.from_numpy(numbers == z)] for part in both)
+                    new = dx.numel(), float(dx.square().sum()), float(dv.square().sum())
                     old = found.get(str(z), [0.0, 0.0, 0.0])
                     found[str(z)] = [float(a + b) for a, b in zip(old, new, strict=True)]
     return sums
 
 
-def _ends(rows: Rows, direction: float) -> tuple[Array, Array, Array]:
-    return rows["positions"], direction * rows["velocities"], rows["forces"]
+def _end(rows: Rows, direction: float) -> End:
+    x, v, f = (torch.from_numpy(rows[name]) for name in ("positions", "velocities", "forces"))
+    return x, direction * v, f
 
 
 def dataset_statistics(

@@ -42,8 +42,8 @@ class FrameDataset(Dataset[Batch]):
     Raises
     ------
     ValueError
-        If there is no such part or it is empty, or a molecule has an element that is not listed or
-        is larger than the largest padding.
+        If there is no such part or it is empty, there is not one shift for each element, or a
+        molecule has an element that is not listed or is larger than the largest padding.
     """
 
     def __init__(
@@ -55,8 +55,11 @@ class FrameDataset(Dataset[Batch]):
         shifts: Sequence[float] | None = None,
     ) -> None:
         self.file = open_dataset(folder)
-        self._table = AtomTable.of(self.file, part, padding, elements or self.file.elements)
+        elements = self.file.elements if elements is None else elements
         shifts = self.file.statistics["shifts"] if shifts is None else shifts
+        if len(shifts) != len(elements):
+            raise ValueError(f"{len(shifts)} shifts are given for {len(elements)} elements")
+        self._table = AtomTable.of(self.file, part, padding, elements)
         real = self._table.masses > 0.0
         self._shifts = np.where(real, np.array(shifts)[self._table.species], 0.0).sum(1)
         sizes = self._table.padded[self._table.molecules]

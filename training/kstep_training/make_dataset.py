@@ -30,6 +30,9 @@ from kstep_training.split import PARTS, split
 
 __all__ = ["DatasetSettings", "find_trajectories", "make_dataset", "run_dataset"]
 
+OF_SHARDS = ("strides", "every", "twins")
+"""Settings that the records of shards depend on."""
+
 
 @dataclass(frozen=True)
 class DatasetSettings:
@@ -132,7 +135,13 @@ def make_dataset(
     folder = Path(folder)
     found = find_trajectories(trajectories)
     described = json.loads(json.dumps(asdict(settings)))
-    records = _begin(folder, described)
+    content = _begin(folder, described)
+    kept = {shard["name"] for shard in content.get("shards", [])}
+    records = {}
+    for name in sorted({*kept, *found}):
+        record = read_record(folder / "shards", name)
+        if record is not None:
+            records[name] = record
     coordinates = {r["molecule"]: r["coordinates"] for r in records.values()}
     windows = settings.strides, settings.every, settings.twins
     bar = tqdm(sorted(found), desc="trajectories", file=sys.stdout, disable=not progress)
@@ -147,25 +156,23 @@ def make_dataset(
     return open_dataset(folder)
 
 
-def _begin(folder: Path, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The records of finished shards."""
+def _begin(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """The content of dataset.json; before the first trajectory that is the settings only."""
     path = folder / "dataset.json"
-    if path.exists():
-        content = json.loads(path.read_text())
-        if content["format"] != FORMAT or content["settings"] != settings:
-            raise ValueError(
-                f"{folder} holds a dataset made with other settings: {content['settings']}, now "
-                f"{settings}; choose another folder or go back to those settings"
-            )
-    else:
+    content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    # The split of a dataset that is unfinished may still be changed: no shard depends on it.
+    fixed = settings if "shards" in content else {key: settings[key] for key in OF_SHARDS}
+    if content and (
+        content["format"] != FORMAT or any(content["settings"][k] != fixed[k] for k in fixed)
+    ):
+        raise ValueError(
+            f"{folder} holds a dataset made with other settings: {content['settings']}, now "
+            f"{settings}; choose another folder or go back to those settings"
+        )
+    if "shards" not in content:
         (folder / "shards").mkdir(parents=True, exist_ok=True)
         _write(folder, settings, {})
-    found = {}
-    for path in sorted((folder / "shards").glob("*.json")):
-        record = read_record(folder / "shards", path.stem)
-        if record is not None:
-            found[path.stem] = record
-    return found
+    return content
 
 
 def _write(folder: Path, settings: dict[str, Any], content: dict[str, Any]) -> None:
@@ -182,6 +189,7 @@ def _assemble(records: Sequence[dict[str, Any]], settings: DatasetSettings) -> d
         (settings.validation, settings.test),
         settings.seed,
     )
+    _check_same_molecule(records, parts, settings)
     molecules = _molecules(records, parts)
     training = [r for r in records if parts[r["name"]] == "train"]
     statistics = dataset_statistics(training, {m["name"]: m["numbers"] for m in molecules})
@@ -238,6 +246,25 @@ def _molecules(records: Sequence[dict[str, Any]], parts: Mapping[str, str]) -> l
         keys = ("numbers", "masses", "smiles", "charge")
         made.append({"name": name, **{k: first[k] for k in keys}, "coordinates": coordinates})
     return made
+
+
+def _check_same_molecule(
+    records: Sequence[dict[str, Any]], parts: Mapping[str, str], settings: DatasetSettings
+) -> None:
+    """Two names of one molecule would let it be in two parts."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for record in records:
+        if record["smiles"] is not None:
+            names = found.setdefault(record["smiles"], {})
+            names.setdefault(record["molecule"], set()).add(parts[record["name"]])
+    listed = {*settings.validation, *settings.test}
+    for smiles, names in found.items():
+        whole = settings.split == "molecule" or listed & set(names)
+        if whole and len(names) > 1 and len(set().union(*names.values())) > 1:
+            raise ValueError(
+                f"{sorted(names)} are one molecule ({smiles}), but would be in different parts; "
+                "list all these names in validation= or test=, or leave all but one of them out"
+            )
 
 
 def _check_elements(

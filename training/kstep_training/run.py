@@ -211,13 +211,16 @@ def _advance(dynamics: KStepDynamics, total: int, what: str) -> None:
 
 def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
     """Write ``run.npz`` and ``summary.json``, as far as the run has come."""
-    settings, atoms = job.settings, job.subject.atoms
+    settings, subject = job.settings, job.subject
+    atoms = subject.atoms
     method = settings.calculator
     if method == "pyscf":
         method = f"{settings.xc or 'hf'}/{settings.basis}"
+    elif method == "mm":
+        method = subject.forcefield or "mm"
     summary: dict[str, Any] = {
         **report,
-        "molecule": job.subject.name,
+        "molecule": subject.name,
         "formula": atoms.get_chemical_formula(),
         "model": model,
         "method": method,
@@ -238,10 +241,10 @@ def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
         interval = max(1, round((settings.interval_fs or 0.0) / job.stride_fs))
         metadata = {
             "method": method,
-            "name": job.subject.name,
+            "name": subject.name,
             "smiles": atoms.info.get("smiles"),
             "charge": atoms.info["charge"],
-            "constraints": None,
+            "constraints": "HBonds" if atoms.constraints else None,
             "timestep_fs": job.jump.timestep / FS,
             "interval_steps": settings.k * interval,
             "model": model,
@@ -249,7 +252,10 @@ def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
         }
         run = read_run(job.folder / "run.traj", settings, metadata)
         write_npz(job.folder / "run.npz", run)
-        summary |= summarize(run, settings, checkpoints["run"].progress.stats)
+        bonds = [constraint.pairs for constraint in atoms.constraints]
+        summary |= summarize(
+            run, settings, checkpoints["run"].progress.stats, bonds[0] if bonds else None
+        )
     write_text_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 

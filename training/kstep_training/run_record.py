@@ -110,7 +110,12 @@ def segment_starts(frames: list[Atoms], kicked: bool) -> npt.NDArray[np.int64]:
     return np.flatnonzero(begins)
 
 
-def summarize(run: Trajectory, settings: RunSettings, stats: Stats) -> dict[str, Any]:
+def summarize(
+    run: Trajectory,
+    settings: RunSettings,
+    stats: Stats,
+    bonds: npt.NDArray[np.int64] | None = None,
+) -> dict[str, Any]:
     """The numbers of a run.
 
     Parameters
@@ -120,6 +125,8 @@ def summarize(run: Trajectory, settings: RunSettings, stats: Stats) -> dict[str,
     settings : RunSettings
     stats : Stats
         Totals at its end.
+    bonds : (C, 2) numpy.ndarray, optional
+        Atoms whose distances are fixed.
 
     Returns
     -------
@@ -133,6 +140,8 @@ def summarize(run: Trajectory, settings: RunSettings, stats: Stats) -> dict[str,
         run.masses,
         momentum_conserved=isolated,
         angular_momentum_positions=run.positions if isolated else None,
+        bonds=bonds,
+        bond_positions=None if bonds is None else run.positions,
     )
     share = np.broadcast_to(share, momenta.shape[:2])
     kinetic = kinetic_energy(momenta, run.masses)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,12 @@ from ase.optimize import BFGS
 from kstep_integrators import CalculatorPotential, load_model
 from kstep_integrators.atomic_file import write_text_atomically
 from kstep_integrators.atoms_json import decode_atoms, encode_atoms
-from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
+from kstep_integrators.calculators import (
+    OpenMMCalculator,
+    PySCFCalculator,
+    fixed_bonds,
+    xtb_calculator,
+)
 from kstep_integrators.calculators.semiempirical import METHODS
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import make_jump
@@ -36,13 +42,16 @@ class Subject:
     name : str
     atoms : ase.Atoms
         ``charge`` in ``info``; without calculator.
-    folder : Path or None
-        Where ``kstep prep`` has put it.
+        Under ``calculator=mm`` on the constraints of its System, if there are any.
+    system : openmm.System or None
+        Its force field, if ``kstep prep`` has made one.
+    forcefield : str or None
     """
 
     name: str
     atoms: Atoms
-    folder: Path | None = None
+    system: Any = None
+    forcefield: str | None = None
 
 
 def find_molecule(words: str, settings: RunSettings) -> Subject:
@@ -64,10 +73,10 @@ def find_molecule(words: str, settings: RunSettings) -> Subject:
     """
     found = _find(words)
     if settings.calculator == "mm":
-        if found.folder is None:
+        if found.system is None:
             raise ValueError(
-                f"calculator=mm needs the force field of a molecule that kstep prep has made, and "
-                f"{words!r} is no such folder; give OUT/NAME of kstep prep LIST --output OUT"
+                "calculator=mm needs the force field of a molecule that kstep prep has made, and "
+                f"{words!r} has none; give OUT/NAME of kstep prep LIST --output OUT"
             )
         if settings.charge is not None:
             raise ValueError(
@@ -82,16 +91,22 @@ def find_molecule(words: str, settings: RunSettings) -> Subject:
     charge = settings.charge
     info["charge"] = int(found.atoms.info.get("charge", 0)) if charge is None else charge
     atoms = Atoms(found.atoms.numbers, positions=found.atoms.positions, info=info)
+    if settings.calculator == "mm" and found.system.getNumConstraints():
+        atoms.set_constraint(fixed_bonds(found.system))
+        atoms.set_positions(atoms.get_positions())
     return replace(found, atoms=atoms)
 
 
 def _find(words: str) -> Subject:
     path = Path(words)
-    if (path / "system.xml").is_file():
+    if (path / "conformers.xyz").is_file():
         from kstep_training.prepared import read_prepared  # needs OpenMM
 
         prepared = read_prepared(path)
-        return Subject(prepared.name, prepared.conformers[0], path)
+        made = json.loads((path.parent / "manifest.json").read_text())["settings"]
+        return Subject(
+            path.resolve().name, prepared.conformers[0], prepared.system, made["forcefield"]
+        )
     try:
         atoms = named_molecule(words)
         return Subject(str(atoms.info["name"]), atoms)
@@ -129,10 +144,13 @@ def make_calculator(subject: Subject, settings: RunSettings) -> Any:
     ImportError
         If its package is missing.
     """
+    if settings.calculator == "mm":
+        return OpenMMCalculator(subject.system)
     if settings.calculator == "pyscf":
+        xc = None if settings.xc is None or settings.xc.lower() == "hf" else settings.xc
         return PySCFCalculator(
-            method="hf" if settings.xc is None else None,
-            xc=settings.xc,
+            method="hf" if xc is None else None,
+            xc=xc,
             basis=settings.basis,
             charge=int(subject.atoms.info["charge"]),
             multiplicity=settings.multiplicity,

@@ -27,7 +27,19 @@ Windows = tuple[Sequence[int], int, bool]
 
 
 def source_stamps(files: Sequence[Path]) -> list[list[Any]]:
-    """Path, size and time of change of each file: whether a shard is still that of its sources."""
+    """Path, size and time of change of each file: whether a shard is still that of its sources.
+
+    Raises
+    ------
+    FileNotFoundError
+        If a file is gone.
+    """
+    for path in files:
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"{path}, from which a shard of this dataset was made, is gone, and the shard "
+                "cannot be extended; bring the file back or choose another folder"
+            )
     stats = [(str(path), path.stat()) for path in files]
     return [[path, stat.st_size, stat.st_mtime_ns] for path, stat in stats]
 
@@ -78,6 +90,7 @@ def write_shard(
     for path, trajectory in zip(files, trajectories, strict=True):
         same_identity(f"{path}", _identity(path, trajectory), f"{files[0]}", identity)
         parts.append(labelled_frames(trajectory, path))
+    _check_copies(files, parts)
     rows = np.concatenate([part.rows for part in parts])
     if not len(rows):
         raise ValueError(f"{files[0]} (trajectory {name}) has no labelled frame; leave it out")
@@ -151,6 +164,15 @@ def same_identity(
                 f"{where} has {key} {found[key]!r}, but {other} has {value!r}; they cannot be in "
                 "one dataset"
             )
+
+
+def _check_copies(files: Sequence[Path], parts: Sequence[Frames]) -> None:
+    """A file that is given twice, under two paths, would count twice."""
+    seen: dict[bytes, Path] = {}
+    for path, part in zip(files, parts, strict=True):
+        other = seen.setdefault(part.rows.tobytes(), path)
+        if len(part.rows) and other != path:
+            raise ValueError(f"{path} holds the same frames as {other}; give one of them only")
 
 
 def _timestep(files: Sequence[Path], parts: Sequence[Frames]) -> float | None:

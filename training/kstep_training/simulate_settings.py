@@ -82,6 +82,11 @@ class SimulateSettings:
             values = getattr(self, name)
             if not (values and all(0.0 < value < float("inf") for value in values)):
                 raise ValueError(f"{name} are {values}, expected positive ones, in {unit}")
+        if len({f"{temperature:g}" for temperature in self.temperatures}) < len(self.temperatures):
+            raise ValueError(
+                f"temperatures are {self.temperatures}, expected ones that differ in six digits: "
+                "shards are named after them"
+            )
         if self.timestep_fs is not None and not 0.0 < self.timestep_fs < float("inf"):
             raise ValueError(f"timestep_fs is {self.timestep_fs}, expected a positive number")
         if not 0.0 <= self.distorted_fraction < float("inf"):

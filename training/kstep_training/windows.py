@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from kstep_integrators import units
+from kstep_integrators.jumps.baseline import check_baseline
 from kstep_training.batches import WindowBatch
 from kstep_training.dataset_file import open_dataset
 from kstep_training.dataset_statistics import window_starts
 from kstep_training.groups import AtomTable, Blocks, Ints
-from kstep_training.increments import BASELINES, increments
+from kstep_training.increments import window_increments
 from kstep_training.shard_reader import ShardReader
 
 __all__ = ["WindowDataset"]
@@ -68,8 +67,7 @@ class WindowDataset(Dataset[WindowBatch]):
         elements: Sequence[int] | None = None,
     ) -> None:
         self.file = open_dataset(folder)
-        if baseline not in BASELINES:
-            raise ValueError(f"baseline is {baseline!r}, expected one of {list(BASELINES)}")
+        check_baseline(baseline)
         unknown = sorted(set(strides) - set(self.file.settings["strides"]))
         if unknown or not strides:
             raise ValueError(
@@ -113,28 +111,26 @@ class WindowDataset(Dataset[WindowBatch]):
         starts = segment + self.file.settings["every"] * places
         pair = starts, starts + self._strides[index]
         frames = np.concatenate([np.where(backwards, *pair[::-1]), np.where(backwards, *pair)])
-        x, v, f, _ = self._reader.padded(np.tile(shards, 2), frames, size)
-        v *= np.where(np.tile(backwards, 2), -1.0, 1.0)[:, None, None]
-        (x, x_end), (v, v_end), (f, f_end) = (np.split(part, 2) for part in (x, v, f))
+        x, v, f = map(torch.from_numpy, self._reader.padded(np.tile(shards, 2), frames, size)[:3])
+        v *= torch.from_numpy(np.where(np.tile(backwards, 2), -1.0, 1.0))[:, None, None]
+        (x, x_end), (v, v_end), (f, f_end) = (part.tensor_split(2) for part in (x, v, f))
         molecules = self._table.molecules[shards]
-        masses = self._table.masses[molecules, :size]
-        duration = (self._strides[index] * (self.file.timestep_fs or 0.0) * units.FS)[:, None, None]
-        dx, dv = increments(self._baseline, (x, v, f), (x_end, v_end, f_end), masses, duration)
+        masses = torch.from_numpy(self._table.masses[molecules, :size])
+        base = (self.file.timestep_fs or 0.0) * units.FS
+        stride = torch.from_numpy(self._strides[index] * base)[:, None, None]
+        start, end = (x, v, f), (x_end, v_end, f_end)
+        dx, dv = window_increments(self._baseline, start, end, masses, stride)
         return WindowBatch(
-            positions=_single(x),
-            velocities=_single(v),
-            forces=_single(f),
-            dx=_single(dx),
-            dv=_single(dv),
-            end_positions=_single(x_end),
-            end_velocities=_single(v_end),
-            end_forces=_single(f_end),
+            positions=x.float(),
+            velocities=v.float(),
+            forces=f.float(),
+            dx=dx.float(),
+            dv=dv.float(),
+            end_positions=x_end.float(),
+            end_velocities=v_end.float(),
+            end_forces=f_end.float(),
             species=torch.from_numpy(self._table.species[molecules, :size]),
-            atom_mask=torch.from_numpy(masses > 0.0),
+            atom_mask=masses > 0.0,
             stride=torch.from_numpy(index.copy()),
             molecule=torch.from_numpy(molecules),
         )
-
-
-def _single(array: npt.NDArray[np.float64]) -> Tensor:
-    return torch.tensor(array, dtype=torch.float32)
