@@ -333,8 +333,10 @@ def test_the_oracle_makes_k_rattle_steps_with_fixed_bonds(baseline):
 def test_landings_are_on_the_constraints(baseline):
     atoms = held()
     atoms.calc = physics()
-    jump = direct(untrained(baseline), constraints="HBonds")
-    dynamics = KStepDynamics(atoms, jump, k=2)
+    network = untrained(baseline, scales=[[[0.002, 0.002]] * 4] * 3)
+    # The plain baseline leaves the physical force out, and is no dynamics without its network.
+    guard = Guard(max_energy_change=100.0)
+    dynamics = KStepDynamics(atoms, direct(network, constraints="HBonds"), k=2, guard=guard)
     before = state_from_atoms(atoms)
     dynamics.run(3)
     assert dynamics.stats.fallbacks == 0
