@@ -125,6 +125,19 @@ def build_parser() -> argparse.ArgumentParser:
         help="compare every shard with its hash; without TRAJECTORIES nothing else is done",
     )
 
+    fit = commands.add_parser(
+        "fit",
+        help="a network fitted to a dataset; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    fit.add_argument("dataset", type=Path, metavar="DATASET", help="made by kstep dataset")
+    fit.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. network.kind=direct"
+    )
+    fit.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (DATASET_fit if none is given)"
+    )
+
     run = commands.add_parser(
         "run",
         help="dynamics of one molecule in the jumps of a model; resumes where interrupted",
@@ -145,7 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     recipe = commands.add_parser(
         "recipe",
-        help="make a model: generate data, fit, evaluate; resumes where it was interrupted",
+        help="all of it, from SMILES to a run with a model; resumes where it was interrupted",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     recipe.add_argument("recipe", metavar="NAME_OR_FILE", help="a bundled recipe or a YAML file")
@@ -155,7 +168,9 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--output", type=Path, metavar="DIR", help="folder (kstep_NAME if none is given)"
     )
-    _add_workers(recipe, "processes that generate data")
+    where = recipe.add_mutually_exclusive_group()
+    _add_workers(where, "processes that simulate")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that simulates")
     return parser
 
 
@@ -222,6 +237,7 @@ _RESUME: Final = {
     "simulate": "run the same command again to resume where it stopped",
     "dataset": "run the same command again to resume where it stopped",
     "run": "run the same command again to resume where it stopped",
+    "fit": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -276,7 +292,20 @@ def _recipe(arguments: argparse.Namespace) -> None:
     from kstep_training.recipe import run_recipe
 
     output = arguments.output or Path(f"kstep_{Path(arguments.recipe).stem}")
-    run_recipe(arguments.recipe, list(arguments.overrides), output, arguments.workers)
+    run_recipe(
+        arguments.recipe,
+        list(arguments.overrides),
+        output,
+        arguments.workers,
+        arguments.scheduler,
+    )
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    from kstep_training.fit import run_fit
+
+    output = arguments.output or Path(f"{arguments.dataset.resolve().name}_fit")
+    run_fit(arguments.dataset, list(arguments.overrides), output)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -320,6 +349,7 @@ _COMMANDS: Final = {
     "simulate": _simulate,
     "dataset": _dataset,
     "run": _run,
+    "fit": _fit,
     "recipe": _recipe,
 }
 

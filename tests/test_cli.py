@@ -163,14 +163,41 @@ def test_recipe_arguments(
     workers: int | None,
 ) -> None:
     assert main(["recipe", "qm-gfn2", *words]) == 0
-    name, got_overrides, got_output, got_workers = recipes[0]
+    name, got_overrides, got_output, got_workers, scheduler = recipes[0]
     assert (name, got_overrides, got_output) == ("qm-gfn2", overrides, Path(output))
+    assert scheduler is None
     assert got_workers >= 1 if workers is None else got_workers == workers
 
 
 def test_a_recipe_file_names_its_folder(recipes: list[tuple[Any, ...]]) -> None:
     assert main(["recipe", "somewhere/mine.yaml"]) == 0
     assert recipes[0][2] == Path("kstep_mine")
+
+
+def test_a_recipe_on_a_cluster(recipes: list[tuple[Any, ...]]) -> None:
+    assert main(["recipe", "qm-gfn2", "--scheduler", "tcp://here:8786"]) == 0
+    assert recipes[0][4] == "tcp://here:8786"
+    with pytest.raises(SystemExit):
+        main(["recipe", "qm-gfn2", "--scheduler", "tcp://here:8786", "--workers", "2"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["data"], (Path("data"), [], Path("data_fit"))),
+        (["a/data", "name=x", "--output", "o", "fit.epochs=2"],
+         (Path("a/data"), ["name=x", "fit.epochs=2"], Path("o"))),
+    ],
+)  # fmt: skip
+def test_fit_arguments(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], expected: tuple[Any, ...]
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    module = ModuleType("kstep_training.fit")
+    module.__dict__["run_fit"] = lambda *arguments: calls.append(arguments)
+    monkeypatch.setitem(sys.modules, "kstep_training.fit", module)
+    assert main(["fit", *words]) == 0
+    assert calls == [expected]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from ase.build import molecule as build
 
+from kstep_training.make_dataset import DatasetSettings, make_dataset
 from kstep_training.trajectory import Trajectory, write_npz
+from tests.training.trajectories import dynamics
 
 Springs = Callable[..., Trajectory]
 
@@ -58,3 +60,27 @@ def folders(springs: Springs, tmp_path_factory: pytest.TempPathFactory) -> tuple
         for formula in ("H2O", "NH3", "CH3OH"):
             write_npz(root / part / f"{formula}.npz", springs(formula, frames, seed))
     return root / "train", root / "validation"
+
+
+@pytest.fixture(scope="session")
+def spring_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of spring dynamics: four trajectories of each of three molecules.
+
+    Of water, two are for validation, of ammonia and methanol one.
+    """
+    root = tmp_path_factory.mktemp("springs")
+    (root / "production").mkdir()
+    for formula in ("H2O", "NH3", "CH3OH"):
+        for number in range(4):
+            trajectory = dynamics(formula, frames=24, seed=number)
+            write_npz(root / "production" / f"{formula}.300K.{number}.0.npz", trajectory)
+    settings = DatasetSettings(
+        strides=[4, 8],
+        every=2,
+        split="trajectory",
+        validation_fraction=0.25,
+        test_fraction=0.0,
+        seed=3,
+    )
+    make_dataset([root], root / "dataset", settings)
+    return root / "dataset"

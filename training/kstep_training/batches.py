@@ -125,20 +125,46 @@ class BatchSampler(Sampler[list[int]]):
     seed : int
     shuffle : bool
         Without it, frames come in order and the fill-up repeats the first ones.
+    devices : int
+        Processes that share the batches, each as many: with ``shuffle`` those that are left over
+        wait for another epoch, without it the last round is filled up with the first ones.
+
+    Attributes
+    ----------
+    batches : int
+        Of all processes, without the last round's fill-up.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer batches to shuffle than processes.
     """
 
     def __init__(
-        self, offsets: np.ndarray, batch_size: int, seed: int, shuffle: bool = True
+        self,
+        offsets: np.ndarray,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        devices: int = 1,
     ) -> None:
         self.offsets, self.batch_size, self.seed, self.shuffle = offsets, batch_size, seed, shuffle
+        self.devices = devices
         self.epoch = 0
+        self.batches = int(sum(-(-size // batch_size) for size in np.diff(offsets)))
+        if shuffle and self.batches < devices:
+            raise ValueError(
+                f"{self.batches} batches of {batch_size} are too few for {devices} devices; use "
+                "smaller batches or fewer devices"
+            )
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the shuffle; Lightning calls this at every epoch, also after a resume."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return int(sum(-(-size // self.batch_size) for size in np.diff(self.offsets)))
+        extra = 0 if self.shuffle else self.devices - 1
+        return (self.batches + extra) // self.devices
 
     def __iter__(self) -> Iterator[list[int]]:
         # A generator, which looks at the epoch when the first batch is asked for: resuming,
@@ -151,6 +177,7 @@ class BatchSampler(Sampler[list[int]]):
                 rng.shuffle(frames)
             frames = np.resize(frames, -(-len(frames) // self.batch_size) * self.batch_size)
             batches += frames.reshape(-1, self.batch_size).tolist()
-        order = rng.permutation(len(batches)) if self.shuffle else range(len(batches))
-        for i in order:
+        order = rng.permutation(len(batches)) if self.shuffle else np.arange(len(batches))
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        for i in np.resize(order, len(self) * self.devices)[rank :: self.devices]:
             yield batches[i]
