@@ -1,4 +1,4 @@
-"""Labelled frames of small molecules that cost no quantum chemistry."""
+"""A dataset that costs no quantum chemistry."""
 
 from __future__ import annotations
 

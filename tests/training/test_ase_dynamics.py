@@ -154,6 +154,17 @@ def test_langevin_production() -> None:
     assert np.ptp(total(segment(weak, start.positions[0], start, 0))) < 2e-3
 
 
+def test_friction_per_picosecond() -> None:
+    """Without noise the velocity of the centre of mass decays as exp(-friction t)."""
+    run = dataclasses.replace(run_of("O"), temperature=1e-12)
+    engine = ASEEngine(run)
+    x = run.prepared.conformers[0].positions
+    engine.langevin(x, np.full_like(x, 0.01), 50.0, seed=1)
+    engine.step(40)  # 0.01 ps
+    v = np.average(engine.frame().velocities, axis=0, weights=engine.masses)
+    np.testing.assert_allclose(v, 0.01 * np.exp(-0.5), rtol=1e-3)
+
+
 def test_langevin_keeps_the_temperature() -> None:
     settings = {"timestep_fs": 0.5, "equilibration_ps": 2.5, "friction_per_ps": 200.0}
     run = run_of("[H][H]", method="GFN-FF", **settings)

@@ -11,6 +11,7 @@ import pytest
 
 from kstep_integrators import units
 from kstep_training.engine import Run, TrajectoryEnded
+from kstep_training.mm_dynamics import MMEngine
 from kstep_training.options import override
 from kstep_training.parts import distorted, equilibrate, segment
 from kstep_training.prep import conformers, hydrogenated
@@ -163,6 +164,16 @@ def test_langevin_production_and_distorted_copies() -> None:
     context.setPositions(copies.positions[0] / units.NM)
     energy = context.getState(energy=True).getPotentialEnergy()._value * units.KJ_PER_MOL
     assert copies.energies[0] == pytest.approx(energy, abs=1e-8)
+
+
+def test_friction_per_picosecond() -> None:
+    """Without noise the velocity of the centre of mass decays as exp(-friction t)."""
+    engine = MMEngine(dataclasses.replace(run_of("CO"), temperature=1e-12))
+    x = engine.relaxed(0)
+    engine.langevin(x, np.full_like(x, 0.01), 50.0, seed=1)
+    engine.step(20)  # 0.01 ps
+    v = np.average(engine.frame().velocities, axis=0, weights=engine.masses)
+    np.testing.assert_allclose(v, 0.01 * np.exp(-0.5), rtol=1e-3)
 
 
 def test_a_molecule_without_a_system_is_refused_by_name() -> None:
