@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from distributed import LocalCluster
 
+from benchmarks.direct_runs import make, methods
+from benchmarks.direct_runs_report import Job, row_of, summary
 from benchmarks.one_jump import Model, ballistic, compare, mean, measure, verlet
 from benchmarks.references import read_references
 from benchmarks.verlet_jump import VerletJump
@@ -118,3 +121,28 @@ def test_the_verlet_control_is_verlet_in_runs_too(data: dict[str, Path]) -> None
     dynamics.run(5)
     np.testing.assert_allclose(atoms.positions, rows["positions"][5], atol=1e-5)
     assert dynamics.stats.physics_evaluations == 6
+
+
+def test_runs_of_one_method_differ_in_nothing(data: dict[str, Path], tmp_path: Path) -> None:
+    (reference,) = read_references([data["rigid"]], 300.0, prepared=[data["rigid_prep"]])
+    arguments = Namespace(
+        cache=tmp_path, starts=2, base=2.0, picoseconds=0.1, friction=2.0, temperature=300.0,
+        flow=[], models=[], strides=[1, 4],
+    )  # fmt: skip
+    assert methods(reference, arguments) == ["reference", "verlet-1", "verlet-4"]
+    for ensemble in ("nve", "langevin"):
+        for method in ("reference", "verlet-1"):
+            assert row_of(reference, method, ensemble, arguments) is None
+            for start in range(2):
+                make(Job("methanol", method, ensemble, start), reference, arguments)
+        row = row_of(reference, "verlet-1", ensemble, arguments)
+        assert row is not None
+        assert (row["runs"], row["strides"], row["evaluations"]) == (2, 100, 102)
+        assert (row["fallbacks"], row["errors"]) == (0, [])
+        assert row["temperature_K"] == row["temperature_of_reference_K"]
+        assert max(map(abs, row["drift_meV_per_atom_per_ps"])) < 30.0
+        if ensemble == "langevin":
+            assert row["distributions"]["bonds"]["distance"] == pytest.approx(0.0, abs=1e-12)
+            assert row["distributions"]["angles"]["noise_floor"] > 0.0
+            (whole,) = summary([row])
+            assert whole["temperature_off_K"] == {"mean": 0.0, "largest": 0.0}
