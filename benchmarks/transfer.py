@@ -33,12 +33,12 @@ from kstep_training.frames import FrameDataset
 from kstep_training.make_dataset import DatasetSettings, find_trajectories, make_dataset
 from kstep_training.trajectory import Trajectory, read_npz, write_npz
 
-EPOCHS = {200: 40, 1000: 16, 5000: 6}
+EPOCHS = {200: 24, 1000: 8, 5000: 3}
 SEEDS = (0, 1, 2)
 VALIDATION = 1008
-RATES = {"scratch": (1e-3, 2e-3, 4e-3), "transfer": (5e-4, 1e-3, 2e-3)}
+RATES = {"scratch": (2e-3, 4e-3), "transfer": (1e-3, 2e-3)}
 CHOSEN_AT = (1000, 0)
-SETTINGS = FitSettings(batch_size=16, warmup_steps=100, ema_decay=0.99, padding=[9, 12, 18])
+SETTINGS = FitSettings(batch_size=16, warmup_steps=50, ema_decay=0.99, padding=[9, 12, 18])
 NETWORK = NetworkSettings(kind="flow", backbone="painn", channels=64, layers=2)
 ARRAYS = ("positions", "velocities", "forces", "energies", "temperature", "time", "has_label")
 
