@@ -92,16 +92,17 @@ def write_dataset(
     return target
 
 
-def fitted(kind: str, rate: float, dataset: Path, output: Path, epochs: int, model: Path) -> Any:
+def fitted(
+    kind: str, rate: float, seed: int, dataset: Path, output: Path, epochs: int, model: Path
+) -> dict[str, Any]:
     """One fit and its curve, by optimizer step."""
-    settings = replace(SETTINGS, epochs=epochs, learning_rate=rate)
-    network = NETWORK
+    settings = replace(SETTINGS, epochs=epochs, learning_rate=rate, seed=seed)
     if kind == "transfer":
         settings = replace(settings, init_from=str(model))
-    path = fit(FitStage(kind, network, settings), dataset, output)
+    path = fit(FitStage(kind, NETWORK, settings), dataset, output)
     record = json.loads(path.with_suffix(".json").read_text())
     offsets = FrameDataset(dataset, "train", SETTINGS.padding or []).offsets
-    steps = len(BatchSampler(offsets, SETTINGS.batch_size, SETTINGS.seed))
+    steps = len(BatchSampler(offsets, SETTINGS.batch_size, seed))
     curve = record["curves"]
     return {
         "kind": kind,
@@ -168,7 +169,7 @@ def main() -> None:
         folder = arguments.cache / f"{n}-{seed}"
         dataset = write_dataset(drawn(pool, n, seed), validation, folder)
         output = folder / f"{kind}-{rate:g}"
-        row = fitted(kind, rate, dataset, output, EPOCHS[n], arguments.model)
+        row = fitted(kind, rate, seed, dataset, output, EPOCHS[n], arguments.model)
         row = {"frames": n, "seed": seed, **row}
         print({key: value for key, value in row.items() if key != "curve"}, flush=True)
         return row
