@@ -41,7 +41,7 @@ class NetworkSettings:
     """``flow``: a potential, :class:`kstep_integrators.nn.energy_network.EnergyNetwork`;
     ``direct``: :class:`kstep_integrators.nn.increment_network.IncrementNetwork`."""
     backbone: str | None = None
-    """Null: ``painn`` for a flow, ``transformer`` for increments."""
+    """Null: ``painn`` for a flow, ``egnn`` for increments."""
     channels: int = 64
     layers: int = 2
     radial: int = 16
