@@ -24,6 +24,7 @@ class VerletJump:
 
     correctors = ("delta",)
     strides = None
+    predicts = ()
     reversible = True
     device = torch.device("cpu")
 

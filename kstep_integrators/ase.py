@@ -63,11 +63,13 @@ class KStepDynamics(ResumableDynamics):
         A bundled model name, a model file, ``load_model(...)``, or
         ``CalculatorPotential(any cheap calculator)``.
     k : int or StrideTuning
-        Base steps per stride; or strides to choose from in a burn-in, under ``metropolize``.
+        Base steps per stride, of a direct jump one of those it has learned; or strides to choose
+        from in a burn-in, under ``metropolize``.
     timestep : float, optional
         Base step in ASE time units; the model's own by default (0.25 fs for QM models).
     corrector : str or Corrector, optional
-        ``"impulse"``, ``"filtered"`` or ``"none"``; by default the first that the jump takes.
+        ``"impulse"``, ``"filtered"`` or ``"none"`` around a potential, ``"delta"`` or ``"none"``
+        around a direct jump, as its baseline wants; by default the first that the jump takes.
         ``Filtered("quartic")`` of :mod:`kstep_integrators.correctors` chooses another filter.
     thermostat : str, optional
         ``"langevin"``, ``"bussi"`` (stochastic velocity rescaling), or None: Langevin if a friction

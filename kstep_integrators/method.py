@@ -143,6 +143,7 @@ def make_method(
         "base steps per jump; or pass a StrideTuning",
     )
     _check_strides(first, jump, on_error)
+    _check_tolerances(control, jump)
     return Method(
         k=first,
         tuning=tuning,
@@ -171,6 +172,21 @@ def shortest_part(k: int, strides: tuple[int, ...] | None) -> int:
     while k % 2 == 0 and k // 2 in strides:
         k //= 2
     return k
+
+
+def _check_tolerances(control: Control, jump: Jump) -> None:
+    """Refuse tolerances that nothing would ever be beyond."""
+    asked = {
+        "energy_tolerance": (control.energy_tolerance, "energy"),
+        "force_tolerance": (control.force_tolerance, "forces"),
+    }
+    for name, (value, what) in asked.items():
+        if value is not None and what not in jump.predicts:
+            raise ValueError(
+                f"{name}={value}, but this jump does not predict the {what} at its landing "
+                f"({jump.describe()}): there is nothing to be off; leave it out, and set limits "
+                "with guard=Guard(...)"
+            )
 
 
 def _check_strides(k: int, jump: Jump, on_error: str) -> None:

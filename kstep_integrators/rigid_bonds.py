@@ -57,7 +57,8 @@ class BondClusters:
     def vectors(self, values: Tensor) -> Tensor:
         """Differences (G, K, 3) of values (N, 3) of the first atoms less those of the second."""
         both = values.index_select(0, self.ends).view(2, *self.bonds.shape, 3)
-        return both[0] - both[1]
+        # Not left to the subtraction: a molecule that is lost has positions that are NaN.
+        return torch.where(self.present.unsqueeze(2), both[0] - both[1], 0.0)
 
     def coupling(self, inverse_masses: Tensor) -> Tensor:
         """What a unit of impulse on each bond does to each bond vector, (G, K, K); symmetric."""
@@ -73,6 +74,7 @@ class BondClusters:
 
     def spread(self, impulses: Tensor, like: Tensor) -> Tensor:
         """Impulses (G, K, 3) on the first atoms, and their opposites on the second, as (N, 3)."""
+        impulses = torch.where(self.present.unsqueeze(2), impulses, 0.0)
         both = torch.cat([impulses, -impulses]).view(-1, 3)
         return torch.zeros_like(like).index_add(0, self.ends, both)
 

@@ -47,6 +47,14 @@ def untrained(baseline: str = "verlet", seed: int = 0, **config) -> IncrementNet
     return built.eval()
 
 
+def silence(network: IncrementNetwork) -> IncrementNetwork:
+    """The same network without increments."""
+    with torch.no_grad():
+        for weight in (network.readout.out.weight, *network.readout.own.parameters()):
+            weight.zero_()
+    return network
+
+
 class Silent(IncrementNetwork):
     """No increments; it remembers what it was asked."""
 
@@ -60,8 +68,10 @@ class Oracle(IncrementNetwork):
     """Increments that make a jump of ethanol exactly k Verlet steps of :class:`MorseNetwork`.
 
     Forces are its own, whatever it is given; the velocities it is given must be those at the start
-    of the stride.
+    of the stride. With ``bonds`` and ``bond_lengths`` these steps are RATTLE's.
     """
+
+    fixed: dict[str, torch.Tensor] = {}  # noqa: RUF012
 
     def forward(self, positions, velocities, forces, stride, graph):
         dx, dv, head = (torch.zeros_like(positions) for _ in range(3))
@@ -71,7 +81,7 @@ class Oracle(IncrementNetwork):
         for i, real in enumerate(graph.atom_mask):
             k = self.config["strides"][int(stride[i])]
             x, v, m = positions[i, real], velocities[i, real], masses[i, real]
-            state = make_state(numbers[i, real], m, x, m * v)
+            state = make_state(numbers[i, real], m, x, m * v, **self.fixed)
             bound = CalculatorPotential(MorseNetwork(REFERENCE)).bind(state)
             start, _ = bound(x, None)
             landed, end, _ = verlet_flow(bound, state, start, timestep, k)

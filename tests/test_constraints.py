@@ -13,6 +13,7 @@ from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.constraints import shake
 from kstep_integrators.ensemble.batch import join
 from kstep_integrators.jumps.verlet import verlet_flow
+from kstep_integrators.rigid_bonds import project_momenta
 from kstep_integrators.state import Evaluation, constrain, kinetic_energy, make_state, velocities
 from kstep_integrators.testing import assert_jump, flipped
 from kstep_integrators.topology import find_bonds
@@ -247,3 +248,20 @@ def test_states_without_sense(changes, message):
     assert make_state(*arguments, **given).bonds.tolist() == [[0, 2]]
     with pytest.raises(ValueError, match=message):
         make_state(*arguments, **{**given, **changes})
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_lost_molecule_does_not_take_others_along(lost):
+    # Clusters of two bonds and of one: the second has an empty place.
+    bonds = torch.tensor([[0, 1], [0, 2], [3, 4], [5, 6], [5, 7], [8, 9]])
+    generator = torch.Generator().manual_seed(0)
+    positions = torch.randn(10, 3, generator=generator, dtype=torch.float64)
+    momenta = torch.randn(10, 3, generator=generator, dtype=torch.float64)
+    light = torch.ones(10, 1, dtype=torch.float64)
+    expected = project_momenta(bonds, positions, momenta, light)
+    mine = torch.zeros(10, dtype=torch.bool)
+    mine[5 * lost : 5 * lost + 5] = True
+    positions[mine] = float("nan")
+    found = project_momenta(bonds, positions, momenta, light)
+    assert torch.equal(found[~mine], expected[~mine])
+    assert not bool(found[mine].isfinite().any())

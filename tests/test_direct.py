@@ -2,17 +2,28 @@ import numpy as np
 import pytest
 import torch
 from ase import units
-from ase.constraints import FixAtoms, FixCom
+from ase.constraints import FixAtoms, FixBondLengths, FixCom
 from ase.md.verlet import VelocityVerlet
 
 from kstep_integrators import DirectJump, Guard, KStepDynamics
 from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.ensemble.batch import join
+from kstep_integrators.jumps.make import make_jump
+from kstep_integrators.jumps.verlet import verlet_flow
 from kstep_integrators.model_file import ModelHeader
 from kstep_integrators.state import Evaluation, kinetic_energy
 from kstep_integrators.testing import CountingCalculator, assert_jump
 from tests.conftest import cheap, hot, physics
-from tests.direct_systems import direct, momentum, oracle, silent, untrained
+from tests.direct_systems import (
+    Oracle,
+    arguments,
+    direct,
+    momentum,
+    oracle,
+    silent,
+    untrained,
+)
+from tests.test_constraints import held, opening, stretches
 
 FS = units.fs
 
@@ -174,6 +185,13 @@ def test_the_force_tolerance_sees_the_head(atoms):
     assert abs(atoms.positions - reference.positions).max() < 1e-12
 
 
+def test_tolerances_of_what_is_not_predicted_are_refused(atoms):
+    with pytest.raises(ValueError, match=r"energy_tolerance=0.1, but .* does not predict the ener"):
+        KStepDynamics(atoms, silent(force_head=True), k=2, energy_tolerance=0.1)
+    with pytest.raises(ValueError, match=r"force_tolerance=0.1, but .* not predict the forces"):
+        KStepDynamics(atoms, silent(), k=2, force_tolerance=0.1)
+
+
 def test_the_guard_sees_nonsense(atoms):
     network = untrained(bound=1e6)
     with torch.no_grad():
@@ -292,3 +310,76 @@ def test_the_energy_error_of_a_guard_is_physical(atoms):
     assert dynamics.stats.fallbacks == 1
     assert "the total energy changed by" in dynamics.stats.last_problem
     assert float(kinetic_energy(state_from_atoms(atoms))) > 0
+
+
+@pytest.mark.parametrize("baseline", ["verlet", "plain"])
+def test_the_oracle_makes_k_rattle_steps_with_fixed_bonds(baseline):
+    state = state_from_atoms(held())
+    jump = direct(Oracle(**arguments(baseline)), constraints="HBonds")
+    jump.network.fixed = {"bonds": state.bonds, "bond_lengths": state.bond_lengths}
+    atoms = held()
+    atoms.calc = CountingCalculator(physics())
+    dynamics = KStepDynamics(atoms, jump, k=8)
+    dynamics.run(3)
+    landed = state_from_atoms(atoms)
+    expected, _, _ = verlet_flow(cheap().bind(state), state, evaluated(state), 0.5 * FS, 24)
+    torch.testing.assert_close(landed.positions, expected.positions, rtol=0, atol=1e-9)
+    torch.testing.assert_close(landed.momenta, expected.momenta, rtol=0, atol=1e-9)
+    assert dynamics.stats.fallbacks == 0
+    assert atoms.calc.evaluations == 4
+
+
+@pytest.mark.parametrize("baseline", ["verlet", "plain"])
+def test_landings_are_on_the_constraints(baseline):
+    atoms = held()
+    atoms.calc = physics()
+    network = untrained(baseline, scales=[[[0.002, 0.002]] * 4] * 3)
+    # The plain baseline leaves the physical force out, and is no dynamics without its network.
+    guard = Guard(max_energy_change=100.0)
+    dynamics = KStepDynamics(atoms, direct(network, constraints="HBonds"), k=2, guard=guard)
+    before = state_from_atoms(atoms)
+    dynamics.run(3)
+    assert dynamics.stats.fallbacks == 0
+    landed = state_from_atoms(atoms)
+    assert stretches(landed) < 1e-11
+    assert opening(landed) < 1e-11
+    assert (momentum(landed) - momentum(before)).abs().max() < 1e-10
+    assert torch.equal(landed.bond_lengths, before.bond_lengths)
+
+
+def test_bonds_that_cannot_be_put_back_are_failures_of_the_jump():
+    atoms = held()
+    atoms.calc = physics()
+    network = untrained("plain", scales=[[[0.3, 0.01]] * 4] * 3)
+    dynamics = KStepDynamics(atoms, direct(network, constraints="HBonds"), k=8)
+    dynamics.run(1)
+    assert dynamics.stats.fallbacks == 1
+    assert "fixed bond" in dynamics.stats.last_problem
+    assert stretches(state_from_atoms(atoms)) < 1e-11
+
+
+def test_constraints_that_were_not_learned_are_refused(ethanol):
+    free, rigid = direct(untrained()), direct(untrained(), constraints="HBonds")
+    state = state_from_atoms(held())
+    rigid.bind(state)
+    with pytest.raises(ValueError, match=r"constraints=None, but the system has 6 bonds of fixed"):
+        free.bind(state)
+    with pytest.raises(ValueError, match=r"constraints='HBonds', but the system has 0 bonds"):
+        rigid.bind(state_from_atoms(ethanol))
+    pairs = held().constraints[0].pairs
+    ethanol.set_constraint(FixBondLengths(pairs[:-1]))
+    with pytest.raises(ValueError, match=r"has 5 bonds of fixed length for 6 hydrogen atoms"):
+        rigid.bind(state_from_atoms(ethanol))
+    ethanol.set_constraint(FixBondLengths([*pairs, [0, 1]]))
+    with pytest.raises(ValueError, match=r"7 bonds .* 1 of them without hydrogen"):
+        rigid.bind(state_from_atoms(ethanol))
+
+
+def test_another_device_is_another_jump():
+    jump = silent()
+    assert jump.to("cpu") is jump
+    moved = jump.to("meta")
+    assert (moved.device.type, jump.device.type) == ("meta", "cpu")
+    assert moved.describe() == jump.describe()
+    assert make_jump(jump, device="cpu") is jump
+    assert make_jump(jump, device="meta").device.type == "meta"

@@ -96,6 +96,11 @@ class Jump(Protocol):
         ...
 
     @property
+    def predicts(self) -> tuple[str, ...]:
+        """What it says of the physics at a landing: ``"energy"`` (its change), ``"forces"``."""
+        ...
+
+    @property
     def reversible(self) -> bool:
         """Whether it is time-reversible and keeps volume, as a Metropolis test requires."""
         ...

@@ -162,6 +162,7 @@ class DirectJump:
         self.timestep = float(config["timestep_fs"]) * units.FS
         self.baseline = str(config["baseline"])
         self.correctors = (CORRECTORS[self.baseline],)
+        self.predicts: tuple[str, ...] = ("forces",) if config["force_head"] else ()
         self._masses = dict(zip(config["elements"], config["masses"], strict=True))
         self._device = torch.device(device)
 

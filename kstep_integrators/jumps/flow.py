@@ -53,6 +53,7 @@ class FlowJump:
 
     correctors = ("impulse", "filtered", "none")
     strides = None
+    predicts = ("energy", "forces")
     reversible = True
 
     def __init__(self, potential: Potential, timestep: float | None = None) -> None:

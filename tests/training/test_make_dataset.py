@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ase.data import covalent_radii
 
 from kstep_training.dataset_file import open_dataset, verify
@@ -20,6 +21,7 @@ from kstep_training.make_dataset import (
     make_dataset,
     run_dataset,
 )
+from kstep_training.structure_losses import InternalCoordinates, structure_penalty
 from kstep_training.trajectory import Trajectory, write_npz
 from tests.training.trajectories import dynamics
 
@@ -149,6 +151,17 @@ def test_equilibrium_statistics(source: Path, tmp_path: Path) -> None:
     place = water["indices"].index([0, 1])
     assert water["mean"][place] == pytest.approx(q.mean(), rel=1e-12)
     assert water["std"][place] == pytest.approx(q.std(), rel=1e-9)
+
+
+def test_a_molecule_of_distorted_frames_only(source: Path, tmp_path: Path) -> None:
+    write_npz(source / "distorted" / "PH3.300K.0.npz", dynamics("PH3", 3, stage="distorted"))
+    dataset = make_dataset([source], tmp_path / "out", SETTINGS)
+    bonds = dataset.molecule("PH3").coordinates["bonds"]
+    assert (len(bonds["indices"]), sorted(bonds)) == (3, ["indices"])  # no equilibrium
+    coordinates = InternalCoordinates.of(dataset)
+    assert coordinates.bonds.mask.sum(1).tolist() == [2, 3, 0]  # water, ammonia, phosphine
+    x = torch.zeros(1, 4, 3)
+    assert not structure_penalty(x, torch.tensor([2]), coordinates, 1.0).any()
 
 
 def test_finished_shards_are_kept(source: Path, tmp_path: Path) -> None:

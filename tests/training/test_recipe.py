@@ -77,17 +77,17 @@ def test_a_flow_and_again(smiles: str, tmp_path: Path, capsys: pytest.CaptureFix
     model = run_recipe("qm-gfn2", words, output, workers=1)
     written = capsys.readouterr().out
     assert "skipped" in written
-    assert "line 2" in written
+    assert "two.smi:2" in written
     for stage in STAGES:
         assert re.search(rf"^{stage}: \d+\.\d s$", written, re.MULTILINE)
     assert model == output / "fit" / "tiny.safetensors"
     assert read_model(model)[1].training["molecules"] == ["methanol"]
-    assert end(output)["physics_evaluations"] == 5
+    assert end(output)["evaluations"] == 5
     recorded = json.loads((output / "recipe.json").read_text())
     assert recorded["recipe"]["simulate"]["method"] == "GFN2-xTB"
 
     made = {path: path.stat().st_mtime_ns for path in output.glob("*/*/*.np[yz]")}
-    assert len(made) == 6  # production and distorted copies of two molecules, and their shards
+    assert len(made) == 8  # three parts of the trajectories of two molecules, and their shards
     before = model.read_bytes()
     assert run_recipe("qm-gfn2", words, output, workers=1) == model
     assert {path: path.stat().st_mtime_ns for path in output.glob("*/*/*.np[yz]")} == made
@@ -110,7 +110,7 @@ def test_transfer(smiles: str, tmp_path: Path) -> None:
     model = run_recipe("qm-transfer", words, output, workers=1)
     start, known, digest = read_model(output / "pretrain" / "fit" / "tiny.safetensors")
     network, header, _ = read_model(model)
-    assert (known.method, header.method) == ("MMFF94", "GFN2-xTB")
+    assert (known.method, header.method) == ("mmff94", "GFN2-xTB")
     assert network.config["channels"] == start.config["channels"] == 8
     assert header.training["init_from"] == {"name": "tiny", "sha256": digest}
     end(output)
@@ -133,11 +133,11 @@ def test_direct_jumps_on_a_force_field(smiles: str, tmp_path: Path) -> None:
     words = [smiles, *DIRECT, "simulate.segment_ps=0.12", *NETWORK, *FIT, *HELD_OUT]
     model = run_recipe("mm-mmff94", [*words, "run.length_ps=0.04"], tmp_path / "out", workers=1)
     network, header, _ = read_model(model)
-    assert (header.method, header.constraints) == ("MMFF94", "HBonds")
+    assert (header.method, header.constraints) == ("mmff94", "HBonds")
     assert (network.config["strides"], network.config["baseline"]) == ([4, 8, 12], "plain")
     summary = end(tmp_path / "out")
     assert summary["stride_fs"] == pytest.approx(8.0)
-    assert summary["method"] == "mm"
+    assert summary["method"] == "mmff94"
 
 
 def test_hartree_fock(smiles: str, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_new_network_of_increments(spring_data: Path) -> None:
     assert isinstance(network, IncrementNetwork)
     config = network.config
     assert (config["backbone"], config["baseline"], config["strides"]) == (
-        "transformer",
+        "egnn",
         "plain",
         [8],
     )

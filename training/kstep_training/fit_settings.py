@@ -41,7 +41,7 @@ class NetworkSettings:
     """``flow``: a potential, :class:`kstep_integrators.nn.energy_network.EnergyNetwork`;
     ``direct``: :class:`kstep_integrators.nn.increment_network.IncrementNetwork`."""
     backbone: str | None = None
-    """Null: ``painn`` for a flow, ``transformer`` for increments."""
+    """Null: ``painn`` for a flow, ``egnn`` for increments."""
     channels: int = 64
     layers: int = 2
     radial: int = 16
@@ -183,7 +183,8 @@ class FitStage:
             if self.fit.precision != "32":
                 raise ValueError(
                     f"fit.precision is {self.fit.precision!r}, but the forces of a flow are "
-                    "derivatives of its energy, which half precision rounds too coarsely; use 32"
+                    "derivatives of its energy, and half precision moves that of the bundled "
+                    "model by 3 meV/atom; use 32"
                 )
             for name in ("structure_weight", "penalty_weight"):
                 if getattr(self.fit, name) != getattr(FitSettings, name):

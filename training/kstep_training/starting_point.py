@@ -25,7 +25,7 @@ _OF_KIND = {
     "direct": (*_SIZES, "heads", "baseline", "bound", "force_head"),
 }
 """Settings that are arguments of the network of each kind."""
-_BACKBONE = {"flow": "painn", "direct": "transformer"}
+_BACKBONE = {"flow": "painn", "direct": "egnn"}
 _KIND_OF = {EnergyNetwork: "flow", IncrementNetwork: "direct"}
 FRAMES_FOR_SHIFTS = 200
 """Frames of each molecule from which its mean energy is taken."""
