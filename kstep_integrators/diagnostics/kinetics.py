@@ -22,7 +22,8 @@ STAGGERED = (-math.pi / 3.0, math.pi / 3.0, math.pi)
 def velocity_autocorrelation(momenta: ArrayLike, masses: ArrayLike) -> Array:
     r"""Mass-weighted velocity autocorrelation function.
 
-    :math:`\sum_i m_i \langle v_i(0) v_i(t) \rangle / \sum_i m_i \langle v_i(0)^2 \rangle`. Its Fourier transform is the vibrational density of states.
+    :math:`\sum_i m_i \langle v_i(0) v_i(t) \rangle / \sum_i m_i \langle v_i(0)^2 \rangle`; its
+    Fourier transform is the vibrational density of states.
 
     Parameters
     ----------
