@@ -14,7 +14,7 @@ from kstep_training.evaluate.execute import execute, jobs_of, load_records
 from kstep_training.evaluate.html import draw_molecule, draw_overview, write_html
 from kstep_training.evaluate.metrics import molecule_metrics
 from kstep_training.evaluate.plan import Method, make_methods
-from kstep_training.evaluate.report import build_report, finite, print_summary, write_json
+from kstep_training.evaluate.report import build_report, print_summary, write_json
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.sources import (
     Target,
@@ -98,7 +98,7 @@ def evaluate(
             records = load_records(target, methods, settings, cache)
             if not records:
                 continue
-            metrics = finite(molecule_metrics(target.name, records, methods, settings))
+            metrics = molecule_metrics(target.name, records, methods, settings)
             molecules.append(metrics)
             pictures[target.name] = draw_molecule(records, metrics, methods, settings, bar)
     if not molecules:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from kstep_integrators import units
-from kstep_training.evaluate.motion import mean_spectrum, total_energy
+from kstep_training.evaluate.motion import run_spectra, total_energy
 from kstep_training.evaluate.plan import REFERENCE, THERMAL, Method
 from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.settings import EvaluateSettings
@@ -239,8 +239,8 @@ def spectra(
         if method.part != "dynamics" or not runs or method.kind == "ballistic":
             continue
         interval = max(runs[0].interval, records[REFERENCE][0].interval)
-        found = mean_spectrum(runs, interval, settings.resolution)
-        base = mean_spectrum(records[REFERENCE], interval, settings.resolution)
+        found = [s for s in run_spectra(runs, interval, settings.resolution) if s]
+        base = [s for s in run_spectra(records[REFERENCE], interval, settings.resolution) if s]
         if found and base and method.name not in (REFERENCE, "fine"):
             rows.append((method.name, found, base))
     if not rows:

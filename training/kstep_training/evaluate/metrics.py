@@ -14,7 +14,7 @@ from kstep_training.evaluate.motion import (
     compare_spectra,
     distance,
     drift_and_fluctuation,
-    mean_spectrum,
+    run_spectra,
     temperatures,
     vacf_deviation,
 )
@@ -129,8 +129,18 @@ def told(runs: Sequence[Record]) -> dict[str, Any]:
             found[fact] = float(np.sqrt(np.mean(np.square(reported))))
         if pairs:
             found[f"{fact}_measured"] = float(np.sqrt(np.mean([b for _, b in pairs])))
-            found[f"{fact}_excess"] = written(estimate([b / a - 1.0 for a, b in pairs]))
+            found[f"{fact}_factor"] = _factor([a for a, _ in pairs], [b for _, b in pairs])
     return found
+
+
+def _factor(reported: Sequence[float], measured: Sequence[float]) -> dict[str, Any] | None:
+    """Logarithm of measured over reported root mean squares, and its noise over runs."""
+    found = estimate(measured)
+    if found is None or not found.mean > 0.0 or found.count < 2:
+        return None
+    # In the logarithm, so that too small and too large are as easily seen.
+    mean = 0.5 * float(np.log(found.mean / np.mean(reported)))
+    return written(Estimate(mean, 0.5 * found.error / found.mean, found.count))
 
 
 def independence(runs: Sequence[Record], conserved: bool) -> dict[str, Any] | None:
@@ -209,8 +219,9 @@ def _dynamics(
     found["shapes"] = _named(compare_shapes(values, others), reference[0], coordinates)
     interval = max(runs[0].interval, reference[0].interval)
     found["spectra"] = compare_spectra(
-        mean_spectrum(runs, interval, settings.resolution),
-        mean_spectrum(reference, interval, settings.resolution),
+        run_spectra(runs, interval, settings.resolution),
+        run_spectra(reference, interval, settings.resolution),
+        paired=True,
     )
     found["vacf"] = vacf_deviation(whole, reference)
     return found

@@ -20,7 +20,7 @@ from kstep_integrators.diagnostics import (
     velocity_autocorrelation,
     vibrational_density,
 )
-from kstep_training.evaluate.noise import floor_of_halves
+from kstep_training.evaluate.noise import estimate, floor_of_halves
 from kstep_training.evaluate.record import Record
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "compare_spectra",
     "distance",
     "drift_and_fluctuation",
-    "mean_spectrum",
+    "run_spectra",
     "temperatures",
     "total_energy",
     "vacf_deviation",
@@ -104,18 +104,19 @@ def _stretch(record: Record, every: int) -> Array:
     return p[starts[longest] : ends[longest]]
 
 
-def mean_spectrum(records: Sequence[Record], interval: float, resolution: float) -> list[Spectrum]:
-    """Spectra of runs, sampled at an interval that theirs is a part of; of those long enough."""
-    found = []
+def run_spectra(
+    records: Sequence[Record], interval: float, resolution: float
+) -> list[Spectrum | None]:
+    """Spectra of runs, sampled at an interval that theirs is a part of; None of those too short."""
+    found: list[Spectrum | None] = []
     for record in records:
-        if not record.whole:
-            continue
-        every = round(interval / record.interval)
-        momenta = _stretch(record, every)
+        momenta = _stretch(record, round(interval / record.interval))
         try:
+            if not record.whole:
+                raise ValueError("lost")
             found.append(vibrational_density(momenta, record.masses, interval, resolution))
         except ValueError:
-            continue  # too short, or nothing moves
+            found.append(None)  # too short, or nothing moves
     return found
 
 
@@ -131,26 +132,48 @@ def _shift(reference: Spectrum, spectrum: Spectrum, band: str) -> float | None:
 
 
 def compare_spectra(
-    spectra: Sequence[Spectrum], reference: Sequence[Spectrum]
+    spectra: Sequence[Spectrum | None], reference: Sequence[Spectrum | None], paired: bool
 ) -> dict[str, Any] | None:
-    """Shift of each band and overlap, with their noise floors; None without spectra."""
-    if not spectra or not reference:
+    """Shift of each band and overlap, with their noise; None without spectra.
+
+    Parameters
+    ----------
+    spectra, reference : sequence of Spectrum or None
+        Of single runs.
+    paired : bool
+        Whether runs of one number have one start. Then shifts are taken start by start: how much
+        energy each vibration has differs much more between starts than a stride could change.
+        Otherwise the noise is that between random halves of the reference.
+    """
+    mine = [s for s in spectra if s is not None]
+    other = [s for s in reference if s is not None]
+    if not mine or not other:
         return None
-    mine, other = _mean(spectra), _mean(reference)
-    highest = float(other.wavenumbers[-1])
-    found: dict[str, Any] = {"overlap": spectral_overlap(other, mine)}
-    lost = floor_of_halves(reference, lambda a, b: 1.0 - spectral_overlap(_mean(a), _mean(b)))
+    mean = _mean(other)
+    found: dict[str, Any] = {"overlap": spectral_overlap(mean, _mean(mine))}
+    lost = floor_of_halves(other, lambda a, b: 1.0 - spectral_overlap(_mean(a), _mean(b)))
     found["overlap_floor"] = None if lost is None else 1.0 - lost
     for band, (low, high) in BANDS.items():
-        if highest < high:
+        if float(mean.wavenumbers[-1]) < high:
             continue  # folded back
         # A band that the reference hardly has shows the noise of its neighbours.
-        inside = (other.wavenumbers >= low) & (other.wavenumbers <= high)
-        if float(other.density[inside].sum() * other.spacing) < 0.02:
+        inside = (mean.wavenumbers >= low) & (mean.wavenumbers <= high)
+        if float(mean.density[inside].sum() * mean.spacing) < 0.02:
             continue
+        if paired:
+            pairs = [(b, a) for a, b in zip(spectra, reference, strict=True) if a and b]
+            shifts = [_shift(b, a, band) for b, a in pairs]
+            known = estimate([s for s in shifts if s is not None])
+            beyond = known is None or 2 * shifts.count(None) > len(shifts)
+            found[band] = {
+                "shift": None if beyond or known is None else known.mean,
+                "noise": None if known is None or known.count < 2 else known.limit,
+            }
+            continue
+        floor = floor_of_halves(other, lambda a, b: _shift(_mean(a), _mean(b), band))  # noqa: B023
         found[band] = {
-            "shift": _shift(other, mine, band),
-            "floor": floor_of_halves(reference, lambda a, b: _shift(_mean(a), _mean(b), band)),  # noqa: B023
+            "shift": _shift(mean, _mean(mine), band),
+            "noise": None if floor is None else 3.0 * floor,
         }
     return found
 

@@ -37,7 +37,7 @@ ALIKE = 1e-4
 ENERGY_TOLERANCE = 1e-3
 """eV, between a reported energy and that of a fresh calculator, whose SCF starts from nothing."""
 SAMPLES_EACH = 4.0
-"""Effective samples of the energy in each run below which a distribution is not called wrong."""
+"""Effective samples of the energy in each run below which a distribution tells nothing."""
 
 
 @dataclass(frozen=True)
@@ -195,13 +195,13 @@ def _spectrum(name: str, row: Mapping[str, Any], bar: Mapping[str, Any] | None) 
     for band in BANDS:
         if band not in spectra:
             continue
-        shift, floor = spectra[band]["shift"], spectra[band]["floor"]
-        if floor is None:
+        shift, noise = spectra[band]["shift"], spectra[band]["noise"]
+        if noise is None or not math.isfinite(noise):
             checks.append(
                 Check("dynamics", name, band, OPEN, shift, None, "cm^-1; too few runs for a floor")
             )
             continue
-        allowed, source = 3.0 * floor, "3 x the shift between like sets of reference runs"
+        allowed, source = noise, "the noise of the shift"
         theirs = ((bar or {}).get("spectra") or {}).get(band)
         if theirs is not None:
             size = LIMIT if theirs["shift"] is None else abs(theirs["shift"])
@@ -228,7 +228,8 @@ def _equipartition(name: str, row: Mapping[str, Any]) -> list[Check]:
 def _shapes(promise: str, name: str, row: Mapping[str, Any]) -> list[Check]:
     shapes = row.get("shapes") or {}
     limit = SIGMA3 / max(len(shapes), 1)
-    samples = (row.get("energy_samples") or {}).get("effective", math.inf)
+    known = row.get("energy_samples") or {"effective": 0.0 if promise == "ensemble" else math.inf}
+    samples = known["effective"]
     checks = []
     for kind, found in shapes.items():
         status = PASS if found["p_value"] > limit else MISS
@@ -238,7 +239,7 @@ def _shapes(promise: str, name: str, row: Mapping[str, Any]) -> list[Check]:
         )
         if math.comb(sum(found["runs"]), found["runs"][0]) * limit < 1.0:
             status, words = OPEN, f"{words}; too few runs to be told apart"
-        elif status == MISS and samples < SAMPLES_EACH * row["runs"]:
+        elif samples < SAMPLES_EACH * row["runs"]:
             status, words = OPEN, f"{words}; only {samples:.0f} effective samples of the energy"
         checks.append(Check(promise, name, kind, status, found["p_value"], limit, words))
     return checks
@@ -291,13 +292,14 @@ def _honesty(name: str, row: Mapping[str, Any]) -> list[Check]:
                   "calculators")
         )  # fmt: skip
     for fact, what in (("residual_rms", "residual"), ("energy_error", "predicted energies")):
-        excess = reported.get(f"{fact}_excess")
-        if excess and excess["count"] > 1:
-            good = abs(excess["mean"]) <= excess["limit"]
+        factor = reported.get(f"{fact}_factor")
+        if factor:
+            good = abs(factor["mean"]) <= factor["limit"]
             checks.append(
-                Check("honesty", name, what, PASS if good else MISS, excess["mean"],
-                      excess["limit"], "excess of the mean square that fresh calculators measure "
-                      "at some landings over the reported one; the noise of the sample")
+                Check("honesty", name, what, PASS if good else MISS, math.exp(factor["mean"]),
+                      math.exp(factor["limit"]), "times the reported one is what fresh "
+                      "calculators measure at some landings, root mean square; the noise of the "
+                      "sample, as a factor either way")
             )  # fmt: skip
     silent = [
         gone
