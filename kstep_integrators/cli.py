@@ -103,6 +103,36 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_workers(simulate, "processes, one trajectory each")
 
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="is a model right, and what does it save: runs, references, controls, a report",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    evaluate.add_argument(
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="MODEL MOLECULES key=value",
+        help="a model, then a .smi file, geometries, a bundled list or names; e.g. seeds=16",
+    )
+    evaluate.add_argument(
+        "--output", type=Path, default=Path("kstep_evaluation"), metavar="DIR", help="folder"
+    )
+    evaluate.add_argument(
+        "--cache", type=Path, metavar="DIR", help="folder that keeps runs (DIR/runs if none)"
+    )
+    for option, what in (
+        ("--trajectory", "a run made elsewhere, to be judged; may be given several times"),
+        ("--reference", "a run that it is compared with; likewise"),
+    ):
+        evaluate.add_argument(
+            option, type=Path, action="append", default=[], metavar="FILE", help=what
+        )
+    evaluate.add_argument(
+        "--topology", type=Path, metavar="FILE", help="of DCD files and the like: PDB or PSF"
+    )
+    _add_workers(evaluate, "processes, one method of one molecule each")
+
     recipe = commands.add_parser(
         "recipe",
         help="make a model: generate data, fit, evaluate; resumes where it was interrupted",
@@ -178,6 +208,7 @@ _RESUME: Final = {
     "demo": "a demonstration starts from the beginning when it is run again",
     "prep": "run the same command again to resume where it stopped",
     "simulate": "run the same command again to resume where it stopped",
+    "evaluate": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -228,6 +259,37 @@ def _prep(arguments: argparse.Namespace) -> None:
     run_prep(arguments.list, list(arguments.overrides), output)
 
 
+def _evaluate(arguments: argparse.Namespace) -> None:
+    names = [word for word in arguments.overrides if "=" not in word]
+    overrides = [word for word in arguments.overrides if "=" in word]
+    if arguments.trajectory or arguments.reference:
+        from kstep_training.evaluate.outside import run_outside
+
+        if names:
+            raise ValueError(
+                f"{names[0]!r} and trajectories were given; evaluate a model on molecules, or "
+                "trajectories that were made elsewhere"
+            )
+        run_outside(
+            arguments.trajectory,
+            arguments.reference,
+            overrides,
+            arguments.output,
+            arguments.topology,
+        )
+        return
+    from kstep_training.evaluate.command import run_evaluate
+
+    if len(names) != 2:
+        raise ValueError(
+            f"{len(names)} names were given ({', '.join(names) or 'none'}), expected a model and "
+            "molecules, such as: kstep evaluate organic-gfn2 ethanol,glycine"
+        )
+    run_evaluate(
+        names[0], names[1], overrides, arguments.output, arguments.cache, arguments.workers
+    )
+
+
 def _recipe(arguments: argparse.Namespace) -> None:
     from kstep_training.recipe import run_recipe
 
@@ -248,6 +310,7 @@ _COMMANDS: Final = {
     "demo": _demo,
     "prep": _prep,
     "simulate": _simulate,
+    "evaluate": _evaluate,
     "recipe": _recipe,
 }
 

@@ -40,6 +40,8 @@ EXTRAS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "lightning": ("train", "fitting networks"),
         "omegaconf": ("train", "recipes"),
         "tqdm": ("train", "progress of data generation"),
+        "jinja2": ("train", "reports of kstep evaluate"),
+        "MDAnalysis": ("mdanalysis", "kstep evaluate of DCD trajectories and the like"),
     }
 )
 """Import name of each optional package: the extra that brings it, and what it is for."""

@@ -24,3 +24,12 @@ def cheap(atoms):
 
 def poor(atoms):
     return _springs(atoms, depth=3.0, width=1.9)
+
+
+def stiff(atoms):
+    """Too stiff for steps of 4 fs."""
+    return _springs(atoms, depth=500.0, width=3.0)
+
+
+def refuses(atoms):
+    raise LookupError("no parameters for this molecule")

@@ -11,7 +11,7 @@ from kstep_training.evaluate.settings import EvaluateSettings
 TEMPERATURE = 300.0
 SETTINGS = EvaluateSettings(
     physics="GFN2-xTB", picoseconds=1.4, ensemble_picoseconds=4.0, seeds=8, strides_fs=[2.0, 4.0],
-    ensemble_strides_fs=[20.0], respa="", spot_checks=4,
+    ensemble_strides_fs=[20.0], respa="none", spot_checks=4,
 )  # fmt: skip
 METHODS = make_methods("organic-gfn2", SETTINGS)
 
@@ -88,7 +88,8 @@ def records(molecule=None):
                 r = molecule.run(frames, m.frame_fs, seed, 1.0 + 0.01 * h, 1e-3 * h**2)
             else:
                 r = molecule.run(frames, m.frame_fs, seed, 1.0 + 1e-4 * m.stride_fs, 2e-4)
-            r.facts["bond_changes"] = 0
+            count = 0 if m.kind == "ballistic" else m.steps + 1
+            r.facts["evaluations"] = r.facts["counted"] = count
             runs.append(r)
         found[m.name] = runs
     return found

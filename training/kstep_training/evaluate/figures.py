@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.shapes import coordinates_of, label, shape_values
 
-__all__ = ["Series", "distributions", "energies", "spectra", "speed_and_error"]
+__all__ = ["Series", "distributions", "energies", "radial", "spectra", "speed_and_error"]
 
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
@@ -48,7 +49,7 @@ _FAMILY: Final = {
     "ballistic": "#8a8f98",
     "trajectory": "#D55E00",
 }
-_POINTS: Final = 400
+_POINTS: Final = 300
 """Of a line; more would only make the file larger."""
 
 Array = NDArray[np.float64]
@@ -63,7 +64,8 @@ def _svg(figure: Figure) -> str:
     FigureCanvasSVG(figure)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
+    # Hundredths of a point are more than any screen shows, and half of the size.
+    return re.sub(r"(\d\.\d\d)\d+", r"\1", text.getvalue())
 
 
 def _figure(height: float) -> Figure:
@@ -106,7 +108,8 @@ def energies(records: Mapping[str, Sequence[Record]], methods: Sequence[Method])
             left = bool((np.abs(energy) > room).any())
             axis.text(0.01, 0.98, method.name + ("  (leaves the panel)" if left else ""),
                       transform=axis.transAxes, va="top", fontsize=8, fontweight="bold",
-                      color=colour(method.name))  # fmt: skip
+                      color=colour(method.name), zorder=5,
+                      bbox={"facecolor": "white", "alpha": 0.85, "lw": 0, "pad": 0.8})  # fmt: skip
             axis.axhline(0.0, color="0.85", linewidth=0.6, zorder=0)
         for axis in axes.T.flat[len(shown) :]:
             axis.set_visible(False)
@@ -251,7 +254,8 @@ def spectra(
         tall = max(np.mean([s.density for s in base], axis=0).max() for _, _, base in rows)
         for level, (name, found, base) in enumerate(reversed(rows)):
             nu = base[0].wavenumbers
-            kept = nu <= 4200.0
+            kept = np.flatnonzero(nu <= 4200.0)
+            kept = kept[:: max(1, len(kept) // _POINTS)]
             other = 0.92 * np.mean([s.density for s in base], axis=0)[kept] / tall
             mine = 0.92 * np.mean([s.density for s in found], axis=0)[kept] / tall
             axis.fill_between(nu[kept], level, level + other, color="#c9ced6", lw=0)
@@ -282,6 +286,7 @@ def speed_and_error(points: Sequence[Series], title: str, bar: str | None) -> st
         figure = _figure(3.4)
         axis = figure.subplots()
         families: dict[str, list[tuple[float, float]]] = {}
+        labels: list[tuple[str, float, float, str]] = []
         for name, cost, error in points:
             x, y = (cost if cost > 0.0 else left), (top if error is None else error)
             families.setdefault(name.rsplit("-", 1)[0], []).append((x, y))
@@ -290,8 +295,7 @@ def speed_and_error(points: Sequence[Series], title: str, bar: str | None) -> st
                       color=colour(name), markersize=7, linestyle="",
                       markerfacecolor=colour(name) if not lost else "none")  # fmt: skip
             words = name + (" (lost)" if lost else "") + ("" if cost > 0.0 else " (no physics)")
-            axis.annotate(words, (x, y), textcoords="offset points", xytext=(6, 3), fontsize=7.5,
-                          color=colour(name))  # fmt: skip
+            labels.append((words, x, y, colour(name)))
         for name, place in families.items():
             line = sorted(p for p in place if p[1] < top)
             if len(line) > 1:
@@ -308,7 +312,44 @@ def speed_and_error(points: Sequence[Series], title: str, bar: str | None) -> st
         axis.minorticks_off()
         axis.set_xlabel("evaluations of the physics per picosecond (cheaper to the left)")
         axis.set_ylabel(title)
+        _annotate(figure, axis, labels)
         return _svg(figure)
+
+
+def _annotate(figure: Figure, axis: Any, labels: Sequence[tuple[str, float, float, str]]) -> None:
+    """Names beside their points, at the first of some places where they hide nothing."""
+    FigureCanvasSVG(figure)
+    figure.draw_without_rendering()
+    scale = 72.0 / figure.dpi
+    points = [scale * axis.transData.transform((x, y)) for _, x, y, _ in labels]
+    taken = [(x - 4.0, y - 4.0, x + 4.0, y + 4.0) for x, y in points]
+    left, right = scale * axis.bbox.x0, scale * axis.bbox.x1 + 40.0
+    for (words, x, y, shade), (px, py) in zip(labels, points, strict=True):
+        width, height = 4.4 * len(words), 9.0
+        best = (6.0, 3.0)
+        for reach in range(8):
+            sides = [(6.0, 3.0 - 9.0 * reach), (-6.0 - width, 3.0 - 9.0 * reach),
+                     (6.0, 3.0 + 9.0 * reach), (-6.0 - width, 3.0 + 9.0 * reach)]  # fmt: skip
+            free = [
+                (dx, dy) for dx, dy in sides
+                if left < px + dx < right - width
+                and not any(_overlap(_box(px + dx, py + dy, width, height), b) for b in taken)
+            ]  # fmt: skip
+            if free:
+                best = free[0]
+                break
+        taken.append(_box(px + best[0], py + best[1], width, height))
+        line = {"arrowstyle": "-", "lw": 0.4, "color": shade} if abs(best[1] - 3.0) > 12.0 else None
+        axis.annotate(words, (x, y), textcoords="offset points", xytext=best, fontsize=7.5,
+                      color=shade, arrowprops=line)  # fmt: skip
+
+
+def _box(x: float, y: float, width: float, height: float) -> tuple[float, float, float, float]:
+    return x, y - 1.0, x + width, y + height - 1.0
+
+
+def _overlap(a: Sequence[float], b: Sequence[float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 _MARKER: Final = {"verlet": "s", "impulse": "o", "filtered": "D", "respa": "v", "reference": "s"}
@@ -316,3 +357,25 @@ _MARKER: Final = {"verlet": "s", "impulse": "o", "filtered": "D", "respa": "v", 
 
 def _family(name: str) -> str:
     return name.rsplit("-", 1)[0]
+
+
+def radial(
+    found: Mapping[str, Sequence[Any]], reference: Mapping[str, Sequence[Any]]
+) -> str | None:
+    """Radial distributions of each pair of elements, over those of the reference."""
+    pairs = [pair for pair in found if pair in reference][:6]
+    if not pairs:
+        return None
+    with mpl.rc_context(_STYLE):
+        figure = _figure(1.7 * -(-len(pairs) // 3) + 0.3)
+        axes = figure.subplots(-(-len(pairs) // 3), 3, squeeze=False)
+        for axis, pair in zip(axes.flat, pairs, strict=False):
+            r = reference[pair][0].distances
+            axis.fill_between(r, np.mean([g.density for g in reference[pair]], 0), color="#c9ced6")
+            r = found[pair][0].distances
+            mine = np.mean([g.density for g in found[pair]], 0)
+            axis.plot(r, mine, color=colour("trajectory"), linewidth=1.0)
+            axis.set_title(f"{pair}, \N{ANGSTROM SIGN}")
+        for axis in axes.flat[len(pairs) :]:
+            axis.set_visible(False)
+        return _svg(figure)

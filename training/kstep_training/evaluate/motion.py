@@ -40,6 +40,7 @@ BANDS = {"bends": (300.0, 2400.0), "stretches": (2500.0, 4000.0)}
 """cm^-1; the second those of X-H bonds."""
 LIMIT = 400.0
 """Largest shift that is looked for, cm^-1."""
+RELABELLINGS = 2_999
 MEMORY_FS = 500.0
 """Of the velocity autocorrelation that is compared."""
 
@@ -143,7 +144,9 @@ def compare_spectra(
     paired : bool
         Whether runs of one number have one start. Then shifts are taken start by start: how much
         energy each vibration has differs much more between starts than a stride could change.
-        Otherwise the noise is that between random halves of the reference.
+        Otherwise whole runs are relabelled, as in
+        :func:`~kstep_integrators.diagnostics.compare_runs`: ``p_value`` is the part of relabellings
+        that overlap as little.
     """
     mine = [s for s in spectra if s is not None]
     other = [s for s in reference if s is not None]
@@ -170,12 +173,23 @@ def compare_spectra(
                 "noise": None if known is None or known.count < 2 else known.limit,
             }
             continue
-        floor = floor_of_halves(other, lambda a, b: _shift(_mean(a), _mean(b), band))  # noqa: B023
-        found[band] = {
-            "shift": _shift(mean, _mean(mine), band),
-            "noise": None if floor is None else 3.0 * floor,
-        }
+        found[band] = {"shift": _shift(mean, _mean(mine), band), "noise": None}
+    if not paired:
+        found["p_value"] = _relabelled(mine, other)
     return found
+
+
+def _relabelled(mine: Sequence[Spectrum], other: Sequence[Spectrum]) -> float | None:
+    """Part of the relabellings whose mean spectra overlap as little; None of single runs."""
+    if len(mine) < 2 or len(other) < 2:
+        return None
+    densities = np.array([s.density for s in (*mine, *other)])
+    rng = np.random.default_rng(0)
+    given = np.arange(len(densities)) < len(mine)
+    labels = np.array([given, *(rng.permutation(given) for _ in range(RELABELLINGS))], dtype=float)
+    sign = labels / len(mine) - (1.0 - labels) / len(other)
+    lost = np.abs(sign @ densities).sum(axis=1)
+    return float((lost >= lost[0] * (1.0 - 1e-9)).mean())
 
 
 def vacf_deviation(

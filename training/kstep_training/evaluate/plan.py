@@ -140,7 +140,7 @@ def _dynamics(model: str, s: EvaluateSettings) -> list[Method]:
             Method("ballistic", role="control", kind="ballistic", stride_fs=h, frame_fs=s.frame_fs,
                    **whole)
         )  # fmt: skip
-    if s.respa:
+    if s.respa != "none":
         for h in s.strides_fs:
             methods.append(jumps(f"respa-{h:g}", "control", h, s.respa, "impulse"))
     return methods

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -232,17 +233,21 @@ def print_summary(console: Console, report: Mapping[str, Any], files: Sequence[P
             n for m in report["molecules"] for n in m["verdicts"].get(promise, {})
         )
     ]
-    table = Table(title=f"kstep evaluate: {report['model']} on {report['settings']['physics']}")
+    numbers = console.width > 12 * len(columns)
+    title = f"kstep evaluate: {report['model']} on {report['settings']['physics']}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("molecule", no_wrap=True)
     for _, name in columns:
-        table.add_column(name.replace("-", "\n", 1), justify="right")
-    table.add_column("as\nreported", justify="right")
-    table.add_column("refer-\nences", justify="right")
+        family, _, stride = name.rpartition("-")
+        table.add_column(f"{family[:8]}\n{stride} fs", justify="right", no_wrap=True)
+    table.add_column("told\ntrue", justify="right")
+    table.add_column("refe-\nrence", justify="right")
     for molecule in report["molecules"]:
         row = [Text(molecule["name"])]
         for promise, name in columns:
             found = cell(molecule, promise, name)
-            row.append(_shown(*found) if found else Text(""))
+            words = found[1] if found and numbers else ""
+            row.append(_shown(found[0], words) if found else Text(""))
         for promise in ("honesty", "references"):
             statuses = [*molecule["verdicts"].get(promise, {}).values()]
             row.append(_shown(_worst(statuses), "") if statuses else Text(""))

@@ -40,7 +40,7 @@ class EvaluateSettings:
     compared_fs: float = 160.0
     """When the distance from the reference is taken."""
     respa: str = "GFN-FF"
-    """Cheap method inside the r-RESPA control, named like the physics; empty: no such control."""
+    """Cheap method inside the r-RESPA control, named like the physics; ``none`` for none."""
     resolution: float = 28.0
     """Of the spectra, cm^-1."""
 

@@ -164,6 +164,12 @@ def _dynamics(
     checks += _equipartition(name, row)
     checks += _shapes("dynamics", name, row)
     checks += _bonds("dynamics", name, row, reference)
+    for pair, found in (row.get("radial") or {}).items():
+        floor = found["floor"]
+        status = OPEN if floor is None else PASS if found["rms"] <= 3.0 * floor else MISS
+        limit = None if floor is None else 3.0 * floor
+        words = "rms deviation; 3 x that between like sets of reference blocks"
+        checks.append(Check("dynamics", name, f"g(r) {pair}", status, found["rms"], limit, words))
     return checks
 
 
@@ -191,6 +197,11 @@ def _spectrum(name: str, row: Mapping[str, Any], bar: Mapping[str, Any] | None) 
     spectra = row.get("spectra")
     if not spectra:
         return []
+    if "p_value" in spectra:
+        value = spectra["p_value"]
+        status = OPEN if value is None else PASS if value > SIGMA3 else MISS
+        words = f"p-value, relabelling runs; the spectra overlap by {spectra['overlap']:.2f}"
+        return [Check("dynamics", name, "spectrum", status, value, SIGMA3, words)]
     checks = []
     for band in BANDS:
         if band not in spectra:
