@@ -1,6 +1,7 @@
 # make demo   environment in .venv, then a demonstration in kstep_demo/
 # make test   environment with all that the tests need, then the tests
 # make lint   ruff, mypy and the import contracts
+# make docs   guides and reference as HTML, in docs/_build/
 #
 # Variables: PYTHON (interpreter that makes the environment), VENV (its folder),
 # PIP_FLAGS (for example --extra-index-url https://download.pytorch.org/whl/cpu),
@@ -19,7 +20,7 @@ INSTALL := $(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt
 # compete for them.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo-installed
@@ -34,6 +35,9 @@ lint: $(VENV)/.dev-installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.dev-installed
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
@@ -47,4 +51,4 @@ $(VENV)/.dev-installed: pyproject.toml constraints.txt | $(BIN)/python
 	touch $@ $(VENV)/.demo-installed
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

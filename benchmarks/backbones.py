@@ -1,8 +1,8 @@
 """Which backbone is worth its microseconds: validation error against the cost of a force.
 
-    python -m benchmarks.backbones DATA VALIDATION
+    python -m benchmarks.backbones TRAJECTORIES
 
-DATA and VALIDATION are folders of shards as ``kstep recipe qm-gfn2`` leaves them. Only molecules of
+TRAJECTORIES is the folder that ``kstep recipe qm-gfn2`` leaves under this name. Only molecules of
 up to nine atoms are used, with the same data, epochs and schedule for every network.
 """
 
@@ -19,21 +19,23 @@ import torch
 from benchmarks.common import write_result
 from kstep_integrators import named_molecule
 from kstep_integrators.ase_state import state_from_atoms
-from kstep_integrators.potentials import load_model
+from kstep_integrators.jumps.load import load_model
 from kstep_training.config import load_recipe
-from kstep_training.dataset import load_folder
 from kstep_training.fit import fit
+from kstep_training.fit_settings import FitStage
+from kstep_training.make_dataset import make_dataset
+from kstep_training.trajectory import read_npz
 
 CANDIDATES = [("painn", 64, 3), ("egnn", 64, 3), ("painn", 64, 2), ("egnn", 64, 2)]
 LARGEST = 9
 
 
 def small(folder: Path, target: Path) -> Path:
-    """Copy the shards of small molecules."""
-    target.mkdir()
-    for name, trajectory in load_folder(folder).items():
-        if len(trajectory.numbers) <= LARGEST:
-            shutil.copy(folder / f"{name}.npz", target)
+    """Copy the trajectories of small molecules."""
+    for path in sorted(folder.glob("*/*.npz")):
+        if path.parent.name != "equilibration" and len(read_npz(path).numbers) <= LARGEST:
+            (target / path.parent.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target / path.parent.name)
     return target
 
 
@@ -53,16 +55,15 @@ def force_microseconds(path: Path, calls: int = 500) -> float:
 def main() -> None:
     """Fit every candidate and report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("validation", type=Path)
+    parser.add_argument("trajectories", type=Path)
     parser.add_argument("--epochs", type=int, default=30)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        data = small(arguments.data, work / "data")
-        validation = small(arguments.validation, work / "validation")
+        trajectories = small(arguments.trajectories, work / "trajectories")
+        make_dataset([trajectories], work / "dataset", load_recipe("qm-gfn2").dataset)
         for backbone, channels, layers in CANDIDATES:
             recipe = load_recipe(
                 "qm-gfn2",
@@ -75,7 +76,8 @@ def main() -> None:
                 ],
             )
             began = time.perf_counter()
-            path = fit(recipe, data, validation, work / f"{backbone}-{channels}-{layers}")
+            stage = FitStage(recipe.name, recipe.network, recipe.fit)
+            path = fit(stage, work / "dataset", work / f"{backbone}-{channels}-{layers}")
             seconds = time.perf_counter() - began
             record = load_model(path).header.training
             rows.append(

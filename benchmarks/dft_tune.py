@@ -28,8 +28,9 @@ from benchmarks.common import write_result
 from kstep_integrators import load_model, named_molecule
 from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
-from kstep_training.config import DataConfig, FitConfig, NetworkConfig, Recipe
 from kstep_training.fit import fit
+from kstep_training.fit_settings import FitSettings, FitStage
+from kstep_training.make_dataset import DatasetSettings, make_dataset
 from kstep_training.trajectory import Trajectory, write_npz
 
 TEMPERATURES = (300.0, 400.0, 500.0, 600.0)
@@ -73,7 +74,7 @@ def label(frames: list[Atoms], path: Path, xc: str, basis: str) -> list[Atoms]:
     return done
 
 
-def _shard(frames: list[Atoms], method: str) -> Trajectory:
+def _shard(frames: list[Atoms], method: str, name: str) -> Trajectory:
     first = frames[0]
     return Trajectory(
         numbers=first.numbers.astype(np.int64),
@@ -85,7 +86,7 @@ def _shard(frames: list[Atoms], method: str) -> Trajectory:
         temperature=np.array([f.info["temperature"] for f in frames]),
         time=np.zeros(len(frames)),
         has_label=np.ones(len(frames), dtype=bool),
-        metadata={"method": method, "sampling": "GFN2-xTB Langevin dynamics"},
+        metadata={"method": method, "name": name, "sampling": "GFN2-xTB Langevin dynamics"},
     )
 
 
@@ -115,7 +116,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=320)
     parser.add_argument("--epochs", type=int, default=300)
     parser.add_argument("--learning-rate", type=float, default=5e-4)
-    parser.add_argument("--start-from", default="organic-gfn2")
+    parser.add_argument("--init-from", default="organic-gfn2")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     method = f"{arguments.xc}/{arguments.basis}"
@@ -130,16 +131,16 @@ def main() -> None:
         part: [f for f in frames if bool(f.info["validation"]) == (part == "validation")]
         for part in ("train", "validation")
     }
+    (folder / "labels").mkdir(exist_ok=True)
     for part, chosen in parts.items():
-        (folder / part).mkdir(exist_ok=True)
-        write_npz(folder / part / f"{arguments.molecule}.npz", _shard(chosen, method))
-    recipe = Recipe(
+        name = f"{arguments.molecule}-{part}"
+        write_npz(folder / "labels" / f"{name}.npz", _shard(chosen, method, name))
+    held_out = DatasetSettings(validation=[f"{arguments.molecule}-validation"], test_fraction=0.0)
+    make_dataset([folder / "labels"], folder / "dataset", held_out)
+    stage = FitStage(
         name=f"{arguments.molecule}-{method.replace('/', '-')}",
-        description=f"{arguments.start_from} tuned on {method} gradients of {arguments.molecule}",
-        data=DataConfig(molecules=arguments.molecule, method=method),
-        network=NetworkConfig(),
-        fit=FitConfig(
-            start_from=arguments.start_from,
+        fit=FitSettings(
+            init_from=arguments.init_from,
             batch_size=16,
             epochs=arguments.epochs,
             learning_rate=arguments.learning_rate,
@@ -148,7 +149,7 @@ def main() -> None:
         ),
     )
     started = time.perf_counter()
-    path = fit(recipe, folder / "train", folder / "validation", folder / "fit")
+    path = fit(stage, folder / "dataset", folder / "fit")
     write_result(
         "dft_tune",
         {
@@ -156,11 +157,11 @@ def main() -> None:
             "physics": method,
             "train_frames": len(parts["train"]),
             "validation_frames": len(parts["validation"]),
-            "fit": dataclasses.asdict(recipe.fit),
+            "fit": dataclasses.asdict(stage.fit),
             "fit_seconds": time.perf_counter() - started,
             "force_rms_meV_per_A": 1e3
             * float(np.sqrt(np.mean([np.square(f.get_forces()) for f in parts["validation"]]))),
-            "before": errors(arguments.start_from, parts["validation"]),
+            "before": errors(arguments.init_from, parts["validation"]),
             "after": errors(path, parts["validation"]),
         },
     )

@@ -21,10 +21,10 @@ from benchmarks.residuals import force_rms
 from benchmarks.starts import thermalized
 from kstep_integrators import load_model
 from kstep_integrators.atomic_file import write_text_atomically
-from kstep_training.config import DataConfig, FitConfig, NetworkConfig, Recipe
-from kstep_training.dataset import load_folder
 from kstep_training.fit import fit
-from kstep_training.trajectory import Trajectory, write_npz
+from kstep_training.fit_settings import FitSettings, FitStage
+from kstep_training.make_dataset import DatasetSettings, make_dataset
+from kstep_training.trajectory import Trajectory, read_npz, write_npz
 
 __all__ = ["START", "tune", "tuned_model"]
 
@@ -35,14 +35,12 @@ INTERVAL = 15
 """Steps of 1 fs between frames."""
 PARTS = {"train": range(100, 105), "validation": range(200, 201), "test": range(300, 301)}
 """Seeds of the trajectories of each set; the benchmark's starts have others."""
-RECIPE = Recipe(
+METHOD = "GFN2-xTB"
+STAGE = FitStage(
     name="tuned",
-    description=f"{START} tuned on 500 frames at 300 K of each molecule of a benchmark",
-    data=DataConfig(method="GFN2-xTB", temperatures=[300.0]),
-    network=NetworkConfig(),
     # So short a fit is over before its compilation would be.
-    fit=FitConfig(
-        start_from=START,
+    fit=FitSettings(
+        init_from=START,
         epochs=12,
         learning_rate=5e-4,
         warmup_steps=100,
@@ -54,11 +52,11 @@ RECIPE = Recipe(
 
 def tuned_model(cache: Path) -> Path:
     """Where the model file is, or will be."""
-    return cache / "tune" / "fit" / f"{RECIPE.name}.safetensors"
+    return cache / "tune" / "fit" / f"{STAGE.name}.safetensors"
 
 
-def sample(name: str, seeds: Sequence[int]) -> Trajectory:
-    """Labelled frames of one molecule from a trajectory for each seed."""
+def sample(name: str, seeds: Sequence[int], label: str) -> Trajectory:
+    """Labelled frames of one molecule, named ``label``, from a trajectory for each seed."""
     rows: list[tuple[Any, ...]] = []
     for seed in seeds:
         atoms = thermalized(name, seed=seed, picoseconds=0.5)
@@ -93,7 +91,7 @@ def sample(name: str, seeds: Sequence[int]) -> Trajectory:
         temperature=np.full(len(rows), 300.0),
         time=times,
         has_label=np.ones(len(rows), dtype=bool),
-        metadata={"method": RECIPE.data.method, "name": name, "seeds": list(seeds)},
+        metadata={"method": METHOD, "name": label, "seeds": list(seeds)},
     )
 
 
@@ -101,14 +99,19 @@ def tune(cache: Path, molecules: Sequence[str]) -> None:
     """Make what is not there yet: frames, model, and its test in ``CACHE/tune/test.json``."""
     folder = cache / "tune"
     for part, seeds in PARTS.items():
-        (folder / part).mkdir(parents=True, exist_ok=True)
+        kept = folder / ("test" if part == "test" else "labels")
+        kept.mkdir(parents=True, exist_ok=True)
         for name in molecules:
-            path = folder / part / f"{name}.npz"
+            label = name if part == "train" else f"{name}-{part}"
+            path = kept / f"{label}.npz"
             if not path.exists():
-                write_npz(path, sample(name, seeds))
+                write_npz(path, sample(name, seeds, label))
                 print(f"{part} {name}", flush=True)
-    path = fit(RECIPE, folder / "train", folder / "validation", folder / "fit")
-    data = load_folder(folder / "test")
+    held_out = [f"{name}-validation" for name in molecules]
+    settings = DatasetSettings(validation=held_out, test_fraction=0.0)
+    make_dataset([folder / "labels"], folder / "dataset", settings)
+    path = fit(STAGE, folder / "dataset", folder / "fit")
+    data = {name: read_npz(folder / "test" / f"{name}-test.npz") for name in molecules}
     rows: dict[str, dict[str, float]] = {name: {} for name in data}
     for when, model in (("before", START), ("after", path)):
         potential = load_model(model, device="cpu")
@@ -120,7 +123,7 @@ def tune(cache: Path, molecules: Sequence[str]) -> None:
         for when in ("before", "after")
     }
     result = {
-        "fit": dataclasses.asdict(RECIPE.fit),
+        "fit": dataclasses.asdict(STAGE.fit),
         "train_frames_per_molecule": FRAMES * len(PARTS["train"]),
         "test_frames_per_molecule": FRAMES,
         "rms_over_molecules_meV_per_A": rms,

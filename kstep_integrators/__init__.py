@@ -4,10 +4,12 @@ from kstep_integrators.ase import KStepDynamics
 from kstep_integrators.checkpoint import CheckpointError
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.ensemble import Ensemble, run_ensemble
+from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.jumps.load import load_model
 from kstep_integrators.model_file import ModelFileError, bundled_models
 from kstep_integrators.notices import KStepWarning
-from kstep_integrators.potentials import CalculatorPotential, NetworkPotential, load_model
+from kstep_integrators.potentials import CalculatorPotential, NetworkPotential
 from kstep_integrators.structures import named_molecule
 from kstep_integrators.tuning import StrideTuning
 
@@ -16,6 +18,7 @@ __version__ = "0.1.0"
 __all__ = [
     "CalculatorPotential",
     "CheckpointError",
+    "DirectJump",
     "DynamicsFailed",
     "Ensemble",
     "FlowJump",

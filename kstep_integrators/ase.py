@@ -63,11 +63,13 @@ class KStepDynamics(ResumableDynamics):
         A bundled model name, a model file, ``load_model(...)``, or
         ``CalculatorPotential(any cheap calculator)``.
     k : int or StrideTuning
-        Base steps per stride; or strides to choose from in a burn-in, under ``metropolize``.
+        Base steps per stride, of a direct jump one of those it has learned; or strides to choose
+        from in a burn-in, under ``metropolize``.
     timestep : float, optional
         Base step in ASE time units; the model's own by default (0.25 fs for QM models).
     corrector : str or Corrector, optional
-        ``"impulse"``, ``"filtered"`` or ``"none"``; by default the first that the jump takes.
+        ``"impulse"``, ``"filtered"`` or ``"none"`` around a potential, ``"delta"`` or ``"none"``
+        around a direct jump, as its baseline wants; by default the first that the jump takes.
         ``Filtered("quartic")`` of :mod:`kstep_integrators.correctors` chooses another filter.
     thermostat : str, optional
         ``"langevin"``, ``"bussi"`` (stochastic velocity rescaling), or None: Langevin if a friction
@@ -202,9 +204,7 @@ class KStepDynamics(ResumableDynamics):
                 checkpoint_interval=interval,
             )
             make_generator(self.rng.bit_generator.state)  # or say now that it cannot be kept
-        first = state_from_atoms(atoms)
-        self.jump.bind(first)
-        method.thermostat.check(first)
+        method.check(state_from_atoms(atoms))
         super().__init__(
             atoms,
             method.k * self.jump.timestep,
@@ -409,6 +409,9 @@ class KStepDynamics(ResumableDynamics):
     def _current(self) -> tuple[Carry, Scheme]:
         """The carry that belongs to ``atoms`` as the user left them, and how to advance it."""
         state = state_from_atoms(self.atoms, self.jump.device, self._progress.time)
+        if state.bonds is not None:
+            # They may have been projected: logs are to show those that the run starts with.
+            self.atoms.set_momenta(state.momenta.cpu().numpy(), apply_constraint=False)
         carry, scheme = self._progress.carry, self._scheme
         if scheme is None or carry is None or self._other_system(carry.state, state):
             scheme = self._scheme = self._make_scheme(state)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixBondLengths, FixConstraint
 from ase.io.jsonio import decode, encode
 
 __all__ = ["decode_atoms", "decode_values", "encode_atoms", "encode_values"]
@@ -68,7 +69,18 @@ def encode_atoms(atoms: Atoms) -> tuple[str, list[str]]:
     bare.arrays = decode_values(arrays)
     bare.info = decode_values(info)
     bare.set_constraint(atoms.constraints)
-    return encode(bare.todict()), lost
+    described = bare.todict()
+    if atoms.constraints:
+        described["constraints"] = [_described(constraint) for constraint in atoms.constraints]
+    return encode(described), lost
+
+
+def _described(constraint: FixConstraint) -> dict[str, Any]:
+    found: dict[str, Any] = constraint.todict()
+    if isinstance(constraint, FixBondLengths) and constraint.bondlengths is not None:
+        # ASE leaves them out, and would take those of the geometry in their place.
+        found["kwargs"]["bondlengths"] = np.array(constraint.bondlengths, dtype=np.float64)
+    return found
 
 
 def decode_atoms(text: str) -> Atoms:

@@ -91,17 +91,70 @@ def build_parser() -> argparse.ArgumentParser:
 
     simulate = commands.add_parser(
         "simulate",
-        help="OpenMM trajectories of what prep has made; resumes where interrupted",
+        help="MM or QM trajectories of what prep has made; resumes where interrupted",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     simulate.add_argument("prepared", type=Path, metavar="FOLDER", help="made by kstep prep")
     simulate.add_argument(
-        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. segment_ps=10"
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. method=GFN2-xTB"
     )
     simulate.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder (FOLDER_mm if none is given)"
+        "--output", type=Path, metavar="DIR", help="folder (FOLDER_METHOD if none is given)"
     )
-    _add_workers(simulate, "processes, one trajectory each")
+    where = simulate.add_mutually_exclusive_group()
+    _add_workers(where, "processes, one trajectory each")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
+
+    dataset = commands.add_parser(
+        "dataset",
+        help="trajectories to a dataset that fits read; resumes where interrupted, and grows",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    dataset.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="TRAJECTORIES or key=value",
+        help="folders made by kstep simulate or of NPZ files, and settings, e.g. strides=[4,8]",
+    )
+    dataset.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (TRAJECTORIES_dataset if none is given)"
+    )
+    dataset.add_argument(
+        "--verify",
+        action="store_true",
+        help="compare every shard with its hash; without TRAJECTORIES nothing else is done",
+    )
+
+    fit = commands.add_parser(
+        "fit",
+        help="a network fitted to a dataset; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    fit.add_argument("dataset", type=Path, metavar="DATASET", help="made by kstep dataset")
+    fit.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. network.kind=direct"
+    )
+    fit.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (DATASET_fit if none is given)"
+    )
+
+    run = commands.add_parser(
+        "run",
+        help="dynamics of one molecule in the jumps of a model; resumes where interrupted",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    run.add_argument("model", metavar="MODEL", help="bundled name, model file, or GFN-FF")
+    run.add_argument(
+        "molecule",
+        metavar="MOLECULE",
+        help="a folder of kstep prep (OUT/NAME), a bundled name, a geometry file, or SMILES",
+    )
+    run.add_argument(
+        "overrides", nargs="*", type=_override, metavar="key=value", help="e.g. length_ps=50"
+    )
+    run.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (kstep_run if none is given)"
+    )
 
     evaluate = commands.add_parser(
         "evaluate",
@@ -135,7 +188,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     recipe = commands.add_parser(
         "recipe",
-        help="make a model: generate data, fit, evaluate; resumes where it was interrupted",
+        help="all of it, from SMILES to a run with a model; resumes where it was interrupted",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     recipe.add_argument("recipe", metavar="NAME_OR_FILE", help="a bundled recipe or a YAML file")
@@ -145,12 +198,16 @@ def build_parser() -> argparse.ArgumentParser:
     recipe.add_argument(
         "--output", type=Path, metavar="DIR", help="folder (kstep_NAME if none is given)"
     )
-    _add_workers(recipe, "processes that generate data")
+    where = recipe.add_mutually_exclusive_group()
+    _add_workers(where, "processes that simulate")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that simulates")
     return parser
 
 
-def _add_workers(parser: argparse.ArgumentParser, purpose: str) -> None:
-    default = os.cpu_count() or 1
+def _add_workers(parser: argparse._ActionsContainer, purpose: str) -> None:
+    # Text, which argparse reads as if it had been given: a number could be the very object that the
+    # user's becomes, and would slip past an exclusion.
+    default = str(os.cpu_count() or 1)
     parser.add_argument("--workers", type=_positive_int, default=default, metavar="N", help=purpose)
 
 
@@ -209,6 +266,9 @@ _RESUME: Final = {
     "prep": "run the same command again to resume where it stopped",
     "simulate": "run the same command again to resume where it stopped",
     "evaluate": "run the same command again to resume where it stopped",
+    "dataset": "run the same command again to resume where it stopped",
+    "run": "run the same command again to resume where it stopped",
+    "fit": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -294,15 +354,54 @@ def _recipe(arguments: argparse.Namespace) -> None:
     from kstep_training.recipe import run_recipe
 
     output = arguments.output or Path(f"kstep_{Path(arguments.recipe).stem}")
-    run_recipe(arguments.recipe, list(arguments.overrides), output, arguments.workers)
+    run_recipe(
+        arguments.recipe,
+        list(arguments.overrides),
+        output,
+        arguments.workers,
+        arguments.scheduler,
+    )
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    from kstep_training.fit import run_fit
+
+    output = arguments.output or Path(f"{arguments.dataset.resolve().name}_fit")
+    run_fit(arguments.dataset, list(arguments.overrides), output)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from kstep_training.run import run_dynamics
+
+    output = arguments.output or Path("kstep_run")
+    run_dynamics(arguments.model, arguments.molecule, list(arguments.overrides), output)
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
-    from kstep_training.simulate_mm import run_simulate_mm
+    from kstep_training.simulate import run_simulate
 
-    prepared = arguments.prepared
-    output = arguments.output or Path(f"{prepared.resolve().name}_mm")
-    run_simulate_mm(prepared, list(arguments.overrides), output, arguments.workers)
+    run_simulate(
+        arguments.prepared,
+        list(arguments.overrides),
+        arguments.output,
+        arguments.workers,
+        arguments.scheduler,
+    )
+
+
+def _dataset(arguments: argparse.Namespace) -> None:
+    from kstep_training.make_dataset import run_dataset
+
+    words = arguments.overrides
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    folders = [Path(word) for word in words if word not in overrides]
+    if not folders and (arguments.output is None or overrides or not arguments.verify):
+        raise ValueError(
+            "no trajectories are given; name folders made by kstep simulate, or a finished dataset "
+            "with --verify --output DIR and no settings"
+        )
+    output = arguments.output or Path(f"{folders[0].resolve().name}_dataset")
+    run_dataset(folders, overrides, output, arguments.verify)
 
 
 _COMMANDS: Final = {
@@ -311,6 +410,9 @@ _COMMANDS: Final = {
     "prep": _prep,
     "simulate": _simulate,
     "evaluate": _evaluate,
+    "dataset": _dataset,
+    "run": _run,
+    "fit": _fit,
     "recipe": _recipe,
 }
 

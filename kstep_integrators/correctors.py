@@ -14,6 +14,7 @@ from kstep_integrators.state import Correction, Evaluation, PhaseState, constrai
 __all__ = [
     "CORRECTORS",
     "Corrector",
+    "Delta",
     "Filtered",
     "Impulse",
     "NoCorrection",
@@ -186,6 +187,32 @@ class Filtered:
         }
 
 
+class Delta:
+    r"""Half-kicks by the whole physical force: :math:`p \leftarrow p + \tfrac{h}{2} F_{physics}`.
+
+    The first and last part of velocity Verlet at the stride, around a direct jump that drifts and
+    adds what it has learned to be missing.
+    """
+
+    name = "delta"
+    needs_forces = True
+
+    def __call__(
+        self,
+        state: PhaseState,
+        physics: Evaluation,
+        inner: Evaluation | None,
+        stride: float,
+        jump: BoundJump,
+    ) -> Correction:
+        """The physical force."""
+        return Correction(physics.require_forces(), stride)
+
+    def describe(self) -> dict[str, Any]:
+        """Name."""
+        return {"corrector": self.name}
+
+
 class NoCorrection:
     """The jump alone; the evaluation serves the energy, the guard and the label."""
 
@@ -208,12 +235,26 @@ class NoCorrection:
         return {"corrector": self.name}
 
 
-CORRECTORS: dict[str, type[Filtered] | type[Impulse] | type[NoCorrection]] = {
+CORRECTORS: dict[str, type[Delta] | type[Filtered] | type[Impulse] | type[NoCorrection]] = {
+    "delta": Delta,
     "filtered": Filtered,
     "impulse": Impulse,
     "none": NoCorrection,
 }
 """Correctors by name."""
+
+_WHY = {
+    "delta": (
+        "it has learned what velocity Verlet with the whole physical force at both ends leaves "
+        "out, so that any other kick counts forces twice or not at all"
+    ),
+    "impulse": (
+        "it integrates the forces of a potential, and a kick may hold no more than what they "
+        "leave out"
+    ),
+    "none": "it has learned the whole motion, so that any kick counts forces twice",
+}
+"""Why a jump takes no others, by the first that it takes."""
 
 
 def make_corrector(corrector: str | Corrector, allowed: tuple[str, ...]) -> Corrector:
@@ -235,7 +276,10 @@ def make_corrector(corrector: str | Corrector, allowed: tuple[str, ...]) -> Corr
     if name not in CORRECTORS:
         raise ValueError(f"unknown corrector {name!r}; choose one of {sorted(CORRECTORS)}")
     if name not in allowed:
-        raise ValueError(f"this jump cannot take the corrector {name!r}; it takes {list(allowed)}")
+        why = f": {_WHY[allowed[0]]}" if allowed[0] in _WHY else ""
+        raise ValueError(
+            f"this jump cannot take the corrector {name!r}; it takes {list(allowed)}{why}"
+        )
     return CORRECTORS[name]() if isinstance(corrector, str) else corrector
 
 

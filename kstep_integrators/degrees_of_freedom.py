@@ -85,6 +85,8 @@ def atomic_degrees_of_freedom(
     *,
     momentum_conserved: bool,
     angular_momentum_positions: ArrayLike | None = None,
+    bonds: ArrayLike | None = None,
+    bond_positions: ArrayLike | None = None,
 ) -> Array:
     r"""Each atom's share of the degrees of freedom, for equipartition atom by atom.
 
@@ -99,7 +101,9 @@ def atomic_degrees_of_freedom(
             (r_i^2 \mathbf 1 - r_i r_i^T)\, \mathbf I^{-1} \right) \right]
 
     with r_i from the centre of mass and I the inertia tensor (its pseudo-inverse for a linear
-    molecule). The bracket is returned; it sums to :func:`degrees_of_freedom`.
+    molecule). The bracket is returned; it sums to :func:`degrees_of_freedom`. Bonds of fixed length
+    take :math:`m_i^{-1}\, \mathrm{tr}\, [B^T (B M^{-1} B^T)^{-1} B]_{ii}` from it, with B the
+    derivatives of the lengths: most of it from the light ends.
 
     Parameters
     ----------
@@ -110,16 +114,32 @@ def atomic_degrees_of_freedom(
     angular_momentum_positions : array_like, optional
         Positions, shape (..., N, 3), angstrom: give them when the total angular momentum about
         the centre of mass is zero too.
+    bonds : array_like, optional
+        Shape (C, 2), atoms whose distances are fixed.
+    bond_positions : array_like, optional
+        Positions that go with them, shape (..., N, 3), angstrom.
 
     Returns
     -------
     numpy.ndarray
         Shape (N,), or (..., N) when positions are given.
+
+    Raises
+    ------
+    ValueError
+        If one of ``bonds`` and ``bond_positions`` is given without the other.
     """
     m = np.asarray(masses, dtype=np.float64)
     share = np.full(len(m), 3.0)
     if momentum_conserved:
         share = share - 3.0 * m / m.sum()
+    if (bonds is None) != (bond_positions is None):
+        raise ValueError(
+            "bonds and bond_positions belong together: what a fixed bond takes from an atom "
+            "depends on the geometry; give both, or neither"
+        )
+    if bonds is not None and bond_positions is not None:
+        share = share - _share_of_bonds(m, bonds, bond_positions)
     if angular_momentum_positions is None:
         return share
     r = np.asarray(angular_momentum_positions, dtype=np.float64)
@@ -129,6 +149,18 @@ def atomic_degrees_of_freedom(
     # Relative cut-off: the moment of a linear molecule about its own axis is rounding noise.
     inverse = np.linalg.pinv(tensors.sum(axis=-3), rcond=LINEAR, hermitian=True)
     return np.asarray(share - np.einsum("...iab,...ba->...i", tensors, inverse))
+
+
+def _share_of_bonds(masses: Array, bonds: ArrayLike, positions: ArrayLike) -> Array:
+    """What bonds of fixed length take from each atom, (..., N)."""
+    pairs = np.asarray(bonds, dtype=np.int64)
+    x = np.asarray(positions, dtype=np.float64)
+    vectors = x[..., pairs[:, 0], :] - x[..., pairs[:, 1], :]
+    ends = np.zeros((len(pairs), len(masses)))
+    np.put_along_axis(ends, pairs, np.array([1.0, -1.0]), axis=1)
+    overlap = np.einsum("...cx,...dx->...cd", vectors, vectors)
+    inverse = np.linalg.inv(overlap * ((ends / masses) @ ends.T)) * overlap
+    return np.asarray(np.einsum("ci,...cd,di->...i", ends, inverse, ends) / masses)
 
 
 @dataclass(frozen=True)
@@ -155,7 +187,8 @@ def free_motion(state: PhaseState) -> FreeMotion:
     rigid rotation, :math:`m_i\, \omega \times r_i` with :math:`I \omega = L`, too if the cell is
     not periodic in any direction. What is left are 3N - 6 degrees of freedom of an isolated
     molecule, 3N - 5 if it is exactly linear (as two atoms always are), none of a single atom,
-    3N - 3 of a periodic system, and 3 for each atom that moves beside fixed ones. A triatomic that
+    3N - 3 of a periodic system, and 3 for each atom that moves beside fixed ones; less one for each
+    bond of fixed length, which takes no part in translation and rotation. A triatomic that
     is linear at its minimum has 3N - 5 there and 3N - 6 as soon as it bends: this is asked of each
     geometry anew.
 
@@ -170,6 +203,8 @@ def free_motion(state: PhaseState) -> FreeMotion:
         return values.new_zeros(size, *values.shape[1:]).index_add(0, batch, values)
 
     degrees = 3 * torch.bincount(batch, minlength=size)
+    if state.bonds is not None:
+        degrees = degrees - torch.bincount(batch[state.bonds[:, 0]], minlength=size)
     # 1 for each molecule that nothing holds.
     loose = masses.new_ones(size, 1)
     if state.mobile is not None:

@@ -39,9 +39,11 @@ EXTRAS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "openmmml": ("openmm", "ASE calculators as the physics in OpenMM"),
         "lightning": ("train", "fitting networks"),
         "omegaconf": ("train", "recipes"),
+        "tensorboardX": ("train", "curves of fits for TensorBoard"),
         "tqdm": ("train", "progress of data generation"),
         "jinja2": ("train", "reports of kstep evaluate"),
         "MDAnalysis": ("mdanalysis", "kstep evaluate of DCD trajectories and the like"),
+        "wandb": ("wandb", "curves of fits in Weights & Biases"),
     }
 )
 """Import name of each optional package: the extra that brings it, and what it is for."""

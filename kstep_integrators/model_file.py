@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import importlib.resources
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,28 @@ from safetensors.torch import save
 
 from kstep_integrators.atomic_file import atomic_file
 from kstep_integrators.nn.energy_network import EnergyNetwork
+from kstep_integrators.nn.increment_network import IncrementNetwork
 
 __all__ = [
     "FORMAT_VERSION",
+    "NETWORKS",
     "ModelFileError",
     "ModelHeader",
     "bundled_models",
+    "header_of",
     "model_path",
     "read_model",
     "write_model",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KEY = "kstep_integrators"
+
+NETWORKS: dict[str, type[EnergyNetwork] | type[IncrementNetwork]] = {
+    "increments": IncrementNetwork,
+    "potential": EnergyNetwork,
+}
+"""Kinds of models, by the name that headers have for them."""
 
 
 class ModelFileError(ValueError):
@@ -46,10 +56,17 @@ class ModelHeader:
     ----------
     name : str
     network : dict
-        Arguments of :class:`kstep_integrators.nn.energy_network.EnergyNetwork`: elements, backbone,
-        element shifts (eV), cutoff (angstrom), sizes.
+        Arguments of the network. Of a potential,
+        :class:`kstep_integrators.nn.energy_network.EnergyNetwork`: elements, backbone, element
+        shifts (eV), cutoff (angstrom), sizes. Of increments,
+        :class:`kstep_integrators.nn.increment_network.IncrementNetwork`: elements and their masses
+        (u), strides (base steps), base step (fs), baseline, scales, backbone, sizes.
     method : str
         Reference method the model imitates, such as ``"GFN2-xTB"``.
+    kind : str
+        ``"potential"``, or ``"increments"`` of direct jumps.
+    constraints : str or None
+        Of the trajectories that increments were learned from: ``"HBonds"``, or None.
     charge : (int, int)
         Lowest and highest total charge covered.
     multiplicities : tuple of int
@@ -57,7 +74,7 @@ class ModelHeader:
     periodic : bool
         Whether periodic cells are covered.
     timestep_fs : float
-        Base step the model is meant for.
+        Base step the model is meant for; of increments, the one they were learned with.
     licence : str
     training : dict
         Data hash, recipe, errors: the record of how it was made.
@@ -66,6 +83,8 @@ class ModelHeader:
     name: str
     network: dict[str, Any]
     method: str
+    kind: str = "potential"
+    constraints: str | None = None
     charge: tuple[int, int] = (0, 0)
     multiplicities: tuple[int, ...] = (1,)
     periodic: bool = False
@@ -79,17 +98,28 @@ class ModelHeader:
         return list(self.network["elements"])
 
 
-def write_model(path: str | Path, network: EnergyNetwork, header: ModelHeader) -> None:
+def header_of(network: EnergyNetwork | IncrementNetwork, header: ModelHeader) -> ModelHeader:
+    """The header with all that the network itself says: its kind, arguments and base step."""
+    kind = "increments" if isinstance(network, IncrementNetwork) else "potential"
+    timestep = network.config.get("timestep_fs", header.timestep_fs)
+    return dataclasses.replace(
+        header, kind=kind, network=dict(network.config), timestep_fs=timestep
+    )
+
+
+def write_model(
+    path: str | Path, network: EnergyNetwork | IncrementNetwork, header: ModelHeader
+) -> None:
     """Write weights (float32) and header, atomically.
 
     Parameters
     ----------
     path : str or Path
-    network : EnergyNetwork
+    network : EnergyNetwork or IncrementNetwork
     header : ModelHeader
-        Its ``network`` entry is replaced by the network's own configuration.
+        What the network itself says (see :func:`header_of`) takes the place of its entries.
     """
-    header = dataclasses.replace(header, network=network.config)
+    header = header_of(network, header)
     described = {"format_version": FORMAT_VERSION, **dataclasses.asdict(header)}
     weights = {
         name: tensor.detach().to("cpu", torch.float32).contiguous()
@@ -99,12 +129,12 @@ def write_model(path: str | Path, network: EnergyNetwork, header: ModelHeader) -
         handle.write(save(weights, {_KEY: json.dumps(described, sort_keys=True)}))
 
 
-def read_model(path: str | Path) -> tuple[EnergyNetwork, ModelHeader, str]:
+def read_model(path: str | Path) -> tuple[EnergyNetwork | IncrementNetwork, ModelHeader, str]:
     """Read a model file.
 
     Returns
     -------
-    network : EnergyNetwork
+    network : EnergyNetwork or IncrementNetwork
         float32, on the CPU, weights frozen.
     header : ModelHeader
     digest : str
@@ -131,16 +161,21 @@ def read_model(path: str | Path) -> tuple[EnergyNetwork, ModelHeader, str]:
     try:
         described = json.loads(metadata[_KEY])
         version = described.pop("format_version")
-        if version != FORMAT_VERSION:
+        if version not in (*_UPGRADES, FORMAT_VERSION):
             raise ModelFileError(
                 f"{path} has model format version {version!r}; this version of kstep-integrators "
-                f"reads {FORMAT_VERSION}: upgrade the package or export the model again"
+                f"reads 1 to {FORMAT_VERSION}: upgrade the package or export the model again"
             )
+        while version != FORMAT_VERSION:
+            described = _UPGRADES[version](described)
+            version += 1
         described["charge"] = tuple(described["charge"])
         described["multiplicities"] = tuple(described["multiplicities"])
         header = ModelHeader(**described)
-        network = EnergyNetwork(**header.network)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        network = NETWORKS[header.kind](**header.network)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, ModelFileError):
+            raise
         raise ModelFileError(f"{path} has a damaged header: {error!r}") from error
     try:
         network.load_state_dict(weights)
@@ -148,6 +183,15 @@ def read_model(path: str | Path) -> tuple[EnergyNetwork, ModelHeader, str]:
         raise ModelFileError(f"{path} has weights that do not fit its header: {error}") from error
     network.requires_grad_(False)
     return network.eval(), header, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _upgrade_1(described: dict[str, Any]) -> dict[str, Any]:
+    """Version 1 knew potentials only, and no constraints."""
+    return {**described, "kind": "potential", "constraints": None}
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _upgrade_1}
+"""What makes a header of the next version out of an older one."""
 
 
 def bundled_models() -> dict[str, Path]:

@@ -13,7 +13,15 @@ from torch import Tensor
 
 from kstep_integrators.nn.graph import Graph
 
-__all__ = ["Padding", "SkinList", "build_skin_list", "dense_graph", "make_padding", "refresh"]
+__all__ = [
+    "Padding",
+    "SkinList",
+    "build_skin_list",
+    "dense_graph",
+    "dense_layout",
+    "make_padding",
+    "refresh",
+]
 
 
 @dataclass(frozen=True)
@@ -69,6 +77,22 @@ def dense_graph(species: Tensor, padding: Padding) -> Graph:
     real = padding.pad(torch.ones_like(species, dtype=torch.bool))
     others = ~torch.eye(padding.shape[1], dtype=torch.bool, device=species.device)
     return Graph(padding.pad(species), real, real.unsqueeze(2) & real.unsqueeze(1) & others)
+
+
+def dense_layout(species: Tensor, batch: Tensor, device: torch.device) -> tuple[Padding, Graph]:
+    """Padding and all pairs of the molecules of a state, on a device.
+
+    Parameters
+    ----------
+    species, batch : (N,) int64
+    device : torch.device
+
+    Notes
+    -----
+    Sizes are read off on the host, once; from here on only numbers on the device are used.
+    """
+    padding = make_padding(batch.cpu())
+    return padding.to(device), dense_graph(species.cpu(), padding).to(device)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,7 @@ from torch import Tensor
 from kstep_integrators.neighbors import (
     SkinList,
     build_skin_list,
-    dense_graph,
-    make_padding,
+    dense_layout,
     refresh,
 )
 from kstep_integrators.nn.energy_network import EnergyNetwork
@@ -50,11 +49,8 @@ class DenseForces:
         device: torch.device,
         compiled: bool,
     ) -> None:
-        # Sizes are read off on the host, once; from here on only numbers on the device are used.
-        padding = make_padding(state.batch.cpu())
         self.network = network
-        self.graph = dense_graph(species, padding).to(device)
-        self.padding = padding.to(device)
+        self.padding, self.graph = dense_layout(species, state.batch, device)
         self.shift = network.shift_energy(self.graph).sum(-1)
         self.compiled: ForceFunction | None = None
         self.hessian: TracedHessian | None = TracedHessian(network) if compiled else None

@@ -90,12 +90,18 @@ def _physics_steps(
         failed.update(found.failures)
         return found, None
 
-    state, arrived = verlet_flow(forces, carry.state, carry.physics, scheme.timestep, k)
+    state, arrived, stuck = verlet_flow(forces, carry.state, carry.physics, scheme.timestep, k)
     lost = {
         i: f"the jump was undone ({undone[i]}), and the physics failed on the {k} steps in its "
         f"place: {why}"
         for i, why in failed.items()
     }
+    for i, why in stuck.items():
+        if i in undone and i not in lost:
+            lost[i] = (
+                f"the jump was undone ({undone[i]}), and the {k} physics steps in its place lead "
+                f"nowhere: {why}; the timestep may be too long"
+            )
     for i, why in scheme.control.guard.check_jump(carry.state, state).items():
         if i in undone and i not in lost:
             lost[i] = (
@@ -109,7 +115,7 @@ def _physics_steps(
 
 
 def _shrinking(carry: Carry, scheme: Scheme, k: int) -> tuple[Carry, StepInfo]:
-    """The stride in as many jumps as it takes; physics steps only for single base steps."""
+    """The stride in as many jumps as it takes; physics steps only for the shortest of them."""
     if carry.state.n_molecules != 1:
         raise ValueError(
             f"on_error='shrink' with {carry.state.n_molecules} molecules in one state: they move "
@@ -118,7 +124,7 @@ def _shrinking(carry: Carry, scheme: Scheme, k: int) -> tuple[Carry, StepInfo]:
     here, left, halvings = carry, k, carry.halvings
     info = StepInfo()
     while left:
-        part = min(left, max(1, -(-k // 2**halvings)))
+        part = min(left, max(scheme.shortest, -(-k // 2**halvings)))
         landing, error, residual, beyond = _attempt(here, scheme, part)
         info = dataclasses.replace(info, jump_seconds=info.jump_seconds + landing.jump_seconds)
         undone = {**beyond, **landing.undone}
@@ -129,15 +135,15 @@ def _shrinking(carry: Carry, scheme: Scheme, k: int) -> tuple[Carry, StepInfo]:
             here, left = landing.carry, left - part
             continue
         info = dataclasses.replace(info, reason=undone[0])
-        if part > 1:
+        if part > scheme.shortest:
             # The same geometry again, with a jump of half the length.
             halvings += 1
             info = dataclasses.replace(info, shrinks=info.shrinks + 1)
             continue
-        here, lost = _physics_steps(here, landing.carry, scheme, 1, undone)
+        here, lost = _physics_steps(here, landing.carry, scheme, part, undone)
         if lost:
             return carry, dataclasses.replace(info, lost=lost, reason=lost[0])
-        left -= 1
+        left -= part
         info = dataclasses.replace(info, fallbacks=undone)
     calm = 0 if info.reason is not None else carry.calm + 1
     if halvings and calm >= CALM_STEPS:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -15,7 +14,8 @@ from ase.calculators.calculator import BaseCalculator
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.model_file import ModelHeader, model_path, read_model
+from kstep_integrators.coverage import check_coverage, species_of
+from kstep_integrators.model_file import ModelHeader
 from kstep_integrators.network_forces import DenseForces, ListForces
 from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_integrators.state import (
@@ -27,7 +27,7 @@ from kstep_integrators.state import (
     Reasons,
 )
 
-__all__ = ["CalculatorPotential", "NetworkPotential", "Potential", "load_model"]
+__all__ = ["CalculatorPotential", "NetworkPotential", "Potential"]
 
 DISPLACEMENT = 0.005
 """angstrom; of the atom that moves most in a finite difference of a calculator's forces."""
@@ -86,7 +86,8 @@ class NetworkPotential:
     dense_limit : int
         Molecules of more atoms use neighbour lists.
     source : str
-        Bundled name or path that :func:`load_model` finds it by, if it does: a checkpoint names it.
+        Bundled name or path that :func:`~kstep_integrators.jumps.load.load_model` finds it by, if
+        it does: a checkpoint names it.
     """
 
     def __init__(
@@ -159,24 +160,7 @@ class NetworkPotential:
         ValueError
             For an unknown element or a periodic cell.
         """
-        from ase.data import chemical_symbols
-
-        unknown = sorted(set(state.numbers.tolist()) - set(self.header.elements))
-        if unknown:
-            raise ValueError(
-                f"model {self.header.name!r} does not cover the elements "
-                f"{[chemical_symbols[z] for z in unknown]}; it covers "
-                f"{[chemical_symbols[z] for z in self.header.elements]}"
-            )
-        if any(state.pbc) and not self.header.periodic:
-            raise ValueError(
-                f"model {self.header.name!r} is not periodic, but the system has pbc={state.pbc}; "
-                "set atoms.pbc = False for an isolated molecule, or use a periodic potential"
-            )
-
-    def _species(self, state: PhaseState) -> Tensor:
-        order = [self.header.elements.index(z) for z in state.numbers.tolist()]
-        return torch.tensor(order, dtype=torch.int64)
+        check_coverage(self.header, state)
 
     def bind(self, state: PhaseState) -> BoundPotential:
         """Force function of one set of atoms; compiled functions are kept for reuse."""
@@ -186,7 +170,7 @@ class NetworkPotential:
             largest = int(torch.bincount(state.batch).max())
             make = DenseForces if largest <= self.dense_limit else ListForces
             self._bound[key] = make(
-                self.network, self._species(state), state, self._device, self.compile
+                self.network, species_of(self.header, state), state, self._device, self.compile
             )
         return self._bound[key]
 
@@ -233,13 +217,14 @@ class CalculatorPotential:
     def bind(self, state: PhaseState) -> BoundPotential:
         """Force function of the molecules of a state, which the calculator takes in turn."""
         numbers, batch = state.numbers.cpu().numpy(), state.batch.cpu().numpy()
-        positions = state.positions.cpu().numpy()
+        positions, masses = state.positions.cpu().numpy(), state.masses[:, 0].cpu().numpy()
         forces = []
         for molecule in range(state.n_molecules):
             mine = batch == molecule
             atoms = Atoms(
                 numbers[mine],
                 positions=positions[mine],
+                masses=masses[mine],
                 cell=state.cell.cpu().numpy(),
                 pbc=state.pbc,
             )
@@ -314,29 +299,3 @@ class _ForcesInTurn:
             return torch.cat([one(part) for one, part in zip(products, parts, strict=True)], dim=1)
 
         return product
-
-
-def load_model(
-    name_or_path: str | Path,
-    device: str | torch.device = "auto",
-    dtype: torch.dtype = torch.float32,
-    compile: bool = False,  # noqa: A002
-) -> NetworkPotential:
-    """Load a bundled model by name, or a model file by path.
-
-    Parameters
-    ----------
-    name_or_path : str or Path
-        Such as ``"organic-gfn2"``.
-    device, dtype, compile
-        See :class:`NetworkPotential`.
-
-    Raises
-    ------
-    kstep_integrators.model_file.ModelFileError
-        If there is no such model or the file is not a sound model file.
-    """
-    network, header, digest = read_model(model_path(name_or_path))
-    return NetworkPotential(
-        network, header, digest, device, dtype, compile, source=str(name_or_path)
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,7 +90,7 @@ class ResumableDynamics(MolecularDynamics, ABC):
     def _snapshot(self, marks: Marks) -> Checkpoint:
         """What a checkpoint of the state holds."""
 
-    def irun(self, steps: int = 50) -> Iterator[bool]:
+    def irun(self, steps: int = 50) -> Generator[bool, None, None]:
         """Make steps one by one; a checkpoint, if there is one, is written at the end too."""
         try:
             yield from super().irun(steps)  # type: ignore[no-untyped-call]

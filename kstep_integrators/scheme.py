@@ -36,6 +36,8 @@ class Scheme:
         Not asked under a Metropolis test, which alone decides there.
     metropolis : Metropolis or None
         { }.
+    shortest : int
+        Base steps of the shortest jump that a stride may be divided into.
     """
 
     jump: BoundJump
@@ -45,6 +47,7 @@ class Scheme:
     timestep: float
     control: Control = field(default_factory=Control)
     metropolis: Metropolis | None = None
+    shortest: int = 1
 
     @property
     def needs_forces(self) -> bool:

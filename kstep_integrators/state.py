@@ -10,6 +10,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from kstep_integrators.rigid_bonds import check_bonds, project_momenta
+
 __all__ = [
     "BoundPotential",
     "Carry",
@@ -21,6 +23,7 @@ __all__ = [
     "PhaseState",
     "Reasons",
     "constrain",
+    "inverse_masses",
     "kinetic_energy",
     "make_state",
     "mask_of",
@@ -52,6 +55,10 @@ class PhaseState:
     pbc : (bool, bool, bool)
     time : (B,) float64
         ASE time units, of each molecule: strides really travelled.
+    bonds : (C, 2) int64 or None
+        Atoms whose distances are fixed; None if none are.
+    bond_lengths : (C,) float64, angstrom, or None
+        Their distances.
     """
 
     numbers: Tensor
@@ -64,6 +71,8 @@ class PhaseState:
     time: Tensor
     pbc: tuple[bool, bool, bool] = (False, False, False)
     fix_com: bool = False
+    bonds: Tensor | None = None
+    bond_lengths: Tensor | None = None
 
     @property
     def n_molecules(self) -> int:
@@ -215,6 +224,8 @@ def make_state(
     pbc: tuple[bool, bool, bool] = (False, False, False),
     fix_com: bool = False,
     time: float = 0.0,
+    bonds: Tensor | None = None,
+    bond_lengths: Tensor | None = None,
 ) -> PhaseState:
     """Build a state, checking shapes and values.
 
@@ -223,7 +234,8 @@ def make_state(
     Raises
     ------
     ValueError
-        If shapes disagree, a position or momentum is not finite, or a mass is not positive.
+        If shapes disagree, a position or momentum is not finite, a mass is not positive, or bonds
+        cannot be kept at their lengths.
     """
     n = len(numbers)
     masses = masses.to(torch.float64).reshape(-1, 1)
@@ -247,7 +259,7 @@ def make_state(
         )
     device = positions.device
     batch = torch.zeros(n, dtype=torch.int64, device=device) if batch is None else batch
-    return PhaseState(
+    state = PhaseState(
         numbers=numbers.to(torch.int64),
         masses=masses,
         positions=positions.to(torch.float64),
@@ -259,6 +271,13 @@ def make_state(
         fix_com=fix_com,
         time=torch.full((int(batch[-1]) + 1,), time, dtype=torch.float64, device=device),
     )
+    if bonds is None and bond_lengths is None:
+        return state
+    if bonds is None or bond_lengths is None:
+        raise ValueError("bonds and bond_lengths belong together; give both of them, or neither")
+    bonds, lengths = bonds.to(torch.int64), bond_lengths.to(torch.float64)
+    check_bonds(bonds, lengths, state.positions, batch, inverse_masses(state))
+    return state.replace(bonds=bonds, bond_lengths=lengths)
 
 
 def mask_of(molecules: Iterable[int], like: Tensor) -> Tensor:
@@ -273,6 +292,11 @@ def velocities(state: PhaseState) -> Tensor:
     return state.momenta / state.masses
 
 
+def inverse_masses(state: PhaseState) -> Tensor:
+    """1 / mass, (N, 1) 1/u; zero for fixed atoms."""
+    return 1.0 / state.masses if state.mobile is None else state.mobile / state.masses
+
+
 def constrain(state: PhaseState, momenta: Tensor) -> Tensor:
     """Project momenta on what the constraints of a state allow.
 
@@ -284,10 +308,14 @@ def constrain(state: PhaseState, momenta: Tensor) -> Tensor:
     Returns
     -------
     (N, 3)
-        Zero for fixed atoms; without net momentum of each molecule under ``fix_com``.
+        Zero for fixed atoms; without net momentum of each molecule under ``fix_com``; not changing
+        the length of a fixed bond at the positions of the state.
     """
     if state.mobile is not None:
         momenta = momenta * state.mobile
+    if state.bonds is not None:
+        # It has no net momentum: whether it comes before or after the next does not matter.
+        momenta = project_momenta(state.bonds, state.positions, momenta, inverse_masses(state))
     if state.fix_com:
         n = state.n_molecules
         total = torch.zeros(n, 3, dtype=momenta.dtype, device=momenta.device)

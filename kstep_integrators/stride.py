@@ -110,6 +110,7 @@ def make_stride(
     for known in (inner, info.end):
         if known is not None:
             undone.update({i: f"potential: {why}" for i, why in known.failures.items()})
+    undone.update(info.failures)
     if undone:
         good = ~mask_of(undone, physics.energy)
         which = good if which is None else which & good

@@ -12,6 +12,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 
+from kstep_integrators.ensemble.batch import join
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.state import Evaluation, PhaseState
 
@@ -190,16 +191,16 @@ def assert_jump(
     """Check the contract that every jump keeps.
 
     The state passed in is not changed; the landing is finite and k base steps later; rotation,
-    reflection, translation and permutation commute with the jump; total momentum is conserved;
-    and, for a jump that has a potential, so is angular momentum, and flipping the momenta leads
-    back to the start.
+    reflection, translation and permutation commute with the jump; total momentum is conserved; two
+    molecules in one state land where each of them lands alone; and, for a jump that is reversible,
+    angular momentum is conserved, and flipping the momenta leads back to the start.
 
     Parameters
     ----------
     jump : Jump
-        In float64 arithmetic, if the tolerance is to be met.
+        In float64 arithmetic, if the tolerance is to be met. ``k`` must be one of its ``strides``.
     state : PhaseState
-        One isolated molecule without constraints, at a generic geometry.
+        One isolated molecule at a generic geometry, without constraints but for fixed bonds.
     physics : Evaluation
         The physics at the state; rotated along with it.
     k : int
@@ -248,12 +249,23 @@ def assert_jump(
         masses=state.masses[order],
         positions=state.positions[order],
         momenta=state.momenta[order],
+        bonds=None if state.bonds is None else order.argsort()[state.bonds],
     )
     swapped = run(shuffled, Evaluation(physics.energy, forces[order]))
     same(swapped.positions, landed.positions[order], "permutation of positions")
     same(swapped.momenta, landed.momenta[order], "permutation of momenta")
 
-    if jump.bind(state).begin(state) is None:
+    # In reach of each other, if they knew of each other.
+    other = rotated(state, rotation)
+    both = run(
+        join([state, other]),
+        Evaluation(physics.energy.repeat(2), torch.cat([forces, forces @ rotation.T])),
+    )
+    expected = join([landed, rotated(landed, rotation)])
+    same(both.positions, expected.positions, "positions of two molecules in one state")
+    same(both.momenta, expected.momenta, "momenta of two molecules in one state")
+
+    if not jump.reversible:
         return
     same(angular_momentum(landed), angular_momentum(state), "angular momentum")
     back = run(flipped(landed), physics)

@@ -14,6 +14,7 @@ from kstep_integrators.checkpoint import read_checkpoint
 from kstep_integrators.correctors import Filtered
 from kstep_integrators.testing import BrokenCalculator, CountingCalculator, MorseNetwork
 from tests.conftest import REFERENCE, cheap, hot, physics, potential
+from tests.direct_systems import silent
 
 FS = units.fs
 STEPS = 17
@@ -36,6 +37,7 @@ KINDS = {
     "fixed": {**LANGEVIN, "constraint": FixAtoms([1, 5])},
     "centred": {**LANGEVIN, "constraint": FixCom()},
     "network": {**LANGEVIN, "model": potential(), "k": 2},
+    "direct": {**LANGEVIN, "model": silent(force_head=True), "k": 2, "force_tolerance": 0.6},
     "lists": {
         **LANGEVIN, "model": potential(dense_limit=4), "corrector": Filtered(dense_limit=4), "k": 2,
     },

@@ -10,12 +10,20 @@ from ase import units
 from ase.io.trajectory import Trajectory
 from safetensors.torch import save_file
 
-from kstep_integrators import CheckpointError, FlowJump, Guard, KStepDynamics, load_model
+from kstep_integrators import (
+    CheckpointError,
+    DirectJump,
+    FlowJump,
+    Guard,
+    KStepDynamics,
+    load_model,
+)
 from kstep_integrators.checkpoint import make_generator, read_checkpoint
 from kstep_integrators.correctors import Impulse
 from kstep_integrators.model_file import ModelHeader, bundled_models, write_model
 from kstep_integrators.testing import BrokenCalculator
 from tests.conftest import cheap, hot, network, physics, potential
+from tests.direct_systems import direct, untrained
 
 
 @pytest.fixture
@@ -172,6 +180,26 @@ def test_a_model_file_is_found_and_its_hash_compared(tmp_path, monkeypatch):
     double = load_model("moved.safetensors", device="cpu", dtype=torch.float64)
     with pytest.raises(ValueError, match="dtype was float32, now float64"):
         KStepDynamics.resume("run.ckpt", physics(), double)
+
+
+def test_a_file_of_increments_is_found_and_its_hash_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_model("mine.safetensors", untrained(), ModelHeader("mine", {}, "none"))
+    first = load_model("mine.safetensors", device="cpu")
+    atoms = hot()
+    atoms.calc = physics()
+    KStepDynamics(atoms, "mine.safetensors", k=2, checkpoint="run.ckpt", device="cpu").run(1)
+    found = KStepDynamics.resume("run.ckpt", physics()).jump
+    assert isinstance(found, DirectJump)
+    assert found.describe() == first.describe()
+    write_model("mine.safetensors", untrained(seed=1), ModelHeader("mine", {}, "none"))
+    with pytest.raises(ValueError, match=f"sha256 was {first.digest}, now "):
+        KStepDynamics.resume("run.ckpt", physics())
+    longer = untrained(strides=(2, 16))
+    with pytest.raises(ValueError, match=r"strides was \[2, 4, 8\], now \[2, 16\]"):
+        KStepDynamics.resume("run.ckpt", physics(), direct(longer))
+    with pytest.raises(ValueError, match=r"jump was direct, now flow"):
+        KStepDynamics.resume("run.ckpt", physics(), "organic-gfn2")
 
 
 def test_a_run_of_the_gpu_goes_on_without_one(tmp_path, monkeypatch):

@@ -163,14 +163,41 @@ def test_recipe_arguments(
     workers: int | None,
 ) -> None:
     assert main(["recipe", "qm-gfn2", *words]) == 0
-    name, got_overrides, got_output, got_workers = recipes[0]
+    name, got_overrides, got_output, got_workers, scheduler = recipes[0]
     assert (name, got_overrides, got_output) == ("qm-gfn2", overrides, Path(output))
+    assert scheduler is None
     assert got_workers >= 1 if workers is None else got_workers == workers
 
 
 def test_a_recipe_file_names_its_folder(recipes: list[tuple[Any, ...]]) -> None:
     assert main(["recipe", "somewhere/mine.yaml"]) == 0
     assert recipes[0][2] == Path("kstep_mine")
+
+
+def test_a_recipe_on_a_cluster(recipes: list[tuple[Any, ...]]) -> None:
+    assert main(["recipe", "qm-gfn2", "--scheduler", "tcp://here:8786"]) == 0
+    assert recipes[0][4] == "tcp://here:8786"
+    with pytest.raises(SystemExit):
+        main(["recipe", "qm-gfn2", "--scheduler", "tcp://here:8786", "--workers", "2"])
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["data"], (Path("data"), [], Path("data_fit"))),
+        (["a/data", "name=x", "--output", "o", "fit.epochs=2"],
+         (Path("a/data"), ["name=x", "fit.epochs=2"], Path("o"))),
+    ],
+)  # fmt: skip
+def test_fit_arguments(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], expected: tuple[Any, ...]
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    module = ModuleType("kstep_training.fit")
+    module.__dict__["run_fit"] = lambda *arguments: calls.append(arguments)
+    monkeypatch.setitem(sys.modules, "kstep_training.fit", module)
+    assert main(["fit", *words]) == 0
+    assert calls == [expected]
 
 
 @pytest.mark.parametrize(
@@ -189,6 +216,42 @@ def test_prep_arguments(
     monkeypatch.setitem(sys.modules, "kstep_training.prepare", module)
     assert main(["prep", *words]) == 0
     assert calls == [expected]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["in/mm"], (["in/mm"], [], "mm_dataset", False)),
+        (["a", "every=2", "b", "--output", "o"], (["a", "b"], ["every=2"], "o", False)),
+        (["a", "--verify", "every=2"], (["a"], ["every=2"], "a_dataset", True)),
+        (["a", "x=y", "every=2"], (["a", "x=y"], ["every=2"], "a_dataset", False)),
+        (["--verify", "--output", "o"], ([], [], "o", True)),
+    ],
+)
+def test_dataset_arguments(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    words: list[str],
+    expected: tuple[list[str], list[str], str, bool],
+) -> None:
+    calls: list[tuple[Any, ...]] = []
+    module = ModuleType("kstep_training.make_dataset")
+    module.__dict__["run_dataset"] = lambda *arguments: calls.append(arguments)
+    monkeypatch.setitem(sys.modules, "kstep_training.make_dataset", module)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x=y").mkdir()  # a folder, although it looks like a setting
+    assert main(["dataset", *words]) == 0
+    folders, overrides, output, check = expected
+    assert calls == [([Path(folder) for folder in folders], overrides, Path(output), check)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["every=2"], ["--output", "o"], ["--verify"], ["--verify", "--output", "o", "every=2"]],
+)
+def test_a_dataset_of_nothing(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["dataset", *words]) == 2
+    assert "no trajectories are given" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ from ase.io import read
 
 from kstep_integrators.cli import main
 from kstep_integrators.demo import DemoSettings
+from kstep_integrators.model_file import ModelHeader, write_model
+from tests.direct_systems import silence, untrained
 
 
 @pytest.mark.slow
@@ -24,6 +26,28 @@ def test_a_small_demonstration(tmp_path, capsys):
     assert runs["k-step 2 fs"]["evaluations"] == 31
     frames = read(output / "trajectory.traj", ":")
     assert len(frames) == 31
+
+
+@pytest.mark.slow
+def test_a_demonstration_of_direct_jumps(tmp_path, capsys):
+    model = tmp_path / "jump.safetensors"
+    write_model(model, silence(untrained()), ModelHeader("silent", {}, "GFN2-xTB"))
+    arguments = ["demo", "--name", "water", "--time", "30", "--no-compile", "--model", str(model)]
+    assert main([*arguments, "-k", "2", "--output", str(tmp_path)]) == 0
+    assert "Break-even" in capsys.readouterr().out
+    report = json.loads((tmp_path / "demo.json").read_text())
+    runs = {run["name"]: run for run in report["runs"]}
+    assert list(runs) == ["Verlet 0.5 fs", "Verlet 1 fs", "direct 1 fs"]
+    assert runs["direct 1 fs"]["evaluations"] == 31
+    # Without increments it is Verlet at the stride.
+    for name in ("drift", "fluctuation"):
+        for key, value in runs["Verlet 1 fs"].items():
+            if key.startswith(name):
+                assert runs["direct 1 fs"][key] == pytest.approx(value, rel=1e-3)
+    assert main([*arguments, "-k", "3", "--output", str(tmp_path)]) == 2
+    assert "can make strides of [2, 4, 8]" in capsys.readouterr().err
+    assert main([*arguments, "-k", "2", "--engine", "openmm", "--output", str(tmp_path)]) == 2
+    assert "in OpenMM only a potential" in capsys.readouterr().err
 
 
 def test_a_molecule_that_is_not_there(capsys, tmp_path):

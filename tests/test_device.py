@@ -11,6 +11,7 @@ import torch
 
 from kstep_integrators import FlowJump, units
 from kstep_integrators.correctors import Impulse, kick
+from kstep_integrators.nn.energy_network import BACKBONES
 from kstep_integrators.state import Evaluation, constrain
 from kstep_integrators.thermostats import Bussi
 from tests.conftest import potential
@@ -18,7 +19,7 @@ from tests.conftest import potential
 META = torch.device("meta")
 
 
-@pytest.mark.parametrize("backbone", ["painn", "egnn"])
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("constrained", [False, True])
 def test_the_whole_step_stays_on_the_device(backbone, dtype, constrained, state):

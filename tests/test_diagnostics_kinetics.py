@@ -6,7 +6,6 @@ from scipy import stats
 
 from kstep_integrators.diagnostics import (
     cost_per_ps,
-    internal_coordinates,
     momentum_alignment,
     torsion_flips,
     velocity_autocorrelation,
@@ -133,25 +132,3 @@ def test_cost():
 def test_cost_refuses(arguments, message):
     with pytest.raises(ValueError, match=message):
         cost_per_ps(*arguments)
-
-
-def test_internal_coordinates_of_hydrogen_peroxide():
-    found = internal_coordinates([[0, 1], [1, 2], [2, 3]], 4)
-    assert found.angles.tolist() == [[0, 1, 2], [1, 2, 3]]
-    assert found.torsions.tolist() == [[0, 1, 2, 3]]
-    positions = np.array([[0.0, 1, 0], [0, 0, 0], [1, 0, 0], [1, 0, 1]])
-    values = found.of(positions)
-    np.testing.assert_allclose(values["bonds"], 1.0)
-    np.testing.assert_allclose(values["angles"], np.pi / 2)
-    np.testing.assert_allclose(np.abs(values["torsions"]), np.pi / 2)
-
-
-def test_rings_have_no_torsion_that_ends_where_it_begins():
-    found = internal_coordinates([[0, 1], [1, 2], [0, 2]], 3)
-    assert len(found.torsions) == 0
-    assert set(found.of(np.eye(3))) == {"bonds", "angles"}
-
-
-def test_internal_coordinates_refuse_atoms_that_are_not_there():
-    with pytest.raises(ValueError, match="there are 2"):
-        internal_coordinates([[0, 2]], 2)

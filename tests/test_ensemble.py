@@ -19,6 +19,7 @@ from kstep_integrators import (
 )
 from kstep_integrators.testing import BrokenCalculator, CountingCalculator
 from tests.conftest import hot, potential
+from tests.direct_systems import silent
 from tests.worker_factories import AnyMorse, morse
 
 FS = units.fs
@@ -99,6 +100,20 @@ def test_each_replica_is_the_run_of_its_own(kind):
     assert result.physics_seconds > 0.0
     if kind == "tolerances":
         assert sum(replica.stats.fallbacks for replica in result.replicas) > 0
+
+
+def test_replicas_make_direct_jumps_as_if_alone():
+    jump = silent(force_head=True)
+    free = [hot(name, seed=seed) for seed, name in enumerate(NAMES)]
+    found = run_ensemble(free, jump, morse, 6, k=2, force_tolerance=0.5)
+    for replica, atoms in zip(found.replicas, free, strict=True):
+        run = alone(atoms, 6, jump, k=2, force_tolerance=0.5)
+        np.testing.assert_allclose(replica.atoms.positions, run.atoms.positions, atol=1e-11)
+        assert replica.stats.physics_evaluations == run.atoms.calc.evaluations
+        assert replica.stats.fallbacks == run.stats.fallbacks
+        assert replica.stats.residual_rms == pytest.approx(run.stats.residual_rms, rel=1e-9)
+        assert replica.stats.energy_error is None
+    assert {replica.stats.fallbacks > 0 for replica in found.replicas} == {True, False}
 
 
 def test_accepted_molecules_are_not_evaluated_again():

@@ -5,6 +5,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase.md.verlet import VelocityVerlet
 
 from kstep_integrators import CalculatorPotential, FlowJump, named_molecule
+from kstep_integrators.nn.energy_network import BACKBONES
 from kstep_integrators.state import Evaluation, PhaseState, kinetic_energy
 from kstep_integrators.testing import MorseNetwork, assert_jump
 from tests.conftest import potential
@@ -16,9 +17,12 @@ def nothing(state: PhaseState) -> Evaluation:
     return Evaluation(torch.zeros(1, dtype=torch.float64), torch.zeros_like(state.positions))
 
 
-@pytest.mark.parametrize("backbone", ["painn", "egnn"])
+@pytest.mark.parametrize(
+    ("backbone", "k"),
+    [(name, 8) for name in sorted(BACKBONES)]
+    + [(name, 200) for name in ("egnn", "painn", "transformer")],
+)
 @pytest.mark.parametrize("dense_limit", [1, 64])
-@pytest.mark.parametrize("k", [8, 200])
 def test_the_contract_of_a_jump(backbone, dense_limit, k, state):
     # strides of 4 and 100 fs
     jump = FlowJump(potential(backbone, dense_limit), 0.5 * FS)

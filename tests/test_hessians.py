@@ -11,6 +11,7 @@ from kstep_integrators.filters import FILTERS, octic, quartic
 from kstep_integrators.hessians import filtered, mass_weighted
 from kstep_integrators.krylov import lanczos
 from kstep_integrators.neighbors import dense_graph, make_padding
+from kstep_integrators.nn.energy_network import BACKBONES
 from kstep_integrators.nn.forces import have_compiler
 from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.rigid import rigid_motions
@@ -42,7 +43,7 @@ def test_filters_by_hand():
     assert float(octic(torch.tensor(2.4))) == pytest.approx(1 / 257)
 
 
-@pytest.mark.parametrize("backbone", ["painn", "egnn"])
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
 @pytest.mark.parametrize("dense_limit", [1, 64])
 def test_the_hessian_of_a_network_is_the_derivative_of_its_forces(backbone, dense_limit, state):
     bound = potential(backbone, dense_limit).bind(state)
@@ -55,7 +56,7 @@ def test_the_hessian_of_a_network_is_the_derivative_of_its_forces(backbone, dens
         torch.testing.assert_close(product, (behind - ahead) / (2 * step), atol=1e-4, rtol=1e-5)
 
 
-@pytest.mark.parametrize("backbone", ["painn", "egnn"])
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_the_hessian_does_not_depend_on_how_many_vectors_go_at_once(backbone, state, monkeypatch):
     bound = potential(backbone).bind(state)
     whole = bound.linearized(state.positions)(every_direction(9))
@@ -106,7 +107,7 @@ def test_the_lean_way_of_a_backbone_has_the_derivatives_of_the_plain_one(layers)
 
 @pytest.mark.slow
 @pytest.mark.skipif(not have_compiler(), reason="needs a C++ compiler")
-@pytest.mark.parametrize("backbone", ["painn", "egnn"])
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_a_compiled_potential_has_the_hessian_of_the_eager_one(backbone):
     state = several()
     eager = potential(backbone)

@@ -4,6 +4,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from kstep_integrators.jumps.direct import DirectJump
+from kstep_integrators.jumps.load import load_model
 from kstep_integrators.model_file import (
     FORMAT_VERSION,
     ModelFileError,
@@ -13,8 +15,10 @@ from kstep_integrators.model_file import (
     read_model,
     write_model,
 )
-from kstep_integrators.potentials import load_model
+from kstep_integrators.nn.increment_network import IncrementNetwork
+from kstep_integrators.units import FS
 from tests.conftest import network
+from tests.direct_systems import untrained
 
 
 def rewritten(path, target, change):
@@ -74,7 +78,7 @@ def test_headers_that_do_not_fit(tmp_path, model):
     def newer(header, weights):
         header["format_version"] = 99
 
-    with pytest.raises(ModelFileError, match=f"version 99; this version .* reads {FORMAT_VERSION}"):
+    with pytest.raises(ModelFileError, match=f"version 99; this .* reads 1 to {FORMAT_VERSION}"):
         read_model(rewritten(model, target, newer))
 
     def without_method(header, weights):
@@ -88,6 +92,61 @@ def test_headers_that_do_not_fit(tmp_path, model):
 
     with pytest.raises(ModelFileError, match="do not fit its header"):
         read_model(rewritten(model, target, wider))
+
+
+def test_a_file_of_increments(tmp_path):
+    net = untrained(force_head=True).float()
+    path = tmp_path / "jump.safetensors"
+    write_model(path, net, ModelHeader("jump", {}, "GFN2-xTB", constraints="HBonds"))
+    read, header, digest = read_model(path)
+    assert isinstance(read, IncrementNetwork)
+    assert (header.kind, header.constraints, header.timestep_fs) == ("increments", "HBonds", 0.5)
+    assert header.network == net.config
+    for name, weight in read.named_parameters():
+        assert torch.equal(weight, dict(net.named_parameters())[name])
+        assert not weight.requires_grad
+    jump = load_model(path, device="cpu", dtype=torch.float64)
+    assert isinstance(jump, DirectJump)
+    assert jump.describe() == {
+        "jump": "direct",
+        "timestep": 0.5 * FS,
+        "strides": [2, 4, 8],
+        "baseline": "verlet",
+        "constraints": "HBonds",
+        "model": "jump",
+        "method": "GFN2-xTB",
+        "sha256": digest,
+        "dtype": "float64",
+    }
+
+
+def test_files_of_the_first_version_are_potentials(tmp_path, model):
+    def first(header, weights):
+        header["format_version"] = 1
+        del header["kind"], header["constraints"]
+
+    old = rewritten(model, tmp_path / "old.safetensors", first)
+    net, header, _ = read_model(old)
+    assert (header.kind, header.constraints) == ("potential", None)
+    now, _, _ = read_model(model)
+    for name, weight in net.named_parameters():
+        assert torch.equal(weight, dict(now.named_parameters())[name])
+
+
+def test_headers_of_unknown_kinds(tmp_path, model):
+    target = tmp_path / "changed.safetensors"
+
+    def another(header, weights):
+        header["kind"] = "flow"
+
+    with pytest.raises(ModelFileError, match="damaged header: KeyError"):
+        read_model(rewritten(model, target, another))
+
+    def unknown(header, weights):
+        header["network"]["backbone"] = "schnet"
+
+    with pytest.raises(ModelFileError, match=r"damaged header: .*unknown backbone 'schnet'"):
+        read_model(rewritten(model, target, unknown))
 
 
 def test_bundled_models_are_small_and_readable():

@@ -1,11 +1,16 @@
 import itertools
+import json
+import sys
 
+import e3nn
 import numpy as np
 import pytest
 import torch
 from ase.data import covalent_radii
 
 from kstep_integrators.neighbors import dense_graph, make_padding
+from kstep_integrators.nn.attention import smooth_softmax
+from kstep_integrators.nn.energy_network import BACKBONES as ALL_BACKBONES
 from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_integrators.nn.forces import compiled_forces, energy_and_forces
 from kstep_integrators.nn.graph import displacements
@@ -13,7 +18,7 @@ from kstep_integrators.nn.heads import Repulsion
 from kstep_integrators.nn.radial import BesselBasis, frozen_below, smooth_cutoff
 from tests.conftest import ELEMENTS, network
 
-BACKBONES = ["painn", "egnn"]
+BACKBONES = sorted(ALL_BACKBONES)
 
 
 def test_the_cutoff_has_three_continuous_derivatives():
@@ -173,6 +178,79 @@ def test_wrong_networks_are_refused():
         EnergyNetwork(ELEMENTS, nearest=[[1.0]])
     with pytest.raises(ValueError, match="2 shifts given for 4 elements"):
         EnergyNetwork(ELEMENTS, shifts=[0.0, 1.0])
+
+
+def test_a_backbone_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "e3nn", None)
+    monkeypatch.delitem(sys.modules, "kstep_integrators.nn.tensor_product", raising=False)
+    with pytest.raises(ImportError, match=r"pip install 'kstep-integrators\[e3nn\]'"):
+        EnergyNetwork(ELEMENTS, "tensor_product")
+
+
+def test_the_channels_of_a_transformer_are_divided_among_its_heads():
+    with pytest.raises(ValueError, match="channels is 10; the transformer needs a multiple of 4"):
+        EnergyNetwork(ELEMENTS, "transformer", channels=10)
+
+
+def test_making_tensor_products_leaves_settings_alone():
+    before = torch.get_default_dtype(), e3nn.get_optimization_defaults()
+    net = EnergyNetwork(ELEMENTS, "tensor_product", channels=8)
+    assert (torch.get_default_dtype(), e3nn.get_optimization_defaults()) == before
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_network_is_its_configuration_and_its_weights(backbone, state):
+    net = network(backbone).double()
+    config = json.loads(json.dumps(net.config))
+    again = EnergyNetwork(**config)
+    assert again.config == net.config
+    again.load_state_dict(dict(net.named_parameters()))
+    again.double()
+    graph = dense_graph(net.species_of[state.numbers], make_padding(state.batch))
+    energies = [n.interaction_energy(state.positions[None], graph) for n in (net, again)]
+    assert energies[0].abs().max() > 0.1
+    torch.testing.assert_close(energies[0], energies[1], atol=1e-12, rtol=0)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_energies_have_three_continuous_derivatives_at_the_cutoff(backbone):
+    # An atom that leaves the cutoff of another: differences across it, against those beside it.
+    net = network(backbone, cutoff=3.0).double()
+    numbers = torch.tensor([8, 6, 1])
+    graph = dense_graph(net.species_of[numbers], make_padding(torch.zeros(3).long()))
+
+    def energy(d: torch.Tensor) -> torch.Tensor:
+        x = torch.zeros(3, 3, dtype=torch.float64)
+        x = x + torch.tensor([[0.0, 0, 0], [-1.2, 0, 0], [0, 0, 0]], dtype=torch.float64)
+        x = torch.cat([x[:2], torch.stack([d, 0 * d + 0.1, 0 * d]).unsqueeze(0)])
+        return net.interaction_energy(x[None], graph).sum()
+
+    at = float(np.sqrt(9.0 - 0.01))
+
+    def derivatives(d: float) -> torch.Tensor:
+        where = torch.tensor(d, dtype=torch.float64, requires_grad=True)
+        value = energy(where)
+        row = [value.detach()]
+        for _ in range(3):
+            (value,) = torch.autograd.grad(value, where, create_graph=True)
+            row.append(value.detach())
+        return torch.stack(row)
+
+    wide, narrow = ((derivatives(at + d) - derivatives(at - d)).abs() for d in (4e-3, 1e-3))
+    # What is continuous changes in proportion to the step.
+    assert (narrow < 0.5 * wide + 1e-9).all()
+
+
+def test_attention_is_smooth_and_leaves_nothing_undefined():
+    logits = torch.tensor([[1.0, 2.0, 800.0], [700.0, -800.0, 3.0]], dtype=torch.float64)
+    envelope = torch.tensor([[1.0, 0.5, 0.0], [1e-300, 1.0, 1.0]], dtype=torch.float64)
+    weights = smooth_softmax(logits, envelope)
+    e = np.exp([1.0, 2.0])
+    total = 1 + e[0] + 0.5 * e[1]
+    assert weights[0].tolist() == pytest.approx([e[0] / total, 0.5 * e[1] / total, 0.0])
+    assert weights.isfinite().all()
+    assert (smooth_softmax(logits, 0 * envelope) == 0).all()
 
 
 def test_compiling_without_a_compiler_says_what_to_do(state, monkeypatch):

@@ -10,10 +10,11 @@ from ase.calculators.lj import LennardJones
 from openmm import unit
 
 from kstep_integrators import CalculatorPotential
-from kstep_integrators.model_file import ModelFileError
+from kstep_integrators.model_file import ModelFileError, ModelHeader, write_model
 from kstep_integrators.openmm import KStepIntegrator, add_jump
 from kstep_integrators.openmm.jump import find_jump, physics_parameters
 from tests.conftest import hot, potential
+from tests.direct_systems import silent, untrained
 from tests.openmm_systems import model, springs
 
 __all__ = ["model"]
@@ -51,6 +52,19 @@ def test_parameters_of_the_physics(model):
     system.addForce(openmm.PythonForce(len, {"lambda": 1.0}))
     add_jump(system, model)
     assert physics_parameters(system) == ["lambda", "stiffness"]
+
+
+@pytest.mark.parametrize("take", [add_jump, KStepIntegrator])
+def test_direct_jumps_are_refused(take, tmp_path):
+    system = springs(hot())
+    count = system.getNumForces()
+    with pytest.raises(ValueError, match="in OpenMM only a potential can be jumped with"):
+        take(system, silent())
+    path = tmp_path / "jump.safetensors"
+    write_model(path, untrained(), ModelHeader("mine", {}, "none"))
+    with pytest.raises(ValueError, match="'mine' makes direct jumps"):
+        take(system, path)
+    assert system.getNumForces() == count
 
 
 def test_another_jump_is_refused(model):
@@ -164,7 +178,7 @@ def test_models_refused():
         ({"k": True}, "k is True"),
         ({"timestep": 0.0}, "timestep is 0.0"),
         ({"timestep": np.nan}, "timestep is nan"),
-        ({"corrector": "delta"}, "unknown corrector"),
+        ({"corrector": "magic"}, "unknown corrector"),
         ({"temperature": 300 * K}, "temperature and friction"),
         ({"friction": 1 / PS}, "temperature and friction"),
         ({"metropolize": True}, "temperature and friction"),

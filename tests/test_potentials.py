@@ -5,6 +5,7 @@ from ase.calculators.lj import LennardJones
 
 from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.neighbors import build_skin_list, make_padding, refresh
+from kstep_integrators.nn.energy_network import BACKBONES
 from kstep_integrators.potentials import CalculatorPotential, NetworkPotential
 from kstep_integrators.state import PhaseState, make_state
 from kstep_integrators.testing import BrokenCalculator
@@ -21,7 +22,7 @@ def together(*states: PhaseState) -> PhaseState:
     )
 
 
-@pytest.mark.parametrize("backbone", ["painn", "egnn"])
+@pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_dense_and_list_paths_give_the_same_numbers(backbone):
     state = together(*(state_from_atoms(hot(name)) for name in ("toluene", "water", "butane")))
     dense, _ = potential(backbone).bind(state)(state.positions, None)

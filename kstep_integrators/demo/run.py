@@ -1,7 +1,8 @@
 """The demonstration: a molecule under GFN2-xTB, with and without jumps.
 
 From one thermalized start, velocity Verlet at 0.5 and 1 fs, k-step dynamics, and the potential
-alone run for the same simulated time, each with a calculator that counts its own evaluations.
+alone (if the model is one, and makes no direct jumps) run for the same simulated time, each with a
+calculator that counts its own evaluations.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ase.md.verlet import VelocityVerlet
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from kstep_integrators import KStepDynamics, load_model
+from kstep_integrators import DirectJump, KStepDynamics, NetworkPotential, load_model
 from kstep_integrators.demo.break_even import break_even
 from kstep_integrators.demo.records import Recorder, RunRecord
 from kstep_integrators.demo.report import print_report, write_json
@@ -58,15 +59,16 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
     title += f"{settings.temperature_K:g} K"
     title += ", jumps in OpenMM" if settings.engine == "openmm" else ""
 
+    stride = settings.stride_fs
     with console.status("relaxing and thermalizing"):
         start.calc = calculator
         relaxed = thermalize(start, settings)
     with console.status("compiling and warming up the model"):
         began = time.perf_counter()
-        _jumps(_fresh(start), model, settings, "impulse").run(2)
+        runs = _runs(model, stride)
+        _jumps(_fresh(start), model, settings, runs[0][0]).run(2)
         warm_up = time.perf_counter() - began
 
-    stride = settings.stride_fs
     simulated = settings.n_jumps * stride
     columns = (TextColumn("{task.description:<15}"), BarColumn(), TimeElapsedColumn())
     records: list[RunRecord] = []
@@ -78,9 +80,9 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
             steps = max(1, round(simulated / step_fs / interval)) * interval
             recorder = Recorder(f"Verlet {step_fs:g} fs", step_fs, step_fs * FS * interval)
             records.append(_run(verlet, recorder, steps, interval, progress))
-        for corrector, name in (("impulse", f"k-step {stride:g} fs"), ("none", "potential only")):
+        for number, (corrector, name) in enumerate(runs):
             atoms = _fresh(start)
-            path = settings.output / "trajectory.traj" if corrector == "impulse" else None
+            path = None if number else settings.output / "trajectory.traj"
             recorder = Recorder(name, stride, stride * FS)
             records.append(_run_jumps(atoms, model, settings, corrector, recorder, progress, path))
 
@@ -106,6 +108,13 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
     draw(settings.output / "demo.png", title, records, bonded_pairs(relaxed))
     console.print(f"Wrote trajectory.traj, demo.json and demo.png to {settings.output}")
     return report
+
+
+def _runs(model: NetworkPotential | DirectJump, stride_fs: float) -> list[tuple[str, str]]:
+    """Corrector and name of each run with jumps; the first is the one that counts."""
+    if isinstance(model, DirectJump):
+        return [(model.correctors[0], f"direct {stride_fs:g} fs")]
+    return [("impulse", f"k-step {stride_fs:g} fs"), ("none", "potential only")]
 
 
 def _fresh(start: Atoms) -> Atoms:

@@ -9,7 +9,13 @@ from kstep_integrators.diagnostics.distributions import Comparison, compare_runs
 from kstep_integrators.diagnostics.energy import EnergyDrift, energy_drift, kinetic_energy
 from kstep_integrators.diagnostics.geometry import bond_angles, bond_lengths, dihedral_angles
 from kstep_integrators.diagnostics.independence import Alignment, momentum_alignment
-from kstep_integrators.diagnostics.internals import InternalCoordinates, internal_coordinates
+from kstep_integrators.diagnostics.jumps import (
+    InternalError,
+    JumpErrors,
+    Landings,
+    jump_errors,
+    mean_structure_errors,
+)
 from kstep_integrators.diagnostics.kinetics import Flips, torsion_flips, velocity_autocorrelation
 from kstep_integrators.diagnostics.residuals import residual_rms
 from kstep_integrators.diagnostics.sampling import (
@@ -36,7 +42,9 @@ __all__ = [
     "Cost",
     "EnergyDrift",
     "Flips",
-    "InternalCoordinates",
+    "InternalError",
+    "JumpErrors",
+    "Landings",
     "RadialDistribution",
     "Spectrum",
     "autocorrelation",
@@ -48,8 +56,9 @@ __all__ = [
     "cost_per_ps",
     "dihedral_angles",
     "energy_drift",
-    "internal_coordinates",
+    "jump_errors",
     "kinetic_energy",
+    "mean_structure_errors",
     "momentum_alignment",
     "on_circle",
     "peak_shift",

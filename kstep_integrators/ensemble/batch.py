@@ -50,6 +50,13 @@ def join(states: Sequence[PhaseState]) -> PhaseState:
         mobile = torch.cat(
             [torch.ones_like(s.masses) if s.mobile is None else s.mobile for s in states]
         )
+    bonds = bond_lengths = None
+    if any(state.bonds is not None for state in states):
+        starts = torch.tensor([0, *(len(state.numbers) for state in states)]).cumsum(0).tolist()
+        parts = [(s.bonds, start) for s, start in zip(states, starts, strict=False)]
+        bonds = torch.cat([part + start for part, start in parts if part is not None])
+        lengths = [state.bond_lengths for state in states]
+        bond_lengths = torch.cat([part for part in lengths if part is not None])
     offsets = torch.tensor([state.n_molecules for state in states]).cumsum(0).tolist()
     return first.replace(
         numbers=torch.cat([state.numbers for state in states]),
@@ -61,6 +68,8 @@ def join(states: Sequence[PhaseState]) -> PhaseState:
         ),
         mobile=mobile,
         time=torch.cat([state.time for state in states]),
+        bonds=bonds,
+        bond_lengths=bond_lengths,
     )
 
 
@@ -78,6 +87,7 @@ def select(carry: Carry, which: Tensor) -> Carry:
     state = carry.state
     atoms = which[state.batch]
     numbers = which.cumsum(0) - 1
+    bonds, bond_lengths = _select_fixed(state, atoms)
     correction = carry.correction
     if correction is not None and correction.force is not None:
         correction = Correction(correction.force[atoms], correction.stride)
@@ -91,11 +101,24 @@ def select(carry: Carry, which: Tensor) -> Carry:
             batch=numbers[state.batch[atoms]],
             mobile=None if state.mobile is None else state.mobile[atoms],
             time=state.time[which],
+            bonds=bonds,
+            bond_lengths=bond_lengths,
         ),
         physics=_evaluation(carry.physics, which, atoms),
         inner=None if carry.inner is None else _evaluation(carry.inner, which, atoms),
         correction=correction,
     )
+
+
+def _select_fixed(state: PhaseState, atoms: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Fixed bonds of some of the atoms, and their lengths; None if there are none."""
+    if state.bonds is None or state.bond_lengths is None:
+        return None, None
+    kept = atoms[state.bonds[:, 0]]
+    if not bool(kept.any()):
+        return None, None
+    numbers = atoms.cumsum(0) - 1
+    return numbers[state.bonds[kept]], state.bond_lengths[kept]
 
 
 def _evaluation(evaluation: Evaluation, which: Tensor, atoms: Tensor) -> Evaluation:

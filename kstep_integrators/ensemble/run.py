@@ -153,8 +153,7 @@ on_error, energy_tolerance, force_tolerance, guard, device
         self._state = join(
             [state_from_atoms(atoms, self.method.jump.device) for atoms in molecules]
         )
-        self.method.jump.bind(self._state)
-        self.method.thermostat.check(self._state)
+        self.method.check(self._state)
         self._templates = [atoms.copy() for atoms in molecules]
         self._replicas = [Replica(atoms, Stats()) for atoms in self._templates]
         self._loginterval = loginterval

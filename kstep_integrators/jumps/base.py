@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState, Reasons
 
 __all__ = ["BoundJump", "Jump", "JumpInfo"]
 
@@ -21,12 +21,17 @@ class JumpInfo:
     steps : int
         Base steps travelled.
     start, end : Evaluation or None
-        The potential at both ends; None for a jump that has no energy or forces of its own.
+        The potential at both ends; None for a jump that has no energy or forces of its own. A
+        direct jump whose network predicts forces knows those at the end alone, and no energy.
+    failures : dict of int to str
+        Molecules that the jump could not lead anywhere, such as onto their fixed bond lengths, and
+        why.
     """
 
     steps: int
     start: Evaluation | None
     end: Evaluation | None
+    failures: Reasons = field(default_factory=dict)
 
 
 class BoundJump(Protocol):
@@ -61,6 +66,7 @@ class BoundJump(Protocol):
         inner : Evaluation or None
             The potential there, as the last jump or :meth:`begin` left it: never computed twice.
         k : int
+            One of the jump's ``strides``.
         """
         ...
 
@@ -82,6 +88,21 @@ class Jump(Protocol):
     @property
     def correctors(self) -> tuple[str, ...]:
         """Names of the correctors that may stand around it; the first is the default."""
+        ...
+
+    @property
+    def strides(self) -> tuple[int, ...] | None:
+        """Base steps that a jump may have; None for any number."""
+        ...
+
+    @property
+    def predicts(self) -> tuple[str, ...]:
+        """What it says of the physics at a landing: ``"energy"`` (its change), ``"forces"``."""
+        ...
+
+    @property
+    def reversible(self) -> bool:
+        """Whether it is time-reversible and keeps volume, as a Metropolis test requires."""
         ...
 
     def bind(self, state: PhaseState) -> BoundJump:

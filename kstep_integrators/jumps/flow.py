@@ -32,8 +32,8 @@ class _BoundFlow:
     ) -> tuple[PhaseState, JumpInfo]:
         with torch.no_grad():
             start = inner if inner is not None else self.begin(state)
-            new, end = verlet_flow(self.forces, state, start, self.timestep, k)
-        return new, JumpInfo(k, start, end)
+            new, end, failures = verlet_flow(self.forces, state, start, self.timestep, k)
+        return new, JumpInfo(k, start, end, failures)
 
 
 class FlowJump:
@@ -52,6 +52,9 @@ class FlowJump:
     """
 
     correctors = ("impulse", "filtered", "none")
+    strides = None
+    predicts = ("energy", "forces")
+    reversible = True
 
     def __init__(self, potential: Potential, timestep: float | None = None) -> None:
         timestep = potential.timestep if timestep is None else float(timestep)

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 from kstep_integrators.jumps.base import Jump
+from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.jumps.load import load_model
 from kstep_integrators.model_file import ModelFileError
-from kstep_integrators.potentials import NetworkPotential, Potential, load_model
+from kstep_integrators.potentials import NetworkPotential, Potential
 
 __all__ = ["make_jump", "record_jump", "restore_jump"]
 
@@ -26,11 +28,11 @@ def make_jump(
     Parameters
     ----------
     model : Jump, Potential, str or Path
-        A potential becomes a flow jump; a name or path is a network's.
+        A potential becomes a flow jump; a name or path is a network's, of either kind.
     timestep : float, optional
         Base step, ASE time units; the model's own by default.
     device : str
-        ``"auto"`` leaves a potential where it is.
+        ``"auto"`` leaves a model where it is.
 
     Raises
     ------
@@ -45,8 +47,11 @@ def make_jump(
         if timestep is not None and timestep != model.timestep:
             raise ValueError(
                 f"timestep={timestep} given, but the jump has its own, {model.timestep} (ASE time "
-                "units); leave timestep out or build the jump with it"
+                "units), which a direct jump has learned; leave timestep out, or build a flow jump "
+                "with it"
             )
+        if isinstance(model, DirectJump) and device != "auto":
+            return model.to(device)
         return model
     if not isinstance(model, Potential):
         raise TypeError(
@@ -58,8 +63,8 @@ def make_jump(
 
 def record_jump(jump: Jump) -> dict[str, Any]:
     """What a checkpoint keeps of a jump: its description, and where its model is to be found."""
-    potential = jump.potential if isinstance(jump, FlowJump) else None
-    source = potential.source if isinstance(potential, NetworkPotential) else ""
+    model = jump.potential if isinstance(jump, FlowJump) else jump
+    source = model.source if isinstance(model, NetworkPotential | DirectJump) else ""
     return {"describes": jump.describe(), "source": source, "device": jump.device.type}
 
 
@@ -96,7 +101,7 @@ def restore_jump(
     return jump
 
 
-def _recorded_network(recorded: dict[str, Any]) -> NetworkPotential:
+def _recorded_network(recorded: dict[str, Any]) -> NetworkPotential | DirectJump:
     described, device = recorded["describes"], recorded["device"]
     if not recorded["source"]:
         raise ValueError(
@@ -112,7 +117,10 @@ def _recorded_network(recorded: dict[str, Any]) -> NetworkPotential:
         device = "cpu"
     try:
         return load_model(
-            recorded["source"], device, getattr(torch, described["dtype"]), described["compile"]
+            recorded["source"],
+            device,
+            getattr(torch, described["dtype"]),
+            described.get("compile", False),
         )
     except ModelFileError as error:
         raise ValueError(

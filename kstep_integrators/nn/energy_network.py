@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from ase.data import covalent_radii
 from torch import Tensor, nn
 
+from kstep_integrators.nn.e3nn_extra import tensor_product
 from kstep_integrators.nn.egnn import EGNN
 from kstep_integrators.nn.graph import Graph, displacements, pair_values
 from kstep_integrators.nn.heads import AtomicEnergy, Repulsion
 from kstep_integrators.nn.painn import PaiNN
 from kstep_integrators.nn.radial import frozen_below
+from kstep_integrators.nn.transformer import Transformer
 
 __all__ = ["BACKBONES", "EnergyNetwork"]
 
-BACKBONES: dict[str, type[nn.Module]] = {"egnn": EGNN, "painn": PaiNN}
-"""Backbones by the name used in recipes and model files."""
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "egnn": EGNN,
+    "painn": PaiNN,
+    "tensor_product": tensor_product,
+    "transformer": Transformer,
+}
+"""Makers of backbones by the name used in recipes and model files."""
 
 
 class EnergyNetwork(nn.Module):
@@ -44,6 +51,8 @@ class EnergyNetwork(nn.Module):
 
     Raises
     ------
+    ImportError
+        If the backbone is ``"tensor_product"`` and e3nn is not installed.
     ValueError
         If the backbone is unknown or ``shifts`` does not match ``elements``.
     """

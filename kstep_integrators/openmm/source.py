@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from kstep_integrators.jumps.direct import DirectJump
+from kstep_integrators.jumps.load import load_model
 from kstep_integrators.model_file import bundled_models
-from kstep_integrators.potentials import NetworkPotential, load_model
+from kstep_integrators.potentials import NetworkPotential
 
 __all__ = ["ModelSource", "as_network"]
 
@@ -72,7 +74,7 @@ class ModelSource:
         device = self.device
         if device.startswith("cuda") and not torch.cuda.is_available():
             device = "cpu"
-        model = load_model(self.name, device, getattr(torch, self.dtype), self.compile)
+        model = as_network(load_model(self.name, device, getattr(torch, self.dtype), self.compile))
         if model.digest != self.sha256:
             raise ValueError(
                 f"the model {self.name!r} has the hash {model.digest[:16]}..., but the System was "
@@ -81,16 +83,24 @@ class ModelSource:
         return model
 
 
-def as_network(model: NetworkPotential | str | Path) -> NetworkPotential:
+def as_network(model: NetworkPotential | DirectJump | str | Path) -> NetworkPotential:
     """The model itself, or the one of that name or path.
 
     Raises
     ------
+    ValueError
+        For a model of direct jumps.
     TypeError
         For anything else, other potentials included.
     """
     if isinstance(model, str | Path):
-        return load_model(model)
+        model = load_model(model)
+    if isinstance(model, DirectJump):
+        raise ValueError(
+            f"model {model.header.name!r} makes direct jumps, and in OpenMM only a potential can "
+            "be jumped with: its program knows the half-kicks of flow jumps. Use KStepDynamics in "
+            "ASE for it, or a model of a potential"
+        )
     if not isinstance(model, NetworkPotential):
         raise TypeError(
             f"model is a {type(model).__name__}; expected a bundled model name, a path, or "

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.resources
 from pathlib import Path
 
 import pytest
 
 from kstep_training.config import Recipe, load_recipe
+from kstep_training.fit_settings import FitSettings
+from kstep_training.prep import bundled_list, read_smiles
+
+BUNDLED = sorted(
+    Path(entry.name).stem
+    for entry in (importlib.resources.files("kstep_training") / "recipes").iterdir()
+)
 
 
 def recipe_file(folder: Path, text: str) -> Path:
@@ -16,19 +24,53 @@ def recipe_file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_bundled_recipe() -> None:
+def test_there_are_recipes() -> None:
+    assert {
+        "mm-mmff94",
+        "mmff94-flow",
+        "pyscf-small",
+        "qm-gfn2",
+        "qm-gfn2-direct",
+        "qm-transfer",
+    } == set(BUNDLED)
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_bundled_recipes_fit_together(name: str) -> None:
+    """Each section with the others, as far as that can be seen without running them."""
+    recipe = load_recipe(name)
+    molecules, problems = read_smiles(bundled_list(recipe.molecules))
+    names = {molecule.name for molecule in molecules}
+    assert not problems
+    assert set(recipe.dataset.validation) | set(recipe.dataset.test) <= names
+    assert recipe.molecule is None or recipe.molecule in names
+    assert recipe.description
+    expected = {"mm": "mm", "pyscf": "pyscf"}.get(recipe.simulate.method, recipe.simulate.method)
+    assert recipe.run.calculator == expected
+    if recipe.simulate.method == "mm":
+        assert recipe.prep.forcefield is not None
+    if recipe.network.kind == "direct":
+        strides = recipe.network.strides or recipe.dataset.strides
+        assert recipe.simulate.production == "nve"
+        assert set(strides) <= set(recipe.dataset.strides)
+        assert recipe.run.k in strides
+    if recipe.pretrain is not None:
+        before = load_recipe(recipe.pretrain)
+        assert before.network.kind == recipe.network.kind
+        assert before.pretrain is None
+
+
+def test_the_sampling_of_the_bundled_model() -> None:
     recipe = load_recipe("qm-gfn2")
     assert recipe.name == "organic-gfn2"
-    assert recipe.data.molecules == "qm_train"
-    assert recipe.data.method == "GFN2-xTB"
-    assert recipe.network.backbone == "painn"
-    assert recipe.data.seed != recipe.data.validation_seed
+    assert recipe.simulate.method == "GFN2-xTB"
+    assert (recipe.simulate.temperatures, recipe.simulate.trajectories) == ([300, 500, 800], 6)
+    assert (recipe.network.backbone, recipe.network.layers, recipe.fit.epochs) == ("painn", 3, 28)
 
 
 def test_a_file_changes_only_what_it_names(tmp_path: Path) -> None:
     path = recipe_file(tmp_path, "name: mine\nfit:\n  epochs: 7\n")
-    expected = Recipe(name="mine")
-    expected.fit.epochs = 7
+    expected = Recipe(name="mine", fit=FitSettings(epochs=7))
     assert load_recipe(path) == expected
     assert load_recipe(str(path)) == expected
 
@@ -45,17 +87,21 @@ def test_overrides_win_over_the_file(tmp_path: Path) -> None:
             "fit.epochs=9",
             "fit.compile=false",
             "fit.padding=[3,5]",
-            "data.molecules=some/file=odd.smi",
+            "molecules=some/file=odd.smi",
             "network.cutoff=4",
+            "simulate.temperatures=[250]",
+            "run.k=4",
         ],
     )
     assert recipe.fit.epochs == 9
     assert recipe.fit.learning_rate == 0.1
     assert recipe.fit.compile is False
     assert recipe.fit.padding == [3, 5]
-    assert recipe.data.molecules == "some/file=odd.smi"
+    assert recipe.molecules == "some/file=odd.smi"
     assert recipe.network.cutoff == 4.0
     assert isinstance(recipe.network.cutoff, float)
+    assert recipe.simulate.temperatures == [250.0]
+    assert recipe.run.k == 4
 
 
 def test_unknown_recipe() -> None:
@@ -69,7 +115,10 @@ def test_unknown_recipe() -> None:
         ("fit.epoch", "fit.epochs"),
         ("fit.learning_rates", "fit.learning_rate"),
         ("network.chanels", "network.channels"),
-        ("data.temperature", "data.temperatures"),
+        ("simulate.temperature", "simulate.temperatures"),
+        ("dataset.stride", "dataset.strides"),
+        ("prep.conformer", "prep.conformers"),
+        ("run.thermostats", "run.thermostat"),
         ("nmae", "name"),
     ],
 )
@@ -89,7 +138,7 @@ def test_mistyped_key(mistyped: str, meant: str, tmp_path: Path) -> None:
         ("fit.epochs=many", "fit.epochs"),
         ("fit.epochs=2.5", "fit.epochs"),
         ("fit.compile=perhaps", "fit.compile"),
-        ("data.temperatures=[300,hot]", "data.temperatures"),
+        ("simulate.temperatures=[300,hot]", "simulate.temperatures"),
         ("fit.padding=[3,", "qm-gfn2"),
     ],
 )
@@ -109,6 +158,13 @@ def test_override_without_value() -> None:
         load_recipe("qm-gfn2", ["fit.epochs"])
 
 
+def test_sections_that_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match="a fit starts from one model; leave one of them out"):
+        load_recipe("qm-transfer", ["fit.init_from=organic-gfn2"])
+    with pytest.raises(ValueError, match="'bf16-mixed', but the forces of a flow"):
+        load_recipe("qm-gfn2", ["fit.precision=bf16-mixed"])
+
+
 def test_loads_are_independent() -> None:
-    load_recipe("qm-gfn2").fit.padding.append(99)
-    assert dataclasses.asdict(load_recipe("qm-gfn2"))["fit"]["padding"] == Recipe().fit.padding
+    load_recipe("qm-gfn2").simulate.temperatures.append(99.0)
+    assert dataclasses.asdict(load_recipe("qm-gfn2"))["simulate"]["temperatures"] == [300, 500, 800]

@@ -16,7 +16,7 @@ from kstep_training.evaluate.sources import (
     Target,
     calculator_factory,
     calculator_identity,
-    make_potential,
+    make_model,
     potential_identity,
     read_targets,
 )
@@ -158,9 +158,9 @@ def test_calculators_by_name():
     made = calculator_factory("tests.training.evaluate_physics:physics")(WATER.atoms)
     assert made.get_potential_energy(WATER.atoms) == pytest.approx(0.0, abs=1e-12)
     assert type(calculator_factory("GFN2-xTB")(WATER.atoms)).__name__ == "TBLite"
-    assert make_potential("organic-gfn2", WATER.atoms, False).describe()["model"] == "organic-gfn2"
+    assert make_model("organic-gfn2", WATER.atoms, False).describe()["model"] == "organic-gfn2"
     assert len(potential_identity("organic-gfn2")) == 64
-    assert "calculator" in make_potential("GFN1-xTB", WATER.atoms, False).describe()
+    assert "calculator" in make_model("GFN1-xTB", WATER.atoms, False).describe()
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_sound_runs_pass(verdicts):
     assert missed(verdicts) == set()
     for what in ("trajectory", "fluctuation", "bends", "stretches", "equipartition", "bonds"):
         assert verdicts["dynamics", IMPULSE, what].status == PASS
-    for what in ("bonds", "angles", "torsions", "energy"):
+    for what in ("bonds", "angles", "dihedrals", "energy"):
         assert verdicts["ensemble", JUMPS, what].status == PASS
     for what in ("evaluations", "energies", "residual", "predicted energies"):
         assert verdicts["honesty", IMPULSE, what].status == PASS
@@ -159,7 +159,7 @@ def test_too_few_samples_leave_a_difference_open(sound):
 
     checks = judged(planted(sound, JUMPS, stuck), ENSEMBLE)
     # It did not sample anything wrong, but nothing much either.
-    for kind in ("bonds", "angles", "torsions", "energy"):
+    for kind in ("bonds", "angles", "dihedrals", "energy"):
         assert checks["ensemble", JUMPS, kind].status == OPEN
         assert "effective samples" in checks["ensemble", JUMPS, kind].words
 

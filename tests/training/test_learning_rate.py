@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from kstep_integrators.nn.energy_network import EnergyNetwork
-from kstep_training.config import FitConfig
+from kstep_training.fit_settings import FitSettings
 from kstep_training.lightning_module import EnergyFit, learning_rate_factor
 
 
@@ -37,7 +37,7 @@ def test_no_warmup_and_warmup_longer_than_the_fit() -> None:
 
 
 def test_the_optimizer_follows_it() -> None:
-    config = FitConfig(learning_rate=0.5, final_learning_rate=0.005, warmup_steps=10)
+    config = FitSettings(learning_rate=0.5, final_learning_rate=0.005, warmup_steps=10)
     network = EnergyNetwork([1], channels=4, layers=1, radial=2)
     parts = EnergyFit(network, config, total_steps=110).configure_optimizers()
     optimizer, schedule = parts["optimizer"], parts["lr_scheduler"]["scheduler"]

@@ -7,7 +7,12 @@ import math
 import pytest
 import torch
 
-from kstep_training.losses import energy_loss, force_loss, force_squared_error
+from kstep_training.losses import (
+    energy_loss,
+    force_loss,
+    force_squared_error,
+    increment_loss,
+)
 
 # Two molecules padded to three atoms: the first has two atoms, the second three.
 MASK = torch.tensor([[True, True, False], [True, True, True]])
@@ -90,3 +95,45 @@ def test_padding_contributes_nothing(delta: float, garbage: float) -> None:
     assert polluted.grad.isfinite().all()
     total, count = force_squared_error(polluted.detach(), LABEL, MASK)
     assert (float(total), int(count)) == (pytest.approx(SUM), COUNT)
+
+
+# Standard deviations of each atom; that of the padding atom must not matter.
+SCALE = torch.tensor([[0.1, 0.3, 0.0], [0.2, 0.4, 0.5]])
+
+
+def test_increment_loss_is_the_mean_square_in_standard_deviations() -> None:
+    # Errors over scales: 1, -2 of the first atom, 1 of the second, 4 and -2 of the last:
+    # 1 + 4 + 1 + 16 + 4 = 26 over 15 components.
+    loss = increment_loss(LABEL + ERROR, LABEL, SCALE, MASK, delta=10.0)
+    assert float(loss) == pytest.approx(26.0 / 15.0)
+
+
+def test_increment_loss_is_linear_beyond_delta() -> None:
+    # delta = 1.5 standard deviations: 1 -> 0.5; 2 -> 1.5 (2 - 0.75) = 1.875; 4 -> 1.5 (4 - 0.75) =
+    # 4.875. Sum 0.5 + 1.875 + 0.5 + 4.875 + 1.875 = 9.625; twice that over 15.
+    loss = increment_loss(LABEL + ERROR, LABEL, SCALE, MASK, delta=1.5)
+    assert float(loss) == pytest.approx(19.25 / 15.0)
+
+
+def test_increment_loss_compares_with_the_label() -> None:
+    assert float(increment_loss(LABEL, LABEL, SCALE, MASK, 2.0)) == 0.0
+    assert float(increment_loss(torch.zeros_like(LABEL), LABEL, SCALE, MASK, 2.0)) > 1.0
+
+
+def test_no_prediction_costs_one() -> None:
+    """Where scales are the root mean squares of the labels."""
+    label = torch.randn(400, 5, 3, generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(400, 5, dtype=torch.bool)
+    scale = label.square().mean().sqrt().expand(400, 5)
+    loss = increment_loss(torch.zeros_like(label), label, scale, mask, delta=100.0)
+    assert float(loss) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_gradient_of_the_increment_loss() -> None:
+    predicted = (LABEL + ERROR).requires_grad_(True)
+    increment_loss(predicted, LABEL, SCALE, MASK, delta=10.0).backward()
+    assert predicted.grad is not None
+    # 2 (error / scale) / scale / 15: 2 * 1 / 0.1 / 15 and 2 * 4 / 0.5 / 15.
+    assert float(predicted.grad[0, 0, 0]) == pytest.approx(20.0 / 15.0)
+    assert float(predicted.grad[1, 2, 0]) == pytest.approx(16.0 / 15.0)
+    assert torch.equal(predicted.grad[0, 2], torch.zeros(3))

@@ -154,7 +154,8 @@ def test_a_damaged_folder_is_found(tmp_path: Path) -> None:
     os.replace(tmp_path / "water" / "system.xml", tmp_path / "pyrrole" / "system.xml")
     with pytest.raises(ValueError, match="3 particles and the conformers 10 atoms"):
         read_prepared(tmp_path / "pyrrole")
-    with pytest.raises(FileNotFoundError, match=r"system\.xml"):
+    (tmp_path / "water" / "topology.pdb").unlink()
+    with pytest.raises(FileNotFoundError, match=r"topology\.pdb"):
         read_prepared(tmp_path / "water")
 
 
@@ -165,19 +166,32 @@ def test_a_damaged_folder_is_found(tmp_path: Path) -> None:
         ("seed=-1", "seed is -1, expected a whole number from 0"),
         ("constraints=AllBonds", "constraints is 'AllBonds', expected HBonds or null"),
         ("forcefield=amber", "forcefield is 'amber', expected one of mmff94"),
+        ("forcefield=null constraints=HBonds", "without a force field"),
         ("conformer=3", "unknown key 'conformer'; did you mean 'conformers'"),
         ("seed=one", "seed"),
     ],
 )
 def test_settings_are_checked(word: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        override(PrepSettings, [word])
+        override(PrepSettings, word.split())
 
 
 def test_settings_from_the_command_line() -> None:
     found = override(PrepSettings, ["conformers=2", "forcefield=mmff94s", "constraints=HBonds"])
     assert found == PrepSettings(2, 0, "mmff94s", "HBonds")
     assert override(PrepSettings, ["constraints=null"]) == PrepSettings()
+    assert override(PrepSettings, ["forcefield=null"]).forcefield is None
+
+
+def test_molecules_that_no_force_field_covers(tmp_path: Path) -> None:
+    settings = PrepSettings(conformers=1, forcefield=None)
+    ended = dict(prepare([WATER, FLUORIDE], tmp_path, settings))
+    assert [report["status"] for report in ended.values()] == ["done", "done"]
+    names = {path.name for path in (tmp_path / "hydrogen_fluoride").iterdir()}
+    assert names == {"topology.pdb", "conformers.xyz"}
+    fluoride, _ = map(read_prepared, prepared_folders(tmp_path))
+    assert fluoride.system is None
+    assert list(fluoride.conformers[0].numbers) == [9, 1]
 
 
 def test_command_reports_bad_lines_and_goes_on(

@@ -1,96 +1,148 @@
-"""A recipe from SMILES to model file, with tblite and RDKit themselves."""
+"""Recipes from SMILES to a run with the model, with the real engines: one tiny one of each kind."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kstep_integrators.model_file import read_model
-from kstep_training.config import DataConfig
-from kstep_training.recipe import run_recipe, simulate_settings
-from kstep_training.trajectory import read_npz
+from kstep_training.recipe import run_recipe
 
+NETWORK = ["network.channels=8", "network.layers=1", "network.radial=4"]
+FIT = ["fit.batch_size=4", "fit.epochs=2", "fit.compile=false"]
 TINY = [
     "name=tiny",
-    "data.temperatures=[300]",
-    "data.frames_per_atom=1",
-    "data.min_frames=6",
-    "data.max_frames=6",
-    "data.equilibration_steps=5",
-    "data.interval_steps=2",
-    "data.conformers=1",
-    "network.channels=8",
-    "network.layers=1",
-    "network.radial=4",
-    "fit.batch_size=4",
-    "fit.epochs=2",
-    "fit.padding=[3,5]",
-    "fit.compile=false",
+    "molecule=water",
+    "prep.conformers=1",
+    "simulate.temperatures=[300]",
+    "simulate.trajectories=1",
+    "simulate.equilibration_ps=0.005",
+    "simulate.segments=1",
+    "run.equilibration_ps=0",
+    "run.length_ps=0.008",
 ]
+FLOW = [*TINY, "simulate.segment_ps=0.024", "simulate.interval_steps=4", "dataset.split=molecule"]
+"""Of methane, six frames; of water, for validation, as many."""
+DIRECT = [*TINY, "simulate.refresh_ps=0.005", "dataset.test=[]", "dataset.test_fraction=0.0"]
+HELD_OUT = ["dataset.validation=[water]"]
+STAGES = ["prep", "simulate", "dataset", "fit", "run"]
 
 
-def test_settings_of_training_and_validation() -> None:
-    data = DataConfig(seed=4, validation_seed=9, frames_per_atom=8, temperatures=[250.0])
-    train, validation = simulate_settings(data), simulate_settings(data, validation=True)
-    assert (train.seed, validation.seed) == (4, 9)
-    assert (train.frames_per_atom, validation.frames_per_atom) == (8, 3)
-    assert (train.min_frames, validation.min_frames) == (120, 1)
-    assert train.temperatures == validation.temperatures == (250.0,)
-    assert train.max_frames == data.max_frames
+@pytest.fixture
+def smiles(tmp_path: Path) -> str:
+    """Words for a list of two molecules, and a line that cannot be used."""
+    path = tmp_path / "two.smi"
+    path.write_text("O water\nC1CC broken\nCO methanol\n")
+    return f"molecules={path}"
+
+
+def end(output: Path) -> dict[str, Any]:
+    """What a recipe leaves: times of its stages, and the summary of its run."""
+    seconds = json.loads((output / "recipe.json").read_text())["seconds"]
+    assert list(seconds) == STAGES
+    assert all(value > 0.0 for value in seconds.values())
+    summary: dict[str, Any] = json.loads((output / "run" / "summary.json").read_text())
+    assert (summary["status"], summary["molecule"]) == ("done", "water")
+    return summary
 
 
 def test_workers_are_checked_first(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="workers is 0, expected at least 1"):
         run_recipe("qm-gfn2", [], tmp_path / "out", workers=0)
-
-
-def test_a_list_without_a_molecule(tmp_path: Path) -> None:
-    smiles = tmp_path / "none.smi"
-    smiles.write_text("# nothing\nC1CC broken\n")
-    with pytest.raises(ValueError, match="holds no usable molecule"):
-        run_recipe("qm-gfn2", [f"data.molecules={smiles}"], tmp_path / "out", workers=1)
     assert not (tmp_path / "out").exists()
 
 
-def test_end_to_end_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    smiles = tmp_path / "two.smi"
-    smiles.write_text("O water\nC1CC broken\nC methane\n")
-    output = tmp_path / "out"
-    overrides = [*TINY, f"data.molecules={smiles}"]
+def test_a_list_without_a_molecule(tmp_path: Path) -> None:
+    path = tmp_path / "none.smi"
+    path.write_text("# nothing\nC1CC broken\n")
+    with pytest.raises(ValueError, match="holds no usable molecule"):
+        run_recipe("qm-gfn2", [f"molecules={path}"], tmp_path / "out", workers=1)
 
-    model = run_recipe("qm-gfn2", overrides, output, workers=1)
-    assert model == output / "fit" / "tiny.safetensors"
-    _, header, _ = read_model(model)
-    assert header.elements == [1, 6, 8]
-    assert header.method == "GFN2-xTB"
-    assert header.training["molecules"] == ["methane", "water"]
-    assert header.training["epochs"] == 2
-    written = " ".join(capsys.readouterr().out.split())  # the console wraps
+
+def test_words_for_a_recipe_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'pretrain\.fit\.epochs=3' is for the recipe to start"):
+        run_recipe("qm-gfn2", ["pretrain.fit.epochs=3"], tmp_path / "out", workers=1)
+    path = tmp_path / "chain.yaml"
+    path.write_text("pretrain: qm-transfer\n")
+    with pytest.raises(ValueError, match="'qm-transfer' starts from yet another recipe"):
+        run_recipe(path, [], tmp_path / "out", workers=1)
+
+
+def test_a_flow_and_again(smiles: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words, output = [smiles, *FLOW, *NETWORK, *FIT, *HELD_OUT], tmp_path / "out"
+    model = run_recipe("qm-gfn2", words, output, workers=1)
+    written = capsys.readouterr().out
     assert "skipped" in written
-    assert re.search(r"two\.smi:\s?2: 'C1CC' is not a SMILES string", written)
-    assert "Model file" in written
+    assert "two.smi:2" in written
+    for stage in STAGES:
+        assert re.search(rf"^{stage}: \d+\.\d s$", written, re.MULTILINE)
+    assert model == output / "fit" / "tiny.safetensors"
+    assert read_model(model)[1].training["molecules"] == ["methanol"]
+    assert end(output)["evaluations"] == 5
+    recorded = json.loads((output / "recipe.json").read_text())
+    assert recorded["recipe"]["simulate"]["method"] == "GFN2-xTB"
 
-    shards = sorted(output.glob("*/*.npz"))
-    assert [f"{path.parent.name}/{path.name}" for path in shards] == [
-        "train/methane.npz",
-        "train/water.npz",
-        "validation/methane.npz",
-        "validation/water.npz",
-    ]
-    train, validation = read_npz(shards[0]), read_npz(shards[2])
-    assert train.positions[-1].tolist() != validation.positions[-1].tolist()
-
-    stamps = [path.stat().st_mtime_ns for path in shards]
+    made = {path: path.stat().st_mtime_ns for path in output.glob("*/*/*.np[yz]")}
+    assert len(made) == 8  # three parts of the trajectories of two molecules, and their shards
     before = model.read_bytes()
-    assert run_recipe("qm-gfn2", overrides, output, workers=1) == model
-    assert [path.stat().st_mtime_ns for path in shards] == stamps
+    assert run_recipe("qm-gfn2", words, output, workers=1) == model
+    assert {path: path.stat().st_mtime_ns for path in output.glob("*/*/*.np[yz]")} == made
+    assert model.read_bytes() == before
+    again = json.loads((output / "recipe.json").read_text())["seconds"]
+    assert all(again[stage] > recorded["seconds"][stage] for stage in STAGES)
+
+    # Another recipe leaves the work of this one alone.
+    with pytest.raises(ValueError, match="other settings"):
+        run_recipe("qm-gfn2", [*words, "simulate.interval_steps=3"], output, workers=1)
+    with pytest.raises(ValueError, match="a fit with other settings"):
+        run_recipe("qm-gfn2", [*words, "fit.epochs=3"], output, workers=1)
     assert model.read_bytes() == before
 
-    # Another recipe leaves both the data and the fit of this one alone.
-    with pytest.raises(ValueError, match="data made with other settings"):
-        run_recipe("qm-gfn2", [*overrides, "data.interval_steps=3"], output, workers=1)
-    with pytest.raises(ValueError, match="a fit of another recipe"):
-        run_recipe("qm-gfn2", [*overrides, "fit.epochs=3"], output, workers=1)
-    assert model.read_bytes() == before
+
+def test_transfer(smiles: str, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    before = [f"pretrain.{word}" for word in [smiles, *FLOW, *NETWORK, *FIT, *HELD_OUT]]
+    words = [smiles, *FLOW, *FIT, *HELD_OUT, *before]
+    model = run_recipe("qm-transfer", words, output, workers=1)
+    start, known, digest = read_model(output / "pretrain" / "fit" / "tiny.safetensors")
+    network, header, _ = read_model(model)
+    assert (known.method, header.method) == ("mmff94", "GFN2-xTB")
+    assert network.config["channels"] == start.config["channels"] == 8
+    assert header.training["init_from"] == {"name": "tiny", "sha256": digest}
+    end(output)
+    assert not (output / "pretrain" / "run").exists()
+
+
+def test_direct_jumps_on_gfn2(smiles: str, tmp_path: Path) -> None:
+    words = [smiles, *DIRECT, "simulate.segment_ps=0.02", *NETWORK, *FIT, *HELD_OUT]
+    words += ["dataset.strides=[4,8]", "run.k=8"]
+    model = run_recipe("qm-gfn2-direct", words, tmp_path / "out", workers=1)
+    network, header, _ = read_model(model)
+    assert (header.kind, header.timestep_fs) == ("increments", 0.25)
+    assert (network.config["strides"], network.config["baseline"]) == ([4, 8], "verlet")
+    summary = end(tmp_path / "out")
+    assert summary["stride_fs"] == pytest.approx(2.0)
+    assert summary["method"] == "GFN2-xTB"
+
+
+def test_direct_jumps_on_a_force_field(smiles: str, tmp_path: Path) -> None:
+    words = [smiles, *DIRECT, "simulate.segment_ps=0.12", *NETWORK, *FIT, *HELD_OUT]
+    model = run_recipe("mm-mmff94", [*words, "run.length_ps=0.04"], tmp_path / "out", workers=1)
+    network, header, _ = read_model(model)
+    assert (header.method, header.constraints) == ("mmff94", "HBonds")
+    assert (network.config["strides"], network.config["baseline"]) == ([4, 8, 12], "plain")
+    summary = end(tmp_path / "out")
+    assert summary["stride_fs"] == pytest.approx(8.0)
+    assert summary["method"] == "mmff94"
+
+
+def test_hartree_fock(smiles: str, tmp_path: Path) -> None:
+    words = [smiles, *FLOW, *NETWORK, *FIT, *HELD_OUT, "simulate.segment_ps=0.004"]
+    words += ["simulate.interval_steps=1", "run.length_ps=0.004"]
+    model = run_recipe("pyscf-small", words, tmp_path / "out", workers=1)
+    assert "hf" in read_model(model)[1].method.lower()
+    assert end(tmp_path / "out")["method"] == "hf/sto-3g"

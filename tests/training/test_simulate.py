@@ -1,151 +1,369 @@
-"""Generation of data, with tblite and RDKit themselves, on molecules of a few atoms."""
+"""Trajectories of a prepared folder: shards, resumption, failures."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
-from ase import Atoms
-from ase.build import molecule as build
+from distributed import Client, KilledWorker, LocalCluster
 
-from kstep_integrators import units
+from kstep_integrators.cli import main
 from kstep_training import simulate as module
+from kstep_training.engine import Run
 from kstep_training.prep import Molecule
-from kstep_training.simulate import SimulateSettings, bonds, sample_molecule, simulate
-from kstep_training.trajectory import Trajectory, read_npz
+from kstep_training.prepare import PrepSettings, prepare
+from kstep_training.simulate import simulate
+from kstep_training.simulate_settings import SimulateSettings
+from kstep_training.trajectory import read_npz
 
 TINY = SimulateSettings(
-    temperatures=(300.0, 500.0),
-    frames_per_atom=1,
-    min_frames=4,
-    max_frames=6,
-    equilibration_steps=5,
-    interval_steps=3,
-    conformers=1,
-    distorted_fraction=0.5,
+    trajectories=1, segments=2, equilibration_ps=0.05, segment_ps=0.02, refresh_ps=0.02
 )
-WATER = Molecule("water", "O", 1)
-AMMONIA = Molecule("ammonia", "N", 2)
-BROKEN = Molecule("broken", "C1CC", 3)
+SHARDS = [
+    "equilibration/water.300K.0.npz",
+    "production/water.300K.0.0.npz",
+    "production/water.300K.0.1.npz",
+]
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    folder = tmp_path / "prepared"
+    list(prepare([Molecule("water", "O", 1)], folder, PrepSettings(conformers=1)))
+    return folder
+
+
+def shards(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*.npz"))
 
 
 @pytest.fixture(scope="module")
-def water() -> Trajectory:
-    return sample_molecule(WATER, TINY)
+def cluster() -> Iterator[str]:
+    """A worker that is a thread of this process, which begins at once."""
+    with LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=":0"
+    ) as cluster:
+        yield cluster.scheduler_address
 
 
-def gfn2(trajectory: Trajectory, frame: int, charge: int = 0) -> Atoms:
-    from tblite.ase import TBLite
-
-    atoms = Atoms(trajectory.numbers, positions=trajectory.positions[frame])
-    atoms.calc = TBLite(method="GFN2-xTB", charge=charge, verbosity=0)
-    return atoms
-
-
-def test_bonds_of_ethanol() -> None:
-    atoms = build("CH3CH2OH")
-    assert len(bonds(atoms)) == 8
-    atoms.positions[-1] += 3.0
-    assert len(bonds(atoms)) < 8
+def run(
+    prepared: Path, folder: Path, cluster: str, settings: SimulateSettings = TINY
+) -> dict[str, Any]:
+    total, reports = simulate(prepared, folder, settings, scheduler=cluster)
+    found = dict(reports)
+    assert len(found) == total
+    return found
 
 
-def test_frames_are_counted_and_labelled(water: Trajectory) -> None:
-    # The relaxed conformer, four frames at each of two temperatures, and half as many distorted.
-    assert len(water) == 1 + 2 * 4 + 4
-    assert water.has_label.all()
-    assert sorted(set(water.temperature)) == [0.0, 300.0, 500.0]
-    assert water.metadata["ended_early"] == []
-    assert water.metadata["settings"]["seed"] == 0
-    for frame in (1, len(water) - 1):
-        atoms = gfn2(water, frame)
-        # Warm and cold starts of the self-consistent charges differ in the fourth digit.
-        np.testing.assert_allclose(atoms.get_potential_energy(), water.energies[frame], atol=1e-4)
-        np.testing.assert_allclose(atoms.get_forces(), water.forces[frame], atol=2e-3)
-
-
-def test_times_and_speeds_have_their_units(water: Trajectory) -> None:
-    hot = water.temperature == 500.0
-    wanted = (5 + 3 * np.arange(1, 5)) * TINY.timestep_fs * units.FS
-    np.testing.assert_allclose(water.time[hot], wanted)
-    # From momenta drawn at 500 K, less what has flowed into the bonds: a factor of 10.18 squared,
-    # which a mistaken unit of time would cost, does not fit between these limits.
-    kinetic = 0.5 * (water.masses[:, None] * water.velocities[hot] ** 2).sum(axis=(1, 2))
-    temperature = 2.0 * kinetic / (3 * len(water.numbers) * units.KB)
-    assert 50.0 < temperature.mean() < 2500.0
-
-
-def test_the_same_seed_gives_the_same_start_and_another_does_not(water: Trajectory) -> None:
-    again = sample_molecule(WATER, TINY)
-    np.testing.assert_allclose(again.positions[:5], water.positions[:5], atol=1e-3)
-    other = sample_molecule(WATER, dataclasses.replace(TINY, seed=1))
-    assert np.abs(other.positions[1] - water.positions[1]).max() > 1e-2
-
-
-def test_an_ion_is_labelled_with_its_charge() -> None:
-    settings = dataclasses.replace(TINY, temperatures=(300.0,), distorted_fraction=0.0)
-    hydroxide = sample_molecule(Molecule("hydroxide", "[OH-]", 1), settings)
-    charged = gfn2(hydroxide, 0, charge=-1).get_potential_energy()
-    neutral = gfn2(hydroxide, 0).get_potential_energy()
-    assert abs(hydroxide.energies[0] - charged) < 1e-4 < abs(neutral - charged)
-
-
-def test_a_broken_bond_ends_its_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_heavy_broken", lambda atoms, graph: True)
-    found = sample_molecule(WATER, TINY)
-    assert set(found.metadata["ended_early"]) == {"300 K: a bond broke", "500 K: a bond broke"}
-    assert set(found.temperature) == {0.0}
-
-
-def test_forces_that_are_absurd_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_FORCE", 0.0)
-    with pytest.raises(ValueError, match="water: no usable frame"):
-        sample_molecule(WATER, TINY)
-
-
-def test_a_failure_is_reported_and_finished_shards_are_kept(tmp_path: Path) -> None:
-    first = dict(simulate([WATER, BROKEN], tmp_path, TINY, workers=1))
-    assert first["water"]["status"] == "done"
-    assert first["water"]["frames"] == len(read_npz(tmp_path / "water.npz"))
-    assert first["broken"]["status"] == "failed"
-    assert "ValueError" in first["broken"]["reason"]
-    assert "C1CC" in first["broken"]["reason"]
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["molecules"] == first
-
-    stamp = (tmp_path / "water.npz").stat().st_mtime_ns
-    second = dict(simulate([WATER, AMMONIA], tmp_path, TINY, workers=2))
-    assert second["water"] == first["water"]
-    assert (tmp_path / "water.npz").stat().st_mtime_ns == stamp
-    assert second["ammonia"]["status"] == "done"
-    names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"water.npz", "ammonia.npz", "manifest.json"}
-
-
-def test_when_all_is_there_no_worker_starts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*arguments: Any) -> None:
+def refuse(function: Any, jobs: Any, *arguments: Any) -> Iterator[Any]:
+    if jobs:
         raise AssertionError("a worker was started")
-
-    monkeypatch.setattr(module.multiprocessing, "get_context", refuse)
-    (tmp_path / "water.npz").write_bytes(b"")
-    assert list(simulate([WATER], tmp_path, TINY)) == [("water", {"status": "done"})]
+    yield from ()
 
 
-def test_other_settings_are_refused_even_before_the_first_shard(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_was_interrupted_gives_the_same_shards(
+    prepared: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*arguments: Any) -> None:
-        raise KeyboardInterrupt
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    expected = {"water.300K.0": {"status": "done", "segments": 2, "frames": 82}}
+    assert run(prepared, whole, cluster) == expected
+    assert shards(whole) == SHARDS
+    assert json.loads((whole / "manifest.json").read_text())["molecules"] == expected
 
-    with monkeypatch.context() as patch:
-        patch.setattr(module.multiprocessing, "get_context", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            list(simulate([WATER], tmp_path, TINY))
-    other = dataclasses.replace(TINY, seed=3)
-    with pytest.raises(ValueError, match=r"made with other settings.*'seed': 0.*'seed': 3"):
-        list(simulate([WATER], tmp_path, other))
+    # What is there when a worker is killed within the last segment.
+    shutil.copytree(whole, cut)
+    (cut / SHARDS[2]).unlink()
+    (cut / "production" / "water.300K.0.1.npz.partial").write_bytes(b"half")
+    manifest = json.loads((cut / "manifest.json").read_text())
+    (cut / "manifest.json").write_text(json.dumps({**manifest, "molecules": {}}))
+    stamp = (cut / SHARDS[1]).stat().st_mtime_ns
+    assert run(prepared, cut, cluster) == expected
+    assert (cut / SHARDS[1]).stat().st_mtime_ns == stamp
+    same_shards(whole, cut)
+    assert not list(cut.rglob("*.partial"))
+
+    monkeypatch.setattr(module, "map_tasks", refuse)
+    assert run(prepared, whole, cluster) == expected
+
+
+def test_an_explosion_is_reported_and_the_others_go_on(
+    prepared: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Springs that push, in a copy of water under another name.
+    shutil.copytree(prepared / "water", prepared / "doomed")
+    system = prepared / "doomed" / "system.xml"
+    text = system.read_text()
+    system.write_text(text.replace('energy="k/2*d^2', 'energy="-20*k*d^2'))
+    assert system.read_text() != text
+    (prepared / "broken").mkdir()
+    (prepared / "broken" / "conformers.xyz").write_text("nothing")
+
+    folder = tmp_path / "out"
+    reports = run(prepared, folder, cluster)
+    assert reports["water.300K.0"]["status"] == "done"
+    assert reports["doomed.300K.0"]["status"] == "ended"
+    assert reports["doomed.300K.0"]["segments"] == 0
+    assert "more than 10 times the 300 K" in reports["doomed.300K.0"]["reason"]
+    assert reports["broken.300K.0"]["status"] == "failed"
+    assert json.loads((folder / "manifest.json").read_text())["molecules"] == reports
+    assert shards(folder) == SHARDS
+
+    # What exploded would do so again, what failed may have been put right.
+    monkeypatch.setattr(module, "map_tasks", refuse)
+    with pytest.raises(AssertionError, match="a worker was started"):
+        run(prepared, folder, cluster)
+    shutil.rmtree(prepared / "broken")
+    assert run(prepared, folder, cluster)["doomed.300K.0"] == reports["doomed.300K.0"]
+
+
+def test_other_settings_or_another_force_field_are_refused(prepared: Path, tmp_path: Path) -> None:
+    simulate(prepared, tmp_path / "out", TINY)
+    with pytest.raises(ValueError, match="made with other settings"):
+        simulate(prepared, tmp_path / "out", SimulateSettings())
+    manifest = prepared / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"mmff94"', '"mmff94s"'))
+    with pytest.raises(ValueError, match="made with other settings"):
+        simulate(prepared, tmp_path / "out", TINY)
+
+
+QM = dataclasses.replace(
+    TINY, method="GFN2-xTB", equilibration_ps=0.005, segment_ps=0.005, refresh_ps=0.005
+)
+
+
+def same_shards(one: Path, other: Path) -> None:
+    assert shards(one) == shards(other)
+    for name in shards(one):
+        left, right = read_npz(one / name), read_npz(other / name)
+        np.testing.assert_array_equal(left.positions, right.positions)
+        np.testing.assert_array_equal(left.velocities, right.velocities)
+        np.testing.assert_array_equal(left.forces, right.forces)
+        np.testing.assert_array_equal(left.energies, right.energies)
+
+
+def test_gfn2_with_distorted_copies_wherever_it_is_cut(
+    prepared: Path, tmp_path: Path, cluster: str
+) -> None:
+    settings = dataclasses.replace(QM, distorted_fraction=0.1, seed=5)
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    expected = {"water.300K.0": {"status": "done", "segments": 2, "frames": 42}}
+    assert run(prepared, whole, cluster, settings) == expected
+    names = ["distorted/water.300K.0.npz", *SHARDS]
+    assert shards(whole) == names
+    for finished in range(len(names)):
+        # In the order in which they are made.
+        made = [*names[1:], names[0]][:finished]
+        for stage in ("equilibration", "production", "distorted"):
+            (cut / stage).mkdir(parents=True)
+        for name in made:
+            shutil.copy(whole / name, cut / name)
+        assert run(prepared, cut, cluster, settings) == expected
+        same_shards(whole, cut)
+        shutil.rmtree(cut)
+    other = tmp_path / "other"
+    run(prepared, other, cluster, dataclasses.replace(settings, seed=6))
+    for name in names:
+        one, two = read_npz(whole / name), read_npz(other / name)
+        moved = one.positions[-1] - two.positions[: len(one)][-1]
+        assert abs(moved).max() > 1e-3
+
+
+def test_a_bond_that_breaks_ends_one_trajectory_and_keeps_its_segments(
+    prepared: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = dataclasses.replace(QM, temperatures=[300.0, 310.0], distorted_fraction=0.1)
+    real = module.segment
+
+    def strike(run: Run, start: Any, before: Any, index: int) -> Any:
+        """A blow on a hydrogen atom before the second segment at 300 K."""
+        if index and run.temperature == 300.0:
+            velocities = before.velocities.copy()
+            velocities[-1, 1] *= 6.0 / np.linalg.norm(velocities[-1, 1])  # 18 eV
+            hot = dataclasses.replace(run, temperature=30000.0)
+            before = dataclasses.replace(before, velocities=velocities)
+            return real(hot, start, before, index)
+        return real(run, start, before, index)
+
+    monkeypatch.setattr(module, "segment", strike)
+    reports = run(prepared, tmp_path / "out", cluster, settings)
+    ended = reports["water.300K.0"]
+    assert ended["status"] == "ended"
+    assert "it broke" in ended["reason"]
+    assert (ended["segments"], ended["frames"]) == (1, 21)
+    assert reports["water.310K.0"]["status"] == "done"
+    found = shards(tmp_path / "out")
+    assert "production/water.300K.0.0.npz" in found
+    assert "production/water.300K.0.1.npz" not in found
+    assert "distorted/water.300K.0.npz" in found
+
+
+def test_molecules_without_a_force_field(tmp_path: Path, cluster: str) -> None:
+    folder = tmp_path / "prepared"
+    settings = PrepSettings(conformers=1, forcefield=None)
+    list(prepare([Molecule("hydrogen_fluoride", "F", 1)], folder, settings))
+    with pytest.raises(ValueError, match=r"prepared without a force field \(forcefield=null\)"):
+        simulate(folder, tmp_path / "mm", TINY)
+    assert not (tmp_path / "mm").exists()
+    reports = run(folder, tmp_path / "qm", cluster, QM)
+    assert reports["hydrogen_fluoride.300K.0"]["status"] == "done"
+    assert (
+        read_npz(tmp_path / "qm" / "production" / "hydrogen_fluoride.300K.0.0.npz").metadata[
+            "constraints"
+        ]
+        is None
+    )
+
+
+def test_every_molecule_temperature_and_number(
+    prepared: Path, tmp_path: Path, cluster: str
+) -> None:
+    list(prepare([Molecule("ethane", "CC", 2)], prepared, PrepSettings(conformers=1)))
+    settings = dataclasses.replace(TINY, temperatures=[250.0, 300.5], trajectories=2, segments=1)
+    reports = run(prepared, tmp_path / "out", cluster, settings)
+    assert list(reports) == [  # the largest first
+        f"{name}.{temperature}K.{number}"
+        for name in ("ethane", "water")
+        for temperature in ("250", "300.5")
+        for number in (0, 1)
+    ]
+    starts = [
+        read_npz(tmp_path / "out" / "production" / f"{name}.0.npz").velocities[0]
+        for name in reports
+        if name.startswith("water")
+    ]
+    for index, one in enumerate(starts):
+        for other in starts[:index]:
+            assert abs(one - other).max() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_loses_no_finished_shard(prepared: Path, tmp_path: Path) -> None:
+    settings = dataclasses.replace(QM, segments=8, segment_ps=0.02, trajectories=2)
+    whole, struck = tmp_path / "whole", tmp_path / "struck"
+    with (
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=50
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        _, reports = simulate(prepared, struck, settings, scheduler=cluster.scheduler_address)
+        stamps: dict[str, int] = {}
+
+        def strike() -> None:
+            while len(list((struck / "production").glob("*.npz"))) < 2:
+                time.sleep(0.05)
+            stamps.update({name: (struck / name).stat().st_mtime_ns for name in shards(struck)})
+            for pid in client.run(os.getpid).values():
+                os.kill(pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=strike)
+        killer.start()
+        found = dict(reports)
+        killer.join()
+        assert set(found) == {"water.300K.0", "water.300K.1"}
+        for report in found.values():
+            assert (report["status"], report["segments"]) == ("done", 8)
+        assert len(stamps) >= 2
+        for name, stamp in stamps.items():
+            assert (struck / name).stat().st_mtime_ns == stamp
+        _, reports = simulate(prepared, whole, settings, scheduler=cluster.scheduler_address)
+        assert dict(reports) == found
+    same_shards(whole, struck)
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_what_can_be_gone_on_with(
+    prepared: Path, tmp_path: Path, cluster: str
+) -> None:
+    root = Path(__file__).parents[2]
+    path = os.pathsep.join([str(root), str(root / "training")])
+    folder = tmp_path / "out"
+    settings = dataclasses.replace(QM, segments=20, segment_ps=0.02)
+    words = ["segments=20", "segment_ps=0.02", "equilibration_ps=0.005", "refresh_ps=0.005"]
+    words += ["trajectories=1", "method=GFN2-xTB", "--output", str(folder), "--workers", "1"]
+    script = "import sys; from kstep_integrators.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-W", "error", "-c", script, "simulate", str(prepared), *words]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": path},
+        start_new_session=True,  # its own group, for a Ctrl-C that reaches its workers too
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while process.poll() is None and not list(folder.glob("production/*.0.npz")):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert errors == (
+        "\nkstep: interrupted; run the same command again to resume where it stopped\n"
+    )
+    kept = shards(folder)
+    assert kept
+    stamps = {name: (folder / name).stat().st_mtime_ns for name in kept}
+    assert json.loads((folder / "manifest.json").read_text())["molecules"] == {}
+    assert run(prepared, folder, cluster, settings)["water.300K.0"]["segments"] == 20
+    for name, stamp in stamps.items():
+        assert (folder / name).stat().st_mtime_ns == stamp
+
+
+def test_no_scheduler_is_one_line(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["simulate", str(prepared), "--output", str(tmp_path / "out")]
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
+        assert main([*words, "--scheduler", "tcp://127.0.0.1:1"]) == 2
+    assert "kstep: error: no Dask scheduler answers" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*words, "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"])
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_what_a_lost_worker_leaves_behind(
+    prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job is reported as failed, and is tried again by the next run."""
+
+    def lose(function: Any, jobs: Any, *arguments: Any) -> Iterator[Any]:
+        for job in jobs:
+            yield job, KilledWorker("task", SimpleNamespace(address="tcp://a"), 3)
+
+    monkeypatch.setattr(module, "map_tasks", lose)
+    _, reports = simulate(prepared, tmp_path / "out", TINY)
+    report = dict(reports)["water.300K.0"]
+    assert report["status"] == "failed"
+    assert report["reason"].startswith("KilledWorker: ")
+    _, reports = simulate(prepared, tmp_path / "out", TINY)
+    assert len(list(reports)) == 1
+
+
+def test_the_command(
+    prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["segments=1", "trajectories=1", "equilibration_ps=0.02", "segment_ps=0.01"]
+    assert main(["simulate", str(prepared), *words, "--workers", "1"]) == 0
+    assert (
+        "1 trajectories done in prepared_mm, 0 ended early, 0 failed; 21 frames"
+        in capsys.readouterr().out
+    )
+    assert shards(tmp_path / "prepared_mm") == SHARDS[:2]
+    assert main(["simulate", str(tmp_path)]) == 2
+    assert "run kstep prep first" in capsys.readouterr().err
+    assert main(["simulate", str(prepared), "segment=1"]) == 2
+    assert "did you mean 'segments'" in capsys.readouterr().err

@@ -1,4 +1,7 @@
-"""What a fit minimizes: force matching and energy matching over padded batches."""
+"""What a fit minimizes over padded batches: errors of forces, energies and increments.
+
+What a landing does to the structure is in :mod:`kstep_training.structure_losses`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-__all__ = ["energy_loss", "force_loss", "force_squared_error"]
+__all__ = ["energy_loss", "force_loss", "force_squared_error", "increment_loss"]
 
 
 def force_squared_error(
@@ -58,3 +61,25 @@ def energy_loss(predicted: Tensor, label: Tensor, atom_mask: Tensor) -> Tensor:
     atom_mask : (B, N) bool
     """
     return ((predicted - label) / atom_mask.sum(1)).square().mean()
+
+
+def increment_loss(
+    predicted: Tensor, label: Tensor, scale: Tensor, atom_mask: Tensor, delta: float
+) -> Tensor:
+    """Mean Huber loss of increments in units of their standard deviations, times two.
+
+    Equal to the mean squared error in these units while every error is below ``delta``; 1 for a
+    network that predicts no increments and a ``delta`` beyond all of them.
+
+    Parameters
+    ----------
+    predicted, label : (B, N, 3)
+        Either dx or dv.
+    scale : (B, N)
+        Standard deviation of each atom's, by stride and element, in the same units.
+    atom_mask : (B, N) bool
+    delta : float
+        Standard deviations.
+    """
+    real = torch.where(atom_mask, scale, 1.0).unsqueeze(-1)
+    return force_loss(predicted / real, label / real, atom_mask, delta)

@@ -5,7 +5,9 @@ A key that is no field of the dataclass is an error that names the nearest one t
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -14,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-__all__ = ["override", "read_options"]
+__all__ = ["as_words", "override", "read_options"]
 
 T = TypeVar("T")
 
@@ -67,6 +69,21 @@ def override(settings: type[T], overrides: Sequence[str]) -> T:
         If a key is unknown (the message names the nearest) or a value has the wrong type.
     """
     return _merged(settings, OmegaConf.create(), overrides, "")
+
+
+def as_words(settings: Any) -> list[str]:
+    """The ``key=value`` words that make settings without sections out of their defaults.
+
+    Parameters
+    ----------
+    settings : dataclass instance
+    """
+    default = type(settings)()
+    return [
+        f"{field.name}={json.dumps(getattr(settings, field.name))}"
+        for field in dataclasses.fields(settings)
+        if getattr(settings, field.name) != getattr(default, field.name)
+    ]
 
 
 def _merged(kind: type[T], given: DictConfig, overrides: Sequence[str], where: str) -> T:

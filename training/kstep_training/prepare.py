@@ -41,24 +41,33 @@ class PrepSettings:
     conformers: int = 10
     """At most this many for each molecule; small rigid ones have fewer."""
     seed: int = 0
-    forcefield: str = "mmff94"
-    """``mmff94``, ``mmff94s`` or ``openff``."""
+    forcefield: str | None = "mmff94"
+    """``mmff94``, ``mmff94s`` or ``openff``; null for molecules that no force field covers, which
+    get no System."""
     constraints: str | None = None
     """``HBonds`` for steps of 2 fs, or null."""
 
     def __post_init__(self) -> None:
-        check_force_field(self.forcefield)
+        if self.forcefield is not None:
+            check_force_field(self.forcefield)
         if self.conformers < 1:
             raise ValueError(f"conformers is {self.conformers}, expected at least 1")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}, expected a whole number from 0")
         if self.constraints not in CONSTRAINTS:
             raise ValueError(f"constraints is {self.constraints!r}, expected HBonds or null")
+        if self.constraints is not None and self.forcefield is None:
+            raise ValueError(
+                f"constraints is {self.constraints!r}, but without a force field "
+                "(forcefield=null) nothing knows their lengths; choose one or the other"
+            )
 
 
 def _prepared(molecule: Molecule, settings: PrepSettings) -> Prepared:
     mol = hydrogenated(molecule.smiles)
-    system = build_system(mol, settings.forcefield, settings.constraints)
+    system = None
+    if settings.forcefield is not None:
+        system = build_system(mol, settings.forcefield, settings.constraints)
     starts = conformers(molecule.smiles, settings.conformers, settings.seed)
     return Prepared(molecule.name, topology(mol), system, tuple(starts))
 

@@ -1,8 +1,8 @@
 """The files of a prepared molecule: a folder that is there as a whole or not at all.
 
 ``topology.pdb`` holds the first conformer and every bond (CONECT records), ``system.xml`` the
-serialized OpenMM System, ``conformers.xyz`` all conformers in full precision (extended XYZ), with
-``smiles`` and ``charge``. Atoms have the same order in all three.
+serialized OpenMM System if there is a force field, ``conformers.xyz`` all conformers in full
+precision (extended XYZ), with ``smiles`` and ``charge``. Atoms have the same order in all three.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ class Prepared:
     ----------
     name : str
     topology : openmm.app.Topology
-    system : openmm.System
+    system : openmm.System or None
+        None without a force field.
     conformers : tuple of ase.Atoms
         Lowest first; ``smiles`` and ``charge`` in ``info``.
     """
 
     name: str
     topology: app.Topology
-    system: openmm.System
+    system: openmm.System | None
     conformers: tuple[Atoms, ...]
 
 
@@ -88,7 +89,8 @@ def write_prepared(folder: Path, prepared: Prepared) -> None:
     positions = prepared.conformers[0].positions / units.NM
     with open(temporary / "topology.pdb", "w") as handle:
         app.PDBFile.writeFile(prepared.topology, positions * openmm.unit.nanometer, handle)
-    (temporary / "system.xml").write_text(openmm.XmlSerializer.serialize(prepared.system))
+    if prepared.system is not None:
+        (temporary / "system.xml").write_text(openmm.XmlSerializer.serialize(prepared.system))
     ase.io.write(temporary / "conformers.xyz", list(prepared.conformers), format="extxyz")
     for path in temporary.iterdir():
         flush_to_disk(path)
@@ -103,7 +105,7 @@ def prepared_folders(folder: Path) -> list[Path]:
     FileNotFoundError
         If there are none.
     """
-    found = sorted(path.parent for path in folder.glob("[!.]*/system.xml"))
+    found = sorted(path.parent for path in folder.glob("[!.]*/conformers.xyz"))
     if not found:
         raise FileNotFoundError(f"no prepared molecule in {folder}; run kstep prep first")
     return found
@@ -119,9 +121,11 @@ def read_prepared(path: Path) -> Prepared:
     ValueError
         If the System does not fit the conformers.
     """
-    system = openmm.XmlSerializer.deserialize((path / "system.xml").read_text())
     conformers = tuple(ase.io.read(path / "conformers.xyz", index=":", format="extxyz"))
-    if system.getNumParticles() != len(conformers[0]):
+    system = None
+    if (path / "system.xml").exists():
+        system = openmm.XmlSerializer.deserialize((path / "system.xml").read_text())
+    if system is not None and system.getNumParticles() != len(conformers[0]):
         raise ValueError(
             f"{path}: the System has {system.getNumParticles()} particles and the conformers "
             f"{len(conformers[0])} atoms; delete the folder and prepare the molecule again"

@@ -1,72 +1,86 @@
-"""Run a whole recipe: molecules, data, fit, model file. Every stage resumes."""
+"""Run a whole recipe: each stage as its own command would, in a folder of its own."""
 
 from __future__ import annotations
 
 import dataclasses
-import sys
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.markup import escape
-from tqdm import tqdm
 
-from kstep_training.config import DataConfig, load_recipe
-from kstep_training.fit import fit
-from kstep_training.prep import Molecule, bundled_list, read_smiles
-from kstep_training.simulate import SimulateSettings, simulate
+from kstep_integrators.atomic_file import write_text_atomically
+from kstep_training.config import Recipe, load_recipe
+from kstep_training.dataset_file import open_dataset
+from kstep_training.fit import fit, report_fit
+from kstep_training.fit_settings import FitStage
+from kstep_training.make_dataset import run_dataset
+from kstep_training.options import as_words
+from kstep_training.prepare import run_prep
+from kstep_training.run import run_dynamics
+from kstep_training.simulate import run_simulate
 
-__all__ = ["run_recipe", "simulate_settings"]
-
-
-def simulate_settings(data: DataConfig, validation: bool = False) -> SimulateSettings:
-    """The sampling that a recipe asks for, of its training or of its validation set."""
-    shared: dict[str, Any] = {
-        field.name: getattr(data, field.name)
-        for field in dataclasses.fields(SimulateSettings)
-        if hasattr(data, field.name)
-    }
-    shared["temperatures"] = tuple(data.temperatures)
-    shared["distortions"] = tuple(data.distortions)
-    settings = SimulateSettings(**shared)
-    if not validation:
-        return settings
-    return dataclasses.replace(
-        settings,
-        frames_per_atom=data.validation_frames_per_atom,
-        min_frames=1,
-        seed=data.validation_seed,
-    )
+__all__ = ["run_recipe"]
 
 
-def _molecules(source: str, console: Console) -> list[Molecule]:
-    path = Path(source)
-    molecules, problems = read_smiles(path if path.is_file() else bundled_list(source))
-    for problem in problems:
-        console.print(f"[yellow]skipped[/] {escape(problem)}", highlight=False)
-    if not molecules:
-        raise ValueError(f"{source} holds no usable molecule; give one 'SMILES name' per line")
-    # The largest first, so that no worker is left alone with one at the end.
-    return sorted(molecules, key=lambda molecule: -len(molecule.smiles))
+@dataclass(frozen=True)
+class _Workers:
+    count: int
+    scheduler: str | None
+
+
+class _Record:
+    """``recipe.json``: the recipe, and the seconds that each stage has taken, over all calls."""
+
+    def __init__(self, recipe: Recipe, output: Path) -> None:
+        self.path = output / "recipe.json"
+        self.seconds: dict[str, float] = {}
+        if self.path.exists():
+            self.seconds = json.loads(self.path.read_text())["seconds"]
+        self.recipe = recipe
+
+    def timed(self, stage: str, make: Callable[[], Any]) -> None:
+        console = Console()
+        console.rule(escape(stage), align="left")
+        started = time.perf_counter()
+        try:
+            make()
+        finally:  # an interrupted stage has taken time as well
+            taken = time.perf_counter() - started
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + taken
+            content = {"recipe": dataclasses.asdict(self.recipe), "seconds": self.seconds}
+            write_text_atomically(self.path, json.dumps(content, indent=1) + "\n")
+        console.print(f"{stage}: {taken:.1f} s", highlight=False)
 
 
 def run_recipe(
-    name_or_file: str | Path, overrides: Sequence[str], output: Path, workers: int
+    name_or_file: str | Path,
+    overrides: Sequence[str],
+    output: Path,
+    workers: int,
+    scheduler: str | None = None,
 ) -> Path:
-    """Make the data of a recipe and fit its model.
+    """Make the data of a recipe, fit its model, and run with it.
 
     Parameters
     ----------
     name_or_file : str or Path
         A bundled recipe or a YAML file.
     overrides : sequence of str
-        ``key=value``.
+        ``key=value``; those that begin with ``pretrain.`` are for the recipe of that name.
     output : Path
-        Folder for data, checkpoints and the model file. Run again with the same folder, finished
-        shards are kept and the fit goes on from its last checkpoint.
+        Gets ``prepared``, ``trajectories``, ``dataset``, ``fit`` and ``run``, with a recipe to
+        start from also ``pretrain``, and ``recipe.json`` with the time of each stage. Run again
+        with the same folder, every stage goes on where it stopped.
     workers : int
-        Processes that make data.
+        Processes that simulate.
+    scheduler : str, optional
+        Address of a Dask cluster to simulate on.
 
     Returns
     -------
@@ -77,19 +91,63 @@ def run_recipe(
     ------
     ValueError, FileNotFoundError
         For a recipe or a molecule list that cannot be used.
+    ImportError
+        If a package is missing.
+    DynamicsFailed
+        If the run at the end cannot go on.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
-    console = Console()
-    recipe = load_recipe(name_or_file, overrides)
-    molecules = _molecules(recipe.data.molecules, console)
-    for part, validation in (("train", False), ("validation", True)):
-        settings = simulate_settings(recipe.data, validation)
-        reports = simulate(molecules, output / part, settings, workers)
-        bar = tqdm(reports, total=len(molecules), desc=f"{part} data", file=sys.stdout)
-        failed = {name: report for name, report in bar if report["status"] != "done"}
-        for name, report in failed.items():
-            console.print(f"[yellow]failed[/] {name}: {escape(report['reason'])}", highlight=False)
-    path = fit(recipe, output / "train", output / "validation", output / "fit")
-    console.print(f"Model file: {path}", highlight=False)
-    return path
+    deeper = [word for word in overrides if word.startswith("pretrain.")]
+    recipe = load_recipe(name_or_file, [word for word in overrides if word not in deeper])
+    if deeper and recipe.pretrain is None:
+        raise ValueError(f"{deeper[0]!r} is for the recipe to start from, and there is none")
+    output.mkdir(parents=True, exist_ok=True)
+    settings = recipe.fit
+    if recipe.pretrain is not None:
+        inner = load_recipe(recipe.pretrain, [word.removeprefix("pretrain.") for word in deeper])
+        if inner.pretrain is not None:
+            raise ValueError(f"{recipe.pretrain!r} starts from yet another recipe; expected none")
+        model = _model(inner, output / "pretrain", _Workers(workers, scheduler))
+        settings = dataclasses.replace(settings, init_from=str(model))
+    recipe = dataclasses.replace(recipe, fit=settings, pretrain=None)
+    model = _model(recipe, output, _Workers(workers, scheduler))
+    if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        molecule, words = _molecule(recipe, output), as_words(recipe.run)
+        _Record(recipe, output).timed(
+            "run", lambda: run_dynamics(str(model), molecule, words, output / "run")
+        )
+    return model
+
+
+def _model(recipe: Recipe, output: Path, workers: _Workers) -> Path:
+    """All stages up to the model file."""
+    output.mkdir(parents=True, exist_ok=True)
+    prepared, trajectories, dataset = (
+        output / stage for stage in ("prepared", "trajectories", "dataset")
+    )
+    stage = FitStage(recipe.name, recipe.network, recipe.fit)
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        # One of several processes of a fit, started by the first when the data were there.
+        return fit(stage, dataset, output / "fit")
+    record = _Record(recipe, output)
+    record.timed("prep", lambda: run_prep(recipe.molecules, as_words(recipe.prep), prepared))
+    record.timed(
+        "simulate",
+        lambda: run_simulate(
+            prepared, as_words(recipe.simulate), trajectories, workers.count, workers.scheduler
+        ),
+    )
+    record.timed("dataset", lambda: run_dataset([trajectories], as_words(recipe.dataset), dataset))
+    record.timed("fit", lambda: report_fit(fit(stage, dataset, output / "fit")))
+    return output / "fit" / f"{recipe.name}.safetensors"
+
+
+def _molecule(recipe: Recipe, output: Path) -> str:
+    """What the run moves: a prepared molecule, that which the fit has seen least of."""
+    name = recipe.molecule
+    if name is None:
+        shards = open_dataset(output / "dataset").shards
+        name = min(shards, key=lambda s: ("test", "validation", "train").index(s.part)).molecule
+    prepared = output / "prepared" / name
+    return str(prepared) if prepared.is_dir() else name

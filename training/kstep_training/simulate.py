@@ -1,249 +1,240 @@
-"""Baseline data: Langevin trajectories and distorted geometries labelled by GFN-xTB.
+"""The stage ``simulate``: baseline trajectories of prepared molecules.
 
-One molecule is one task and one shard. A finished shard is never computed again, so an interrupted
-run resumes where it stopped; what failed is named with its reason in ``manifest.json`` and the
-other molecules go on.
+A trajectory is a Langevin equilibration from one conformer and then a chain of segments: of NVE,
+each begun by a short Langevin run from the end of the segment before, or of Langevin dynamics.
+Every part is one shard: ``equilibration/NAME.300K.0.npz``, ``production/NAME.300K.0.0.npz``, ...
+(300 K, trajectory 0, segment 0), so no NVE shard spans a thermostat, and
+``distorted/NAME.300K.0.npz`` where distorted copies are asked for. Finished shards are never
+computed again. A trajectory that becomes unphysical, breaks a bond, or whose SCF fails ends with
+its reason in ``manifest.json``; the others go on.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import platform
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from ase import Atoms
-from ase.calculators.calculator import CalculationFailed
+from rich.console import Console
+from rich.markup import escape
+from tqdm import tqdm
 
-from kstep_integrators import units
-from kstep_integrators.calculators import xtb_calculator
-from kstep_integrators.structures import bonded_pairs
+from kstep_training.engine import Run, TrajectoryEnded
 from kstep_training.manifest import open_manifest, write_manifest
-from kstep_training.prep import Molecule, conformers
-from kstep_training.trajectory import Trajectory, write_npz
+from kstep_training.options import override
+from kstep_training.parts import distorted, equilibrate, segment
+from kstep_training.prepared import prepared_folders, read_prepared
+from kstep_training.simulate_settings import SimulateSettings
+from kstep_training.trajectory import Trajectory, read_npz, write_npz
+from kstep_training.workers import map_tasks
 
-__all__ = ["SimulateSettings", "bonds", "sample_molecule", "simulate"]
-
-MAX_FORCE = 40.0
-"""Frames with a larger force component (eV/angstrom) carry no useful label."""
+__all__ = ["run_simulate", "simulate"]
 
 
 @dataclass(frozen=True)
-class SimulateSettings:
-    """What is sampled per molecule; times in fs, lengths in angstrom, temperatures in K."""
+class _Made:
+    """What the shards of a folder are made with."""
 
-    method: str = "GFN2-xTB"
-    temperatures: tuple[float, ...] = (300.0, 500.0, 800.0)
-    frames_per_atom: int = 12
-    min_frames: int = 60
-    max_frames: int = 200
-    timestep_fs: float = 1.0
-    friction_per_fs: float = 0.02
-    equilibration_steps: int = 200
-    interval_steps: int = 15
-    conformers: int = 4
-    distorted_fraction: float = 0.25
-    distortions: tuple[float, ...] = (0.05, 0.1, 0.15)
-    seed: int = 0
+    prep: dict[str, Any]
+    simulate: SimulateSettings
 
 
-def bonds(atoms: Atoms, scale: float = 1.3) -> frozenset[tuple[int, int]]:
-    """Pairs of atoms closer than ``scale`` times the sum of their covalent radii."""
-    return frozenset((int(i), int(j)) for i, j in bonded_pairs(atoms, scale))
+@dataclass(frozen=True)
+class _Job:
+    molecule: Path
+    made: _Made
+    temperature: float
+    number: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.molecule.name}.{self.temperature:g}K.{self.number}"
 
 
-def _heavy_broken(atoms: Atoms, reference: frozenset[tuple[int, int]]) -> bool:
-    """Whether a bond of the reference graph is stretched beyond recognition."""
-    return bool(reference - bonds(atoms, scale=1.75))
+def _shard(path: Path, make: Callable[[], Trajectory]) -> Trajectory:
+    if not path.exists():
+        write_npz(path, make())
+    # Also a new one is read back, so that going on is the same with and without an interruption.
+    return read_npz(path)
 
 
-class _Frames:
-    """Grows the arrays of one shard."""
-
-    def __init__(self) -> None:
-        self.rows: list[tuple[npt.NDArray[Any], ...]] = []
-
-    def add(self, atoms: Atoms, temperature: float, time: float) -> None:
-        forces = atoms.get_forces()
-        energy = atoms.get_potential_energy()
-        if np.isfinite(energy) and np.abs(forces).max() < MAX_FORCE:
-            self.rows.append(
-                (
-                    atoms.get_positions(),
-                    atoms.get_velocities(),
-                    forces,
-                    np.array(energy),
-                    np.array(temperature),
-                    np.array(time),
-                )
-            )
-
-    def trajectory(self, atoms: Atoms, metadata: dict[str, Any]) -> Trajectory:
-        x, v, f, e, temperature, time = (
-            np.array(column) for column in zip(*self.rows, strict=True)
-        )
-        return Trajectory(
-            numbers=atoms.numbers.astype(np.int64),
-            masses=atoms.get_masses(),
-            positions=x,
-            velocities=v,
-            forces=f,
-            energies=e,
-            temperature=temperature,
-            time=time,
-            has_label=np.ones(len(x), dtype=bool),
-            metadata=metadata,
-        )
-
-
-def sample_molecule(molecule: Molecule, settings: SimulateSettings) -> Trajectory:
-    """Labelled geometries of one molecule.
-
-    From GFN-xTB-relaxed conformers, Langevin dynamics at each temperature of the settings, one
-    frame every ``interval_steps``; then copies of random frames with Gaussian displacements of
-    every atom. A bond that breaks ends its run (reason in ``metadata["ended_early"]``) and the next
-    conformer goes on with what is missing.
-
-    Raises
-    ------
-    ValueError
-        If no frame survives.
-    """
-    from ase.md.langevin import Langevin
-    from ase.md.velocitydistribution import thermalize_momenta
-    from ase.optimize import FIRE
-
-    rng = np.random.default_rng([settings.seed, *molecule.name.encode()])
-    starts = conformers(molecule.smiles, settings.conformers, seed=settings.seed)
-    n_atoms = len(starts[0])
-    wanted = int(
-        np.clip(settings.frames_per_atom * n_atoms, settings.min_frames, settings.max_frames)
-    )
-    frames, ended = _Frames(), list[str]()
-    for atoms in starts:
-        atoms.calc = xtb_calculator(settings.method, atoms.info.get("charge", 0))
-        FIRE(atoms, logfile=None).run(fmax=0.05, steps=300)
-        frames.add(atoms, 0.0, 0.0)
-
-    for temperature in settings.temperatures:
-        left, attempt = wanted, 0
-        per_run = -(-wanted // len(starts))
-        while left > 0 and attempt < 4 * len(starts):
-            atoms = starts[attempt % len(starts)].copy()
-            attempt += 1
-            graph = bonds(atoms)
-            atoms.calc = xtb_calculator(settings.method, atoms.info.get("charge", 0))
-            thermalize_momenta(atoms, temperature_K=temperature, rng=rng)
-            dynamics = Langevin(
-                atoms,
-                settings.timestep_fs * units.FS,
-                temperature_K=temperature,
-                friction=settings.friction_per_fs / units.FS,
-                fixcm=False,
-                rng=rng,
-            )
-            try:
-                dynamics.run(settings.equilibration_steps)
-                for _ in range(min(left, per_run)):
-                    dynamics.run(settings.interval_steps)
-                    if _heavy_broken(atoms, graph):
-                        ended.append(f"{temperature:g} K: a bond broke")
-                        break
-                    frames.add(atoms, temperature, dynamics.get_time())
-                    left -= 1
-            except (CalculationFailed, RuntimeError) as error:
-                ended.append(f"{temperature:g} K: {error}")
-
-    if not frames.rows:
-        raise ValueError(f"{molecule.name}: no usable frame ({'; '.join(ended) or 'no run'})")
-    thermal = len(frames.rows)
-    atoms = starts[0].copy()
-    atoms.calc = xtb_calculator(settings.method, atoms.info.get("charge", 0))
-    for index in rng.integers(0, thermal, size=int(settings.distorted_fraction * thermal)):
-        amplitude = rng.choice(settings.distortions)
-        atoms.positions = frames.rows[index][0] + rng.normal(0.0, amplitude, (n_atoms, 3))
-        atoms.set_momenta(np.zeros((n_atoms, 3)))
-        try:
-            frames.add(atoms, 0.0, 0.0)
-        except (CalculationFailed, RuntimeError) as error:
-            ended.append(f"distorted: {error}")
-    metadata = {
-        "method": settings.method,
-        "name": molecule.name,
-        "smiles": molecule.smiles,
-        "ended_early": ended,
-        "settings": asdict(settings),
-        "versions": {"python": platform.python_version(), "tblite": _tblite_version()},
-    }
-    return frames.trajectory(starts[0], metadata)
-
-
-def _tblite_version() -> str:
-    from importlib.metadata import version
-
-    return version("tblite")
-
-
-def _task(job: tuple[Molecule, SimulateSettings, Path]) -> tuple[str, dict[str, Any]]:
-    molecule, settings, folder = job
+def _task(job: _Job) -> dict[str, Any]:
+    """In a worker: what is missing of one trajectory, and how it ended."""
+    settings = job.made.simulate
+    report: dict[str, Any] = {"status": "done", "segments": 0, "frames": 0}
+    parts = {stage: job.folder / stage for stage in ("equilibration", "production", "distorted")}
     try:
-        trajectory = sample_molecule(molecule, settings)
+        run = Run(
+            read_prepared(job.molecule),
+            job.made.prep,
+            settings,
+            job.temperature,
+            job.number,
+            job.folder / "failed" / job.name,
+        )
+        production: list[Trajectory] = []
+        try:
+            first = _shard(parts["equilibration"] / f"{job.name}.npz", lambda: equilibrate(run))
+            last, start = first, first.positions[0]
+            for index in range(settings.segments):
+                last = _shard(
+                    parts["production"] / f"{job.name}.{index}.npz",
+                    lambda: segment(run, start, last, index),  # noqa: B023  (called at once)
+                )
+                production.append(last)
+                report["segments"] += 1
+                report["frames"] += len(last)
+        except TrajectoryEnded as error:
+            report |= {"status": "ended", "reason": str(error)}
+        if settings.distorted_fraction and production:
+            path = parts["distorted"] / f"{job.name}.npz"
+            copies = None if path.exists() else distorted(run, production)
+            if copies is not None:
+                write_npz(path, copies)
     except Exception as error:  # noqa: BLE001  (a worker reports; the others go on)
-        return molecule.name, {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
-    write_npz(folder / f"{molecule.name}.npz", trajectory)
-    return molecule.name, {
-        "status": "done",
-        "frames": len(trajectory),
-        "ended_early": trajectory.metadata["ended_early"],
-    }
+        report |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+    return report
 
 
 def simulate(
-    molecules: Sequence[Molecule],
+    prepared: str | Path,
     folder: str | Path,
     settings: SimulateSettings,
     workers: int = 1,
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Sample every molecule into ``folder/NAME.npz``, several at a time.
+    scheduler: str | None = None,
+) -> tuple[int, Iterator[tuple[str, dict[str, Any]]]]:
+    """Simulate every molecule of a folder made by the stage ``prep``.
 
     Parameters
     ----------
-    molecules : sequence of Molecule
+    prepared : path
+        Output of :func:`kstep_training.prepare.prepare`.
     folder : path
         Finished shards in it are kept and skipped, if they were made with the same settings.
     settings : SimulateSettings
     workers : int
-        Processes, each with one OpenMP thread: small molecules gain nothing from more.
+        Local processes, one trajectory each at a time.
+    scheduler : str, optional
+        Address of a Dask cluster, whose workers take the place of the local processes. They see
+        both folders under the same paths.
 
-    Yields
-    ------
-    name, report : str, dict
-        As each molecule ends; the reports are also kept in ``folder/manifest.json``.
+    Returns
+    -------
+    total : int
+        Number of trajectories.
+    reports : iterator of (str, dict)
+        Name and report of each trajectory as it ends; the reports are also kept in
+        ``folder/manifest.json``. One that ended early is not tried again; one that failed is.
 
     Raises
     ------
+    FileNotFoundError
+        If there is no prepared molecule.
     ValueError
-        If the folder holds shards made with other settings.
+        If the folder holds shards made with other settings, or force-field dynamics is asked of
+        molecules that were prepared without a force field.
+    ConnectionError
+        While iterating, if the scheduler does not answer or goes away.
     """
-    folder = Path(folder)
-    manifest = open_manifest(folder, settings)
+    prepared, folder = Path(prepared).resolve(), Path(folder).resolve()
+    molecules = prepared_folders(prepared)
+    prep = json.loads((prepared / "manifest.json").read_text())
+    if settings.method == "mm" and prep["settings"]["forcefield"] is None:
+        raise ValueError(
+            f"method=mm, but the molecules in {prepared} were prepared without a force field "
+            "(forcefield=null); choose another method, or prepare them with forcefield=mmff94"
+        )
+    made = _Made(prep["settings"], settings)
+    manifest = open_manifest(folder, made)
+    for part in ("equilibration", "production", "distorted"):
+        if part != "distorted" or settings.distorted_fraction:
+            (folder / part).mkdir(exist_ok=True)
+    # The largest first, so that no worker is left alone with one at the end.
+    molecules.sort(key=lambda path: -prep["molecules"].get(path.name, {}).get("atoms", 0))
+    jobs = [
+        _Job(molecule, made, temperature, number, folder)
+        for molecule in molecules
+        for temperature in settings.temperatures
+        for number in range(settings.trajectories)
+    ]
+    return len(jobs), _each(jobs, folder, manifest, workers, scheduler)
+
+
+def _each(
+    jobs: Sequence[_Job],
+    folder: Path,
+    manifest: dict[str, Any],
+    workers: int,
+    scheduler: str | None,
+) -> Iterator[tuple[str, dict[str, Any]]]:
     todo = []
-    for molecule in molecules:
-        if (folder / f"{molecule.name}.npz").exists():
-            yield molecule.name, manifest["molecules"].get(molecule.name, {"status": "done"})
+    for job in jobs:
+        known = manifest["molecules"].get(job.name, {"status": "new"})
+        if known["status"] in ("done", "ended"):
+            yield job.name, known
         else:
-            todo.append((molecule, settings, folder))
-    if not todo:
-        return
-    # The OpenMP runtime reads its thread count once, when tblite is imported in the worker.
-    os.environ["OMP_NUM_THREADS"] = "1"
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for name, report in pool.imap_unordered(_task, todo):
-            manifest["molecules"][name] = report
-            write_manifest(folder, manifest)
-            yield name, report
+            todo.append(job)
+    for job, result in map_tasks(_task, todo, workers, scheduler):
+        if isinstance(result, Exception):
+            reason = f"{type(result).__name__}: {result}"
+            result = {"status": "failed", "reason": reason, "segments": 0, "frames": 0}
+        manifest["molecules"][job.name] = result
+        write_manifest(folder, manifest)
+        yield job.name, result
+
+
+def run_simulate(
+    source: Path,
+    overrides: Sequence[str],
+    output: Path | None,
+    workers: int,
+    scheduler: str | None = None,
+) -> None:
+    """Simulate prepared molecules, with progress and problems on the console.
+
+    Parameters
+    ----------
+    source : Path
+        Folder made by ``kstep prep``.
+    overrides : sequence of str
+        ``key=value``, the fields of
+        :class:`kstep_training.simulate_settings.SimulateSettings`.
+    output : Path or None
+        Folder of the shards, by default ``SOURCE_METHOD``. Run again with the same folder,
+        finished ones are kept.
+    workers : int
+    scheduler : str, optional
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no prepared molecule.
+    ValueError
+        If the settings or the folder cannot be used.
+    ConnectionError
+        If the scheduler does not answer.
+    """
+    console = Console()
+    settings = override(SimulateSettings, overrides)
+    output = output or Path(f"{source.resolve().name}_{settings.method}")
+    total, reports = simulate(source, output, settings, workers, scheduler)
+    ended: Counter[str] = Counter()
+    frames, problems = 0, []
+    for name, report in tqdm(reports, total=total, desc="trajectories", file=sys.stdout):
+        ended[report["status"]] += 1
+        frames += report["frames"]
+        if report["status"] != "done":
+            problems.append((report["status"], f"{name}: {report['reason']}"))
+    for status, problem in problems:
+        console.print(f"[yellow]{status}[/] {escape(problem)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"{ended['done']} trajectories done in {escape(str(output))}, {ended['ended']} ended "
+        f"early, {ended['failed']} failed; {frames} frames of production",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -19,7 +19,7 @@ from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.sources import (
     Target,
     calculator_factory,
-    make_potential,
+    make_model,
     potential_identity,
     read_targets,
 )
@@ -84,7 +84,7 @@ def evaluate(
     console = console or Console()
     # What cannot work is said before anything is run.
     calculator_factory(settings.physics)
-    make_potential(model, targets[0].atoms, False)
+    make_model(model, targets[0].atoms, False)
     cache = cache or output / "runs"
     for folder in (output, cache):
         folder.mkdir(parents=True, exist_ok=True)

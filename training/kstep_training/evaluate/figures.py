@@ -48,6 +48,7 @@ _FAMILY: Final = {
     "untested": "#E69F00",
     "ballistic": "#8a8f98",
     "trajectory": "#D55E00",
+    "direct": "#D55E00",
 }
 _POINTS: Final = 300
 """Of a line; more would only make the file larger."""
@@ -125,7 +126,7 @@ def _panels(reference: Record, values: Mapping[str, Sequence[Array]]) -> list[tu
     """Title, kind and number of the coordinates to show: stiff and soft ones."""
     coordinates = coordinates_of(reference)
     found: list[tuple[str, str, int]] = []
-    for kind, count in (("bonds", 2), ("angles", 1), ("torsions", 2), ("energy", 1)):
+    for kind, count in (("bonds", 2), ("angles", 1), ("dihedrals", 2), ("energy", 1)):
         if kind not in values:
             continue
         widths = np.concatenate(values[kind]).std(axis=0)
@@ -135,7 +136,7 @@ def _panels(reference: Record, values: Mapping[str, Sequence[Array]]) -> list[tu
             if kind == "energy":
                 found.append(("potential energy, meV", kind, q))
             else:
-                group = getattr(coordinates, kind)[q]
+                group = coordinates[kind][q]
                 unit = "\N{ANGSTROM SIGN}" if kind == "bonds" else "\N{DEGREE SIGN}"
                 found.append((f"{label(reference.numbers, group)}, {unit}", kind, q))
     return found[:6]
@@ -193,13 +194,13 @@ def _panel(
 ) -> None:
     pooled = np.concatenate(base[kind])[:, q]
     scale, zero = 1.0, 0.0
-    if kind in ("angles", "torsions"):
+    if kind in ("angles", "dihedrals"):
         scale = 180.0 / np.pi
     if kind == "energy":
         scale, zero = 1e3, float(pooled.min())
     low, high = (
         (-180.0, 180.0)
-        if kind == "torsions"
+        if kind == "dihedrals"
         else (
             scale * (pooled.mean() - zero - 4.0 * pooled.std()),
             scale * (pooled.mean() - zero + 4.5 * pooled.std()),

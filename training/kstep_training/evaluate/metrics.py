@@ -267,5 +267,5 @@ def _named(shapes: dict[str, Any], record: Record, coordinates: Any) -> dict[str
     """With the name of the coordinate that is furthest off."""
     for kind, row in shapes.items():
         if kind != "energy":
-            row["largest"] = label(record.numbers, getattr(coordinates, kind)[row["largest"]])
+            row["largest"] = label(record.numbers, coordinates[kind][row["largest"]])
     return shapes

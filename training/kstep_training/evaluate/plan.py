@@ -14,6 +14,7 @@ from kstep_training.evaluate.sources import (
     Target,
     calculator_identity,
     potential_identity,
+    trained_strides,
 )
 
 __all__ = ["REFERENCE", "THERMAL", "TRUTH", "Method", "Run", "make_methods", "run_key", "start_key"]
@@ -83,13 +84,27 @@ def make_methods(model: str, settings: EvaluateSettings) -> list[Method]:
     Parameters
     ----------
     model : str
-        As for :func:`~kstep_training.evaluate.sources.make_potential`.
+        As for :func:`~kstep_training.evaluate.sources.make_model`. Direct jumps have the strides
+        they were trained for.
     settings : EvaluateSettings
+
+    Raises
+    ------
+    ValueError
+        If a trained stride does not fit into the time of comparison.
     """
     s, methods = settings, list[Method]()
+    trained = trained_strides(model)
+    for stride in trained if s.picoseconds else ():
+        if abs(s.compared_fs / stride - round(s.compared_fs / stride)) > 1e-6:
+            raise ValueError(
+                f"compared_fs is {s.compared_fs} fs, expected a multiple of {stride:g} fs, a stride "
+                f"that {model} was trained for"
+            )
     if s.picoseconds:
-        methods += _dynamics(model, s)
-    if s.ensemble_picoseconds:
+        methods += _dynamics(model, s, trained)
+    # A direct jump is not reversible: no Metropolis test holds for it.
+    if s.ensemble_picoseconds and not trained:
         shared: dict[str, Any] = {"part": "ensemble", "picoseconds": s.ensemble_picoseconds}
         methods.append(
             Method(THERMAL, role="reference", kind="langevin", stride_fs=s.base_fs,
@@ -110,7 +125,7 @@ def make_methods(model: str, settings: EvaluateSettings) -> list[Method]:
     return methods
 
 
-def _dynamics(model: str, s: EvaluateSettings) -> list[Method]:
+def _dynamics(model: str, s: EvaluateSettings, trained: dict[float, str]) -> list[Method]:
     whole: dict[str, Any] = {"part": "dynamics", "picoseconds": s.picoseconds}
 
     def verlet(name: str, step: float, role: str, picoseconds: float = s.picoseconds) -> Method:
@@ -121,7 +136,8 @@ def _dynamics(model: str, s: EvaluateSettings) -> list[Method]:
         verlet(REFERENCE, s.base_fs, "reference"),
         verlet(TRUTH, s.base_fs / 4.0, "reference", s.compared_fs / 1000.0),
     ]
-    steps = sorted({s.bar_fs, *s.strides_fs} - {s.base_fs})
+    strides = [*trained] or s.strides_fs
+    steps = sorted({s.bar_fs, *strides} - {s.base_fs})
     methods += [verlet(f"verlet-{step:g}", step, "control") for step in steps]
 
     def jumps(name: str, role: str, stride: float, potential: str, corrector: str) -> Method:
@@ -129,19 +145,25 @@ def _dynamics(model: str, s: EvaluateSettings) -> list[Method]:
                       frame_fs=min(stride, s.frame_fs), potential=potential, corrector=corrector,
                       **whole)  # fmt: skip
 
-    for corrector in s.correctors:
-        for h in s.strides_fs:
+    for h, corrector in trained.items():
+        methods.append(
+            Method(f"direct-{h:g}", role="test", kind="jumps", stride_fs=h, frame_fs=h,
+                   potential=model, corrector=corrector, **whole)
+        )  # fmt: skip
+    for corrector in s.correctors if not trained else ():
+        for h in strides:
             methods.append(jumps(f"{corrector}-{h:g}", "test", h, model, corrector))
-    if s.strides_fs:
-        # The trajectory of the potential knows nothing of strides: one is enough.
-        h = max(s.strides_fs)
-        methods.append(jumps("potential-only", "control", h, model, "none"))
+    if strides:
+        h = max(strides)
+        if not trained:
+            # The trajectory of the potential knows nothing of strides: one is enough.
+            methods.append(jumps("potential-only", "control", h, model, "none"))
         methods.append(
             Method("ballistic", role="control", kind="ballistic", stride_fs=h, frame_fs=s.frame_fs,
                    **whole)
         )  # fmt: skip
     if s.respa != "none":
-        for h in s.strides_fs:
+        for h in strides:
             methods.append(jumps(f"respa-{h:g}", "control", h, s.respa, "impulse"))
     return methods
 

@@ -217,7 +217,7 @@ def cell(molecule: Mapping[str, Any], promise: str, method: str) -> tuple[str, s
         told = [c for c in mine if c["what"] == "trajectory" and c["value"] is not None]
         return status, f"{told[0]['value']:.2f}" if told else ""
     if promise == "ensemble":
-        told = [c for c in mine if c["what"] in ("bonds", "angles", "torsions", "energy")]
+        told = [c for c in mine if c["what"] in ("bonds", "angles", "dihedrals", "energy")]
         values = [c["value"] for c in told if c["value"] is not None]
         return status, f"{min(values):.2g}" if values else ""
     missed = sum(c["status"] == MISS for c in mine)

@@ -24,12 +24,13 @@ from ase.md.verlet import VelocityVerlet
 
 from kstep_integrators import FlowJump, units
 from kstep_integrators.ensemble import Ensemble
+from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.testing import CountingCalculator
 from kstep_integrators.workers import CalculatorFactory
 from kstep_training.evaluate.plan import Method
 from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import calculator_factory, make_potential
+from kstep_training.evaluate.sources import calculator_factory, make_model
 from kstep_training.evaluate.spot import spot_check
 from kstep_training.evaluate.watched import WatchedJump
 
@@ -158,10 +159,11 @@ def _jumps(
     method: Method, starts: Sequence[Atoms], settings: EvaluateSettings, entropy: Sequence[int]
 ) -> list[Record]:
     """All seeds as one ensemble, whose network takes them in one call."""
-    part = round(min(method.frame_fs, method.stride_fs) / settings.base_fs)
-    k = round(method.stride_fs / settings.base_fs)
-    potential = make_potential(method.potential, starts[0], settings.compile)
-    watched = WatchedJump(FlowJump(potential, settings.base_fs * units.FS), part)
+    model = make_model(method.potential, starts[0], settings.compile)
+    jump = model if isinstance(model, DirectJump) else FlowJump(model, settings.base_fs * units.FS)
+    base_fs = jump.timestep / units.FS
+    k, part = round(method.stride_fs / base_fs), round(method.frame_fs / base_fs)
+    watched = WatchedJump(jump, part)
     factory = _Counting(calculator_factory(settings.physics))
     bath: dict[str, Any] = {}
     if method.part == "ensemble":
@@ -223,7 +225,7 @@ def _jumps(
             "warnings": [str(w.message) for w in said if f"replica {i}," in str(w.message)],
             "error": replica.failure or "",
         }
-        records.append(_record(atoms, part * settings.base_fs, frames[i], facts))
+        records.append(_record(atoms, method.frame_fs, frames[i], facts))
     return records
 
 

@@ -6,21 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from numpy.typing import NDArray
 
 from kstep_integrators.diagnostics import (
-    InternalCoordinates,
     bond_lengths,
     compare_runs,
     dihedral_angles,
-    internal_coordinates,
     torsion_flips,
 )
-from kstep_integrators.structures import bonded_pairs
 from kstep_integrators.topology import BROKEN
 from kstep_training.evaluate.record import Record
+from kstep_training.internal_coordinates import KINDS as COORDINATES
+from kstep_training.internal_coordinates import internal_coordinates
 
 __all__ = [
     "KINDS",
@@ -34,18 +32,19 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-KINDS = ("bonds", "angles", "torsions", "energy")
+Indices = dict[str, list[list[int]]]
+
+KINDS = (*COORDINATES, "energy")
 RELABELLINGS = 2_999
 SINGLE = {6: 4, 7: 3, 8: 2, 16: 2}
 """Neighbours that an atom of single bonds has, by atomic number."""
 
 
-def coordinates_of(record: Record) -> InternalCoordinates:
-    """Internal coordinates along the bonds of the first frame; none of periodic systems."""
+def coordinates_of(record: Record) -> Indices:
+    """Bonds, angles and dihedrals of the first frame; none of periodic systems."""
     if any(record.pbc):
-        return internal_coordinates([], len(record.numbers))
-    atoms = Atoms(record.numbers, positions=record.positions[0])
-    return internal_coordinates(bonded_pairs(atoms), len(atoms))
+        return {kind: [] for kind in COORDINATES}
+    return internal_coordinates(record.numbers, record.positions[0])
 
 
 def label(numbers: NDArray[np.int64], group: Sequence[int]) -> str:
@@ -54,14 +53,14 @@ def label(numbers: NDArray[np.int64], group: Sequence[int]) -> str:
 
 
 def shape_values(
-    records: Sequence[Record], coordinates: InternalCoordinates, skip: float = 0.0
+    records: Sequence[Record], coordinates: Indices, skip: float = 0.0
 ) -> dict[str, list[Array]]:
     """Coordinates (F, Q) of each run at its landings, and its potential energies, by kind.
 
     Parameters
     ----------
     records : sequence of Record
-    coordinates : InternalCoordinates
+    coordinates : dict
     skip : float
         Part of each run that is left out at its beginning.
     """
@@ -69,7 +68,11 @@ def shape_values(
     for record in records:
         landings = record.landings
         kept = landings[round(skip * len(landings)) :]
-        values = coordinates.of(record.positions[kept])
+        values = {
+            kind: of(record.positions[kept], coordinates[kind])
+            for kind, (_, of) in COORDINATES.items()
+            if coordinates[kind]
+        }
         if np.isfinite(record.energies[kept]).all():
             values["energy"] = record.energies[kept][:, None]
         for kind, x in values.items():
@@ -82,14 +85,14 @@ def compare_shapes(
 ) -> dict[str, dict[str, Any]]:
     """Distances, noise floors and p-values of each kind that both have in all of their runs.
 
-    Distances are in standard deviations, of torsions in radians.
+    Distances are in standard deviations, of dihedrals in radians.
     """
     found: dict[str, dict[str, Any]] = {}
     for kind in KINDS:
         mine, other = values.get(kind, []), reference.get(kind, [])
         if len(mine) < 2 or len(other) < 2:
             continue
-        result = compare_runs(mine, other, kind == "torsions", RELABELLINGS)
+        result = compare_runs(mine, other, kind == "dihedrals", RELABELLINGS)
         worst = int(np.argmax(result.distance - result.floor))
         found[kind] = {
             "distance": float(result.distance.mean()),
@@ -103,16 +106,16 @@ def compare_shapes(
     return found
 
 
-def broken_bonds(record: Record, coordinates: InternalCoordinates) -> list[str]:
+def broken_bonds(record: Record, coordinates: Indices) -> list[str]:
     """Bonds of the first frame that are found broken at a landing, with the time in fs."""
-    if not len(coordinates.bonds):
+    bonds = coordinates["bonds"]
+    if not bonds:
         return []
-    radii = covalent_radii[record.numbers]
-    longest = BROKEN * radii[coordinates.bonds].sum(1)
+    longest = BROKEN * covalent_radii[record.numbers][np.array(bonds)].sum(1)
     landings = record.landings
-    lengths = bond_lengths(record.positions[landings], coordinates.bonds)
+    lengths = bond_lengths(record.positions[landings], bonds)
     told = []
-    for bond, limit, series in zip(coordinates.bonds, longest, lengths.T, strict=True):
+    for bond, limit, series in zip(bonds, longest, lengths.T, strict=True):
         gone = np.flatnonzero(~(series <= limit))
         if len(gone):
             clock = landings[gone[0]]
@@ -120,15 +123,15 @@ def broken_bonds(record: Record, coordinates: InternalCoordinates) -> list[str]:
     return told
 
 
-def flips(records: Sequence[Record], coordinates: InternalCoordinates) -> dict[str, dict[str, Any]]:
+def flips(records: Sequence[Record], coordinates: Indices) -> dict[str, dict[str, Any]]:
     """Flips of one torsion about each single bond between two atoms of single bonds.
 
     Molecules without such a bond, and runs that turn too seldom to see, say nothing.
     """
     numbers = records[0].numbers
-    around = np.bincount(coordinates.bonds.ravel(), minlength=len(numbers))
+    around = np.bincount(np.ravel(coordinates["bonds"]).astype(int), minlength=len(numbers))
     about: dict[tuple[int, int], Any] = {}
-    for group in coordinates.torsions:
+    for group in coordinates["dihedrals"]:
         ends = (int(group[1]), int(group[2]))
         if all(SINGLE.get(int(numbers[i])) == around[i] for i in ends):
             about.setdefault(ends, group)

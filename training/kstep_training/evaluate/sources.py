@@ -15,9 +15,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from kstep_integrators import CalculatorPotential, load_model, named_molecule
+from kstep_integrators import CalculatorPotential, load_model, named_molecule, units
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.calculators.semiempirical import METHODS
+from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.model_file import model_path
 from kstep_integrators.potentials import Potential
 from kstep_integrators.workers import CalculatorFactory
@@ -26,9 +27,10 @@ __all__ = [
     "Target",
     "calculator_factory",
     "calculator_identity",
-    "make_potential",
+    "make_model",
     "potential_identity",
     "read_targets",
+    "trained_strides",
 ]
 
 
@@ -94,8 +96,8 @@ def calculator_identity(name: str) -> str:
     return name if package is None else f"{name} {package} {importlib.metadata.version(package)}"
 
 
-def make_potential(name: str, atoms: Atoms, compile_network: bool) -> Potential:
-    """The potential of a jump.
+def make_model(name: str, atoms: Atoms, compile_network: bool) -> Potential | DirectJump:
+    """The potential of a jump, or a direct jump.
 
     Parameters
     ----------
@@ -113,6 +115,16 @@ def make_potential(name: str, atoms: Atoms, compile_network: bool) -> Potential:
     if name in METHODS or ":" in name:
         return CalculatorPotential(calculator_factory(name)(atoms.copy()))
     return load_model(name, device="auto", compile=compile_network)
+
+
+def trained_strides(name: str) -> dict[float, str]:
+    """Strides in fs that a direct jump was trained for, each with its corrector; none of others."""
+    if name in METHODS or ":" in name:
+        return {}
+    model = load_model(name, device="cpu")
+    if not isinstance(model, DirectJump):
+        return {}
+    return {k * model.timestep / units.FS: model.correctors[0] for k in model.strides}
 
 
 def potential_identity(name: str) -> str:

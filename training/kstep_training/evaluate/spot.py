@@ -14,7 +14,7 @@ from kstep_integrators.state import EvaluationFailed
 from kstep_training.evaluate.plan import Method
 from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import calculator_factory, make_potential
+from kstep_training.evaluate.sources import calculator_factory, make_model, trained_strides
 
 __all__ = ["spot_check"]
 
@@ -45,6 +45,7 @@ def spot_check(
     chosen = chosen[chosen < len(landings)]
     found: dict[str, list[float]] = {"energy": [], "residual": [], "predicted": [], "failed": []}
     with_model = method.kind == "jumps" and not method.metropolize
+    with_model = with_model and not trained_strides(method.potential)  # no energy of its own
     bound: Any = None
     for index in chosen:
         places = [record.positions[landings[index - step]] for step in (1, 0)]
@@ -62,7 +63,8 @@ def spot_check(
         if not with_model:
             continue
         if bound is None:
-            bound = make_potential(method.potential, atoms, False).bind(state_from_atoms(atoms))
+            model = make_model(method.potential, atoms, False)
+            bound = model.bind(state_from_atoms(atoms))
         try:
             with torch.no_grad():
                 inner = [bound(torch.from_numpy(place.copy()), None)[0] for place in places]

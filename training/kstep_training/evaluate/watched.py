@@ -13,16 +13,16 @@ __all__ = ["WatchedJump"]
 
 
 class WatchedJump:
-    """A flow jump made in equal parts.
+    """A jump made in equal parts.
 
     A flow is velocity Verlet, whose steps know nothing of the jump they are in: the landing is the
     same to the last bit.
 
     Parameters
     ----------
-    jump : FlowJump
+    jump : Jump
     part : int
-        Base steps between two states that are kept.
+        Base steps between two states that are kept; of a direct jump, all of its own.
 
     Attributes
     ----------
@@ -48,6 +48,21 @@ class WatchedJump:
     def correctors(self) -> tuple[str, ...]:
         """Those of the jump."""
         return self.jump.correctors
+
+    @property
+    def strides(self) -> tuple[int, ...] | None:
+        """Those of the jump."""
+        return self.jump.strides
+
+    @property
+    def predicts(self) -> tuple[str, ...]:
+        """What the jump does."""
+        return self.jump.predicts
+
+    @property
+    def reversible(self) -> bool:
+        """Whether the jump is."""
+        return self.jump.reversible
 
     def describe(self) -> dict[str, Any]:
         """That of the jump."""

@@ -10,19 +10,21 @@ import openmm
 import pytest
 
 from kstep_integrators import units
-from kstep_training.mm_dynamics import MMSettings, Run, equilibrate, segment
-from kstep_training.mm_recorder import Exploded, Recorder
+from kstep_training.engine import Run, TrajectoryEnded
+from kstep_training.mm_dynamics import MMEngine
 from kstep_training.options import override
+from kstep_training.parts import distorted, equilibrate, segment
 from kstep_training.prep import conformers, hydrogenated
 from kstep_training.prepared import Prepared, topology
+from kstep_training.simulate_settings import SimulateSettings
 from kstep_training.systems import build_system
 from kstep_training.trajectory import Trajectory
 
-SHORT = MMSettings(equilibration_ps=0.2, segment_ps=0.1, refresh_ps=0.05, seed=3)
+SHORT = SimulateSettings(equilibration_ps=0.2, segment_ps=0.1, refresh_ps=0.05, seed=3)
 
 
 def run_of(
-    smiles: str, settings: MMSettings = SHORT, constraints: str | None = None, number: int = 0
+    smiles: str, settings: SimulateSettings = SHORT, constraints: str | None = None, number: int = 0
 ) -> Run:
     mol = hydrogenated(smiles)
     system = build_system(mol, constraints=constraints)
@@ -39,8 +41,9 @@ def run(request: pytest.FixtureRequest) -> Run:
 @pytest.fixture(scope="module")
 def chain(run: Run) -> tuple[Trajectory, Trajectory, Trajectory]:
     start = equilibrate(run)
-    first = segment(run, start, 0)
-    return start, first, segment(run, first, 1)
+    x = start.positions[0]
+    first = segment(run, x, start, 0)
+    return start, first, segment(run, x, first, 1)
 
 
 def kinetic(trajectory: Trajectory) -> np.ndarray[Any, Any]:
@@ -122,7 +125,7 @@ def test_a_segment_goes_on_from_the_part_before(run: Run, chain: tuple[Trajector
     # 50 fs of Langevin dynamics: another state, but not another molecule.
     last = first.positions[-1] - np.average(first.positions[-1], axis=0, weights=first.masses)
     assert 0.01 < abs(second.positions[0] - last).max() < 3.0
-    again = segment(run, first, 1)
+    again = segment(run, start.positions[0], first, 1)
     np.testing.assert_array_equal(again.positions, second.positions)
 
 
@@ -134,8 +137,54 @@ def test_trajectories_differ_by_number_and_seed() -> None:
     assert abs(other.velocities[0] - starts[0].velocities[0]).max() > 1e-3
 
 
+def test_langevin_production_and_distorted_copies() -> None:
+    """Of a constrained molecule: segments lie on the constraints, copies do not."""
+    langevin = dataclasses.replace(
+        SHORT, production="langevin", production_friction_per_ps=50.0, distorted_fraction=0.5
+    )
+    run = run_of("CO", langevin, "HBonds")
+    start = equilibrate(run)
+    first = segment(run, start.positions[0], start, 0)
+    second = segment(run, start.positions[0], first, 1)
+    total = kinetic(first) + first.energies
+    assert np.ptp(total) > 0.1  # a thermostat is at work
+    centre = np.average(first.positions[-1], axis=0, weights=first.masses)
+    np.testing.assert_allclose(second.positions[0], first.positions[-1] - centre, atol=1e-6)
+    lengths = np.linalg.norm(second.positions[:, 5] - second.positions[:, 1], axis=1)
+    np.testing.assert_allclose(lengths, 0.972, atol=1e-6)
+    copies = distorted(run, [first, second])
+    assert copies is not None
+    assert len(copies) <= 51
+    lengths = np.linalg.norm(copies.positions[:, 5] - copies.positions[:, 1], axis=1)
+    assert lengths.std() > 0.02
+    assert copies.metadata["stage"] == "distorted"
+    assert abs(copies.forces).max() < 40.0
+    platform = openmm.Platform.getPlatformByName("Reference")
+    context = openmm.Context(run.prepared.system, openmm.VerletIntegrator(0.001), platform)
+    context.setPositions(copies.positions[0] / units.NM)
+    energy = context.getState(energy=True).getPotentialEnergy()._value * units.KJ_PER_MOL
+    assert copies.energies[0] == pytest.approx(energy, abs=1e-8)
+
+
+def test_friction_per_picosecond() -> None:
+    """Without noise the velocity of the centre of mass decays as exp(-friction t)."""
+    engine = MMEngine(dataclasses.replace(run_of("CO"), temperature=1e-12))
+    x = engine.relaxed(0)
+    engine.langevin(x, np.full_like(x, 0.01), 50.0, seed=1)
+    engine.step(20)  # 0.01 ps
+    v = np.average(engine.frame().velocities, axis=0, weights=engine.masses)
+    np.testing.assert_allclose(v, 0.01 * np.exp(-0.5), rtol=1e-3)
+
+
+def test_a_molecule_without_a_system_is_refused_by_name() -> None:
+    run = run_of("CO")
+    run = dataclasses.replace(run, prepared=dataclasses.replace(run.prepared, system=None))
+    with pytest.raises(ValueError, match=r"molecule has no system\.xml, which method=mm needs"):
+        equilibrate(run)
+
+
 def test_equilibration_reaches_the_temperature() -> None:
-    settings = MMSettings(equilibration_ps=20.0, friction_per_ps=20.0)
+    settings = SimulateSettings(equilibration_ps=20.0, friction_per_ps=20.0)
     found = kinetic(equilibrate(run_of("O", settings)))[1:]
     temperature = 2.0 * found / (9 * units.KB)
     # Frames are 0.2 ps apart, four times the decay time of the velocities: independent.
@@ -145,50 +194,8 @@ def test_equilibration_reaches_the_temperature() -> None:
 
 
 def test_a_time_step_that_is_too_long_explodes() -> None:
-    with pytest.raises(Exploded):
+    with pytest.raises(TrajectoryEnded):
         equilibrate(run_of("CO", dataclasses.replace(SHORT, timestep_fs=15.0)))
-
-
-def pair(expression: str) -> openmm.Context:
-    """Two particles of 1 u, 0.1 nm apart."""
-    system = openmm.System()
-    for _ in range(2):
-        system.addParticle(1.0)
-    force = openmm.CustomBondForce(expression)
-    force.addBond(0, 1, [])
-    system.addForce(force)
-    platform = openmm.Platform.getPlatformByName("Reference")
-    context = openmm.Context(system, openmm.VerletIntegrator(0.001), platform)
-    context.setPositions([[0.0, 0.0, 0.0], [0.1, 0.0, 0.0]])
-    return context
-
-
-def test_what_counts_as_an_explosion() -> None:
-    context = pair("1000*(r - 0.1)^2")
-    recorder = Recorder(context, 300.0, conserved=True)
-    recorder.advance(20, 7)
-    assert [round(1000 * float(time)) for *_, time in recorder.rows] == [0, 7, 14, 20]
-    assert recorder.degrees == 6
-    context.setVelocities([[8.0, 0.0, 0.0], [-8.0, 0.0, 0.0]])  # 64 kJ/mol
-    with pytest.raises(Exploded, match=r"2566 K at 0\.020 ps, more than 10 times the 100 K"):
-        Recorder(context, 100.0, conserved=False).keep()
-    Recorder(context, 300.0, conserved=True).keep()
-    context.setVelocities([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
-    context.setPositions([[0.0, 0.0, 0.0], [0.5, 0.0, 0.0]])  # 160 kJ/mol
-    with pytest.raises(Exploded, match=r"the total energy has changed by 1\.66 eV"):
-        recorder.keep()
-    recorder.conserved = False
-    recorder.keep()
-    with pytest.raises(Exploded, match="not finite"):
-        Recorder(pair("log(r - 1)"), 300.0, conserved=True).keep()
-
-
-def test_constraints_take_degrees_of_freedom() -> None:
-    context = pair("0")
-    system = context.getSystem()
-    system.addConstraint(0, 1, 0.1)
-    context.reinitialize(preserveState=True)
-    assert Recorder(context, 300.0, conserved=True).degrees == 5
 
 
 @pytest.mark.parametrize(
@@ -203,14 +210,24 @@ def test_constraints_take_degrees_of_freedom() -> None:
         ("friction_per_ps=0", "friction_per_ps is 0"),
         ("temperatures=[300,0]", "expected positive ones, in K"),
         ("temperatures=[]", "expected positive ones, in K"),
+        ("temperatures=[300,500,300]", "expected ones that differ"),
         ("timestep_fs=0", "timestep_fs is 0"),
+        ("timestep_fs=inf", "timestep_fs is inf"),
+        ("production_friction_per_ps=0", "production_friction_per_ps is 0"),
+        ("method=xtb", "method is 'xtb', expected one of mm, GFN2-xTB, GFN1-xTB, GFN-FF, pyscf"),
+        ("basis=def2-svp", "basis 'def2-svp', but the method is 'mm'"),
+        ("xc=pbe", "xc is 'pbe'"),
+        ("production=npt", "production is 'npt', expected nve or langevin"),
+        ("distortions=[]", "distortions are"),
+        ("distorted_fraction=-1", "distorted_fraction is -1"),
+        ("seed=-1", "seed is -1"),
     ],
 )
 def test_settings_are_checked(word: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        override(MMSettings, [word])
+        override(SimulateSettings, [word])
 
 
 def test_settings_from_the_command_line() -> None:
-    found = override(MMSettings, ["temperatures=[300,500]", "timestep_fs=1", "segments=2"])
-    assert found == MMSettings([300.0, 500.0], segments=2, timestep_fs=1.0)
+    found = override(SimulateSettings, ["temperatures=[300,500]", "timestep_fs=1", "segments=2"])
+    assert found == SimulateSettings(temperatures=[300.0, 500.0], segments=2, timestep_fs=1.0)

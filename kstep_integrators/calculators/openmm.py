@@ -1,0 +1,174 @@
+"""OpenMM as an ASE calculator: a force field as the physics of a run, or as its inner force."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.constraints import FixBondLengths
+
+from kstep_integrators import units
+
+if TYPE_CHECKING:
+    import openmm
+
+__all__ = ["OpenMMCalculator", "fixed_bonds"]
+
+TOLERANCE = 0.05
+"""u; force fields round masses, and no two neighbours in the periodic table are as close."""
+
+
+def _openmm() -> Any:
+    try:
+        import openmm
+    except ImportError as error:
+        raise ImportError(
+            "OpenMMCalculator needs openmm, which is not installed; install it with: "
+            "pip install 'kstep-integrators[openmm]'"
+        ) from error
+    return openmm
+
+
+class OpenMMCalculator(Calculator):
+    """Energy and forces of an OpenMM System.
+
+    Constraints of the System are no part of its energy; :func:`fixed_bonds` gives them to the
+    atoms. Nothing is kept from one geometry to the next but ASE's own results.
+
+    Parameters
+    ----------
+    system : openmm.System
+        All its forces count; it is copied, so that later changes of it do not.
+    platform : str
+        ``"Reference"``, in double precision, or another that OpenMM has here.
+
+    Raises
+    ------
+    ImportError
+        If openmm is not installed; the message names the extra.
+    ValueError
+        If the System has virtual sites, or there is no such platform. When a geometry is computed:
+        if the atoms are not those of the System, in its order, or one is periodic and the other is
+        not.
+
+    Examples
+    --------
+    >>> import openmm
+    >>> from ase import Atoms
+    >>> from kstep_integrators.calculators import OpenMMCalculator
+    >>> system = openmm.System()
+    >>> for mass in (1.008, 18.998):
+    ...     _ = system.addParticle(mass)
+    >>> spring = openmm.HarmonicBondForce()
+    >>> _ = spring.addBond(0, 1, 0.092, 4.0e5)  # nm, kJ/(mol nm^2)
+    >>> _ = system.addForce(spring)
+    >>> fluoride = Atoms("HF", [[0, 0, 0], [0, 0, 0.95]], calculator=OpenMMCalculator(system))
+    >>> round(float(fluoride.get_potential_energy()), 4)  # eV
+    0.0187
+    """
+
+    implemented_properties = ["energy", "free_energy", "forces"]  # noqa: RUF012  (as ASE declares it)
+    name = "openmm"
+
+    def __init__(self, system: openmm.System, platform: str = "Reference") -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        mm = _openmm()
+        count = system.getNumParticles()
+        virtual = [i for i in range(count) if system.isVirtualSite(i)]
+        if virtual:
+            raise ValueError(
+                f"particles {virtual[:10]} of the System are virtual sites, and ASE's atoms are "
+                "all real; use a force field without them"
+            )
+        known = [mm.Platform.getPlatform(i).getName() for i in range(mm.Platform.getNumPlatforms())]
+        if platform not in known:
+            raise ValueError(f"platform is {platform!r}; OpenMM has {known} here")
+        self.platform = platform
+        self._masses = [_number(system.getParticleMass(i), mm.unit.dalton) for i in range(count)]
+        self._periodic = bool(system.usesPeriodicBoundaryConditions())
+        self._context = mm.Context(
+            system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName(platform)
+        )
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Energy in eV, forces in eV/angstrom if they are wanted."""
+        super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
+        if self.atoms is None:
+            raise ValueError("OpenMMCalculator.calculate needs atoms, got None")
+        self._check(self.atoms)
+        if self._periodic:
+            self._context.setPeriodicBoxVectors(*(np.array(self.atoms.cell) / units.NM))
+        self._context.setPositions(self.atoms.positions / units.NM)
+        wanted = "forces" in properties
+        state = self._context.getState(energy=True, forces=wanted)
+        unit = _openmm().unit
+        energy = units.KJ_PER_MOL * _number(state.getPotentialEnergy(), unit.kilojoule_per_mole)
+        self.results = {"energy": energy, "free_energy": energy}
+        if wanted:
+            forces = state.getForces(asNumpy=True)
+            forces = forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
+            self.results["forces"] = units.KJ_PER_MOL_NM * np.array(forces, dtype=np.float64)
+
+    def _check(self, atoms: Atoms) -> None:
+        if len(atoms) != len(self._masses):
+            raise ValueError(
+                f"there are {len(atoms)} atoms, but the System has {len(self._masses)} particles"
+            )
+        masses = atoms.get_masses()
+        other = np.flatnonzero(np.abs(masses - self._masses) > TOLERANCE)
+        if len(other):
+            first = int(other[0])
+            raise ValueError(
+                f"atoms {other[:10].tolist()} have other masses than the particles of the System "
+                f"(atom {first}, {atoms.symbols[first]}: {masses[first]:.3f} u, expected "
+                f"{self._masses[first]:.3f} u): the order of the atoms must be that of the System; "
+                "if it is, take over its masses with atoms.set_masses(...)"
+            )
+        if bool(atoms.pbc.any()) != self._periodic or (self._periodic and not atoms.pbc.all()):
+            raise ValueError(
+                f"atoms.pbc is {atoms.pbc.tolist()}, but the System is "
+                f"{'' if self._periodic else 'not '}periodic; make both periodic in all "
+                "directions, or neither in any"
+            )
+
+
+def fixed_bonds(system: openmm.System) -> FixBondLengths:
+    """The constraints of a System as a constraint of ASE.
+
+    Parameters
+    ----------
+    system : openmm.System
+
+    Returns
+    -------
+    ase.constraints.FixBondLengths
+        With the lengths of the System. ``atoms.set_constraint(...)`` and then
+        ``atoms.set_positions(atoms.get_positions())`` put atoms on them.
+
+    Raises
+    ------
+    ValueError
+        If the System has no constraints.
+    """
+    count = system.getNumConstraints()
+    if count == 0:
+        raise ValueError(
+            "the System has no constraints; create it with constraints of bonds with hydrogen, or "
+            "leave FixBondLengths out"
+        )
+    unit = _openmm().unit
+    found = [system.getConstraintParameters(i) for i in range(count)]
+    lengths = [_number(length, unit.angstrom) for _, _, length in found]
+    return FixBondLengths([[i, j] for i, j, _ in found], bondlengths=np.array(lengths))
+
+
+def _number(quantity: Any, unit: Any) -> float:
+    return float(quantity.value_in_unit(unit))

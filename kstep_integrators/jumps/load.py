@@ -1,0 +1,48 @@
+"""Models from files: potentials, which become flow jumps, and direct jumps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from kstep_integrators.jumps.direct import DirectJump
+from kstep_integrators.model_file import model_path, read_model
+from kstep_integrators.nn.increment_network import IncrementNetwork
+from kstep_integrators.potentials import NetworkPotential
+
+__all__ = ["load_model"]
+
+
+def load_model(
+    name_or_path: str | Path,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    compile: bool = False,  # noqa: A002
+) -> NetworkPotential | DirectJump:
+    """Load a bundled model by name, or a model file by path.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        Such as ``"organic-gfn2"``.
+    device, dtype : str or torch.device, torch.dtype
+        See :class:`~kstep_integrators.potentials.NetworkPotential`.
+    compile : bool
+        Of the forces of a potential. A direct jump is one pass of its network, never compiled.
+
+    Returns
+    -------
+    NetworkPotential or DirectJump
+        As the file says.
+
+    Raises
+    ------
+    kstep_integrators.model_file.ModelFileError
+        If there is no such model or the file is not a sound model file.
+    """
+    network, header, digest = read_model(model_path(name_or_path))
+    source = str(name_or_path)
+    if isinstance(network, IncrementNetwork):
+        return DirectJump(network, header, digest, device, dtype, source)
+    return NetworkPotential(network, header, digest, device, dtype, compile, source=source)

@@ -1,0 +1,212 @@
+"""Bonds of fixed length in clusters that share no atom, and the linear algebra of their impulses.
+
+An impulse along a bond changes the relative velocities of all bonds that share an atom with it, and
+of no others: bonds with hydrogen fall into clusters of at most four, which are solved together in
+one call.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from torch import Tensor
+
+__all__ = ["BondClusters", "check_bonds", "cluster_bonds", "project_momenta"]
+
+Indices = npt.NDArray[np.int64]
+Array = npt.NDArray[np.float64]
+
+LENGTH = 1e-4
+"""Largest relative error of a length at the start: what files and other programs round."""
+
+RANK = 1e-9
+"""Smallest eigenvalue of the coupling of a cluster over its largest; below it, bonds repeat."""
+
+
+@dataclass(frozen=True)
+class BondClusters:
+    """Bonds of fixed length, G clusters of up to K.
+
+    Attributes
+    ----------
+    bonds : (G, K) int64
+        Which bond stands in each place; 0 where there is none.
+    present : (G, K) bool
+        Whether there is one.
+    ends : (2 G K,) int64
+        Their first atoms, then their second; 0 and 0 where there is none, so that vectors between
+        them vanish.
+    shared : (2, G, K, K) float64
+        How the motion of each end of one bond changes the vector of another: 1, -1 or 0.
+    empty : (G, K, K) float64
+        1 on the diagonal where there is no bond, so that equations have solutions.
+    """
+
+    bonds: Tensor
+    present: Tensor
+    ends: Tensor
+    shared: Tensor
+    empty: Tensor
+
+    def vectors(self, values: Tensor) -> Tensor:
+        """Differences (G, K, 3) of values (N, 3) of the first atoms less those of the second."""
+        both = values.index_select(0, self.ends).view(2, *self.bonds.shape, 3)
+        # Not left to the subtraction: a molecule that is lost has positions that are NaN.
+        return torch.where(self.present.unsqueeze(2), both[0] - both[1], 0.0)
+
+    def coupling(self, inverse_masses: Tensor) -> Tensor:
+        """What a unit of impulse on each bond does to each bond vector, (G, K, K); symmetric."""
+        weights = inverse_masses.index_select(0, self.ends).view(2, *self.bonds.shape, 1)
+        coupled: Tensor = (weights * self.shared).sum(0)
+        return coupled
+
+    def solve(self, matrices: Tensor, values: Tensor) -> Tensor:
+        """Solutions (G, K) of systems (G, K, K); not finite where there is none."""
+        found, _ = torch.linalg.solve_ex(matrices + self.empty, values.unsqueeze(2))
+        solved: Tensor = found.squeeze(2)
+        return solved
+
+    def spread(self, impulses: Tensor, like: Tensor) -> Tensor:
+        """Impulses (G, K, 3) on the first atoms, and their opposites on the second, as (N, 3)."""
+        impulses = torch.where(self.present.unsqueeze(2), impulses, 0.0)
+        both = torch.cat([impulses, -impulses]).view(-1, 3)
+        return torch.zeros_like(like).index_add(0, self.ends, both)
+
+
+def cluster_bonds(bonds: Tensor) -> BondClusters:
+    """Group bonds (C, 2) by the atoms they share; remembered for the sets last asked for."""
+    return _clusters(bonds.cpu().numpy().tobytes(), bonds.device)
+
+
+@functools.lru_cache(maxsize=32)
+def _clusters(content: bytes, device: torch.device) -> BondClusters:
+    pairs = np.frombuffer(content, dtype=np.int64).reshape(-1, 2)
+    atoms = int(pairs.max()) + 1
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(atoms, atoms))
+    labels = connected_components(graph, directed=False)[1][pairs[:, 0]]
+    _, cluster, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    order = np.argsort(cluster, kind="stable")
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    numbers = np.zeros((len(sizes), int(sizes.max())), dtype=np.int64)
+    present = np.zeros(numbers.shape, dtype=bool)
+    place = (cluster[order], np.arange(len(pairs)) - starts)
+    numbers[place], present[place] = order, True
+    first, second = np.where(present[..., None], pairs[numbers], 0).transpose(2, 0, 1)
+
+    both = present[:, :, None] & present[:, None, :]
+
+    def same(one: Indices, other: Indices) -> Array:
+        return np.where(both & (one[:, :, None] == other[:, None, :]), 1.0, 0.0)
+
+    shared = np.stack(
+        [same(first, first) - same(first, second), same(second, second) - same(second, first)]
+    )
+    ends = np.stack([first, second]).reshape(-1)
+    empty = np.eye(present.shape[1]) * ~present[:, :, None]
+    parts = (numbers, present, ends, shared, empty)
+    return BondClusters(*(torch.from_numpy(part).to(device) for part in parts))
+
+
+def project_momenta(
+    bonds: Tensor, positions: Tensor, momenta: Tensor, inverse_masses: Tensor
+) -> Tensor:
+    r"""Momenta that change no bond length: the velocity half of RATTLE, solved exactly.
+
+    :math:`p - B^T (B M^{-1} B^T)^{-1} B M^{-1} p`, where B are the derivatives of the bond lengths.
+    Andersen, J. Comput. Phys. 52, 24 (1983), doi:10.1016/0021-9991(83)90014-1.
+
+    Parameters
+    ----------
+    bonds : (C, 2) int64
+    positions : (N, 3) angstrom
+    momenta : (N, 3)
+        Zero for fixed atoms.
+    inverse_masses : (N, 1)
+        Zero for fixed atoms.
+
+    Returns
+    -------
+    (N, 3)
+        NaN in a cluster whose positions are not finite.
+    """
+    links = cluster_bonds(bonds)
+    vectors = links.vectors(positions)
+    opening = (vectors * links.vectors(momenta * inverse_masses)).sum(2)
+    matrices = (vectors @ vectors.mT) * links.coupling(inverse_masses)
+    impulses = links.solve(matrices, opening).unsqueeze(2) * vectors
+    projected: Tensor = momenta - (inverse_masses > 0) * links.spread(impulses, momenta)
+    return projected
+
+
+def check_bonds(
+    bonds: Tensor, lengths: Tensor, positions: Tensor, batch: Tensor, inverse_masses: Tensor
+) -> None:
+    """Refuse bonds that cannot be kept at fixed lengths.
+
+    Parameters
+    ----------
+    bonds : (C, 2) int64
+    lengths : (C,) angstrom
+    positions : (N, 3) angstrom
+    batch : (N,) int64
+        Index of the molecule each atom belongs to.
+    inverse_masses : (N, 1)
+        Zero for fixed atoms.
+
+    Raises
+    ------
+    ValueError
+        If shapes disagree, an atom does not exist or lies in another molecule, a length is not
+        positive or not that of the positions, nothing in a bond can move, or bonds repeat what
+        others fix.
+    """
+    count = len(positions)
+    if bonds.ndim != 2 or bonds.shape[1] != 2 or lengths.shape != bonds.shape[:1] or not len(bonds):
+        raise ValueError(
+            f"bonds and bond_lengths have shapes {tuple(bonds.shape)} and {tuple(lengths.shape)}, "
+            "expected (C, 2) and (C,) with C >= 1; leave both out if no bond is fixed"
+        )
+    i, j = bonds.T
+
+    def refuse(wrong: Tensor, reason: str) -> None:
+        if bool(wrong.any()):
+            raise ValueError(f"the fixed bonds {bonds[wrong][:5].tolist()} {reason}")
+
+    refuse(
+        ((bonds < 0) | (bonds >= count)).any(1) | (i == j),
+        f"are no bonds: expected two different atoms of 0 to {count - 1}",
+    )
+    refuse(batch[i] != batch[j], "join atoms of different molecules")
+    refuse(~(lengths > 0) | lengths.isinf(), "have no length: expected finite numbers above 0")
+    w = inverse_masses[:, 0]
+    refuse(w[i] + w[j] == 0, "join atoms that are fixed themselves; leave these bonds out")
+    found = (positions[i] - positions[j]).norm(dim=1)
+    off = (found - lengths).abs() > LENGTH * lengths
+    if bool(off.any()):
+        (one, other), has, wants = bonds[off][0].tolist(), found[off][0], lengths[off][0]
+        raise ValueError(
+            f"{int(off.sum())} fixed bonds do not have their lengths: atoms {one} and {other} are "
+            f"{float(has):.6f} A apart, expected {float(wants):.6f} A. Put the atoms back with "
+            "atoms.set_positions(atoms.get_positions()), which honours FixBondLengths; in a "
+            "periodic cell molecules must be whole"
+        )
+    links = cluster_bonds(bonds)
+    vectors = torch.nn.functional.normalize(links.vectors(positions), dim=2)
+    matrices = (vectors @ vectors.mT) * links.coupling(inverse_masses)
+    scale = matrices.diagonal(dim1=1, dim2=2)
+    scale = torch.where(links.present, scale, 1.0).rsqrt()
+    matrices = matrices * scale.unsqueeze(1) * scale.unsqueeze(2)
+    values = torch.linalg.eigvalsh(matrices + links.empty)
+    repeated = values[:, 0] < RANK * values[:, -1]
+    if bool(repeated.any()):
+        among = links.bonds[repeated][0][links.present[repeated][0]]
+        raise ValueError(
+            f"the fixed bonds {bonds[among].tolist()} repeat each other: some of the distances "
+            "follow from the rest at this geometry; leave out those"
+        )

@@ -1,0 +1,37 @@
+"""Functions for workers, which import them from here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def threads(job: str) -> tuple[int, str | None]:
+    """The process and its OpenMP threads."""
+    return os.getpid(), os.environ.get("OMP_NUM_THREADS")
+
+
+def fail_on_odd(job: int) -> int:
+    """Twice an even number."""
+    if job % 2:
+        raise ValueError(f"{job} is odd")
+    return 2 * job
+
+
+def die(job: Path) -> str:
+    """The name of a path, from a worker that has survived as often as JOB.lives says."""
+    lives = job.with_suffix(".lives")
+    left = int(lives.read_text()) if lives.exists() else 0
+    if left:
+        lives.write_text(str(left - 1))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return job.name
+
+
+def wait_for_file(job: Path) -> str:
+    """The name of a file, once it is there."""
+    while not job.exists():
+        time.sleep(0.05)
+    return job.name

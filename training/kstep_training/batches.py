@@ -1,0 +1,183 @@
+"""Padded batches of equal shape, and the order in which they come.
+
+Frames are grouped by padded atom count; a batch never mixes groups, so that every batch of a group
+has one shape, which the compiled network needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from kstep_integrators.nn.graph import Graph
+
+__all__ = ["Batch", "BatchSampler", "WindowBatch", "padded_size"]
+
+
+def padded_size(n_atoms: int, padding: Sequence[int]) -> int:
+    """The smallest of the padding sizes that holds a molecule.
+
+    Raises
+    ------
+    ValueError
+        If none does.
+    """
+    fitting = [size for size in padding if size >= n_atoms]
+    if not fitting:
+        raise ValueError(f"a molecule of {n_atoms} atoms exceeds the padding sizes {list(padding)}")
+    return min(fitting)
+
+
+def _graph(species: Tensor, real: Tensor) -> Graph:
+    others = ~torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
+    return Graph(species, real, real.unsqueeze(2) & real.unsqueeze(1) & others)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B frames padded to N atoms.
+
+    Attributes
+    ----------
+    positions, forces : (B, N, 3) angstrom, eV/angstrom, float32
+    energies : (B,) eV, float32, element shifts subtracted
+    species : (B, N) int64
+    atom_mask : (B, N) bool
+    """
+
+    positions: Tensor
+    forces: Tensor
+    energies: Tensor
+    species: Tensor
+    atom_mask: Tensor
+
+    @property
+    def graph(self) -> Graph:
+        """The dense neighbour rows of the batch."""
+        return _graph(self.species, self.atom_mask)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on another device."""
+        return Batch(**{key: tensor.to(device) for key, tensor in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class WindowBatch:
+    """B windows padded to N atoms: where a jump starts, where it ends, and what it must add.
+
+    Attributes
+    ----------
+    positions, velocities, forces : (B, N, 3) float32
+        Start: angstrom about the centre of mass, angstrom / ASE time without net momentum,
+        eV/angstrom.
+    dx, dv : (B, N, 3) float32
+        Increments beyond the baseline, angstrom and angstrom / ASE time.
+    end_positions, end_velocities, end_forces : (B, N, 3) float32
+    species : (B, N) int64
+    atom_mask : (B, N) bool
+    stride : (B,) int64
+        Index into the strides of the dataset the batch comes from.
+    molecule : (B,) int64
+        Index into ``DatasetFile.molecules``.
+    """
+
+    positions: Tensor
+    velocities: Tensor
+    forces: Tensor
+    dx: Tensor
+    dv: Tensor
+    end_positions: Tensor
+    end_velocities: Tensor
+    end_forces: Tensor
+    species: Tensor
+    atom_mask: Tensor
+    stride: Tensor
+    molecule: Tensor
+
+    @property
+    def graph(self) -> Graph:
+        """The dense neighbour rows of the batch."""
+        return _graph(self.species, self.atom_mask)
+
+    def landing(self, dx: Tensor) -> Tensor:
+        """Where a jump lands that adds ``dx`` (B, N, 3) to the baseline, angstrom."""
+        return self.end_positions + (dx - self.dx)
+
+    def to(self, device: torch.device | str) -> WindowBatch:
+        """The batch on another device."""
+        return WindowBatch(**{key: tensor.to(device) for key, tensor in vars(self).items()})
+
+
+class BatchSampler(Sampler[list[int]]):
+    """Batches of equal size within each padding group, shuffled anew, reproducibly, every epoch.
+
+    Parameters
+    ----------
+    offsets : (n_groups + 1,) int
+        Where each group of the data set starts.
+    batch_size : int
+        A short last batch is filled up with frames of its group drawn again.
+    seed : int
+    shuffle : bool
+        Without it, frames come in order and the fill-up repeats the first ones.
+    devices : int
+        Processes that share the batches, each as many: with ``shuffle`` those that are left over
+        wait for another epoch, without it the last round is filled up with the first ones.
+
+    Attributes
+    ----------
+    batches : int
+        Of all processes, without the last round's fill-up.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer batches to shuffle than processes.
+    """
+
+    def __init__(
+        self,
+        offsets: np.ndarray,
+        batch_size: int,
+        seed: int,
+        shuffle: bool = True,
+        devices: int = 1,
+    ) -> None:
+        self.offsets, self.batch_size, self.seed, self.shuffle = offsets, batch_size, seed, shuffle
+        self.devices = devices
+        self.epoch = 0
+        self.batches = int(sum(-(-size // batch_size) for size in np.diff(offsets)))
+        if shuffle and self.batches < devices:
+            raise ValueError(
+                f"{self.batches} batches of {batch_size} are too few for {devices} devices; use "
+                "smaller batches or fewer devices"
+            )
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the shuffle; Lightning calls this at every epoch, also after a resume."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        extra = 0 if self.shuffle else self.devices - 1
+        return (self.batches + extra) // self.devices
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # A generator, which looks at the epoch when the first batch is asked for: resuming,
+        # Lightning calls iter() before set_epoch().
+        rng = np.random.default_rng([self.seed, self.epoch])
+        batches: list[list[int]] = []
+        for start, stop in zip(self.offsets[:-1], self.offsets[1:], strict=True):
+            frames = np.arange(start, stop)
+            if self.shuffle:
+                rng.shuffle(frames)
+            frames = np.resize(frames, -(-len(frames) // self.batch_size) * self.batch_size)
+            batches += frames.reshape(-1, self.batch_size).tolist()
+        order = rng.permutation(len(batches)) if self.shuffle else np.arange(len(batches))
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        for i in np.resize(order, len(self) * self.devices)[rank :: self.devices]:
+            yield batches[i]

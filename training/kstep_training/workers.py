@@ -1,0 +1,107 @@
+"""Tasks on many processors: local processes, or the workers of any Dask cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["map_tasks"]
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
+
+
+def map_tasks(
+    function: Callable[[Job], Result],
+    jobs: Sequence[Job],
+    workers: int = 1,
+    scheduler: str | None = None,
+) -> Iterator[tuple[Job, Result | Exception]]:
+    """Results of a function for many jobs, as they end.
+
+    A job whose worker is lost is run again on another one, so a function must bear that.
+
+    Parameters
+    ----------
+    function : callable
+        Of a module that the workers can import.
+    jobs : sequence
+        Arguments. They begin in this order.
+    workers : int
+        Local processes, each with one thread and one OpenMP thread, if there is no scheduler.
+    scheduler : str, optional
+        Address of a Dask scheduler; its workers, which see the same files, take the jobs.
+
+    Yields
+    ------
+    job, result
+        An exception that the function raised is a result. So is Dask's ``KilledWorker`` of a job
+        that has cost four workers.
+
+    Raises
+    ------
+    ValueError
+        If the number of workers makes no sense.
+    ImportError
+        If Dask is missing; the message names the extra.
+    ConnectionError
+        If there is no scheduler at the address, or it goes away.
+    """
+    if workers < 1:
+        raise ValueError(f"workers is {workers}, expected at least 1")
+    if not jobs:
+        return
+    with _client(min(workers, len(jobs)), scheduler) as client:
+        from distributed import as_completed
+
+        if not client.scheduler_info()["workers"]:
+            _log.warning("no workers at %s yet; waiting for some", scheduler)
+        futures = client.map(function, jobs, pure=False)
+        places = {future.key: job for future, job in zip(futures, jobs, strict=True)}
+        for future in as_completed(futures, loop=client.loop):
+            if future.cancelled():
+                raise ConnectionError(
+                    f"the Dask scheduler at {scheduler} is gone; what is finished is kept"
+                )
+            error = future.exception()
+            yield places[future.key], future.result() if error is None else error
+            future.release()
+
+
+@contextmanager
+def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ImportError(
+            "workers need distributed, which is not installed; install it with: "
+            "pip install 'kstep-integrators[train]'"
+        ) from error
+    if scheduler is not None:
+        try:
+            client = Client(scheduler, set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise ConnectionError(f"no Dask scheduler answers at {scheduler!r}: {error}") from error
+        with client:
+            yield client
+        return
+    with (
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=":0",  # any free port
+            memory_limit=0,  # a worker is not to be stopped for what quantum chemistry needs
+            silence_logs=logging.CRITICAL,
+            env={"OMP_NUM_THREADS": "1"},  # small molecules gain nothing from more
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
