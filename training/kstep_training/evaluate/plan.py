@@ -98,7 +98,7 @@ def make_methods(model: str, settings: EvaluateSettings) -> list[Method]:
     for stride in trained if s.picoseconds else ():
         if abs(s.compared_fs / stride - round(s.compared_fs / stride)) > 1e-6:
             raise ValueError(
-                f"compared_fs is {s.compared_fs} fs, expected a multiple of {stride:g} fs, a stride "
+                f"compared_fs is {s.compared_fs} fs, expected a multiple of {stride:g} fs, which "
                 f"that {model} was trained for"
             )
     if s.picoseconds:
