@@ -313,7 +313,7 @@ def _demo_settings(arguments: argparse.Namespace) -> DemoSettings:
 
 
 def _prep(arguments: argparse.Namespace) -> None:
-    from kstep_training.prepare import run_prep
+    from kstep_training.prep.prepare import run_prep
 
     output = arguments.output or Path(f"kstep_{Path(arguments.list).stem}")
     run_prep(arguments.list, list(arguments.overrides), output)
@@ -364,21 +364,21 @@ def _recipe(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
-    from kstep_training.fit import run_fit
+    from kstep_training.fit.fit import run_fit
 
     output = arguments.output or Path(f"{arguments.dataset.resolve().name}_fit")
     run_fit(arguments.dataset, list(arguments.overrides), output)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from kstep_training.run import run_dynamics
+    from kstep_training.run.run import run_dynamics
 
     output = arguments.output or Path("kstep_run")
     run_dynamics(arguments.model, arguments.molecule, list(arguments.overrides), output)
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
-    from kstep_training.simulate import run_simulate
+    from kstep_training.simulate.simulate import run_simulate
 
     run_simulate(
         arguments.prepared,
@@ -390,7 +390,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 
 def _dataset(arguments: argparse.Namespace) -> None:
-    from kstep_training.make_dataset import run_dataset
+    from kstep_training.dataset.make_dataset import run_dataset
 
     words = arguments.overrides
     overrides = [word for word in words if "=" in word and not Path(word).exists()]

@@ -7,15 +7,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import openmm
 
 from kstep_integrators.openmm import stages
 from kstep_integrators.openmm.checks import check_system
 from kstep_integrators.openmm.force import JumpForce
-from kstep_integrators.openmm.particles import masses_of, particles_of
-from kstep_integrators.openmm.source import ModelSource, as_network
-from kstep_integrators.potentials import NetworkPotential
+from kstep_integrators.openmm.particles import constraints_of, masses_of, particles_of
+from kstep_integrators.openmm.source import Model, ModelSource, as_model, jump_of
 
 __all__ = ["add_jump", "find_jump", "physics_parameters"]
 
@@ -24,7 +22,7 @@ _NAME = "kstep-jump"
 
 def add_jump(
     system: openmm.System,
-    model: NetworkPotential | str | Path,
+    model: Model | str | Path,
     *,
     elements: Sequence[int] | None = None,
 ) -> int:
@@ -38,7 +36,7 @@ def add_jump(
     ----------
     system : openmm.System
         Of one isolated molecule, or a cluster; all forces in it but the jump are the physics.
-    model : str, Path or NetworkPotential
+    model : str, Path, NetworkPotential or DirectJump
         A bundled name, a path, or ``load_model(...)``. The XML of the System holds path and hash of
         the file. OpenMM restores it with ``pickle``: load XML only from where you would run code.
     elements : sequence of int, optional
@@ -52,8 +50,9 @@ def add_jump(
     Raises
     ------
     ValueError
-        If the model does not cover the particles; for constraints, virtual sites, particles without
-        mass, barostats and periodic systems; if no group is free; if the System has another jump.
+        If the model does not cover the particles; for a direct jump, if the constraints are not
+        those it was trained with; for virtual sites, particles without mass, barostats and periodic
+        systems; if no group is free; if the System has another jump.
     TypeError
         If the model is none of the above.
 
@@ -67,15 +66,15 @@ def add_jump(
     >>> add_jump(water, "organic-gfn2")
     31
     """
-    network = as_network(model)
-    source = ModelSource.of(network)
+    made = as_model(model)
+    source = ModelSource.of(made)
     check_system(system)
     present = find_jump(system)
     if present is not None:
         _check_same(system, present, source, elements)
         return int(system.getForce(present).getForceGroup())
     particles = particles_of(system, elements)
-    network.check(particles.state(np.zeros((len(particles.masses), 3))))
+    jump_of(made).bind(particles.nowhere())
     taken = {force.getForceGroup() for force in system.getForces()}
     free = [group for group in range(31, -1, -1) if group not in taken]
     if not free:
@@ -83,8 +82,8 @@ def add_jump(
             "all 32 force groups are taken, and the jump needs one of its own: put some forces of "
             "the System into one group with force.setForceGroup(...)"
         )
-    force = openmm.PythonForce(JumpForce(source, particles, network), stages.DEFAULTS)
-    force.setName(" ".join(_labels(source, particles.masses, particles.numbers)))
+    force = openmm.PythonForce(JumpForce(source, particles, made), stages.DEFAULTS)
+    force.setName(" ".join([*_labels(system, source), _label("z", particles.numbers)]))
     force.setForceGroup(free[0])
     system.addForce(force)
     return free[0]
@@ -113,11 +112,18 @@ def physics_parameters(system: openmm.System) -> list[str]:
     return sorted(names)
 
 
-def _labels(
-    source: ModelSource, masses: Sequence[float], numbers: Sequence[int]
-) -> tuple[str, str, str, str]:
+def _labels(system: openmm.System, source: ModelSource) -> list[str]:
     """The name of the force in parts: unlike a pickle, it can be read without being run."""
-    return (_NAME, f"model:{source.sha256[:16]}", _label("masses", masses), _label("z", numbers))
+    bonds, lengths = constraints_of(system)
+    constraints = [
+        value for bond, length in zip(bonds, lengths, strict=True) for value in (*bond, length)
+    ]
+    return [
+        _NAME,
+        f"model:{source.sha256[:16]}",
+        _label("masses", masses_of(system)),
+        _label("constraints", constraints),
+    ]
 
 
 def _label(name: str, values: Sequence[float]) -> str:
@@ -129,13 +135,13 @@ def _check_same(
     system: openmm.System, index: int, source: ModelSource, elements: Sequence[int] | None
 ) -> None:
     name = system.getForce(index).getName()
-    wanted = [f"model:{source.sha256[:16]}", _label("masses", masses_of(system))]
+    wanted = _labels(system, source)
     if elements is not None:
         wanted.append(_label("z", elements))
     missing = [label for label in wanted if label not in name.split(" ")]
     if missing:
         raise ValueError(
-            f"the System has a jump with another model, other masses or other elements already, "
-            f"force {index} ({name!r}, expected {missing}): remove it with "
+            "the System has a jump with another model, other masses, constraints or elements "
+            f"already, force {index} ({name!r}, expected {missing}): remove it with "
             f"system.removeForce({index})"
         )

@@ -16,9 +16,9 @@ from kstep_integrators.diagnostics import (
     torsion_flips,
 )
 from kstep_integrators.topology import BROKEN
+from kstep_training.dataset.internal_coordinates import KINDS as COORDINATES
+from kstep_training.dataset.internal_coordinates import internal_coordinates
 from kstep_training.evaluate.record import Record
-from kstep_training.internal_coordinates import KINDS as COORDINATES
-from kstep_training.internal_coordinates import internal_coordinates
 
 __all__ = [
     "KINDS",

@@ -162,7 +162,7 @@ def _bundled_lists() -> list[str]:
 
 
 def _from_smiles(path: Path | None, words: str) -> list[Target]:
-    from kstep_training.prep import bundled_list, conformers, read_smiles
+    from kstep_training.prep.molecules import bundled_list, conformers, read_smiles
 
     molecules, problems = read_smiles(path or bundled_list(words))
     if problems or not molecules:
