@@ -15,7 +15,8 @@ Langevin scheme (OBABO) for NVT, or none, on the Reference platform, from veloci
 equilibrated at the base step. Controls have no guard: they are lost where they explode. Runs are
 kept in CACHE, one file each, and never made twice. Distributions, temperatures and drifts are those
 of ``benchmarks.direct_runs``; evaluations are counted by the integrator, seconds are those of the
-processor in the steps alone, on one thread. A force field costs less than a network: the seconds say by how much.
+processor in the steps alone, on one thread. A
+force field costs less than a network: the seconds say by how much.
 """
 
 from __future__ import annotations
