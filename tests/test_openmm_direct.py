@@ -357,7 +357,7 @@ def test_constraints_changed_after_the_jump(model):
     _, system = molecule_of(fixed=True)
     add_jump(system, model)
     system.removeConstraint(0)
-    with pytest.raises(ValueError, match="other masses, constraints or elements"):
+    with pytest.raises(ValueError, match="other masses, constraints, elements"):
         KStepIntegrator(system, model)
 
 

@@ -58,7 +58,7 @@ def test_another_jump_is_refused(model):
     add_jump(system, model)
     with pytest.raises(ValueError, match="another model"):
         add_jump(system, "organic-gfn2")
-    with pytest.raises(ValueError, match="constraints or elements already"):
+    with pytest.raises(ValueError, match="elements or inner forces already"):
         add_jump(system, model, elements=[6] * 9)
     system.setParticleMass(3, 2.0)
     with pytest.raises(ValueError, match=r"other masses.*system.removeForce\(2\)"):

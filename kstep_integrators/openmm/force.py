@@ -19,6 +19,7 @@ from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.correctors import CORRECTORS, Corrector
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.openmm import stages
+from kstep_integrators.openmm.inner import Inner
 from kstep_integrators.openmm.particles import Array, Particles
 from kstep_integrators.openmm.source import Model, ModelSource, jump_of
 from kstep_integrators.openmm.transit import Transit
@@ -50,6 +51,8 @@ class JumpForce:
     ----------
     source : ModelSource
     particles : Particles
+    inner : Inner
+        What a flow integrates beside the model.
     model : NetworkPotential or DirectJump, optional
         The model, if it is loaded. A copy that comes out of XML loads it at its first jump.
 
@@ -61,9 +64,13 @@ class JumpForce:
     """
 
     def __init__(
-        self, source: ModelSource, particles: Particles, model: Model | None = None
+        self,
+        source: ModelSource,
+        particles: Particles,
+        inner: Inner,
+        model: Model | None = None,
     ) -> None:
-        self.source, self.particles, self._model = source, particles, model
+        self.source, self.particles, self.inner, self._model = source, particles, inner, model
         self._rest = np.zeros((len(particles.masses), 3))
         self._atoms: PhaseState | None = None
         self._failures = 0
@@ -79,9 +86,9 @@ class JumpForce:
             stages.ABSURD: self._absurd_energy,
         }
 
-    def __reduce__(self) -> tuple[type[JumpForce], tuple[ModelSource, Particles]]:
+    def __reduce__(self) -> tuple[type[JumpForce], tuple[ModelSource, Particles, Inner]]:
         """Settings only."""
-        return JumpForce, (self.source, self.particles)
+        return JumpForce, (self.source, self.particles, self.inner)
 
     def __call__(self, state: openmm.State) -> tuple[float, Array]:
         """Energy and forces, in name; :mod:`kstep_integrators.openmm.stages` says what they are."""
@@ -209,7 +216,7 @@ class JumpForce:
     def _jump(self, timestep: float) -> BoundJump:
         """The jump of this base step (ASE time units), kept for the next time."""
         if timestep not in self._bound:
-            jump = jump_of(self._loaded(), timestep)
+            jump = jump_of(self.inner.beside(self._loaded()), timestep)
             self._bound = {timestep: jump.bind(self.particles.nowhere())}
         return self._bound[timestep]
 

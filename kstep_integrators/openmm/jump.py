@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import openmm
@@ -12,6 +13,7 @@ import openmm
 from kstep_integrators.openmm import stages
 from kstep_integrators.openmm.checks import check_system
 from kstep_integrators.openmm.force import JumpForce
+from kstep_integrators.openmm.inner import Inner, inner_of
 from kstep_integrators.openmm.particles import constraints_of, masses_of, particles_of
 from kstep_integrators.openmm.source import Model, ModelSource, as_model, jump_of
 
@@ -25,6 +27,9 @@ def add_jump(
     model: Model | str | Path,
     *,
     elements: Sequence[int] | None = None,
+    particles: Sequence[int] | None = None,
+    inner_groups: Iterable[int] = (),
+    inner_platform: str = "Reference",
 ) -> int:
     """Add a jump to a System: a force that is none, in the highest force group that is free.
 
@@ -41,6 +46,15 @@ def add_jump(
         the file. OpenMM restores it with ``pickle``: load XML only from where you would run code.
     elements : sequence of int, optional
         Atomic numbers, if masses do not tell them (isotopes, repartitioned hydrogen mass).
+    particles : sequence of int, optional
+        Those that the model covers, such as a solute; all by default. The others move along: in the
+        flow by the forces of ``inner_groups``, at its ends by the rest of the physics.
+    inner_groups : iterable of int
+        Force groups that the flow integrates itself at every base step, beside the model: those of
+        a force field in QM/MM. They are copied as they are now, and belong to the physics as well,
+        so that they cancel in its correction.
+    inner_platform : str
+        Where the flow computes them.
 
     Returns
     -------
@@ -71,10 +85,12 @@ def add_jump(
     check_system(system)
     present = find_jump(system)
     if present is not None:
-        _check_same(system, present, source, elements)
+        inner = inner_of(system, made, particles, inner_groups, inner_platform)
+        _check_same(system, present, source, elements, inner)
         return int(system.getForce(present).getForceGroup())
-    particles = particles_of(system, elements)
-    jump_of(made).bind(particles.nowhere())
+    inner = inner_of(system, made, particles, inner_groups, inner_platform)
+    atoms = particles_of(system, elements)
+    jump_of(inner.beside(made)).bind(atoms.nowhere())
     taken = {force.getForceGroup() for force in system.getForces()}
     free = [group for group in range(31, -1, -1) if group not in taken]
     if not free:
@@ -82,8 +98,10 @@ def add_jump(
             "all 32 force groups are taken, and the jump needs one of its own: put some forces of "
             "the System into one group with force.setForceGroup(...)"
         )
-    force = openmm.PythonForce(JumpForce(source, particles, made), stages.DEFAULTS)
-    force.setName(" ".join([*_labels(system, source), _label("z", particles.numbers)]))
+    force = openmm.PythonForce(JumpForce(source, atoms, inner, made), stages.DEFAULTS)
+    force.setName(
+        " ".join([*_labels(system, source), _label("z", atoms.numbers), _label("inner", inner)])
+    )
     force.setForceGroup(free[0])
     system.addForce(force)
     return free[0]
@@ -126,22 +144,31 @@ def _labels(system: openmm.System, source: ModelSource) -> list[str]:
     ]
 
 
-def _label(name: str, values: Sequence[float]) -> str:
-    digest = hashlib.sha256(json.dumps([float(value) for value in values]).encode()).hexdigest()
+def _label(name: str, values: Sequence[float] | Inner) -> str:
+    content = (
+        dataclasses.asdict(values) if isinstance(values, Inner) else [float(v) for v in values]
+    )
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return f"{name}:{digest[:8]}"
 
 
 def _check_same(
-    system: openmm.System, index: int, source: ModelSource, elements: Sequence[int] | None
+    system: openmm.System,
+    index: int,
+    source: ModelSource,
+    elements: Sequence[int] | None,
+    inner: Inner,
 ) -> None:
     name = system.getForce(index).getName()
     wanted = _labels(system, source)
     if elements is not None:
         wanted.append(_label("z", elements))
+    if inner.covered is not None or inner.forces:
+        wanted.append(_label("inner", inner))
     missing = [label for label in wanted if label not in name.split(" ")]
     if missing:
         raise ValueError(
-            "the System has a jump with another model, other masses, constraints or elements "
-            f"already, force {index} ({name!r}, expected {missing}): remove it with "
-            f"system.removeForce({index})"
+            "the System has a jump with another model, other masses, constraints, elements "
+            f"or inner forces already, force {index} ({name!r}, expected {missing}): remove it "
+            f"with system.removeForce({index})"
         )

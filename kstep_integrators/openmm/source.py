@@ -15,7 +15,7 @@ from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.load import load_model
 from kstep_integrators.model_file import bundled_models
-from kstep_integrators.potentials import NetworkPotential
+from kstep_integrators.potentials import NetworkPotential, Potential
 
 __all__ = ["Model", "ModelSource", "as_model", "jump_of"]
 
@@ -110,12 +110,12 @@ def as_model(model: Model | str | Path) -> Model:
     return model
 
 
-def jump_of(model: Model, timestep: float | None = None) -> Jump:
+def jump_of(model: Potential | DirectJump, timestep: float | None = None) -> Jump:
     """The jump that a model makes.
 
     Parameters
     ----------
-    model : NetworkPotential or DirectJump
+    model : Potential or DirectJump
     timestep : float, optional
         Base step, ASE time units; the model's own by default.
 
@@ -124,7 +124,7 @@ def jump_of(model: Model, timestep: float | None = None) -> Jump:
     ValueError
         For another base step than a direct jump has learned.
     """
-    if isinstance(model, NetworkPotential):
+    if not isinstance(model, DirectJump):
         return FlowJump(model, timestep)
     if timestep is not None and not math.isclose(timestep, model.timestep, rel_tol=1e-6):
         raise ValueError(
