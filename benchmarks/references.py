@@ -184,9 +184,8 @@ def read_references(
     temperature_K : float
         Others are left out.
     dataset : Path, optional
-        Made by ``kstep dataset``: of molecules that it trains on, trajectories of its test part
-        are taken; of others, those of its test part and all that it does not know. Without it no
-        molecule counts as trained on.
+        Made by ``kstep dataset``: trajectories of its training and validation parts, known by
+        their names, are left out. Without it no molecule counts as trained on.
     prepared : sequence of Path
         Made by ``kstep prep``: force fields of trajectories that were made with one.
     molecules : sequence of str
@@ -209,7 +208,7 @@ def read_references(
         if match is None or float(match[2]) != temperature_K:
             continue
         name, part = match[1], parts.get(trajectory, "unknown")
-        if part not in (("test",) if name in trained else ("test", "unknown")):
+        if part in ("train", "validation"):
             continue
         if molecules and name not in molecules:
             continue

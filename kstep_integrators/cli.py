@@ -184,7 +184,9 @@ def build_parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--topology", type=Path, metavar="FILE", help="of DCD files and the like: PDB or PSF"
     )
-    _add_workers(evaluate, "processes, one method of one molecule each")
+    place = evaluate.add_mutually_exclusive_group()
+    _add_workers(place, "processes, one method of one molecule each")
+    place.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
 
     recipe = commands.add_parser(
         "recipe",
@@ -346,7 +348,13 @@ def _evaluate(arguments: argparse.Namespace) -> None:
             "molecules, such as: kstep evaluate organic-gfn2 ethanol,glycine"
         )
     run_evaluate(
-        names[0], names[1], overrides, arguments.output, arguments.cache, arguments.workers
+        names[0],
+        names[1],
+        overrides,
+        arguments.output,
+        arguments.cache,
+        arguments.workers,
+        arguments.scheduler,
     )
 
 

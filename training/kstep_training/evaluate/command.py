@@ -35,6 +35,7 @@ def run_evaluate(
     output: Path,
     cache: Path | None = None,
     workers: int = 1,
+    scheduler: str | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model on some molecules, with progress and a summary on the console.
 
@@ -52,7 +53,9 @@ def run_evaluate(
         Folder that keeps runs, ``output/runs`` by default. Evaluations that share it share their
         references.
     workers : int
-        Processes.
+        Local processes.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers make the runs instead; they see the cache.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def run_evaluate(
     """
     settings = override(EvaluateSettings, overrides)
     targets = read_targets(molecules)
-    return evaluate(model, targets, settings, output, cache, workers)
+    return evaluate(model, targets, settings, output, cache, workers, scheduler)
 
 
 def evaluate(
@@ -78,6 +81,7 @@ def evaluate(
     output: Path,
     cache: Path | None = None,
     workers: int = 1,
+    scheduler: str | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Evaluate a model; parameters as of :func:`run_evaluate`."""
@@ -90,7 +94,7 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)
     methods = make_methods(model, settings)
     bar = f"verlet-{settings.bar_fs:g}" if settings.picoseconds else None
-    problems = _make(targets, methods, settings, cache, workers, console)
+    problems = _make(targets, methods, settings, cache, (workers, scheduler), console)
 
     molecules, pictures = [], {}
     for target in targets:
@@ -118,7 +122,7 @@ def _make(
     methods: Sequence[Method],
     settings: EvaluateSettings,
     cache: Path,
-    workers: int,
+    places: tuple[int, str | None],
     console: Console,
 ) -> dict[str, dict[str, str]]:
     """Make what is missing; what could not be made, by molecule and method."""
@@ -129,7 +133,7 @@ def _make(
         task = bar.add_task("runs", total=sum(job.weight for job in (*starts, *runs)))
         for jobs in (starts, runs):
             left = [job for job in jobs if "start" not in problems.get(job.target.name, {})]
-            for job, problem in execute(left, workers):
+            for job, problem in execute(left, *places):
                 name = "start" if job.method is None else job.method.name
                 bar.update(task, advance=job.weight, description=f"{job.target.name} {name}")
                 if problem:

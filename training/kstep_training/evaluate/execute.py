@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +14,7 @@ from kstep_training.evaluate.runs import make_records
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.sources import Target
 from kstep_training.evaluate.starts import thermal_start
+from kstep_training.simulate.workers import map_tasks
 
 __all__ = ["Job", "execute", "jobs_of", "load_records", "record_path"]
 
@@ -99,16 +97,9 @@ def _work(job: Job) -> str:
     return ""
 
 
-def _numbered(job: tuple[int, Job]) -> tuple[int, str]:
-    return job[0], _work(job[1])
-
-
-def _deaf() -> None:
-    # The parent hears Ctrl-C too, and ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def execute(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, str]]:
+def execute(
+    jobs: Sequence[Job], workers: int = 1, scheduler: str | None = None
+) -> Iterator[tuple[Job, str]]:
     """Do jobs, several at a time.
 
     Parameters
@@ -116,7 +107,9 @@ def execute(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, str]]:
     jobs : sequence of Job
         Independent of each other.
     workers : int
-        Processes, each with one thread; 1 works in this one.
+        Local processes, each with one thread; 1 works in this one.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers see the same cache.
 
     Yields
     ------
@@ -124,15 +117,14 @@ def execute(jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, str]]:
         Each as it ends, and what went wrong: nothing if the string is empty. What has ended is in
         the cache; an interrupt loses the jobs under way.
     """
-    if workers == 1 or len(jobs) < 2:
+    if scheduler is None and (workers == 1 or len(jobs) < 2):
         for job in jobs:
             yield job, _work(job)
         return
-    os.environ["OMP_NUM_THREADS"] = "1"  # for the workers: small molecules gain nothing from more
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(jobs)), initializer=_deaf) as pool:
-        for number, problem in pool.imap_unordered(_numbered, enumerate(jobs)):
-            yield jobs[number], problem
+    for job, problem in map_tasks(_work, jobs, workers, scheduler):
+        if isinstance(problem, Exception):
+            problem = f"{type(problem).__name__}: {problem}"
+        yield job, problem
 
 
 def load_records(

@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 
 from kstep_integrators.degrees_of_freedom import degrees_of_freedom
-from kstep_integrators.diagnostics import correlation, cost_per_ps, momentum_alignment
+from kstep_integrators.diagnostics import (
+    correlation,
+    cost_per_ps,
+    momentum_alignment,
+)
 from kstep_training.evaluate.motion import (
     compare_spectra,
     distance,
@@ -30,6 +34,7 @@ from kstep_training.evaluate.shapes import (
     label,
     shape_values,
 )
+from kstep_training.evaluate.single import one_jump
 
 __all__ = ["difference_of_temperatures", "independence", "molecule_metrics", "told", "written"]
 
@@ -203,6 +208,8 @@ def _dynamics(
     if method.name == TRUTH or not reference:
         return found
     coordinates = coordinates_of(reference[0])
+    if truth is not None:
+        found["one_jump"] = one_jump(runs, truth, reference, method, coordinates)
     found["broken"] = {
         str(seed): gone
         for seed, r in enumerate(runs)

@@ -183,6 +183,11 @@ def _over(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             found[band] = {
                 "median": float(np.median(told)), "largest": max(told, key=abs), "of": len(told),
             }  # fmt: skip
+    for what in ("bonds", "angles", "velocities"):
+        errors = [(r.get("one_jump") or {}).get(what) for r in rows]
+        known = [e for e in errors if e is not None]
+        if known:
+            found.setdefault("one_jump", {})[what] = float(np.median(known))
     overlaps = [r["spectra"]["overlap"] for r in rows if r.get("spectra")]
     if overlaps:
         found["overlap"] = float(np.median(overlaps))
