@@ -164,6 +164,13 @@ def test_arguments_refused(model, tmp_path):
         assert system.getNumForces() == count
 
 
+def test_expensive_forces_are_not_computed_in_the_flow(model):
+    system = system_of(bath())
+    Counted().join(system)
+    with pytest.raises(ValueError, match="has a PythonForce, .*forceGroup=1"):
+        add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP])
+
+
 def test_another_inner_force_is_another_jump(model):
     *_, system, _, _, _ = setting(model, k=2)
     assert add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP]) == 31

@@ -69,7 +69,8 @@ def inner_of(
     Raises
     ------
     ValueError
-        If there are no such particles or forces, or the model makes direct jumps.
+        If there are no such particles or forces, a force is a Python function, or the model makes
+        direct jumps.
     """
     groups = sorted({int(group) for group in groups})
     if particles is None and not groups:
@@ -97,6 +98,12 @@ def inner_of(
         raise ValueError(
             f"inner_groups is {groups}, but the System has forces in the groups "
             f"{sorted({force.getForceGroup() for force in system.getForces()})} only"
+        )
+    if any(isinstance(force, openmm.PythonForce) for force in copied.getForces()):
+        raise ValueError(
+            f"a group of inner_groups={groups} has a PythonForce, which the flow would compute at "
+            "every base step: give an expensive method a group of its own, with "
+            "force.setForceGroup(1) or createMixedSystem(..., forceGroup=1)"
         )
     xml = openmm.XmlSerializer.serialize(copied) if groups else ""
     return Inner(covered, xml, platform)
