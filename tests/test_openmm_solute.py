@@ -167,7 +167,7 @@ def test_arguments_refused(model, tmp_path):
 def test_expensive_forces_are_not_computed_in_the_flow(model):
     system = system_of(bath())
     Counted().join(system)
-    with pytest.raises(ValueError, match="has a PythonForce, .*forceGroup=1"):
+    with pytest.raises(ValueError, match=r"has a PythonForce, .*forceGroup=1"):
         add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP])
 
 
