@@ -21,9 +21,9 @@ from kstep_integrators import named_molecule
 from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.jumps.load import load_model
 from kstep_training.config import load_recipe
-from kstep_training.fit import fit
-from kstep_training.fit_settings import FitStage
-from kstep_training.make_dataset import make_dataset
+from kstep_training.dataset.make_dataset import make_dataset
+from kstep_training.fit.fit import fit
+from kstep_training.fit.settings import FitStage
 from kstep_training.trajectory import read_npz
 
 CANDIDATES = [("painn", 64, 3), ("egnn", 64, 3), ("painn", 64, 2), ("egnn", 64, 2)]

@@ -28,9 +28,9 @@ from benchmarks.common import write_result
 from kstep_integrators import load_model, named_molecule
 from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
-from kstep_training.fit import fit
-from kstep_training.fit_settings import FitSettings, FitStage
-from kstep_training.make_dataset import DatasetSettings, make_dataset
+from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
+from kstep_training.fit.fit import fit
+from kstep_training.fit.settings import FitSettings, FitStage
 from kstep_training.trajectory import Trajectory, write_npz
 
 TEMPERATURES = (300.0, 400.0, 500.0, 600.0)

@@ -224,7 +224,7 @@ def main() -> None:
         "friction_per_ps": arguments.friction,
         "starts": arguments.starts,
         "models": {
-            name: load_model(name, device="cpu").describe()
+            Path(name).name: load_model(name, device="cpu").describe()
             for name in (*arguments.models, *arguments.flow)
         },
     }

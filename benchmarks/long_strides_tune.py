@@ -21,9 +21,9 @@ from benchmarks.residuals import force_rms
 from benchmarks.starts import thermalized
 from kstep_integrators import load_model
 from kstep_integrators.atomic_file import write_text_atomically
-from kstep_training.fit import fit
-from kstep_training.fit_settings import FitSettings, FitStage
-from kstep_training.make_dataset import DatasetSettings, make_dataset
+from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
+from kstep_training.fit.fit import fit
+from kstep_training.fit.settings import FitSettings, FitStage
 from kstep_training.trajectory import Trajectory, read_npz, write_npz
 
 __all__ = ["START", "tune", "tuned_model"]

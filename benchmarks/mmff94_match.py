@@ -23,8 +23,8 @@ from rdkit.Chem import AllChem
 
 from benchmarks.common import write_result
 from kstep_integrators import units
-from kstep_training.prep import bundled_list, conformers, hydrogenated, read_smiles
-from kstep_training.systems import build_system
+from kstep_training.prep.molecules import bundled_list, conformers, hydrogenated, read_smiles
+from kstep_training.prep.systems import build_system
 
 Floats = npt.NDArray[np.float64]
 

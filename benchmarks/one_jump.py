@@ -230,17 +230,17 @@ def show(rows: list[dict[str, Any]]) -> None:
         if not mine:
             continue
         print(f"\n{group}")
-        print(f"{'k':>3} {'fs':>5} {'method':<20}{'bond A':>9}{'(std)':>8}{'angle':>9}{'(std)':>8}"
+        print(f"{'k':>3} {'fs':>5} {'method':<26}{'bond A':>9}{'(std)':>8}{'angle':>9}{'(std)':>8}"
               f"{'velocity':>10}{'jumps':>7}{'failed':>7}")  # fmt: skip
         for row in sorted(mine, key=lambda r: r["k"]):
-            head = f"{row['k']:>3} {row['stride_fs']:>5g} {row['method']:<20}"
+            head = f"{row['k']:>3} {row['stride_fs']:>5g} {row['method']:<26}"
             if "bond_A" not in row:
                 print(f"{head}{'all failed: ' + '; '.join(row['reasons'])}")
                 continue
             print(
-                f"{head}{row['bond_A']:>9.4f}{row['bond_thermal']:>8.3f}"
-                f"{row['angle_degrees']:>9.3f}{row['angle_thermal']:>8.3f}"
-                f"{row['velocity_thermal']:>10.3f}{row['jumps']:>7}{row['failed']:>7}"
+                f"{head}{row['bond_A']:>9.2g}{row['bond_thermal']:>8.2g}"
+                f"{row['angle_degrees']:>9.2g}{row['angle_thermal']:>8.2g}"
+                f"{row['velocity_thermal']:>10.2g}{row['jumps']:>7}{row['failed']:>7}"
             )
 
 

@@ -28,7 +28,7 @@ from ase import Atoms
 from benchmarks.common import write_result
 from benchmarks.starts import thermalized
 from kstep_integrators import load_model
-from kstep_integrators.openmm import KStepIntegrator, force
+from kstep_integrators.openmm import KStepIntegrator, force, source
 
 BLOCKS, JUMPS = 10, 10
 
@@ -60,7 +60,7 @@ class Timed:
         return self._timed(self.inner.begin, state)
 
 
-class TimedFlow(force.FlowJump):
+class TimedFlow(source.FlowJump):
     """A flow that counts its time."""
 
     def bind(self, state: Any) -> Any:
@@ -80,7 +80,7 @@ class Memory(Timed):
         return self.answer
 
 
-class RememberedFlow(force.FlowJump):
+class RememberedFlow(source.FlowJump):
     """A flow that costs nothing."""
 
     def bind(self, state: Any) -> Any:
@@ -149,7 +149,7 @@ def measure(copies: int, platform: str, k: int = 8, **settings: Any) -> dict[str
 
 def without_a_flow(platform: str) -> dict[str, float]:
     """Microseconds per step with a flow that costs nothing; the corrector is included."""
-    force.FlowJump = RememberedFlow  # type: ignore[misc]
+    source.FlowJump = RememberedFlow  # type: ignore[misc]
     system, places = springs(thermalized("ethanol"), 1)
     integrator = KStepIntegrator(system, load_model("organic-gfn2", device="cpu"), k=1)
     context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
@@ -171,7 +171,7 @@ def main() -> None:
     rows: dict[str, Any] = {}
     for platform in ("Reference", "CPU"):
         rows[f"{platform}, no flow"] = without_a_flow(platform)
-    force.FlowJump = TimedFlow  # type: ignore[misc]
+    source.FlowJump = TimedFlow  # type: ignore[misc]
     for code, corrector in list(force.CORRECTORS_BY_CODE.items()):
         force.CORRECTORS_BY_CODE[code] = Timed(corrector)
     bath = {"temperature": 300.0, "friction": 1.0}

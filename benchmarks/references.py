@@ -28,11 +28,11 @@ from kstep_integrators.calculators.semiempirical import METHODS
 from kstep_integrators.ensemble.batch import join
 from kstep_integrators.evaluation import nowhere
 from kstep_integrators.state import Evaluation, PhaseState
-from kstep_training.dataset_file import open_dataset
-from kstep_training.internal_coordinates import internal_coordinates
-from kstep_training.make_dataset import find_trajectories
-from kstep_training.prepared import read_prepared
-from kstep_training.segments import labelled_frames
+from kstep_training.dataset.dataset_file import open_dataset
+from kstep_training.dataset.internal_coordinates import internal_coordinates
+from kstep_training.dataset.make_dataset import find_trajectories
+from kstep_training.dataset.segments import labelled_frames
+from kstep_training.prep.prepared import read_prepared
 from kstep_training.trajectory import read_npz
 
 __all__ = ["Reference", "WindowPhysics", "read_references"]
@@ -56,7 +56,7 @@ class Reference:
     timestep_fs : float
         From frame to frame.
     segments : list of numpy.ndarray
-        Rows of :func:`kstep_training.segments.row_type`.
+        Rows of :func:`kstep_training.dataset.segments.row_type`.
     coordinates : dict
         ``bonds`` and ``angles``.
     system : openmm.System or None
@@ -184,9 +184,8 @@ def read_references(
     temperature_K : float
         Others are left out.
     dataset : Path, optional
-        Made by ``kstep dataset``: of molecules that it trains on, trajectories of its test part
-        are taken; of others, those of its test part and all that it does not know. Without it no
-        molecule counts as trained on.
+        Made by ``kstep dataset``: trajectories of its training and validation parts, known by
+        their names, are left out. Without it no molecule counts as trained on.
     prepared : sequence of Path
         Made by ``kstep prep``: force fields of trajectories that were made with one.
     molecules : sequence of str
@@ -209,7 +208,7 @@ def read_references(
         if match is None or float(match[2]) != temperature_K:
             continue
         name, part = match[1], parts.get(trajectory, "unknown")
-        if part not in (("test",) if name in trained else ("test", "unknown")):
+        if part in ("train", "validation"):
             continue
         if molecules and name not in molecules:
             continue

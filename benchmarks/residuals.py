@@ -19,10 +19,10 @@ from benchmarks.common import percentiles, write_result
 from kstep_integrators import load_model
 from kstep_integrators.potentials import Potential
 from kstep_integrators.state import make_state
-from kstep_training.prep import Molecule, bundled_list, read_smiles
-from kstep_training.prepare import PrepSettings, prepare
-from kstep_training.simulate import simulate
-from kstep_training.simulate_settings import SimulateSettings
+from kstep_training.prep.molecules import Molecule, bundled_list, read_smiles
+from kstep_training.prep.prepare import PrepSettings, prepare
+from kstep_training.simulate.settings import SimulateSettings
+from kstep_training.simulate.simulate import simulate
 from kstep_training.trajectory import Trajectory, read_npz
 
 OUTSIDE = {

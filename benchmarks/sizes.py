@@ -39,7 +39,7 @@ from kstep_integrators import load_model
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.diagnostics import residual_rms
 from kstep_integrators.potentials import Potential
-from kstep_training.prep import conformers
+from kstep_training.prep.molecules import conformers
 
 MOLECULES = {
     "cyclohexane": "C1CCCCC1",

@@ -11,6 +11,7 @@ from kstep_integrators.model_file import ModelFileError, bundled_models
 from kstep_integrators.notices import KStepWarning
 from kstep_integrators.potentials import CalculatorPotential, NetworkPotential
 from kstep_integrators.structures import named_molecule
+from kstep_integrators.sum_potential import SumPotential
 from kstep_integrators.tuning import StrideTuning
 
 __version__ = "0.1.0"
@@ -28,6 +29,7 @@ __all__ = [
     "ModelFileError",
     "NetworkPotential",
     "StrideTuning",
+    "SumPotential",
     "bundled_models",
     "load_model",
     "named_molecule",

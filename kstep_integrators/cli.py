@@ -156,6 +156,38 @@ def build_parser() -> argparse.ArgumentParser:
         "--output", type=Path, metavar="DIR", help="folder (kstep_run if none is given)"
     )
 
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="is a model right, and what does it save: runs, references, controls, a report",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    evaluate.add_argument(
+        "overrides",
+        nargs="*",
+        default=[],
+        metavar="MODEL MOLECULES key=value",
+        help="a model, then a .smi file, geometries, a bundled list or names; e.g. seeds=16",
+    )
+    evaluate.add_argument(
+        "--output", type=Path, default=Path("kstep_evaluation"), metavar="DIR", help="folder"
+    )
+    evaluate.add_argument(
+        "--cache", type=Path, metavar="DIR", help="folder that keeps runs (DIR/runs if none)"
+    )
+    for option, what in (
+        ("--trajectory", "a run made elsewhere, to be judged; may be given several times"),
+        ("--reference", "a run that it is compared with; likewise"),
+    ):
+        evaluate.add_argument(
+            option, type=Path, action="append", default=[], metavar="FILE", help=what
+        )
+    evaluate.add_argument(
+        "--topology", type=Path, metavar="FILE", help="of DCD files and the like: PDB or PSF"
+    )
+    place = evaluate.add_mutually_exclusive_group()
+    _add_workers(place, "processes, one method of one molecule each")
+    place.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
+
     recipe = commands.add_parser(
         "recipe",
         help="all of it, from SMILES to a run with a model; resumes where it was interrupted",
@@ -235,6 +267,7 @@ _RESUME: Final = {
     "demo": "a demonstration starts from the beginning when it is run again",
     "prep": "run the same command again to resume where it stopped",
     "simulate": "run the same command again to resume where it stopped",
+    "evaluate": "run the same command again to resume where it stopped",
     "dataset": "run the same command again to resume where it stopped",
     "run": "run the same command again to resume where it stopped",
     "fit": "run the same command again to resume where it stopped",
@@ -282,10 +315,47 @@ def _demo_settings(arguments: argparse.Namespace) -> DemoSettings:
 
 
 def _prep(arguments: argparse.Namespace) -> None:
-    from kstep_training.prepare import run_prep
+    from kstep_training.prep.prepare import run_prep
 
     output = arguments.output or Path(f"kstep_{Path(arguments.list).stem}")
     run_prep(arguments.list, list(arguments.overrides), output)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    names = [word for word in arguments.overrides if "=" not in word]
+    overrides = [word for word in arguments.overrides if "=" in word]
+    if arguments.trajectory or arguments.reference:
+        from kstep_training.evaluate.outside import run_outside
+
+        if names:
+            raise ValueError(
+                f"{names[0]!r} and trajectories were given; evaluate a model on molecules, or "
+                "trajectories that were made elsewhere"
+            )
+        run_outside(
+            arguments.trajectory,
+            arguments.reference,
+            overrides,
+            arguments.output,
+            arguments.topology,
+        )
+        return
+    from kstep_training.evaluate.command import run_evaluate
+
+    if len(names) != 2:
+        raise ValueError(
+            f"{len(names)} names were given ({', '.join(names) or 'none'}), expected a model and "
+            "molecules, such as: kstep evaluate organic-gfn2 ethanol,glycine"
+        )
+    run_evaluate(
+        names[0],
+        names[1],
+        overrides,
+        arguments.output,
+        arguments.cache,
+        arguments.workers,
+        arguments.scheduler,
+    )
 
 
 def _recipe(arguments: argparse.Namespace) -> None:
@@ -302,21 +372,21 @@ def _recipe(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
-    from kstep_training.fit import run_fit
+    from kstep_training.fit.fit import run_fit
 
     output = arguments.output or Path(f"{arguments.dataset.resolve().name}_fit")
     run_fit(arguments.dataset, list(arguments.overrides), output)
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from kstep_training.run import run_dynamics
+    from kstep_training.run.run import run_dynamics
 
     output = arguments.output or Path("kstep_run")
     run_dynamics(arguments.model, arguments.molecule, list(arguments.overrides), output)
 
 
 def _simulate(arguments: argparse.Namespace) -> None:
-    from kstep_training.simulate import run_simulate
+    from kstep_training.simulate.simulate import run_simulate
 
     run_simulate(
         arguments.prepared,
@@ -328,7 +398,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 
 
 def _dataset(arguments: argparse.Namespace) -> None:
-    from kstep_training.make_dataset import run_dataset
+    from kstep_training.dataset.make_dataset import run_dataset
 
     words = arguments.overrides
     overrides = [word for word in words if "=" in word and not Path(word).exists()]
@@ -347,6 +417,7 @@ _COMMANDS: Final = {
     "demo": _demo,
     "prep": _prep,
     "simulate": _simulate,
+    "evaluate": _evaluate,
     "dataset": _dataset,
     "run": _run,
     "fit": _fit,

@@ -41,6 +41,8 @@ EXTRAS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "omegaconf": ("train", "recipes"),
         "tensorboardX": ("train", "curves of fits for TensorBoard"),
         "tqdm": ("train", "progress of data generation"),
+        "jinja2": ("train", "reports of kstep evaluate"),
+        "MDAnalysis": ("mdanalysis", "kstep evaluate of DCD trajectories and the like"),
         "wandb": ("wandb", "curves of fits in Weights & Biases"),
     }
 )

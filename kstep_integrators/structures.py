@@ -1,7 +1,7 @@
 """Small molecules by name, relaxed with GFN2-xTB, and the bonds of a molecule.
 
-The geometries come with the package (``python -m kstep_training.named_structures`` makes them), so
-nothing here needs RDKit.
+The geometries come with the package (``python -m kstep_training.prep.named_structures`` makes
+them), so nothing here needs RDKit.
 """
 
 from __future__ import annotations

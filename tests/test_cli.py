@@ -193,9 +193,9 @@ def test_fit_arguments(
     monkeypatch: pytest.MonkeyPatch, words: list[str], expected: tuple[Any, ...]
 ) -> None:
     calls: list[tuple[Any, ...]] = []
-    module = ModuleType("kstep_training.fit")
+    module = ModuleType("kstep_training.fit.fit")
     module.__dict__["run_fit"] = lambda *arguments: calls.append(arguments)
-    monkeypatch.setitem(sys.modules, "kstep_training.fit", module)
+    monkeypatch.setitem(sys.modules, "kstep_training.fit.fit", module)
     assert main(["fit", *words]) == 0
     assert calls == [expected]
 
@@ -211,9 +211,9 @@ def test_prep_arguments(
     monkeypatch: pytest.MonkeyPatch, words: list[str], expected: tuple[Any, ...]
 ) -> None:
     calls: list[tuple[Any, ...]] = []
-    module = ModuleType("kstep_training.prepare")
+    module = ModuleType("kstep_training.prep.prepare")
     module.__dict__["run_prep"] = lambda *arguments: calls.append(arguments)
-    monkeypatch.setitem(sys.modules, "kstep_training.prepare", module)
+    monkeypatch.setitem(sys.modules, "kstep_training.prep.prepare", module)
     assert main(["prep", *words]) == 0
     assert calls == [expected]
 
@@ -235,9 +235,9 @@ def test_dataset_arguments(
     expected: tuple[list[str], list[str], str, bool],
 ) -> None:
     calls: list[tuple[Any, ...]] = []
-    module = ModuleType("kstep_training.make_dataset")
+    module = ModuleType("kstep_training.dataset.make_dataset")
     module.__dict__["run_dataset"] = lambda *arguments: calls.append(arguments)
-    monkeypatch.setitem(sys.modules, "kstep_training.make_dataset", module)
+    monkeypatch.setitem(sys.modules, "kstep_training.dataset.make_dataset", module)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x=y").mkdir()  # a folder, although it looks like a setting
     assert main(["dataset", *words]) == 0

@@ -16,11 +16,11 @@ from benchmarks.references import read_references
 from benchmarks.verlet_jump import VerletJump
 from kstep_integrators import KStepDynamics
 from kstep_integrators.units import FS
-from kstep_training.make_dataset import DatasetSettings, make_dataset
-from kstep_training.prep import Molecule
-from kstep_training.prepare import PrepSettings, prepare
-from kstep_training.simulate import simulate
-from kstep_training.simulate_settings import SimulateSettings
+from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
+from kstep_training.prep.molecules import Molecule
+from kstep_training.prep.prepare import PrepSettings, prepare
+from kstep_training.simulate.settings import SimulateSettings
+from kstep_training.simulate.simulate import simulate
 from tests.direct_systems import silent
 
 FREE, RIGID = {"constraints": None}, {"constraints": "HBonds"}

@@ -13,8 +13,8 @@ from kstep_integrators import CalculatorPotential, KStepDynamics
 from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.calculators import OpenMMCalculator, fixed_bonds
 from kstep_integrators.checkpoint import calculator_name
-from kstep_training.prep import conformers, hydrogenated
-from kstep_training.systems import build_system
+from kstep_training.prep.molecules import conformers, hydrogenated
+from kstep_training.prep.systems import build_system
 
 FS = units.fs
 

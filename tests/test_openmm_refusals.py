@@ -10,11 +10,10 @@ from ase.calculators.lj import LennardJones
 from openmm import unit
 
 from kstep_integrators import CalculatorPotential
-from kstep_integrators.model_file import ModelFileError, ModelHeader, write_model
+from kstep_integrators.model_file import ModelFileError
 from kstep_integrators.openmm import KStepIntegrator, add_jump
 from kstep_integrators.openmm.jump import find_jump, physics_parameters
 from tests.conftest import hot, potential
-from tests.direct_systems import silent, untrained
 from tests.openmm_systems import model, springs
 
 __all__ = ["model"]
@@ -54,25 +53,12 @@ def test_parameters_of_the_physics(model):
     assert physics_parameters(system) == ["lambda", "stiffness"]
 
 
-@pytest.mark.parametrize("take", [add_jump, KStepIntegrator])
-def test_direct_jumps_are_refused(take, tmp_path):
-    system = springs(hot())
-    count = system.getNumForces()
-    with pytest.raises(ValueError, match="in OpenMM only a potential can be jumped with"):
-        take(system, silent())
-    path = tmp_path / "jump.safetensors"
-    write_model(path, untrained(), ModelHeader("mine", {}, "none"))
-    with pytest.raises(ValueError, match="'mine' makes direct jumps"):
-        take(system, path)
-    assert system.getNumForces() == count
-
-
 def test_another_jump_is_refused(model):
     system = springs(hot())
     add_jump(system, model)
     with pytest.raises(ValueError, match="another model"):
         add_jump(system, "organic-gfn2")
-    with pytest.raises(ValueError, match="other elements"):
+    with pytest.raises(ValueError, match="elements or inner forces already"):
         add_jump(system, model, elements=[6] * 9)
     system.setParticleMass(3, 2.0)
     with pytest.raises(ValueError, match=r"other masses.*system.removeForce\(2\)"):
@@ -127,7 +113,6 @@ def silicon(system):
     ("change", "message"),
     [
         (virtual_site, r"particles \[3\] are virtual sites"),
-        (constraint, "1 constraints .*particles 0 and 1.*rigidWater=False"),
         (massless, r"particles \[1\] have no mass"),
         (barostat, "MonteCarloBarostat: .*cell that changes"),
         (periodic, "is periodic"),

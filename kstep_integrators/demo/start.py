@@ -113,7 +113,7 @@ def load_molecule(settings: DemoSettings) -> Atoms:
         return named_molecule(settings.value)
     if settings.source == "smiles":
         try:
-            from kstep_training.prep import conformers
+            from kstep_training.prep.molecules import conformers
         except ImportError as error:
             raise ImportError(
                 "reading a SMILES string needs the extra 'prep'; "

@@ -4,9 +4,11 @@ Everything is in ASE units: positions in angstrom, momenta in u * angstrom / tim
 and time in angstrom * sqrt(u / eV). Only results meant for reading are in other units, and say so.
 """
 
+from kstep_integrators.diagnostics.cost import Cost, cost_per_ps
 from kstep_integrators.diagnostics.distributions import Comparison, compare_runs
 from kstep_integrators.diagnostics.energy import EnergyDrift, energy_drift, kinetic_energy
 from kstep_integrators.diagnostics.geometry import bond_angles, bond_lengths, dihedral_angles
+from kstep_integrators.diagnostics.independence import Alignment, momentum_alignment
 from kstep_integrators.diagnostics.jumps import (
     InternalError,
     JumpErrors,
@@ -14,6 +16,7 @@ from kstep_integrators.diagnostics.jumps import (
     jump_errors,
     mean_structure_errors,
 )
+from kstep_integrators.diagnostics.kinetics import Flips, torsion_flips, velocity_autocorrelation
 from kstep_integrators.diagnostics.residuals import residual_rms
 from kstep_integrators.diagnostics.sampling import (
     Correlation,
@@ -29,15 +32,20 @@ from kstep_integrators.diagnostics.spectra import (
     spectral_peaks,
     vibrational_density,
 )
+from kstep_integrators.diagnostics.structure import RadialDistribution, radial_distribution
 from kstep_integrators.diagnostics.temperature import temperature_per_element
 
 __all__ = [
+    "Alignment",
     "Comparison",
     "Correlation",
+    "Cost",
     "EnergyDrift",
+    "Flips",
     "InternalError",
     "JumpErrors",
     "Landings",
+    "RadialDistribution",
     "Spectrum",
     "autocorrelation",
     "block_error",
@@ -45,16 +53,21 @@ __all__ = [
     "bond_lengths",
     "compare_runs",
     "correlation",
+    "cost_per_ps",
     "dihedral_angles",
     "energy_drift",
     "jump_errors",
     "kinetic_energy",
     "mean_structure_errors",
+    "momentum_alignment",
     "on_circle",
     "peak_shift",
+    "radial_distribution",
     "residual_rms",
     "spectral_overlap",
     "spectral_peaks",
     "temperature_per_element",
+    "torsion_flips",
+    "velocity_autocorrelation",
     "vibrational_density",
 ]

@@ -80,7 +80,7 @@ def vibrational_density(
     """
     p = np.asarray(momenta, dtype=np.float64)
     m = np.asarray(masses, dtype=np.float64)
-    if p.ndim != 3 or p.shape[2] != 3 or m.shape != p.shape[1:2]:
+    if p.ndim != 3 or p.shape[2] != 3 or m.shape != p.shape[1:2] or not len(p):
         raise ValueError(
             f"momenta and masses have shapes {p.shape} and {m.shape}; expected (F, N, 3) and (N,)"
         )

@@ -225,20 +225,23 @@ class DirectJump:
         fixed = [] if state.bonds is None else state.bonds.tolist()
         hydrogens = torch.nonzero(state.numbers == HYDROGEN).flatten().tolist()
         expected = self.header.constraints == H_BONDS
-        held = {atom for bond in fixed for atom in bond}
-        others = [bond for bond in fixed if not held.intersection(hydrogens).intersection(bond)]
-        missing = [atom for atom in hydrogens if atom not in held] if expected else []
-        if (fixed and not expected) or others or missing:
+        ends = [atom for bond in fixed for atom in bond]
+        others = [bond for bond in fixed if not set(hydrogens).intersection(bond)]
+        rigid = [atom for atom in hydrogens if ends.count(atom) > 1]
+        missing = [atom for atom in hydrogens if atom not in ends] if expected else []
+        if (fixed and not expected) or others or rigid or missing:
             raise ValueError(
                 f"model {self.header.name!r} was trained with constraints="
                 f"{self.header.constraints!r}, but the system has {len(fixed)} bonds of fixed "
                 f"length for {len(hydrogens)} hydrogen atoms"
                 + (f", {len(others)} of them without hydrogen" if others else "")
+                + (f", and atoms {rigid[:10]} in rigid angles" if rigid else "")
                 + (
                     ": fix the bonds of all hydrogen atoms, and no others, with "
-                    "ase.constraints.FixBondLengths"
+                    "ase.constraints.FixBondLengths, in OpenMM constraints=HBonds, rigidWater=False"
                     if expected
-                    else ": remove FixBondLengths, or use a model that was trained with it"
+                    else ": remove FixBondLengths (in OpenMM constraints=None, rigidWater=False), "
+                    "or use a model that was trained with it"
                 )
             )
 

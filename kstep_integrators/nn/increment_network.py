@@ -107,7 +107,7 @@ class IncrementNetwork(nn.Module):
         baseline: str,
         scales: Sequence[Sequence[Sequence[float]]],
         masses: Sequence[float],
-        backbone: str = "transformer",
+        backbone: str = "egnn",
         channels: int = 64,
         layers: int = 3,
         radial: int = 16,

@@ -21,8 +21,8 @@ def check_system(system: openmm.System) -> None:
     Raises
     ------
     ValueError
-        For an empty System, virtual sites, massless particles, constraints, barostats, and
-        periodic boundary conditions.
+        For an empty System, virtual sites, massless particles, barostats, and periodic boundary
+        conditions.
     """
     count = system.getNumParticles()
     if count == 0:
@@ -39,14 +39,6 @@ def check_system(system: openmm.System) -> None:
         raise ValueError(
             f"particles {massless[:10]} have no mass: OpenMM holds them in place, a jump would not "
             "know. Give them their masses, or use KStepDynamics in ASE with FixAtoms"
-        )
-    if system.getNumConstraints():
-        i, j, distance = system.getConstraintParameters(0)
-        raise ValueError(
-            f"the System has {system.getNumConstraints()} constraints (first: particles {i} and "
-            f"{j}, {distance}): a flow moves atoms freely for k base steps and cannot keep bonds "
-            "rigid. Create it with constraints=None, rigidWater=False: the base step resolves "
-            "bond vibrations"
         )
     for force in system.getForces():
         if isinstance(force, _BAROSTATS):

@@ -17,14 +17,13 @@ from openmm import unit
 from kstep_integrators import units
 from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.correctors import CORRECTORS, Corrector
-from kstep_integrators.jumps.base import BoundJump
-from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.openmm import stages
+from kstep_integrators.openmm.inner import Inner
 from kstep_integrators.openmm.particles import Array, Particles
-from kstep_integrators.openmm.source import ModelSource
+from kstep_integrators.openmm.source import Model, ModelSource, jump_of
 from kstep_integrators.openmm.transit import Transit
-from kstep_integrators.potentials import NetworkPotential
-from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
+from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState, constrain
 
 __all__ = ["CORRECTORS_BY_CODE", "CORRECTOR_CODES", "JumpForce"]
 
@@ -52,7 +51,9 @@ class JumpForce:
     ----------
     source : ModelSource
     particles : Particles
-    model : NetworkPotential, optional
+    inner : Inner
+        What a flow integrates beside the model.
+    model : NetworkPotential or DirectJump, optional
         The model, if it is loaded. A copy that comes out of XML loads it at its first jump.
 
     Notes
@@ -63,9 +64,13 @@ class JumpForce:
     """
 
     def __init__(
-        self, source: ModelSource, particles: Particles, model: NetworkPotential | None = None
+        self,
+        source: ModelSource,
+        particles: Particles,
+        inner: Inner,
+        model: Model | None = None,
     ) -> None:
-        self.source, self.particles, self._model = source, particles, model
+        self.source, self.particles, self.inner, self._model = source, particles, inner, model
         self._rest = np.zeros((len(particles.masses), 3))
         self._atoms: PhaseState | None = None
         self._failures = 0
@@ -73,6 +78,7 @@ class JumpForce:
         self._bound: dict[float, BoundJump] = {}
         self._stages: dict[int, Callable[[Transit, Array, _Parameters], _Answer]] = {
             stages.POSITIONS: self._positions,
+            stages.FORCES: self._forces,
             stages.FLOW: self._flow,
             stages.VELOCITIES: self._velocities,
             stages.CORRECTION: self._correction,
@@ -80,9 +86,9 @@ class JumpForce:
             stages.ABSURD: self._absurd_energy,
         }
 
-    def __reduce__(self) -> tuple[type[JumpForce], tuple[ModelSource, Particles]]:
+    def __reduce__(self) -> tuple[type[JumpForce], tuple[ModelSource, Particles, Inner]]:
         """Settings only."""
-        return JumpForce, (self.source, self.particles)
+        return JumpForce, (self.source, self.particles, self.inner)
 
     def __call__(self, state: openmm.State) -> tuple[float, Array]:
         """Energy and forces, in name; :mod:`kstep_integrators.openmm.stages` says what they are."""
@@ -116,6 +122,10 @@ class JumpForce:
         state = self._state(given)
         return Transit(given, state, known=before.known), before.seconds, None
 
+    def _forces(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
+        _, state = before.here()
+        return dataclasses.replace(before, forces=_tensor(given, state)), 0.0, None
+
     def _flow(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         origin, state = before.here()
         steps = round(parameters[stages.STEPS])
@@ -123,23 +133,26 @@ class JumpForce:
         momenta = torch.from_numpy(given * units.NM_PER_PS).to(state.masses) * state.masses
         start = state.replace(momenta=momenta)
         try:
-            landed, info = jump(start, _NO_PHYSICS, before.inner(), steps)
+            landed, info = jump(start, before.physics(), before.inner(), steps)
         except EvaluationFailed as error:
             return self._undone(before, stages.FLOW, f"potential: {error}")
         absurd = _absurd(start, landed, guarded=parameters[stages.GUARDED] > 0)
-        if absurd or info.start is None or info.end is None:
+        absurd = info.failures.get(0, absurd)
+        if absurd:
             return self._undone(before, stages.FLOW, absurd)
-        before.known.put(start, info.start)
         # The sum that the platform makes as well, so that the landing is recognized.
         moved = landed.positions.cpu().numpy() / units.NM - origin
         there = self._state(origin + moved)
-        before.known.put(there, info.end)
+        for place, inner in ((start, info.start), (there, info.end)):
+            if inner is not None:
+                before.known.put(place, inner)
         after = dataclasses.replace(
             before,
             positions=origin + moved,
             state=there,
             velocities=_velocities(landed) - given,
-            predicted=float(info.end.energy - info.start.energy) / units.KJ_PER_MOL,
+            forces=None,
+            predicted=_predicted(info),
         )
         return after, float(stages.FINE), moved
 
@@ -150,20 +163,22 @@ class JumpForce:
         _, state = before.here()
         stride = parameters[stages.STRIDE] * units.PS
         jump = self._jump(stride / round(parameters[stages.STEPS]))
-        forces = torch.from_numpy(given * units.KJ_PER_MOL_NM).to(state.masses)
+        forces = _tensor(given, state)
         physics = Evaluation(torch.zeros_like(state.time), forces)
         try:
             inner = before.inner() or jump.begin(state)
-            if inner is None:
-                raise EvaluationFailed("the jump has no potential")
-            before.known.put(state, inner)
+            if inner is not None:
+                before.known.put(state, inner)
             corrector = CORRECTORS_BY_CODE[parameters[stages.CORRECTOR]]
             force = corrector(state, physics, inner, stride, jump).force
         except EvaluationFailed as error:
             return self._undone(before, stages.CORRECTION, f"potential: {error}")
-        residual = forces - inner.require_forces()
-        vectors = None if force is None else force.cpu().numpy() / units.KJ_PER_MOL_NM
-        return before, float(residual.square().sum()), vectors
+        residual = 0.0
+        if inner is not None and inner.forces is not None:
+            residual = float((forces - inner.forces).square().sum())
+        if force is None:
+            return before, residual, None
+        return before, residual, constrain(state, force).cpu().numpy() / units.KJ_PER_MOL_NM
 
     def _failed(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         problem = before.problem or DynamicsFailed(
@@ -184,7 +199,7 @@ class JumpForce:
             _log.warning("a jump was undone: %s (%d so far)", why, self._failures)
         return before, _refusal(stage, stages.UNDONE), None
 
-    def _network(self) -> NetworkPotential:
+    def _loaded(self) -> Model:
         if self._model is None:
             self._model = self.source.load()
         return self._model
@@ -193,21 +208,29 @@ class JumpForce:
         """At rest at positions (nm)."""
         if self._atoms is None or not np.isfinite(positions).all():
             # With all checks, which need not be made again at each jump.
-            self._atoms = self.particles.state(positions).to(self._network().device)
+            self._atoms = self.particles.state(positions).to(self._loaded().device)
             return self._atoms
         x = torch.from_numpy(positions * units.NM)
         return self._atoms.replace(positions=x.to(self._atoms.positions.device))
 
     def _jump(self, timestep: float) -> BoundJump:
-        """The flow of this base step (ASE time units), kept for the next time."""
+        """The jump of this base step (ASE time units), kept for the next time."""
         if timestep not in self._bound:
-            flow = FlowJump(self._network(), timestep)
-            self._bound = {timestep: flow.bind(self.particles.state(self._rest))}
+            jump = jump_of(self.inner.beside(self._loaded()), timestep)
+            self._bound = {timestep: jump.bind(self.particles.nowhere())}
         return self._bound[timestep]
 
 
-_NO_PHYSICS = Evaluation(torch.zeros(1, dtype=torch.float64), None)
-"""A flow does not look at it."""
+def _tensor(forces: Array, state: PhaseState) -> torch.Tensor:
+    """Forces (kJ/mol/nm) in eV/angstrom, where the state is."""
+    return torch.from_numpy(forces * units.KJ_PER_MOL_NM).to(state.masses)
+
+
+def _predicted(info: JumpInfo) -> float:
+    """Change of the potential's energy over a jump, kJ/mol; zero if it has none."""
+    if info.start is None or info.end is None:
+        return 0.0
+    return float(info.end.energy - info.start.energy) / units.KJ_PER_MOL
 
 
 def _velocities(state: PhaseState) -> Array:

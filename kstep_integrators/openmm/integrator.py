@@ -11,15 +11,14 @@ from openmm import unit
 
 from kstep_integrators import units
 from kstep_integrators.correctors import make_corrector
-from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.openmm.force import CORRECTOR_CODES
 from kstep_integrators.openmm.jump import add_jump, physics_parameters
 from kstep_integrators.openmm.plan import Plan
 from kstep_integrators.openmm.program import write_program
-from kstep_integrators.openmm.source import as_network
+from kstep_integrators.openmm.source import Model, as_model, jump_of
 from kstep_integrators.openmm.words import Words
-from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.stats import Stats
 
 __all__ = ["KStepIntegrator"]
@@ -39,16 +38,18 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     Parameters
     ----------
     system : openmm.System
-        The jump is added to it, unless it is there (:func:`~.jump.add_jump`). Without constraints,
-        virtual sites, periodic boundaries and barostats.
-    model : str, Path or NetworkPotential
+        The jump is added to it, unless it is there (:func:`~.jump.add_jump`). Without virtual
+        sites, periodic boundaries and barostats.
+    model : str, Path, NetworkPotential or DirectJump
         A bundled name, a path, or ``load_model(...)``.
     k : int
-        Base steps per stride.
+        Base steps per stride; of a direct jump, one of those it has learned.
     timestep : Quantity or float, optional
-        Base step, ps if it has no unit; the model's own by default (0.25 fs for QM models).
-    corrector : str
-        ``"impulse"``, ``"filtered"`` or ``"none"``.
+        Base step, ps if it has no unit; the model's own by default (0.25 fs for QM models), and the
+        only one that a direct jump has.
+    corrector : str, optional
+        ``"impulse"`` (the default), ``"filtered"`` or ``"none"``; a direct jump takes one only,
+        ``"delta"`` or ``"none"`` by its baseline.
     temperature : Quantity or float, optional
         K. With a friction: Langevin, half before and half after each jump (OBABO).
     friction : Quantity or float, optional
@@ -74,33 +75,43 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     def __init__(
         self,
         system: openmm.System,
-        model: NetworkPotential | str | Path,
+        model: Model | str | Path,
         k: int = 8,
         timestep: Any = None,
-        corrector: str = "impulse",
+        corrector: str | None = None,
         *,
         temperature: Any = None,
         friction: Any = None,
         metropolize: bool = False,
         extra_chances: int = 3,
     ) -> None:
-        network = as_network(model)
+        made = as_model(model)
         if isinstance(k, bool) or k != int(k) or k < 1:
             raise ValueError(f"k is {k!r}, expected an integer >= 1: base steps per jump")
-        base = network.timestep / units.PS if timestep is None else _in(timestep, unit.picosecond)
+        base = made.timestep / units.PS if timestep is None else _in(timestep, unit.picosecond)
         if not (math.isfinite(base) and base > 0):
             raise ValueError(f"timestep is {timestep}, expected a positive time")
+        allowed = jump_of(made, base * units.PS).correctors
+        corrector = allowed[0] if corrector is None else corrector
         if not isinstance(corrector, str):
             raise TypeError(
-                f"corrector is a {type(corrector).__name__}, expected one of "
-                f"{list(FlowJump.correctors)}"
+                f"corrector is a {type(corrector).__name__}, expected one of {list(allowed)}"
             )
-        make_corrector(corrector, FlowJump.correctors)
+        make_corrector(corrector, allowed)
+        if isinstance(made, DirectJump):
+            made.check_stride(int(k))
+            if metropolize:
+                raise ValueError(
+                    "metropolize=True with a jump that is neither time-reversible nor "
+                    "volume-preserving: the test would sample a wrong ensemble. Use a potential, "
+                    "which is followed by a flow, or leave metropolize out"
+                )
         bath = _bath(temperature, friction, metropolize)
+        _check_constraints(system, corrector, metropolize)
         _check_thermostats(system, temperature)
         chances = Metropolis(bath[0], extra_chances).extra_chances if metropolize and bath else None
         super().__init__(k * base)
-        group = add_jump(system, network)
+        group = add_jump(system, made)
         plan = Plan(
             group=group,
             k=int(k),
@@ -110,6 +121,8 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             thermostat=bath is not None,
             parameters=physics_parameters(system),
             n_particles=system.getNumParticles(),
+            direct=isinstance(made, DirectJump),
+            constrained=system.getNumConstraints() > 0,
         )
         # "f" and "energy" of the program, and minimizers, see these groups.
         self.setIntegrationForceGroups(set(range(32)) - {group})
@@ -197,7 +210,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             _residual_squares=total("residual_squares"),
             _residual_count=round(total("coordinates")) * landings if watched else 0,
             _energy_squares=total("error_squares") * units.KJ_PER_MOL**2,
-            _energy_count=landings,
+            _energy_count=landings if total("predicts") > 0.0 else 0,
         )
 
     def _bath_variable(self, name: str) -> float:
@@ -238,6 +251,22 @@ def _bath(temperature: Any, friction: Any, metropolize: bool) -> tuple[float, fl
         _not_negative("temperature", _in(temperature, unit.kelvin)),
         _not_negative("friction", _in(friction, unit.picosecond**-1)),
     )
+
+
+def _check_constraints(system: openmm.System, corrector: str, metropolize: bool) -> None:
+    count = system.getNumConstraints()
+    if count and corrector == "filtered":
+        raise ValueError(
+            f"the corrector 'filtered' with {count} constraints: its modes are those of free "
+            "atoms, and it has not been validated with constraints; use 'impulse' or 'none', or "
+            "create the System with constraints=None, rigidWater=False"
+        )
+    if count and metropolize:
+        raise ValueError(
+            f"metropolize=True with {count} constraints: that the test is exact with constraints "
+            "has not been validated; leave metropolize out, or create the System with "
+            "constraints=None, rigidWater=False"
+        )
 
 
 def _check_thermostats(system: openmm.System, temperature: Any) -> None:

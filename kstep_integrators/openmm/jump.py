@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import openmm
 
 from kstep_integrators.openmm import stages
 from kstep_integrators.openmm.checks import check_system
 from kstep_integrators.openmm.force import JumpForce
-from kstep_integrators.openmm.particles import masses_of, particles_of
-from kstep_integrators.openmm.source import ModelSource, as_network
-from kstep_integrators.potentials import NetworkPotential
+from kstep_integrators.openmm.inner import Inner, inner_of
+from kstep_integrators.openmm.particles import constraints_of, masses_of, particles_of
+from kstep_integrators.openmm.source import Model, ModelSource, as_model, jump_of
 
 __all__ = ["add_jump", "find_jump", "physics_parameters"]
 
@@ -24,9 +24,12 @@ _NAME = "kstep-jump"
 
 def add_jump(
     system: openmm.System,
-    model: NetworkPotential | str | Path,
+    model: Model | str | Path,
     *,
     elements: Sequence[int] | None = None,
+    particles: Sequence[int] | None = None,
+    inner_groups: Iterable[int] = (),
+    inner_platform: str = "Reference",
 ) -> int:
     """Add a jump to a System: a force that is none, in the highest force group that is free.
 
@@ -38,11 +41,20 @@ def add_jump(
     ----------
     system : openmm.System
         Of one isolated molecule, or a cluster; all forces in it but the jump are the physics.
-    model : str, Path or NetworkPotential
+    model : str, Path, NetworkPotential or DirectJump
         A bundled name, a path, or ``load_model(...)``. The XML of the System holds path and hash of
         the file. OpenMM restores it with ``pickle``: load XML only from where you would run code.
     elements : sequence of int, optional
         Atomic numbers, if masses do not tell them (isotopes, repartitioned hydrogen mass).
+    particles : sequence of int, optional
+        Those that the model covers, such as a solute; all by default. The others move along: in the
+        flow by the forces of ``inner_groups``, at its ends by the rest of the physics.
+    inner_groups : iterable of int
+        Force groups that the flow integrates itself at every base step, beside the model: those of
+        a force field in QM/MM. They are copied as they are now, and belong to the physics as well,
+        so that they cancel in its correction.
+    inner_platform : str
+        Where the flow computes them.
 
     Returns
     -------
@@ -52,8 +64,9 @@ def add_jump(
     Raises
     ------
     ValueError
-        If the model does not cover the particles; for constraints, virtual sites, particles without
-        mass, barostats and periodic systems; if no group is free; if the System has another jump.
+        If the model does not cover the particles; for a direct jump, if the constraints are not
+        those it was trained with; for virtual sites, particles without mass, barostats and periodic
+        systems; if no group is free; if the System has another jump.
     TypeError
         If the model is none of the above.
 
@@ -67,15 +80,17 @@ def add_jump(
     >>> add_jump(water, "organic-gfn2")
     31
     """
-    network = as_network(model)
-    source = ModelSource.of(network)
+    made = as_model(model)
+    source = ModelSource.of(made)
     check_system(system)
     present = find_jump(system)
     if present is not None:
-        _check_same(system, present, source, elements)
+        inner = inner_of(system, made, particles, inner_groups, inner_platform)
+        _check_same(system, present, source, elements, inner)
         return int(system.getForce(present).getForceGroup())
-    particles = particles_of(system, elements)
-    network.check(particles.state(np.zeros((len(particles.masses), 3))))
+    inner = inner_of(system, made, particles, inner_groups, inner_platform)
+    atoms = particles_of(system, elements)
+    jump_of(inner.beside(made)).bind(atoms.nowhere())
     taken = {force.getForceGroup() for force in system.getForces()}
     free = [group for group in range(31, -1, -1) if group not in taken]
     if not free:
@@ -83,8 +98,10 @@ def add_jump(
             "all 32 force groups are taken, and the jump needs one of its own: put some forces of "
             "the System into one group with force.setForceGroup(...)"
         )
-    force = openmm.PythonForce(JumpForce(source, particles, network), stages.DEFAULTS)
-    force.setName(" ".join(_labels(source, particles.masses, particles.numbers)))
+    force = openmm.PythonForce(JumpForce(source, atoms, inner, made), stages.DEFAULTS)
+    force.setName(
+        " ".join([*_labels(system, source), _label("z", atoms.numbers), _label("inner", inner)])
+    )
     force.setForceGroup(free[0])
     system.addForce(force)
     return free[0]
@@ -113,29 +130,45 @@ def physics_parameters(system: openmm.System) -> list[str]:
     return sorted(names)
 
 
-def _labels(
-    source: ModelSource, masses: Sequence[float], numbers: Sequence[int]
-) -> tuple[str, str, str, str]:
+def _labels(system: openmm.System, source: ModelSource) -> list[str]:
     """The name of the force in parts: unlike a pickle, it can be read without being run."""
-    return (_NAME, f"model:{source.sha256[:16]}", _label("masses", masses), _label("z", numbers))
+    bonds, lengths = constraints_of(system)
+    constraints = [
+        value for bond, length in zip(bonds, lengths, strict=True) for value in (*bond, length)
+    ]
+    return [
+        _NAME,
+        f"model:{source.sha256[:16]}",
+        _label("masses", masses_of(system)),
+        _label("constraints", constraints),
+    ]
 
 
-def _label(name: str, values: Sequence[float]) -> str:
-    digest = hashlib.sha256(json.dumps([float(value) for value in values]).encode()).hexdigest()
+def _label(name: str, values: Sequence[float] | Inner) -> str:
+    content = (
+        dataclasses.asdict(values) if isinstance(values, Inner) else [float(v) for v in values]
+    )
+    digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return f"{name}:{digest[:8]}"
 
 
 def _check_same(
-    system: openmm.System, index: int, source: ModelSource, elements: Sequence[int] | None
+    system: openmm.System,
+    index: int,
+    source: ModelSource,
+    elements: Sequence[int] | None,
+    inner: Inner,
 ) -> None:
     name = system.getForce(index).getName()
-    wanted = [f"model:{source.sha256[:16]}", _label("masses", masses_of(system))]
+    wanted = _labels(system, source)
     if elements is not None:
         wanted.append(_label("z", elements))
+    if inner.covered is not None or inner.forces:
+        wanted.append(_label("inner", inner))
     missing = [label for label in wanted if label not in name.split(" ")]
     if missing:
         raise ValueError(
-            f"the System has a jump with another model, other masses or other elements already, "
-            f"force {index} ({name!r}, expected {missing}): remove it with "
-            f"system.removeForce({index})"
+            "the System has a jump with another model, other masses, constraints, elements "
+            f"or inner forces already, force {index} ({name!r}, expected {missing}): remove it "
+            f"with system.removeForce({index})"
         )

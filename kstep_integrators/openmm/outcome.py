@@ -19,7 +19,7 @@ def controlled(words: Words, plan: Plan) -> None:
         words.set("failed", f"{stages.UNDONE}")
         with words.when("abs(change) <= energy_limit"):
             words.set("failed", f"{stages.FINE}")
-            _add_up(words)
+            _add_up(words, plan)
         with words.when("failed > 0"):
             ask(words, stages.ABSURD)
             words.set("stage", f"{stages.IDLE}")
@@ -55,7 +55,7 @@ def tested(words: Words, plan: Plan) -> None:
             with words.when("abs(change) < 1e300"):
                 words.set("failed", f"{stages.FINE}")
                 with words.when("chance = 1"):
-                    _add_up(words)
+                    _add_up(words, plan)
                 words.set("open", "step(chances - chance)")
                 with words.when("change <= limit"):
                     words.set("accepted_at", "chance")
@@ -84,13 +84,19 @@ def _put_back(words: Words, plan: Plan) -> None:
 
 
 def _physics_steps(words: Words, plan: Plan) -> None:
-    """k velocity-Verlet steps, one evaluation each."""
+    """k velocity-Verlet steps, one evaluation each; with constraints, RATTLE."""
     words.set("count", "0")
     with words.loop("count < base_steps"):
         words.each("v", "v + 0.5*dt/base_steps*force/m")
         words.each("x", "x + dt/base_steps*v")
+        if plan.constrained:
+            words.each("here", "x")
+            words.integrator.addConstrainPositions()
+            words.each("v", "v + (x - here)*base_steps/dt")
         evaluate(words, plan)
         words.each("v", "v + 0.5*dt/base_steps*force/m")
+        if plan.constrained:
+            words.integrator.addConstrainVelocities()
         words.set("count", "count + 1")
     words.total("fast", "step(abs(v) - speed_limit)")
     words.set("fallbacks", "fallbacks + 1")
@@ -99,8 +105,9 @@ def _physics_steps(words: Words, plan: Plan) -> None:
         words.set("failed", f"{stages.UNDONE}")
 
 
-def _add_up(words: Words) -> None:
+def _add_up(words: Words, plan: Plan) -> None:
     """How well the model predicted the physics, over all landings."""
     words.set("landings", "landings + 1")
     words.set("residual_squares", "residual_squares + residual")
-    words.set("error_squares", "error_squares + (predicted - potential + start_potential)^2")
+    if not plan.direct:
+        words.set("error_squares", "error_squares + (predicted - potential + start_potential)^2")

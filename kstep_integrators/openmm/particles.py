@@ -15,7 +15,7 @@ from openmm import unit
 from kstep_integrators import units
 from kstep_integrators.state import PhaseState, make_state
 
-__all__ = ["Array", "Particles", "masses_of", "particles_of"]
+__all__ = ["Array", "Particles", "constraints_of", "masses_of", "particles_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -33,10 +33,16 @@ class Particles:
         Atomic numbers.
     masses : tuple of float
         u.
+    bonds : tuple of (int, int)
+        Constraints: pairs of particles whose distances are fixed.
+    lengths : tuple of float
+        Their distances, angstrom.
     """
 
     numbers: tuple[int, ...]
     masses: tuple[float, ...]
+    bonds: tuple[tuple[int, int], ...] = ()
+    lengths: tuple[float, ...] = ()
 
     def state(self, positions: Array) -> PhaseState:
         """At rest at positions (N, 3), nm.
@@ -44,14 +50,35 @@ class Particles:
         Raises
         ------
         ValueError
-            If they are not finite.
+            If they are not finite, or off the constraints.
         """
+        return self._state(positions, *self._constraints())
+
+    def nowhere(self) -> PhaseState:
+        """All in one place, constraints or not: for what only asks which atoms they are."""
+        bonds, lengths = self._constraints()
+        here = self._state(np.zeros((len(self.masses), 3)))
+        return here.replace(bonds=bonds, bond_lengths=lengths)
+
+    def _constraints(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        if not self.bonds:
+            return None, None
+        return torch.tensor(self.bonds), torch.tensor(self.lengths, dtype=torch.float64)
+
+    def _state(
+        self,
+        positions: Array,
+        bonds: torch.Tensor | None = None,
+        lengths: torch.Tensor | None = None,
+    ) -> PhaseState:
         x = torch.from_numpy(positions * units.NM)
         return make_state(
             torch.tensor(self.numbers),
             torch.tensor(self.masses, dtype=torch.float64),
             x,
             torch.zeros_like(x),
+            bonds=bonds,
+            bond_lengths=lengths,
         )
 
 
@@ -71,20 +98,31 @@ def particles_of(system: openmm.System, elements: Sequence[int] | None = None) -
         If a mass is that of no element, or their number is wrong.
     """
     count, masses = system.getNumParticles(), masses_of(system)
+    bonds, lengths = constraints_of(system)
     if elements is None:
-        return Particles(tuple(_element(i, mass) for i, mass in enumerate(masses)), masses)
+        numbers = tuple(_element(i, mass) for i, mass in enumerate(masses))
+        return Particles(numbers, masses, bonds, lengths)
     if len(elements) != count:
         raise ValueError(
             f"elements has {len(elements)} entries, expected {count}: one atomic number for each "
             "particle"
         )
-    return Particles(tuple(int(z) for z in elements), masses)
+    return Particles(tuple(int(z) for z in elements), masses, bonds, lengths)
 
 
 def masses_of(system: openmm.System) -> tuple[float, ...]:
     """Masses of all particles, u."""
     count = system.getNumParticles()
     return tuple(float(system.getParticleMass(i).value_in_unit(unit.dalton)) for i in range(count))
+
+
+def constraints_of(
+    system: openmm.System,
+) -> tuple[tuple[tuple[int, int], ...], tuple[float, ...]]:
+    """Constrained pairs of particles, and their distances in angstrom."""
+    found = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
+    bonds = tuple((int(i), int(j)) for i, j, _ in found)
+    return bonds, tuple(float(length.value_in_unit(unit.angstrom)) for *_, length in found)
 
 
 def _element(index: int, mass: float) -> int:

@@ -30,6 +30,10 @@ class Plan:
     parameters : sequence of str
         Of the Context, that the physics depends on.
     n_particles : int
+    direct : bool
+        Whether the jump looks at the physical forces where it starts, and predicts no energy.
+    constrained : bool
+        Whether the System has constraints.
     """
 
     group: int
@@ -40,6 +44,8 @@ class Plan:
     thermostat: bool
     parameters: Sequence[str]
     n_particles: int
+    direct: bool = False
+    constrained: bool = False
 
     @property
     def needs_forces(self) -> bool:

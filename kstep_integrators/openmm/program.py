@@ -27,8 +27,11 @@ def write_program(words: Words, plan: Plan) -> None:
     words.each("last_v", "v")
     words.integrator.addUpdateContextState()
     _refresh(words, plan)
+    if plan.constrained:
+        # What setVelocities has set may stretch them; all else keeps to them.
+        words.integrator.addConstrainVelocities()
     if plan.thermostat:
-        _bathe(words)
+        _bathe(words, plan)
     words.set("steps", f"{plan.k}")
     words.set("stride", "dt")
     words.set("corrector", f"{plan.corrector}")
@@ -45,12 +48,12 @@ def write_program(words: Words, plan: Plan) -> None:
     words.each("kept", "x")
     words.set("jumps", "jumps + 1")
     if plan.thermostat:
-        _bathe(words)
+        _bathe(words, plan)
 
 
 def _declare(words: Words, plan: Plan, energy_limit: float, speed_limit: float) -> None:
     words.numbers(base_steps=plan.k, energy_limit=energy_limit, speed_limit=speed_limit)
-    words.numbers(coordinates=3 * plan.n_particles)
+    words.numbers(coordinates=3 * plan.n_particles, predicts=not plan.direct)
     words.numbers(fresh=0, changed=0, kept_dt=0, known=0, failed=0, ignored=0)
     words.numbers(potential=0, start_potential=0, kinetic=0, start_kinetic=0, change=0)
     words.numbers(residual=0, predicted=0, count=0, fast=0)
@@ -84,6 +87,9 @@ def _refresh(words: Words, plan: Plan) -> None:
             f"{words.prefix}changed + ({name} - {words.prefix}parameter{index})^2",
         )
     with words.when("changed > 0"):
+        if plan.constrained:
+            words.each("x", "x")  # the reference that the platform takes
+            words.integrator.addConstrainPositions()
         evaluate(words, plan)
         words.each("kept", "x")
         words.set("kept_dt", "dt")
@@ -93,10 +99,12 @@ def _refresh(words: Words, plan: Plan) -> None:
         words.set("fresh", "1")
 
 
-def _bathe(words: Words) -> None:
+def _bathe(words: Words, plan: Plan) -> None:
     """O: half a stride of Langevin dynamics."""
     words.set("decay", "exp(-0.5*friction*dt)")
     words.each("v", "decay*v + sqrt((1 - decay*decay)*kT/m)*gaussian")
+    if plan.constrained:
+        words.integrator.addConstrainVelocities()
 
 
 def _remember(words: Words, plan: Plan) -> None:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 
+from kstep_integrators import units
+from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.direct import DirectJump
+from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.load import load_model
 from kstep_integrators.model_file import bundled_models
-from kstep_integrators.potentials import NetworkPotential
+from kstep_integrators.potentials import NetworkPotential, Potential
 
-__all__ = ["ModelSource", "as_network"]
+__all__ = ["Model", "ModelSource", "as_model", "jump_of"]
+
+Model: TypeAlias = NetworkPotential | DirectJump
+"""What a model file makes."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class ModelSource:
     compile: bool
 
     @staticmethod
-    def of(model: NetworkPotential) -> ModelSource:
+    def of(model: Model) -> ModelSource:
         """The source of a loaded model.
 
         Raises
@@ -58,10 +66,10 @@ class ModelSource:
             model.digest,
             str(model.device),
             str(model.dtype).removeprefix("torch."),
-            model.compile,
+            isinstance(model, NetworkPotential) and model.compile,
         )
 
-    def load(self) -> NetworkPotential:
+    def load(self) -> Model:
         """The model.
 
         Raises
@@ -74,7 +82,7 @@ class ModelSource:
         device = self.device
         if device.startswith("cuda") and not torch.cuda.is_available():
             device = "cpu"
-        model = as_network(load_model(self.name, device, getattr(torch, self.dtype), self.compile))
+        model = load_model(self.name, device, getattr(torch, self.dtype), self.compile)
         if model.digest != self.sha256:
             raise ValueError(
                 f"the model {self.name!r} has the hash {model.digest[:16]}..., but the System was "
@@ -83,28 +91,45 @@ class ModelSource:
         return model
 
 
-def as_network(model: NetworkPotential | DirectJump | str | Path) -> NetworkPotential:
+def as_model(model: Model | str | Path) -> Model:
     """The model itself, or the one of that name or path.
 
     Raises
     ------
-    ValueError
-        For a model of direct jumps.
     TypeError
         For anything else, other potentials included.
     """
     if isinstance(model, str | Path):
         model = load_model(model)
-    if isinstance(model, DirectJump):
-        raise ValueError(
-            f"model {model.header.name!r} makes direct jumps, and in OpenMM only a potential can "
-            "be jumped with: its program knows the half-kicks of flow jumps. Use KStepDynamics in "
-            "ASE for it, or a model of a potential"
-        )
-    if not isinstance(model, NetworkPotential):
+    if not isinstance(model, NetworkPotential | DirectJump):
         raise TypeError(
             f"model is a {type(model).__name__}; expected a bundled model name, a path, or "
             "load_model(...). A calculator as the potential cannot be written to a System's XML; "
             "use KStepDynamics in ASE for it"
+        )
+    return model
+
+
+def jump_of(model: Potential | DirectJump, timestep: float | None = None) -> Jump:
+    """The jump that a model makes.
+
+    Parameters
+    ----------
+    model : Potential or DirectJump
+    timestep : float, optional
+        Base step, ASE time units; the model's own by default.
+
+    Raises
+    ------
+    ValueError
+        For another base step than a direct jump has learned.
+    """
+    if not isinstance(model, DirectJump):
+        return FlowJump(model, timestep)
+    if timestep is not None and not math.isclose(timestep, model.timestep, rel_tol=1e-6):
+        raise ValueError(
+            f"the base step is {timestep / units.FS:g} fs, but model {model.header.name!r} makes "
+            f"direct jumps, and has learned those of {model.timestep / units.FS:g} fs: leave "
+            "timestep out and the step size as it is, or use a potential"
         )
     return model

@@ -18,6 +18,7 @@ __all__ = [
     "FAILED",
     "FINE",
     "FLOW",
+    "FORCES",
     "GUARDED",
     "IDLE",
     "POSITIONS",
@@ -44,13 +45,17 @@ VELOCITIES: Final = 3
 
 CORRECTION: Final = 4
 """Takes physical forces (kJ/mol/nm) at the positions last taken or landed at. Force: that of the
-corrector. Energy: sum of squares of the residual, (eV/angstrom)^2, or a verdict below zero."""
+corrector, as far as constraints let it act. Energy: sum of squares of the residual,
+(eV/angstrom)^2, or a verdict below zero."""
 
 FAILED: Final = 5
 """Takes notice that neither jump nor physics could advance the system."""
 
 ABSURD: Final = 6
 """Takes notice that the energy makes a jump absurd, for the log."""
+
+FORCES: Final = 8
+"""Takes physical forces (kJ/mol/nm) at the positions last taken, for a jump that looks at them."""
 
 REPORT: Final = 7
 """Raises what went wrong, once. The Context is in order by then; elsewhere nothing is raised."""

@@ -34,7 +34,7 @@ def stride(words: Words, plan: Plan) -> None:
         with words.when("failed < 1"):
             words.each("v", "v + 0.5*dt*correction/m")
     with words.when("failed < 1"):
-        _flow(words)
+        _jump(words, plan)
     with words.when("failed < 1"):
         evaluate(words, plan)
         if plan.needs_forces:
@@ -45,11 +45,17 @@ def stride(words: Words, plan: Plan) -> None:
             words.each("v", "v + 0.5*dt*correction/m")
 
 
-def _flow(words: Words) -> None:
-    """J. The jump is told positions and velocities, and asked for the change of both."""
+def _jump(words: Words, plan: Plan) -> None:
+    """J. The jump is told positions and velocities, and asked for the change of both.
+
+    It lands on the constraints by itself.
+    """
     words.each("here", "x")
     ask(words, stages.POSITIONS)
     words.set("seconds", "seconds + ignored")
+    if plan.direct:
+        words.each("x", "force")
+        ask(words, stages.FORCES)
     words.each("x", "v")
     ask(words, stages.FLOW, "dx", "failed")
     ask(words, stages.VELOCITIES, "dv", "predicted")

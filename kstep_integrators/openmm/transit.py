@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
 
 from kstep_integrators.evaluation import EvaluationCache
 from kstep_integrators.openmm.particles import Array
@@ -24,6 +28,8 @@ class Transit:
         Last taken, or landed at.
     state : PhaseState or None
         There.
+    forces : (N, 3) Tensor, eV/angstrom, or None
+        The physics there, if the jump was told.
     velocities : (N, 3) float64, nm/ps, or None
         Change of the velocities by the jump.
     predicted : float
@@ -38,6 +44,7 @@ class Transit:
 
     positions: Array | None = None
     state: PhaseState | None = None
+    forces: Tensor | None = None
     velocities: Array | None = None
     predicted: float = 0.0
     problem: BaseException | None = None
@@ -58,6 +65,11 @@ class Transit:
                 "integrator was changed, or another integrator sets kstep_stage"
             )
         return self.positions, self.state
+
+    def physics(self) -> Evaluation:
+        """The physical forces here, as far as the jump was told; their energy is not known."""
+        _, state = self.here()
+        return Evaluation(torch.full_like(state.time, math.nan), self.forces)
 
     def inner(self) -> Evaluation | None:
         """The potential here, if it is known."""

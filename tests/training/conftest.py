@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kstep_training.make_dataset import DatasetSettings, make_dataset
+from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
 from kstep_training.trajectory import write_npz
 from tests.training.trajectories import dynamics
 

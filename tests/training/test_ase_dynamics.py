@@ -12,12 +12,12 @@ from ase import Atoms
 
 from kstep_integrators import units
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
-from kstep_training.ase_dynamics import FMAX, ASEEngine
-from kstep_training.engine import Run, TrajectoryEnded
-from kstep_training.parts import distorted, equilibrate, segment
-from kstep_training.prep import conformers, hydrogenated
-from kstep_training.prepared import Prepared, topology
-from kstep_training.simulate_settings import SimulateSettings
+from kstep_training.prep.molecules import conformers, hydrogenated
+from kstep_training.prep.prepared import Prepared, topology
+from kstep_training.simulate.ase_dynamics import FMAX, ASEEngine
+from kstep_training.simulate.engine import Run, TrajectoryEnded
+from kstep_training.simulate.parts import distorted, equilibrate, segment
+from kstep_training.simulate.settings import SimulateSettings
 from kstep_training.trajectory import Trajectory
 
 PREP = {"forcefield": "mmff94", "constraints": "HBonds"}

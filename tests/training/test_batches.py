@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from kstep_training.batches import Batch, BatchSampler, padded_size
+from kstep_training.dataset.batches import Batch, BatchSampler, padded_size
 
 
 def test_padded_size() -> None:
@@ -105,7 +105,7 @@ def test_too_few_batches_for_the_processes() -> None:
 RANK = """
 import json, sys
 import numpy as np, torch
-from kstep_training.batches import BatchSampler
+from kstep_training.dataset.batches import BatchSampler
 rank, file = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
 found = []
@@ -120,7 +120,8 @@ torch.distributed.destroy_process_group()
 
 def test_processes_share_the_batches(tmp_path: Path) -> None:
     """Five batches: of the shuffled ones each process gets two, without any twice."""
-    environment = {"PYTHONPATH": ":".join(entry for entry in sys.path if entry)}
+    paths = ":".join(entry for entry in sys.path if entry)
+    environment = {"PYTHONPATH": paths, "GLOO_SOCKET_IFNAME": "lo"}
     started = [
         subprocess.Popen(
             [sys.executable, "-c", RANK, str(rank), str(tmp_path / "meet")],

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from kstep_training.config import Recipe, load_recipe
-from kstep_training.fit_settings import FitSettings
-from kstep_training.prep import bundled_list, read_smiles
+from kstep_training.fit.settings import FitSettings
+from kstep_training.prep.molecules import bundled_list, read_smiles
 
 BUNDLED = sorted(
     Path(entry.name).stem

@@ -21,13 +21,13 @@ from torch import Tensor
 from kstep_integrators.model_file import read_model
 from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_integrators.nn.forces import compiled_forces, energy_and_forces, have_compiler
-from kstep_training.batches import Batch
-from kstep_training.dataset_file import open_dataset
-from kstep_training.fit import fit, run_fit
-from kstep_training.fit_settings import FitSettings, FitStage, NetworkSettings
-from kstep_training.frames import FrameDataset
-from kstep_training.lightning_module import EnergyFit
-from kstep_training.windows import WindowDataset
+from kstep_training.dataset.batches import Batch
+from kstep_training.dataset.dataset_file import open_dataset
+from kstep_training.dataset.frames import FrameDataset
+from kstep_training.dataset.windows import WindowDataset
+from kstep_training.fit.fit import fit, run_fit
+from kstep_training.fit.lightning_module import EnergyFit
+from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
 
 ELEMENTS = [1, 6, 7, 8]
 PADDING = [4, 6]
@@ -169,7 +169,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from lightning.pytorch.callbacks import Callback
-from kstep_training.fit import fit
+from kstep_training.fit.fit import fit
 from tests.training.test_fit import STAGES
 
 class Kill(Callback):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kstep_training.fit_settings import FitSettings, FitStage, NetworkSettings
+from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
 from kstep_training.options import as_words, override
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from kstep_training.frames import FrameDataset
-from kstep_training.make_dataset import DatasetSettings, make_dataset
-from kstep_training.shard_reader import MAX_OPEN, ShardReader
+from kstep_training.dataset.frames import FrameDataset
+from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
+from kstep_training.dataset.shard_reader import MAX_OPEN, ShardReader
 from kstep_training.trajectory import Trajectory, write_npz
 from tests.training.trajectories import dynamics
 
@@ -119,7 +119,7 @@ def test_a_shard_of_another_shape(folder: Path, tmp_path: Path) -> None:
 
 def test_only_so_many_files_are_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_OPEN < 1024  # the usual limit of open files
-    monkeypatch.setattr("kstep_training.shard_reader.MAX_OPEN", 2)
+    monkeypatch.setattr("kstep_training.dataset.shard_reader.MAX_OPEN", 2)
     (tmp_path / "in").mkdir()
     for number in range(4):
         write_npz(tmp_path / "in" / f"{number}.npz", dynamics("H2O", 3, seed=number))
@@ -144,9 +144,9 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         import json, resource, sys
         from pathlib import Path
         import numpy as np
-        from kstep_training.batches import BatchSampler
-        from kstep_training.frames import FrameDataset
-        from kstep_training.windows import WindowDataset
+        from kstep_training.dataset.batches import BatchSampler
+        from kstep_training.dataset.frames import FrameDataset
+        from kstep_training.dataset.windows import WindowDataset
 
         folder = Path(sys.argv[1])
         content = json.loads((folder / "dataset.json").read_text())

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from kstep_integrators.nn.increment_network import Increments
-from kstep_training.batches import WindowBatch
-from kstep_training.dataset_file import open_dataset
-from kstep_training.fit_settings import FitSettings, FitStage, NetworkSettings
-from kstep_training.increment_fit import IncrementFit
-from kstep_training.starting_point import starting_network
-from kstep_training.structure_losses import InternalCoordinates
-from kstep_training.windows import WindowDataset
+from kstep_training.dataset.batches import WindowBatch
+from kstep_training.dataset.dataset_file import open_dataset
+from kstep_training.dataset.windows import WindowDataset
+from kstep_training.fit.increment_fit import IncrementFit
+from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
+from kstep_training.fit.starting_point import starting_network
+from kstep_training.fit.structure_losses import InternalCoordinates
 
 
 class Told(IncrementFit):

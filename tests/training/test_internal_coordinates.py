@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.build import molecule as build
 
-from kstep_training.internal_coordinates import (
+from kstep_training.dataset.internal_coordinates import (
     coordinate_moments,
     equilibrium,
     internal_coordinates,

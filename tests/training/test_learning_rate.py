@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from kstep_integrators.nn.energy_network import EnergyNetwork
-from kstep_training.fit_settings import FitSettings
-from kstep_training.lightning_module import EnergyFit, learning_rate_factor
+from kstep_training.fit.lightning_module import EnergyFit, learning_rate_factor
+from kstep_training.fit.settings import FitSettings
 
 
 @pytest.mark.parametrize(

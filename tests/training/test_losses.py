@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from kstep_training.losses import (
+from kstep_training.fit.losses import (
     energy_loss,
     force_loss,
     force_squared_error,

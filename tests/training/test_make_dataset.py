@@ -14,14 +14,14 @@ import pytest
 import torch
 from ase.data import covalent_radii
 
-from kstep_training.dataset_file import open_dataset, verify
-from kstep_training.make_dataset import (
+from kstep_training.dataset.dataset_file import open_dataset, verify
+from kstep_training.dataset.make_dataset import (
     DatasetSettings,
     find_trajectories,
     make_dataset,
     run_dataset,
 )
-from kstep_training.structure_losses import InternalCoordinates, structure_penalty
+from kstep_training.fit.structure_losses import InternalCoordinates, structure_penalty
 from kstep_training.trajectory import Trajectory, write_npz
 from tests.training.trajectories import dynamics
 
@@ -190,7 +190,7 @@ def test_an_interrupted_run_goes_on(
 ) -> None:
     out = tmp_path / "out"
     expected = make_dataset([source], tmp_path / "whole", SETTINGS)
-    from kstep_training import make_dataset as stage
+    from kstep_training.dataset import make_dataset as stage
 
     write = stage.write_shard
 

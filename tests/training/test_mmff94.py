@@ -12,9 +12,9 @@ from openmm import unit
 from rdkit import Chem
 from rdkit.Chem import AllChem
 
-from kstep_training.mmff94_parameters import mmff94_parameters
-from kstep_training.prep import conformers, hydrogenated
-from kstep_training.systems import build_system
+from kstep_training.prep.mmff94_parameters import mmff94_parameters
+from kstep_training.prep.molecules import conformers, hydrogenated
+from kstep_training.prep.systems import build_system
 
 KCAL = unit.kilocalorie_per_mole
 # RDKit's switch of each term, and the forces that make it up.

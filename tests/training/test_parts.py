@@ -10,14 +10,14 @@ import openmm
 import pytest
 
 from kstep_integrators import units
-from kstep_training.engine import Run, TrajectoryEnded
-from kstep_training.mm_dynamics import MMEngine
 from kstep_training.options import override
-from kstep_training.parts import distorted, equilibrate, segment
-from kstep_training.prep import conformers, hydrogenated
-from kstep_training.prepared import Prepared, topology
-from kstep_training.simulate_settings import SimulateSettings
-from kstep_training.systems import build_system
+from kstep_training.prep.molecules import conformers, hydrogenated
+from kstep_training.prep.prepared import Prepared, topology
+from kstep_training.prep.systems import build_system
+from kstep_training.simulate.engine import Run, TrajectoryEnded
+from kstep_training.simulate.mm_dynamics import MMEngine
+from kstep_training.simulate.parts import distorted, equilibrate, segment
+from kstep_training.simulate.settings import SimulateSettings
 from kstep_training.trajectory import Trajectory
 
 SHORT = SimulateSettings(equilibration_ps=0.2, segment_ps=0.1, refresh_ps=0.05, seed=3)

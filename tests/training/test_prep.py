@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kstep_training.prep import bundled_list, conformers, read_smiles
+from kstep_training.prep.molecules import bundled_list, conformers, read_smiles
 
 
 @pytest.mark.parametrize("name", ["qm_train", "qm_small", "mm_train"])

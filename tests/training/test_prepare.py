@@ -14,11 +14,11 @@ import pytest
 from openmm import app, unit
 
 from kstep_integrators.cli import main
-from kstep_training import prepare as module
 from kstep_training.options import override
-from kstep_training.prep import Molecule, conformers
-from kstep_training.prepare import PrepSettings, prepare, run_prep
-from kstep_training.prepared import prepared_folders, read_prepared
+from kstep_training.prep import prepare as module
+from kstep_training.prep.molecules import Molecule, conformers
+from kstep_training.prep.prepare import PrepSettings, prepare, run_prep
+from kstep_training.prep.prepared import prepared_folders, read_prepared
 
 SETTINGS = PrepSettings(conformers=3)
 WATER = Molecule("water", "O", 1)
@@ -112,7 +112,7 @@ def test_an_interrupted_run_goes_on(
 
     with monkeypatch.context() as patch:
         if moment == "write":
-            patch.setattr("kstep_training.prepared.ase.io.write", interrupt)
+            patch.setattr("kstep_training.prep.prepared.ase.io.write", interrupt)
         else:
             rename = os.replace
 
@@ -121,7 +121,7 @@ def test_an_interrupted_run_goes_on(
                     raise KeyboardInterrupt
                 rename(source, target)
 
-            patch.setattr("kstep_training.prepared.os.replace", once)
+            patch.setattr("kstep_training.prep.prepared.os.replace", once)
         with pytest.raises(KeyboardInterrupt):
             list(prepare([PYRROLE], tmp_path, SETTINGS))
     assert not (tmp_path / "pyrrole").exists()

@@ -8,12 +8,12 @@ import pytest
 from ase import Atoms
 
 from kstep_integrators import units
-from kstep_training.engine import Run, TrajectoryEnded
-from kstep_training.mm_dynamics import MMEngine
-from kstep_training.prep import hydrogenated
-from kstep_training.prepared import Prepared, topology
-from kstep_training.recorder import Recorder
-from kstep_training.simulate_settings import SimulateSettings
+from kstep_training.prep.molecules import hydrogenated
+from kstep_training.prep.prepared import Prepared, topology
+from kstep_training.simulate.engine import Run, TrajectoryEnded
+from kstep_training.simulate.mm_dynamics import MMEngine
+from kstep_training.simulate.recorder import Recorder
+from kstep_training.simulate.settings import SimulateSettings
 
 START = np.array([[0.0, 0.0, 0.0], [0.7, 0.0, 0.0]])
 NUMBERS = np.array([1, 1])

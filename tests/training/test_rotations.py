@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from kstep_training.batches import Batch, WindowBatch
-from kstep_training.rotations import random_rotations, rotated
+from kstep_training.dataset.batches import Batch, WindowBatch
+from kstep_training.fit.rotations import random_rotations, rotated
 
 
 def generator(seed: int = 0) -> torch.Generator:

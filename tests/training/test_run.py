@@ -23,10 +23,10 @@ from kstep_integrators.model_file import ModelHeader, write_model
 from kstep_integrators.nn.increment_network import IncrementNetwork
 from kstep_integrators.units import FS, KB
 from kstep_training.options import override
-from kstep_training.prep import Molecule
-from kstep_training.prepare import PrepSettings, prepare
-from kstep_training.run import RunSettings, dynamics_run
-from kstep_training.run_start import find_molecule
+from kstep_training.prep.molecules import Molecule
+from kstep_training.prep.prepare import PrepSettings, prepare
+from kstep_training.run.run import RunSettings, dynamics_run
+from kstep_training.run.start import find_molecule
 from kstep_training.trajectory import Trajectory, read_npz
 from tests.direct_systems import arguments
 

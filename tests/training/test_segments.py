@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kstep_integrators import units
-from kstep_training.segments import Frames, labelled_frames
+from kstep_training.dataset.segments import Frames, labelled_frames
 from kstep_training.trajectory import Trajectory
 from tests.training.trajectories import dynamics
 

@@ -22,12 +22,12 @@ import pytest
 from distributed import Client, KilledWorker, LocalCluster
 
 from kstep_integrators.cli import main
-from kstep_training import simulate as module
-from kstep_training.engine import Run
-from kstep_training.prep import Molecule
-from kstep_training.prepare import PrepSettings, prepare
-from kstep_training.simulate import simulate
-from kstep_training.simulate_settings import SimulateSettings
+from kstep_training.prep.molecules import Molecule
+from kstep_training.prep.prepare import PrepSettings, prepare
+from kstep_training.simulate import simulate as module
+from kstep_training.simulate.engine import Run
+from kstep_training.simulate.settings import SimulateSettings
+from kstep_training.simulate.simulate import simulate
 from kstep_training.trajectory import read_npz
 
 TINY = SimulateSettings(

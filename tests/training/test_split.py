@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from kstep_training.split import part_of, split
+from kstep_training.dataset.split import part_of, split
 
 MOLECULES = [f"molecule{i}" for i in range(40)]
 NAMES = {f"{m}.300K.{i}": m for m in MOLECULES for i in range(3)}

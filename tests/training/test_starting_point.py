@@ -19,11 +19,11 @@ from kstep_integrators.model_file import ModelHeader, model_path, read_model, wr
 from kstep_integrators.nn.energy_network import EnergyNetwork
 from kstep_integrators.nn.forces import energy_and_forces
 from kstep_integrators.nn.increment_network import IncrementNetwork
-from kstep_training.dataset_file import open_dataset
-from kstep_training.fit import fit
-from kstep_training.fit_settings import FitSettings, FitStage, NetworkSettings
-from kstep_training.frames import FrameDataset
-from kstep_training.starting_point import frozen_parameters, starting_network
+from kstep_training.dataset.dataset_file import open_dataset
+from kstep_training.dataset.frames import FrameDataset
+from kstep_training.fit.fit import fit
+from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
+from kstep_training.fit.starting_point import frozen_parameters, starting_network
 from tests.conftest import hot
 
 TUNE = FitSettings(
@@ -72,7 +72,7 @@ def test_a_new_network_of_increments(spring_data: Path) -> None:
     assert isinstance(network, IncrementNetwork)
     config = network.config
     assert (config["backbone"], config["baseline"], config["strides"]) == (
-        "transformer",
+        "egnn",
         "plain",
         [8],
     )

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from kstep_integrators.diagnostics.geometry import bond_angles, bond_lengths, dihedral_angles
-from kstep_training.dataset_file import open_dataset
-from kstep_training.frames import FrameDataset
-from kstep_training.make_dataset import DatasetSettings, make_dataset
-from kstep_training.structure_losses import (
+from kstep_training.dataset.dataset_file import open_dataset
+from kstep_training.dataset.frames import FrameDataset
+from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
+from kstep_training.fit.structure_losses import (
     LEAST_STD,
     CoordinateTable,
     InternalCoordinates,

@@ -11,8 +11,8 @@ import pytest
 from ase.data import atomic_masses
 from openmm import unit
 
-from kstep_training.prep import conformers, hydrogenated
-from kstep_training.systems import build_system, check_force_field
+from kstep_training.prep.molecules import conformers, hydrogenated
+from kstep_training.prep.systems import build_system, check_force_field
 
 
 def test_masses_are_ases() -> None:

@@ -13,10 +13,10 @@ import torch
 
 from kstep_integrators import units
 from kstep_integrators.jumps.baseline import landing
-from kstep_training.batches import BatchSampler
-from kstep_training.make_dataset import DatasetSettings, make_dataset
+from kstep_training.dataset.batches import BatchSampler
+from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
+from kstep_training.dataset.windows import WindowDataset
 from kstep_training.trajectory import Trajectory, write_npz
-from kstep_training.windows import WindowDataset
 from tests.training.trajectories import dynamics
 
 PADDING = [4, 6]

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kstep_training.fit_settings import FitSettings, FitStage, NetworkSettings
-from kstep_training.make_dataset import DatasetSettings
+from kstep_training.dataset.make_dataset import DatasetSettings
+from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
 from kstep_training.options import read_options
-from kstep_training.prepare import PrepSettings
-from kstep_training.run_settings import RunSettings
-from kstep_training.simulate_settings import SimulateSettings
+from kstep_training.prep.prepare import PrepSettings
+from kstep_training.run.settings import RunSettings
+from kstep_training.simulate.settings import SimulateSettings
 
 __all__ = ["Recipe", "load_recipe"]
 

@@ -16,14 +16,14 @@ from rich.markup import escape
 
 from kstep_integrators.atomic_file import write_text_atomically
 from kstep_training.config import Recipe, load_recipe
-from kstep_training.dataset_file import open_dataset
-from kstep_training.fit import fit, report_fit
-from kstep_training.fit_settings import FitStage
-from kstep_training.make_dataset import run_dataset
+from kstep_training.dataset.dataset_file import open_dataset
+from kstep_training.dataset.make_dataset import run_dataset
+from kstep_training.fit.fit import fit, report_fit
+from kstep_training.fit.settings import FitStage
 from kstep_training.options import as_words
-from kstep_training.prepare import run_prep
-from kstep_training.run import run_dynamics
-from kstep_training.simulate import run_simulate
+from kstep_training.prep.prepare import run_prep
+from kstep_training.run.run import run_dynamics
+from kstep_training.simulate.simulate import run_simulate
 
 __all__ = ["run_recipe"]
 

@@ -1,0 +1,82 @@
+"""Whether runs that count as independent are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+__all__ = ["Alignment", "momentum_alignment"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How alike the momenta of two runs are, for the most alike pair of a set.
+
+    Attributes
+    ----------
+    pair : (int, int)
+    cosine : float
+        Of the angle between their mass-weighted momenta.
+    p_value : float
+        Probability that independent runs have a pair with a cosine of this size or more.
+    """
+
+    pair: tuple[int, int]
+    cosine: float
+    p_value: float
+
+
+def momentum_alignment(momenta: ArrayLike, masses: ArrayLike, degrees: int) -> Alignment:
+    r"""Test of independence of runs at one time of each.
+
+    At a temperature, mass-weighted momenta :math:`p_i / \sqrt{m_i}` are normal with the same
+    variance along every direction that is free, so that the direction of the whole vector is
+    uniform on a sphere and :math:`(1 + \cos) / 2` of two independent ones has a beta distribution
+    with both parameters :math:`(d - 1) / 2`. Runs that share a seed, of starts or of noise, point
+    in the same direction. The probability is corrected for the number of pairs (Bonferroni).
+
+    Parameters
+    ----------
+    momenta : array_like
+        Shape (R, N, 3), ASE units: one frame of each run, of atoms in the same orientation.
+    masses : array_like
+        Shape (N,), u.
+    degrees : int
+        Of freedom, d.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two runs, shapes that do not fit, momenta that are not finite or all zero, or
+        fewer than two degrees of freedom.
+    """
+    p = np.asarray(momenta, dtype=np.float64)
+    m = np.asarray(masses, dtype=np.float64)
+    if p.ndim != 3 or p.shape[2] != 3 or m.shape != p.shape[1:2] or len(p) < 2:
+        raise ValueError(
+            f"momenta and masses have shapes {p.shape} and {m.shape}; expected (R, N, 3) of two "
+            "runs or more, and (N,)"
+        )
+    if degrees < 2:
+        raise ValueError(f"degrees is {degrees}; a direction needs two degrees of freedom or more")
+    vectors = (p / np.sqrt(m)[:, None]).reshape(len(p), -1)
+    norms = np.linalg.norm(vectors, axis=1)
+    if not (np.isfinite(norms).all() and norms.all()):
+        raise ValueError("momenta of a run are zero or not finite; expected thermal momenta")
+    units = vectors / norms[:, None]
+    cosines = units @ units.T
+    rows, columns = np.triu_indices(len(p), 1)
+    sizes = np.abs(cosines[rows, columns])
+    worst = int(sizes.argmax())
+    shape = 0.5 * (degrees - 1)
+    tail = 2.0 * float(stats.beta.sf(0.5 * (1.0 + min(float(sizes[worst]), 1.0)), shape, shape))
+    return Alignment(
+        (int(rows[worst]), int(columns[worst])),
+        float(cosines[rows[worst], columns[worst]]),
+        min(1.0, tail * len(sizes)),
+    )

@@ -1,0 +1,134 @@
+"""What the order of the frames tells: velocity autocorrelation and flips of torsions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.signal import correlate
+
+from kstep_integrators.units import PS
+
+__all__ = ["STAGGERED", "Flips", "torsion_flips", "velocity_autocorrelation"]
+
+Array = NDArray[np.float64]
+
+STAGGERED = (-math.pi / 3.0, math.pi / 3.0, math.pi)
+"""Wells of a torsion about a single bond, radians."""
+
+
+def velocity_autocorrelation(momenta: ArrayLike, masses: ArrayLike) -> Array:
+    r"""Mass-weighted velocity autocorrelation function.
+
+    :math:`\sum_i m_i \langle v_i(0) v_i(t) \rangle / \sum_i m_i \langle v_i(0)^2 \rangle`; its
+    Fourier transform is the vibrational density of states.
+
+    Parameters
+    ----------
+    momenta : array_like
+        Shape (F, N, 3), or (R, F, N, 3) for several runs; ASE units, at equal intervals.
+    masses : array_like
+        Shape (N,), u.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (F,), 1 at lag 0; averaged over time origins and runs. Long lags have few origins.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not belong together, a momentum is not finite, or all are zero.
+    """
+    p = np.asarray(momenta, dtype=np.float64)
+    m = np.asarray(masses, dtype=np.float64)
+    if p.ndim not in (3, 4) or p.shape[-1] != 3 or m.shape != p.shape[-2:-1] or not p.size:
+        raise ValueError(
+            f"momenta and masses have shapes {p.shape} and {m.shape}; expected (F, N, 3) or "
+            "(R, F, N, 3), and (N,)"
+        )
+    if not np.isfinite(p).all():
+        raise ValueError("momenta are not finite; cut the trajectory before the run blew up")
+    frames = p.shape[-3]
+    weighted = (p / np.sqrt(m)[:, None]).reshape(-1, frames, 3 * len(m))
+    summed = np.zeros(frames)
+    for run in weighted:
+        for series in run.T:
+            summed += correlate(series, series, method="fft")[frames - 1 :]
+    if summed[0] == 0.0:
+        raise ValueError("all momenta are zero; nothing moves")
+    mean = summed / np.arange(frames, 0, -1)
+    return np.asarray(mean / mean[0])
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Changes of well of a torsion.
+
+    Attributes
+    ----------
+    count : int
+    nanoseconds : float
+        Time that was watched, of all runs.
+    """
+
+    count: int
+    nanoseconds: float
+
+    @property
+    def per_ns(self) -> float:
+        """Rate."""
+        return self.count / self.nanoseconds
+
+    @property
+    def error_per_ns(self) -> float:
+        """Standard error of the rate if flips are independent; of no flip at all, that of one."""
+        return math.sqrt(max(self.count, 1)) / self.nanoseconds
+
+
+def torsion_flips(
+    angles: ArrayLike,
+    interval: float,
+    wells: ArrayLike = STAGGERED,
+    core: float = math.pi / 6.0,
+) -> Flips:
+    """How often a torsion goes from one well to another.
+
+    A torsion has arrived once it comes near to the bottom of a well, so that recrossings of a
+    barrier do not count (the core-set idea: Buchete & Hummer, doi:10.1021/jp0761665).
+
+    Parameters
+    ----------
+    angles : array_like
+        Shape (F,), or (R, F) for several runs; radians.
+    interval : float
+        Between frames, ASE time units.
+    wells : array_like
+        Bottoms of the wells, radians.
+    core : float
+        How near to a bottom a torsion has to come, radians.
+
+    Raises
+    ------
+    ValueError
+        For another shape, fewer than two frames, values that are not finite, or cores that touch.
+    """
+    x = np.asarray(angles, dtype=np.float64)
+    bottoms = np.asarray(wells, dtype=np.float64)
+    if x.ndim not in (1, 2) or x.shape[-1] < 2:
+        raise ValueError(f"angles have shape {x.shape}; expected (F,) or (R, F) with 2 frames")
+    if not np.isfinite(x).all():
+        raise ValueError("angles are not finite; cut the trajectory before the run blew up")
+    gaps = np.abs(np.angle(np.exp(1j * (bottoms[:, None] - bottoms))))
+    if len(bottoms) < 2 or gaps[~np.eye(len(bottoms), dtype=bool)].min() <= 2.0 * core:
+        raise ValueError(
+            f"wells are {bottoms.tolist()} with cores of {core} radians; expected two wells or "
+            "more, whose cores do not touch"
+        )
+    runs = np.atleast_2d(x)
+    away = np.abs(np.angle(np.exp(1j * (runs[..., None] - bottoms))))
+    arrived = np.where(away.min(-1) < core, away.argmin(-1), -1)
+    count = sum(int(np.count_nonzero(np.diff(run[run >= 0]))) for run in arrived)
+    return Flips(count, runs.shape[0] * (runs.shape[1] - 1) * interval / (1000.0 * PS))

@@ -1,0 +1,1 @@
+"""Trajectories to a dataset that fits read lazily."""

@@ -1,0 +1,142 @@
+"""The runs of a plan that are not there yet: made in processes, kept by content, never twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from kstep_training.evaluate.plan import Method, Run, run_key
+from kstep_training.evaluate.record import Record, read_record, write_record
+from kstep_training.evaluate.runs import make_records
+from kstep_training.evaluate.settings import EvaluateSettings
+from kstep_training.evaluate.sources import Target
+from kstep_training.evaluate.starts import thermal_start
+from kstep_training.simulate.workers import map_tasks
+
+__all__ = ["Job", "execute", "jobs_of", "load_records", "record_path"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """Runs of one method from several starts of one molecule; without a method, the starts.
+
+    Attributes
+    ----------
+    target : Target
+    method : Method or None
+    seeds : tuple of int
+    settings : EvaluateSettings
+    cache : Path
+    """
+
+    target: Target
+    method: Method | None
+    seeds: tuple[int, ...]
+    settings: EvaluateSettings
+    cache: Path
+
+    @property
+    def weight(self) -> float:
+        """What it may cost, in steps of one atom; only for the progress bar."""
+        if self.method is None:
+            return 2000.0 * self.settings.equilibration_ps * len(self.seeds)
+        steps = float(self.method.steps)
+        if self.method.kind == "jumps":
+            steps += 0.5 * self.method.stride_fs / self.settings.base_fs * steps
+        return steps * len(self.seeds) if self.method.kind != "ballistic" else 1.0
+
+
+def record_path(run: Run, settings: EvaluateSettings, cache: Path) -> Path:
+    """Where the cache keeps a run."""
+    return cache / f"{run_key(run, settings)}.npz"
+
+
+def jobs_of(
+    targets: Sequence[Target], methods: Sequence[Method], settings: EvaluateSettings, cache: Path
+) -> tuple[list[Job], list[Job]]:
+    """What is missing: starts, and runs from them.
+
+    Returns
+    -------
+    starts, runs : list of Job
+        Runs of every target only need its starts, and are independent of each other.
+    """
+    starts, runs = list[Job](), list[Job]()
+    for target in targets:
+        needed = set[int]()
+        for method in methods:
+            seeds = tuple(
+                seed
+                for seed in range(settings.seeds)
+                if not record_path(Run(target, method, seed), settings, cache).exists()
+            )
+            needed |= set(seeds)
+            if seeds:
+                runs.append(Job(target, method, seeds, settings, cache))
+        starts += [Job(target, None, (seed,), settings, cache) for seed in sorted(needed)]
+    return starts, runs
+
+
+def _work(job: Job) -> str:
+    """Do a job; what went wrong, or nothing."""
+    torch.set_num_threads(1)
+    try:
+        starts = [thermal_start(job.target, s, job.settings, job.cache) for s in job.seeds]
+        if job.method is None:
+            return ""
+        runs = [Run(job.target, job.method, seed) for seed in job.seeds]
+        entropy = [int(run_key(run, job.settings), 16) for run in runs]
+        records = make_records(job.method, starts, job.settings, entropy)
+        for run, record in zip(runs, records, strict=True):
+            write_record(record_path(run, job.settings, job.cache), record)
+    except Exception as error:  # noqa: BLE001  (reported; the others go on)
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
+def execute(
+    jobs: Sequence[Job], workers: int = 1, scheduler: str | None = None
+) -> Iterator[tuple[Job, str]]:
+    """Do jobs, several at a time.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        Independent of each other.
+    workers : int
+        Local processes, each with one thread; 1 works in this one.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers see the same cache.
+
+    Yields
+    ------
+    Job, str
+        Each as it ends, and what went wrong: nothing if the string is empty. What has ended is in
+        the cache; an interrupt loses the jobs under way.
+    """
+    if scheduler is None and (workers == 1 or len(jobs) < 2):
+        for job in jobs:
+            yield job, _work(job)
+        return
+    for job, problem in map_tasks(_work, jobs, workers, scheduler):
+        if isinstance(problem, Exception):
+            problem = f"{type(problem).__name__}: {problem}"
+        yield job, problem
+
+
+def load_records(
+    target: Target, methods: Sequence[Method], settings: EvaluateSettings, cache: Path
+) -> dict[str, list[Record]]:
+    """All runs of a molecule by the name of their method; methods that have none are left out."""
+    found: dict[str, list[Record]] = {}
+    for method in methods:
+        paths = [
+            record_path(Run(target, method, seed), settings, cache)
+            for seed in range(settings.seeds)
+        ]
+        if all(path.exists() for path in paths):
+            found[method.name] = [read_record(path) for path in paths]
+    return found

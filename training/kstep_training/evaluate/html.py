@@ -1,0 +1,169 @@
+"""The report as one HTML file that asks nothing of the network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from kstep_integrators.atomic_file import write_text_atomically
+from kstep_training.evaluate.figures import (
+    Series,
+    distributions,
+    energies,
+    spectra,
+    speed_and_error,
+)
+from kstep_training.evaluate.plan import Method
+from kstep_training.evaluate.record import Record
+from kstep_training.evaluate.report import SYMBOLS, cell
+from kstep_training.evaluate.settings import EvaluateSettings
+
+__all__ = ["Picture", "draw_molecule", "draw_overview", "write_html"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report.
+
+    Attributes
+    ----------
+    title, caption : str
+    svg : str
+    """
+
+    title: str
+    caption: str
+    svg: str
+
+    @property
+    def uri(self) -> str:
+        """The picture itself as an address: names inside it cannot clash with those of others."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
+
+
+def draw_molecule(
+    records: Mapping[str, Sequence[Record]],
+    metrics: Mapping[str, Any],
+    methods: Sequence[Method],
+    settings: EvaluateSettings,
+    bar: str | None,
+) -> list[Picture]:
+    """The pictures of one molecule."""
+    found = [
+        ("Speed against error",
+         f"Distance of the atoms from the fine reference after {settings.compared_fs:g} fs, mean "
+         "over starts, against what a picosecond costs. Dotted: the bar.",
+         speed_and_error(_series(metrics), _distance_title(settings), bar)),
+        ("Total energy against time",
+         "Of the physics at the landings, first start. All panels have one scale.",
+         energies(records, methods)),
+        ("Vibrational spectra", "Over that of the reference (grey), averaged over starts.",
+         spectra(records, methods, settings)),
+        ("Distributions at constant energy", "The stiffest and the softest coordinates of a kind.",
+         distributions(records, methods, "dynamics")),
+        ("Distributions at constant temperature",
+         "Langevin dynamics on the physics in grey; untested: jumps without a Metropolis test.",
+         distributions(records, methods, "ensemble")),
+    ]  # fmt: skip
+    return [Picture(title, caption, svg) for title, caption, svg in found if svg]
+
+
+def _distance_title(settings: EvaluateSettings) -> str:
+    return f"distance after {settings.compared_fs:g} fs, \N{ANGSTROM SIGN}"
+
+
+def _series(metrics: Mapping[str, Any]) -> list[Series]:
+    found: list[Series] = []
+    for name, row in metrics["methods"].items():
+        if "distance" not in row:
+            continue
+        gaps = [np.inf if d is None else d for d in row["distance"]]
+        mean = float(np.mean(gaps))
+        cost = row["cost"]["evaluations"] if row["cost"] else 0.0
+        found.append((name, cost, mean if np.isfinite(mean) else None))
+    return found
+
+
+def draw_overview(report: Mapping[str, Any], settings: EvaluateSettings) -> list[Picture]:
+    """The pictures over all molecules."""
+    for key, title, name in (
+        ("distance", _distance_title(settings), "Speed against error, all molecules"),
+        ("fluctuation", "energy fluctuation, meV/atom", "Speed against energy fluctuation"),
+    ):
+        points: list[Series] = []
+        for method, row in report["summary"].items():
+            if row["part"] == "dynamics" and key in row:
+                points.append((method, row["evaluations_per_ps"] or 0.0, row[key]["median"]))
+        if key == "distance":
+            first = speed_and_error(points, title, report["bar"])
+            pictures = [] if first is None else [Picture(name, _MEDIAN, first)]
+        else:
+            points = [p for p in points if p[1] > 0.0]
+            second = speed_and_error(points, title, report["bar"])
+            pictures += [] if second is None else [Picture(name, _MEDIAN, second)]
+    return pictures
+
+
+_MEDIAN = "Median over molecules. Lower left is better: cheaper and closer. Dotted: the bar."
+
+
+def write_html(
+    path: Path,
+    report: Mapping[str, Any],
+    overview: Sequence[Picture],
+    pictures: Mapping[str, Sequence[Picture]],
+) -> None:
+    """Write the page atomically.
+
+    Parameters
+    ----------
+    path : Path
+    report : mapping
+        From :func:`~kstep_training.evaluate.report.build_report`.
+    overview : sequence of Picture
+    pictures : mapping of str to sequence of Picture
+        By molecule.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["number"] = _number
+    columns = {
+        promise: list(
+            dict.fromkeys(n for m in report["molecules"] for n in m["verdicts"].get(promise, {}))
+        )
+        for promise in report["promises"]
+    }
+    text = environment.get_template("page.html").render(
+        report=report,
+        overview=overview,
+        pictures=pictures,
+        columns=columns,
+        cell=cell,
+        symbols=SYMBOLS,
+    )
+    write_text_atomically(path, text)
+
+
+def _number(value: Any, digits: int = 3) -> str:
+    """Few digits, no exponents where they can be avoided; a dash for what is not there."""
+    if value is None:
+        return "\N{EN DASH}"
+    if isinstance(value, str | bool):
+        return str(value)
+    size = abs(value)
+    if size == 0.0 or (float(value).is_integer() and size < 1e6):
+        return f"{value:,.0f}"
+    if size < 10.0 ** -(digits + 1) or size >= 1e6:
+        return f"{value:.1e}"
+    return f"{value:.{digits}g}" if size < 1000.0 else f"{value:,.0f}"

@@ -1,0 +1,214 @@
+"""Spectra, velocity autocorrelation, temperatures and distances of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kstep_integrators import units
+from kstep_integrators.degrees_of_freedom import atomic_degrees_of_freedom
+from kstep_integrators.diagnostics import (
+    Spectrum,
+    energy_drift,
+    kinetic_energy,
+    peak_shift,
+    spectral_overlap,
+    temperature_per_element,
+    velocity_autocorrelation,
+    vibrational_density,
+)
+from kstep_training.evaluate.noise import estimate, floor_of_halves
+from kstep_training.evaluate.record import Record
+
+__all__ = [
+    "BANDS",
+    "compare_spectra",
+    "distance",
+    "drift_and_fluctuation",
+    "run_spectra",
+    "temperatures",
+    "total_energy",
+    "vacf_deviation",
+]
+
+Array = NDArray[np.float64]
+
+BANDS = {"bends": (300.0, 2400.0), "stretches": (2500.0, 4000.0)}
+"""cm^-1; the second those of X-H bonds."""
+LIMIT = 400.0
+"""Largest shift that is looked for, cm^-1."""
+RELABELLINGS = 2_999
+MEMORY_FS = 500.0
+"""Of the velocity autocorrelation that is compared."""
+
+
+def total_energy(record: Record) -> tuple[Array, Array]:
+    """Times and total energies where both energies are known."""
+    known = np.flatnonzero(np.isfinite(record.energies))
+    total = record.energies[known] + kinetic_energy(record.momenta[known], record.masses)
+    finite = np.isfinite(total)
+    return record.time[known][finite], total[finite]
+
+
+def drift_and_fluctuation(record: Record) -> tuple[float, float]:
+    """meV/atom/ps and meV/atom; NaN of a run that failed or has no energies."""
+    time, energy = total_energy(record)
+    if not record.whole or len(time) < 3:
+        return np.nan, np.nan
+    found = energy_drift(time, energy, len(record.masses))
+    return found.drift, found.fluctuation
+
+
+def distance(record: Record, truth: Record, femtoseconds: float) -> float:
+    """Root mean square distance of the atoms from another run at a time, angstrom; inf if lost."""
+    here, there = (round(femtoseconds * units.FS / r.interval) for r in (record, truth))
+    if len(record) <= here or not np.isfinite(record.positions[here]).all():
+        return np.inf
+    gap = record.positions[here] - truth.positions[there]
+    return float(np.sqrt((gap**2).sum(1).mean()))
+
+
+def temperatures(record: Record, conserved: bool) -> dict[str, float]:
+    """Kinetic temperature of each element, K.
+
+    Parameters
+    ----------
+    record : Record
+    conserved : bool
+        Whether momentum, and of an isolated system angular momentum, are conserved.
+    """
+    frames = record.landings
+    frames = frames[np.isfinite(record.momenta[frames]).all((1, 2))]
+    if not len(frames):
+        return {}
+    turns = conserved and not any(record.pbc)
+    share = atomic_degrees_of_freedom(
+        record.masses,
+        momentum_conserved=conserved,
+        angular_momentum_positions=record.positions[frames] if turns else None,
+    )
+    return temperature_per_element(record.momenta[frames], record.masses, record.numbers, share)
+
+
+def _stretch(record: Record, every: int) -> Array:
+    """Momenta of the longest stretch of frames that are all known, thinned out."""
+    p = record.momenta[::every]
+    known = np.isfinite(p).all((1, 2))
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
+    starts, ends = edges[::2], edges[1::2]
+    if not len(starts):
+        return p[:0]
+    longest = int(np.argmax(ends - starts))
+    return p[starts[longest] : ends[longest]]
+
+
+def run_spectra(
+    records: Sequence[Record], interval: float, resolution: float
+) -> list[Spectrum | None]:
+    """Spectra of runs, sampled at an interval that theirs is a part of; None of those too short."""
+    found: list[Spectrum | None] = []
+    for record in records:
+        momenta = _stretch(record, round(interval / record.interval))
+        try:
+            if not record.whole:
+                raise ValueError("lost")
+            found.append(vibrational_density(momenta, record.masses, interval, resolution))
+        except ValueError:
+            found.append(None)  # too short, or nothing moves
+    return found
+
+
+def _mean(spectra: Sequence[Spectrum]) -> Spectrum:
+    return Spectrum(spectra[0].wavenumbers, np.mean([s.density for s in spectra], axis=0))
+
+
+def _shift(reference: Spectrum, spectrum: Spectrum, band: str) -> float | None:
+    try:
+        return peak_shift(reference, spectrum, *BANDS[band], LIMIT)
+    except ValueError:
+        return None
+
+
+def compare_spectra(
+    spectra: Sequence[Spectrum | None], reference: Sequence[Spectrum | None], paired: bool
+) -> dict[str, Any] | None:
+    """Shift of each band and overlap, with their noise; None without spectra.
+
+    Parameters
+    ----------
+    spectra, reference : sequence of Spectrum or None
+        Of single runs.
+    paired : bool
+        Whether runs of one number have one start. Then shifts are taken start by start: how much
+        energy each vibration has differs much more between starts than a stride could change.
+        Otherwise whole runs are relabelled, as in
+        :func:`~kstep_integrators.diagnostics.compare_runs`: ``p_value`` is the part of relabellings
+        that overlap as little.
+    """
+    mine = [s for s in spectra if s is not None]
+    other = [s for s in reference if s is not None]
+    if not mine or not other:
+        return None
+    mean = _mean(other)
+    found: dict[str, Any] = {"overlap": spectral_overlap(mean, _mean(mine))}
+    lost = floor_of_halves(other, lambda a, b: 1.0 - spectral_overlap(_mean(a), _mean(b)))
+    found["overlap_floor"] = None if lost is None else 1.0 - lost
+    for band, (low, high) in BANDS.items():
+        if float(mean.wavenumbers[-1]) < high:
+            continue  # folded back
+        # A band that the reference hardly has shows the noise of its neighbours.
+        inside = (mean.wavenumbers >= low) & (mean.wavenumbers <= high)
+        if float(mean.density[inside].sum() * mean.spacing) < 0.02:
+            continue
+        if paired:
+            pairs = [(b, a) for a, b in zip(spectra, reference, strict=True) if a and b]
+            shifts = [_shift(b, a, band) for b, a in pairs]
+            known = estimate([s for s in shifts if s is not None])
+            beyond = known is None or 2 * shifts.count(None) > len(shifts)
+            found[band] = {
+                "shift": None if beyond or known is None else known.mean,
+                "noise": None if known is None or known.count < 2 else known.limit,
+            }
+            continue
+        found[band] = {"shift": _shift(mean, _mean(mine), band), "noise": None}
+    if not paired:
+        found["p_value"] = _relabelled(mine, other)
+    return found
+
+
+def _relabelled(mine: Sequence[Spectrum], other: Sequence[Spectrum]) -> float | None:
+    """Part of the relabellings whose mean spectra overlap as little; None of single runs."""
+    if len(mine) < 2 or len(other) < 2:
+        return None
+    densities = np.array([s.density for s in (*mine, *other)])
+    rng = np.random.default_rng(0)
+    given = np.arange(len(densities)) < len(mine)
+    labels = np.array([given, *(rng.permutation(given) for _ in range(RELABELLINGS))], dtype=float)
+    sign = labels / len(mine) - (1.0 - labels) / len(other)
+    lost = np.abs(sign @ densities).sum(axis=1)
+    return float((lost >= lost[0] * (1.0 - 1e-9)).mean())
+
+
+def vacf_deviation(
+    records: Sequence[Record], reference: Sequence[Record]
+) -> dict[str, float | None] | None:
+    """Root mean square deviation of the velocity autocorrelation in its first half picosecond."""
+    interval = max(records[0].interval, reference[0].interval)
+    frames = round(MEMORY_FS * units.FS / interval)
+
+    def curves(runs: Sequence[Record]) -> list[Array]:
+        parts = [_stretch(r, round(interval / r.interval)) for r in runs if r.whole]
+        parts = [p for p in parts if len(p) >= 2 * frames and p.any()]
+        return [velocity_autocorrelation(p, runs[0].masses)[:frames] for p in parts]
+
+    mine, other = curves(records), curves(reference)
+    if not mine or not other:
+        return None
+
+    def apart(first: Sequence[Array], second: Sequence[Array]) -> float:
+        return float(np.sqrt(np.mean((np.mean(first, 0) - np.mean(second, 0)) ** 2)))
+
+    return {"rms": apart(mine, other), "floor": floor_of_halves(other, apart)}

@@ -1,0 +1,114 @@
+"""What is noise: independent units, and how far equal things are apart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from scipy import stats
+
+from kstep_training.evaluate.record import Record
+
+__all__ = ["SIGMA3", "Estimate", "block_records", "estimate", "floor_of_halves", "t_limit"]
+
+T = TypeVar("T")
+
+SIGMA3 = 0.0027
+"""Probability of a normal deviation beyond three standard errors, on both sides."""
+
+BLOCKS = 8
+"""Independent units that a comparison has at least, if runs can be cut into so many."""
+
+SPLITS = 12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over independent runs.
+
+    Attributes
+    ----------
+    mean : float
+    error : float
+        Standard error; NaN of one run.
+    count : int
+    """
+
+    mean: float
+    error: float
+    count: int
+
+    @property
+    def limit(self) -> float:
+        """Half width of the interval that holds the truth as surely as three sigma."""
+        return t_limit(self.count) * self.error
+
+
+def t_limit(count: int) -> float:
+    """Standard errors that a mean of so many values stays within, as surely as three sigma."""
+    return float(stats.t.isf(SIGMA3 / 2.0, count - 1)) if count > 1 else math.inf
+
+
+def estimate(values: Sequence[float]) -> Estimate | None:
+    """Mean and standard error; None without any value."""
+    x = np.asarray(values, dtype=np.float64)
+    x = x[np.isfinite(x)]
+    if not len(x):
+        return None
+    error = float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else math.nan
+    return Estimate(float(x.mean()), error, len(x))
+
+
+def floor_of_halves(
+    items: Sequence[T], differ: Callable[[Sequence[T], Sequence[T]], float | None]
+) -> float | None:
+    """How far two sets of runs like the whole one are apart, root mean square, if nothing differs.
+
+    Random halves of one set are twice as noisy, in variance, as two whole sets.
+
+    Parameters
+    ----------
+    items : sequence
+        Independent runs; fewer than four tell nothing: None.
+    differ : callable
+        Difference of two sets, or None where there is no telling.
+    """
+    if len(items) < 4:
+        return None
+    rng = np.random.default_rng(0)
+    found = []
+    for _ in range(SPLITS):
+        order = rng.permutation(len(items))
+        half = len(items) // 2
+        first, second = ([items[i] for i in part] for part in (order[:half], order[half:]))
+        value = differ(first, second)
+        if value is not None:
+            found.append(value)
+    if not found:
+        return None
+    return float(np.sqrt(np.mean(np.square(found)) / 2.0))
+
+
+def block_records(records: Sequence[Record], least: int = BLOCKS) -> list[Record]:
+    """Runs as units of comparison: as they are if there are enough of them, else cut into blocks.
+
+    Blocks of one run are taken as independent, which holds if they are longer than its memory.
+    """
+    parts = -(-least // len(records))
+    blocks = []
+    for record in records:
+        count = max(1, min(parts, len(record) // 4))
+        length = len(record) // count
+        for b in range(count):
+            cut = slice(b * length, (b + 1) * length)
+            blocks.append(
+                Record(
+                    record.numbers, record.masses, record.time[cut], record.positions[cut],
+                    record.momenta[cut], record.energies[cut], record.facts, record.cell,
+                    record.pbc,
+                )
+            )  # fmt: skip
+    return blocks

@@ -1,0 +1,222 @@
+"""The plan of an evaluation: which runs there are, and by which key each is known again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from kstep_training.evaluate.settings import EvaluateSettings
+from kstep_training.evaluate.sources import (
+    Target,
+    calculator_identity,
+    potential_identity,
+    trained_strides,
+)
+
+__all__ = ["REFERENCE", "THERMAL", "TRUTH", "Method", "Run", "make_methods", "run_key", "start_key"]
+
+SCHEMA: Final = 1
+"""Raised whenever runs of an earlier version would not be made again the same way."""
+
+REFERENCE: Final = "reference"
+"""Velocity Verlet at the base step of the jumps, so that a deviation is the stride's own."""
+TRUTH: Final = "fine"
+"""Velocity Verlet at a quarter of it, for distances: short."""
+THERMAL: Final = "langevin"
+"""Langevin dynamics on the physics (BAOAB), of which the right ensemble is known to be right."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to move a molecule.
+
+    Attributes
+    ----------
+    name : str
+        In tables; no part of the key.
+    part : {"dynamics", "ensemble"}
+    role : {"reference", "control", "test"}
+    kind : {"verlet", "jumps", "ballistic", "langevin"}
+    stride_fs : float
+        Between evaluations of the physics.
+    frame_fs : float
+        Between frames.
+    picoseconds : float
+    potential : str
+        Of jumps.
+    corrector : str
+    metropolize : bool
+    """
+
+    name: str
+    part: str
+    role: str
+    kind: str
+    stride_fs: float
+    frame_fs: float
+    picoseconds: float
+    potential: str = ""
+    corrector: str = ""
+    metropolize: bool = False
+
+    @property
+    def steps(self) -> int:
+        """Steps or strides of a run: as many as fit into the simulated time."""
+        return int(1000.0 * self.picoseconds / self.stride_fs + 1e-9)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trajectory of the plan."""
+
+    target: Target
+    method: Method
+    seed: int
+
+
+def make_methods(model: str, settings: EvaluateSettings) -> list[Method]:
+    """All methods of an evaluation, references first.
+
+    Parameters
+    ----------
+    model : str
+        As for :func:`~kstep_training.evaluate.sources.make_model`. Direct jumps have the strides
+        they were trained for.
+    settings : EvaluateSettings
+
+    Raises
+    ------
+    ValueError
+        If a trained stride does not fit into the time of comparison.
+    """
+    s, methods = settings, list[Method]()
+    trained = trained_strides(model)
+    for stride in trained if s.picoseconds else ():
+        if abs(s.compared_fs / stride - round(s.compared_fs / stride)) > 1e-6:
+            raise ValueError(
+                f"compared_fs is {s.compared_fs} fs, expected a multiple of {stride:g} fs, which "
+                f"that {model} was trained for"
+            )
+    if s.picoseconds:
+        methods += _dynamics(model, s, trained)
+    # A direct jump is not reversible: no Metropolis test holds for it.
+    if s.ensemble_picoseconds and not trained:
+        shared: dict[str, Any] = {"part": "ensemble", "picoseconds": s.ensemble_picoseconds}
+        methods.append(
+            Method(THERMAL, role="reference", kind="langevin", stride_fs=s.base_fs,
+                   frame_fs=s.ensemble_frame_fs, **shared)
+        )  # fmt: skip
+        for stride in s.ensemble_strides_fs:
+            methods.append(
+                Method(f"metropolis-{stride:g}", role="test", kind="jumps", stride_fs=stride,
+                       frame_fs=stride, potential=model, corrector="none", metropolize=True,
+                       **shared)
+            )  # fmt: skip
+        if s.ensemble_strides_fs:
+            stride = min(s.ensemble_strides_fs)
+            methods.append(
+                Method(f"untested-{stride:g}", role="control", kind="jumps", stride_fs=stride,
+                       frame_fs=stride, potential=model, corrector="none", **shared)
+            )  # fmt: skip
+    return methods
+
+
+def _dynamics(model: str, s: EvaluateSettings, trained: dict[float, str]) -> list[Method]:
+    whole: dict[str, Any] = {"part": "dynamics", "picoseconds": s.picoseconds}
+
+    def verlet(name: str, step: float, role: str, picoseconds: float = s.picoseconds) -> Method:
+        frame = max(step, s.frame_fs)
+        return Method(name, "dynamics", role, "verlet", step, frame, picoseconds)
+
+    methods = [
+        verlet(REFERENCE, s.base_fs, "reference"),
+        verlet(TRUTH, s.base_fs / 4.0, "reference", s.compared_fs / 1000.0),
+    ]
+    strides = [*trained] or s.strides_fs
+    steps = sorted({s.bar_fs, *strides} - {s.base_fs})
+    methods += [verlet(f"verlet-{step:g}", step, "control") for step in steps]
+
+    def jumps(name: str, role: str, stride: float, potential: str, corrector: str) -> Method:
+        return Method(name, role=role, kind="jumps", stride_fs=stride,
+                      frame_fs=min(stride, s.frame_fs), potential=potential, corrector=corrector,
+                      **whole)  # fmt: skip
+
+    for h, corrector in trained.items():
+        methods.append(
+            Method(f"direct-{h:g}", role="test", kind="jumps", stride_fs=h, frame_fs=h,
+                   potential=model, corrector=corrector, **whole)
+        )  # fmt: skip
+    for corrector in s.correctors if not trained else ():
+        for h in strides:
+            methods.append(jumps(f"{corrector}-{h:g}", "test", h, model, corrector))
+    if strides:
+        h = max(strides)
+        if not trained:
+            # The trajectory of the potential knows nothing of strides: one is enough.
+            methods.append(jumps("potential-only", "control", h, model, "none"))
+        methods.append(
+            Method("ballistic", role="control", kind="ballistic", stride_fs=h, frame_fs=s.frame_fs,
+                   **whole)
+        )  # fmt: skip
+    if s.respa != "none":
+        for h in strides:
+            methods.append(jumps(f"respa-{h:g}", "control", h, s.respa, "impulse"))
+    return methods
+
+
+def _digest(described: dict[str, Any]) -> str:
+    text = json.dumps({"schema": SCHEMA, **described}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+def _molecule(target: Target) -> dict[str, Any]:
+    atoms = target.atoms
+    return {
+        "numbers": atoms.numbers.tolist(),
+        "masses": atoms.get_masses().tolist(),
+        "positions": np.round(atoms.positions, 8).tolist(),
+        "charge": int(atoms.info.get("charge", 0)),
+    }
+
+
+def start_key(target: Target, seed: int, settings: EvaluateSettings) -> str:
+    """Key of the thermalized start, which all methods share."""
+    return _digest(
+        {
+            "start": _molecule(target),
+            "physics": calculator_identity(settings.physics),
+            "temperature": settings.temperature,
+            "picoseconds": settings.equilibration_ps,
+            "seed": [settings.seed, seed],
+        }
+    )
+
+
+def run_key(run: Run, settings: EvaluateSettings) -> str:
+    """Key of a run: all that its frames depend on, and nothing else.
+
+    References know nothing of the model, so that the evaluation of another one finds them.
+    """
+    method = run.method
+    described: dict[str, Any] = {
+        "start": start_key(run.target, run.seed, settings),
+        "kind": method.kind,
+        "stride_fs": method.stride_fs,
+        "frame_fs": method.frame_fs,
+        "picoseconds": method.picoseconds,
+        "spot_checks": settings.spot_checks,
+    }
+    if method.kind == "jumps":
+        described |= {
+            "base_fs": settings.base_fs,
+            "potential": potential_identity(method.potential),
+            "corrector": method.corrector,
+            "metropolize": method.metropolize,
+        }
+    if method.part == "ensemble":
+        described |= {"ensemble": True, "friction_per_ps": settings.friction_per_ps}
+    return _digest(described)

@@ -1,0 +1,108 @@
+"""One run as it was recorded, and the folder that keeps runs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kstep_integrators.atomic_file import atomic_file
+
+__all__ = ["Record", "read_record", "write_record"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run; ASE units, F frames at equal intervals, the start first.
+
+    Attributes
+    ----------
+    numbers : (N,) int
+    masses : (N,) u
+    time : (F,) ASE time units
+        Of the clock of the run: a rejected stride moves nothing, but takes its place.
+    positions : (F, N, 3) angstrom
+    momenta : (F, N, 3)
+        NaN where none are known: inside a jump that was undone, in a file without any.
+    energies : (F,) eV
+        Potential energies of the physics, as the run reported them; NaN where none are known, as
+        inside strides.
+    facts : dict
+        What the run said of itself, and what was found by other means; see
+        :mod:`kstep_training.evaluate.runs`.
+    cell : (3, 3) angstrom
+    pbc : (bool, bool, bool)
+    """
+
+    numbers: NDArray[np.int64]
+    masses: Array
+    time: Array
+    positions: Array
+    momenta: Array
+    energies: Array
+    facts: dict[str, Any]
+    cell: Array = field(default_factory=lambda: np.zeros((3, 3)))
+    pbc: tuple[bool, bool, bool] = (False, False, False)
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @property
+    def landings(self) -> NDArray[np.int64]:
+        """Frames at which the run knows the physics; all, if it knows none."""
+        known = np.flatnonzero(np.isfinite(self.energies))
+        return known if len(known) else np.arange(len(self))
+
+    @property
+    def interval(self) -> float:
+        """Time between two frames, ASE units."""
+        return float(self.time[1] - self.time[0])
+
+    @property
+    def whole(self) -> bool:
+        """Whether the run came to its end."""
+        return not self.facts.get("error")
+
+
+def write_record(path: Path, record: Record) -> None:
+    """Write a run of an isolated molecule atomically; positions and momenta in single precision."""
+    with atomic_file(path) as handle:
+        np.savez_compressed(
+            handle,
+            numbers=record.numbers,
+            masses=record.masses,
+            time=record.time,
+            positions=record.positions.astype(np.float32),
+            momenta=record.momenta.astype(np.float32),
+            energies=record.energies,
+            facts=np.array(json.dumps(record.facts)),
+        )
+
+
+def read_record(path: Path) -> Record:
+    """Read a run; nothing is unpickled.
+
+    Raises
+    ------
+    ValueError
+        If the file is none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Record(
+                file["numbers"],
+                file["masses"],
+                file["time"],
+                file["positions"].astype(np.float64),
+                file["momenta"].astype(np.float64),
+                file["energies"],
+                json.loads(str(file["facts"])),
+            )
+    except (KeyError, OSError, ValueError) as error:
+        raise ValueError(f"{path} is not the record of a run: {error}; delete it") from error

@@ -1,0 +1,113 @@
+"""What ``key=value`` can set of an evaluation."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+__all__ = ["EvaluateSettings"]
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What is run, on what physics, for how long; times in fs or ps as the names say.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range, or intervals do not fit into each other.
+    """
+
+    physics: str = "GFN2-xTB"
+    """``GFN2-xTB``, ``GFN1-xTB``, ``GFN-FF``, or ``module:function`` that takes an Atoms object and
+    returns a new ASE calculator for it."""
+    temperature: float = 300.0
+    seeds: int = 8
+    """Independent runs of each method; fewer than 8 cannot be told from noise."""
+    seed: int = 0
+    equilibration_ps: float = 1.0
+    base_fs: float = 0.5
+    """Base step of all jumps, and step of the references."""
+    frame_fs: float = 2.0
+    """Interval of frames at constant energy; inside longer strides too."""
+
+    picoseconds: float = 2.5
+    """Length of each run at constant energy; 0 leaves that part out."""
+    strides_fs: list[float] = field(default_factory=lambda: [2.0, 4.0, 8.0])
+    correctors: list[str] = field(default_factory=lambda: ["impulse", "filtered"])
+    bar_fs: float = 1.0
+    """Step of the velocity Verlet that jumps have to beat."""
+    compared_fs: float = 160.0
+    """When the distance from the reference is taken."""
+    respa: str = "GFN-FF"
+    """Cheap method inside the r-RESPA control, named like the physics; ``none`` for none."""
+    resolution: float = 28.0
+    """Of the spectra, cm^-1."""
+
+    ensemble_picoseconds: float = 10.0
+    """Length of each run at constant temperature; 0 leaves that part out."""
+    ensemble_strides_fs: list[float] = field(default_factory=lambda: [20.0, 50.0, 100.0])
+    ensemble_frame_fs: float = 20.0
+    friction_per_ps: float = 30.0
+    """Of the Langevin reference."""
+
+    spot_checks: int = 4
+    """Landings of each run that are computed again by fresh calculators."""
+    interval_fs: float = 0.0
+    """Between the frames of trajectories made elsewhere whose files do not say; 0: they do."""
+    compile: bool = True
+    """Compile the network's force: seconds to start with, several times faster after."""
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "base_fs", "frame_fs", "bar_fs", "compared_fs", "resolution",
+                     "ensemble_frame_fs", "friction_per_ps", "equilibration_ps"):  # fmt: skip
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
+        for name in ("picoseconds", "ensemble_picoseconds"):
+            if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a number from 0")
+        if not self.picoseconds and not self.ensemble_picoseconds:
+            raise ValueError(
+                "picoseconds and ensemble_picoseconds are both 0: nothing is left to be run"
+            )
+        if self.seeds < 2:
+            raise ValueError(f"seeds is {self.seeds}; noise needs at least 2, verdicts 8")
+        if self.seed < 0 or self.spot_checks < 0 or not self.interval_fs >= 0.0:
+            raise ValueError(
+                f"seed is {self.seed}, spot_checks {self.spot_checks} and interval_fs "
+                f"{self.interval_fs}; expected numbers from 0"
+            )
+        self._check_intervals()
+
+    def _check_intervals(self) -> None:
+        for name, interval, unit in (
+            *(("strides_fs", stride, self.base_fs) for stride in self.strides_fs),
+            *(("ensemble_strides_fs", s, self.base_fs) for s in self.ensemble_strides_fs),
+            ("frame_fs", self.frame_fs, self.base_fs),
+            ("frame_fs", self.frame_fs, self.bar_fs),
+            ("ensemble_frame_fs", self.ensemble_frame_fs, self.base_fs),
+            ("compared_fs", self.compared_fs, self.frame_fs),
+        ):
+            if not _whole(interval, unit):
+                raise ValueError(f"{name} has {interval} fs, expected a multiple of {unit} fs")
+        for stride in self.strides_fs:
+            if not (_whole(stride, self.frame_fs) or _whole(self.frame_fs, stride)):
+                raise ValueError(
+                    f"strides_fs has {stride} fs, which is no multiple of frame_fs, "
+                    f"{self.frame_fs} fs, nor a part of it"
+                )
+            if self.picoseconds and not _whole(self.compared_fs, stride):
+                raise ValueError(
+                    f"compared_fs is {self.compared_fs} fs, expected a multiple of the stride of "
+                    f"{stride} fs"
+                )
+        if self.picoseconds and 1000.0 * self.picoseconds < self.compared_fs:
+            raise ValueError(
+                f"picoseconds is {self.picoseconds}, shorter than compared_fs, "
+                f"{self.compared_fs} fs"
+            )
+
+
+def _whole(interval: float, unit: float) -> bool:
+    count = interval / unit
+    return count >= 1.0 - 1e-9 and abs(count - round(count)) < 1e-9

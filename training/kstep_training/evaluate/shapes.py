@@ -1,0 +1,154 @@
+"""Distributions of internal coordinates, bonds that broke, torsions that turned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from ase.data import chemical_symbols, covalent_radii
+from numpy.typing import NDArray
+
+from kstep_integrators.diagnostics import (
+    bond_lengths,
+    compare_runs,
+    dihedral_angles,
+    torsion_flips,
+)
+from kstep_integrators.topology import BROKEN
+from kstep_training.dataset.internal_coordinates import KINDS as COORDINATES
+from kstep_training.dataset.internal_coordinates import internal_coordinates
+from kstep_training.evaluate.record import Record
+
+__all__ = [
+    "KINDS",
+    "broken_bonds",
+    "compare_shapes",
+    "coordinates_of",
+    "flips",
+    "label",
+    "shape_values",
+]
+
+Array = NDArray[np.float64]
+
+Indices = dict[str, list[list[int]]]
+
+KINDS = (*COORDINATES, "energy")
+RELABELLINGS = 2_999
+SINGLE = {6: 4, 7: 3, 8: 2, 16: 2}
+"""Neighbours that an atom of single bonds has, by atomic number."""
+
+
+def coordinates_of(record: Record) -> Indices:
+    """Bonds, angles and dihedrals of the first frame; none of periodic systems."""
+    if any(record.pbc):
+        return {kind: [] for kind in COORDINATES}
+    return internal_coordinates(record.numbers, record.positions[0])
+
+
+def label(numbers: NDArray[np.int64], group: Sequence[int]) -> str:
+    """Such as C0-C1-O2-H8."""
+    return "-".join(f"{chemical_symbols[numbers[i]]}{i}" for i in group)
+
+
+def shape_values(
+    records: Sequence[Record], coordinates: Indices, skip: float = 0.0
+) -> dict[str, list[Array]]:
+    """Coordinates (F, Q) of each run at its landings, and its potential energies, by kind.
+
+    Parameters
+    ----------
+    records : sequence of Record
+    coordinates : dict
+    skip : float
+        Part of each run that is left out at its beginning.
+    """
+    found: dict[str, list[Array]] = {}
+    for record in records:
+        landings = record.landings
+        kept = landings[round(skip * len(landings)) :]
+        values = {
+            kind: of(record.positions[kept], coordinates[kind])
+            for kind, (_, of) in COORDINATES.items()
+            if coordinates[kind]
+        }
+        if np.isfinite(record.energies[kept]).all():
+            values["energy"] = record.energies[kept][:, None]
+        for kind, x in values.items():
+            found.setdefault(kind, []).append(x)
+    return found
+
+
+def compare_shapes(
+    values: Mapping[str, Sequence[Array]], reference: Mapping[str, Sequence[Array]]
+) -> dict[str, dict[str, Any]]:
+    """Distances, noise floors and p-values of each kind that both have in all of their runs.
+
+    Distances are in standard deviations, of dihedrals in radians.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for kind in KINDS:
+        mine, other = values.get(kind, []), reference.get(kind, [])
+        if len(mine) < 2 or len(other) < 2:
+            continue
+        result = compare_runs(mine, other, kind == "dihedrals", RELABELLINGS)
+        worst = int(np.argmax(result.distance - result.floor))
+        found[kind] = {
+            "distance": float(result.distance.mean()),
+            "noise_floor": float(result.floor.mean()),
+            "largest_distance": float(result.distance[worst]),
+            "largest_floor": float(result.floor[worst]),
+            "largest": worst,
+            "p_value": result.p_value,
+            "runs": [len(mine), len(other)],
+        }
+    return found
+
+
+def broken_bonds(record: Record, coordinates: Indices) -> list[str]:
+    """Bonds of the first frame that are found broken at a landing, with the time in fs."""
+    bonds = coordinates["bonds"]
+    if not bonds:
+        return []
+    longest = BROKEN * covalent_radii[record.numbers][np.array(bonds)].sum(1)
+    landings = record.landings
+    lengths = bond_lengths(record.positions[landings], bonds)
+    told = []
+    for bond, limit, series in zip(bonds, longest, lengths.T, strict=True):
+        gone = np.flatnonzero(~(series <= limit))
+        if len(gone):
+            clock = landings[gone[0]]
+            told.append(f"{label(record.numbers, bond)} at frame {clock} ({series[gone[0]]:.2f} A)")
+    return told
+
+
+def flips(records: Sequence[Record], coordinates: Indices) -> dict[str, dict[str, Any]]:
+    """Flips of one torsion about each single bond between two atoms of single bonds.
+
+    Molecules without such a bond, and runs that turn too seldom to see, say nothing.
+    """
+    numbers = records[0].numbers
+    around = np.bincount(np.ravel(coordinates["bonds"]).astype(int), minlength=len(numbers))
+    about: dict[tuple[int, int], Any] = {}
+    for group in coordinates["dihedrals"]:
+        ends = (int(group[1]), int(group[2]))
+        if all(SINGLE.get(int(numbers[i])) == around[i] for i in ends):
+            about.setdefault(ends, group)
+    found = {}
+    for group in about.values():
+        parts = [dihedral_angles(r.positions[r.landings], [group])[:, 0] for r in records]
+        turned = [
+            torsion_flips(angles, r.interval * (r.landings[1] - r.landings[0]))
+            for angles, r in zip(parts, records, strict=True)
+            if len(angles) > 1
+        ]
+        if turned:
+            count = sum(t.count for t in turned)
+            nanoseconds = sum(t.nanoseconds for t in turned)
+            found[label(numbers, group)] = {
+                "count": count,
+                "per_ns": count / nanoseconds,
+                "error_per_ns": float(np.sqrt(max(count, 1))) / nanoseconds,
+            }
+    return found

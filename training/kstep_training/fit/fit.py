@@ -1,0 +1,231 @@
+"""The stage ``fit``: a network is fitted to a dataset and becomes a model file."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_only
+from rich.console import Console
+from rich.markup import escape
+
+from kstep_integrators.atomic_file import write_text_atomically
+from kstep_integrators.model_file import ModelHeader, write_model
+from kstep_integrators.nn.energy_network import EnergyNetwork
+from kstep_integrators.nn.increment_network import IncrementNetwork
+from kstep_training.dataset.batches import BatchSampler
+from kstep_training.dataset.dataset_file import DatasetFile, open_dataset
+from kstep_training.dataset.frames import FrameDataset
+from kstep_training.dataset.windows import WindowDataset
+from kstep_training.fit.increment_fit import IncrementFit
+from kstep_training.fit.lightning_module import EnergyFit, NetworkFit
+from kstep_training.fit.settings import FitSettings, FitStage
+from kstep_training.fit.starting_point import starting_network
+from kstep_training.fit.structure_losses import InternalCoordinates
+from kstep_training.fit.throughput import TimedLoader
+from kstep_training.fit.trainer import curves, train
+from kstep_training.options import override
+
+__all__ = ["fit", "report_fit", "run_fit"]
+
+
+def _loader(data: Any, settings: FitSettings, shuffle: bool) -> TimedLoader:
+    sampler = BatchSampler(
+        data.offsets, settings.batch_size, settings.seed, shuffle, settings.devices
+    )
+    workers: dict[str, Any] = {}
+    if settings.loader_workers:
+        # Spawned: a process forked after PyTorch has used its threads may hang.
+        workers = {"multiprocessing_context": "spawn", "persistent_workers": True}
+    return TimedLoader(
+        data, sampler=sampler, batch_size=None, num_workers=settings.loader_workers, **workers
+    )
+
+
+def _same_fit(output: Path, identity: dict[str, Any]) -> None:
+    """Refuse to resume a fit with other settings or of other data."""
+    path = output / "fit.json"
+    identity = json.loads(json.dumps(identity))
+    if path.exists():
+        kept = json.loads(path.read_text())
+        for key, what in (("settings", "with other settings"), ("data_sha256", "of other data")):
+            if kept[key] != identity[key]:
+                raise ValueError(
+                    f"{output} holds a fit {what} ({path.name} differs in {key!r}); choose "
+                    "another output folder or remove it to start anew"
+                )
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path, json.dumps(identity, indent=1))
+
+
+def _padding(settings: FitSettings, largest: int) -> list[int]:
+    """Given, or the multiples of three from six up to the largest molecule."""
+    return settings.padding or [3 * i for i in range(2, max(2, -(-largest // 3)) + 1)]
+
+
+def _datasets(
+    stage: FitStage, data: DatasetFile, network: EnergyNetwork | IncrementNetwork
+) -> tuple[Any, Any]:
+    """Training and validation part, for the network at hand."""
+    largest = max(len(molecule.numbers) for molecule in data.molecules)
+    padding = _padding(stage.fit, largest)
+    elements = network.config["elements"]
+    made: list[FrameDataset | WindowDataset] = []
+    for part in ("train", "validation"):
+        if isinstance(network, EnergyNetwork):
+            shifts = network.config["shifts"]
+            made.append(FrameDataset(data.folder, part, padding, elements, shifts))
+        else:
+            baseline, strides = network.config["baseline"], network.config["strides"]
+            made.append(WindowDataset(data.folder, part, baseline, strides, padding, elements))
+    return made[0], made[1]
+
+
+def _module(
+    network: EnergyNetwork | IncrementNetwork,
+    data: DatasetFile,
+    settings: FitSettings,
+    batches: int,
+) -> NetworkFit:
+    rounds = batches // settings.devices
+    steps = settings.epochs * -(-rounds // settings.accumulate)
+    if isinstance(network, EnergyNetwork):
+        return EnergyFit(network, settings, steps)
+    return IncrementFit(network, settings, steps, InternalCoordinates.of(data))
+
+
+def fit(
+    stage: FitStage,
+    folder: str | Path,
+    output: str | Path,
+    callbacks: Sequence[Callback] = (),
+) -> Path:
+    """Fit a network and write it as a model file.
+
+    A checkpoint is written after every epoch. Called again with the same settings and output
+    folder, the fit goes on from the last one exactly as if it had never stopped: weights, their
+    average, optimizer, schedule, early stopping, the shuffling of the data and random rotations.
+
+    Parameters
+    ----------
+    stage : FitStage
+    folder : path
+        Made by the stage ``dataset``.
+    output : path
+        Folder for checkpoints, curves and the model file.
+    callbacks : sequence of lightning Callback, optional
+
+    Returns
+    -------
+    Path
+        ``output/NAME.safetensors``, holding the averaged weights. ``NAME.json`` beside it is the
+        record of the fit with its curves.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no dataset or no model to start from.
+    ValueError
+        If the settings cannot be used with the data, or the output folder belongs to other settings
+        or data.
+    ImportError
+        If W&B is asked for and not installed.
+    KeyboardInterrupt
+        If it is stopped before the last epoch; what is lost is the epoch under way.
+    """
+    output, data, settings = Path(output), open_dataset(folder), stage.fit
+    identity = {"settings": dataclasses.asdict(stage), "data_sha256": data.content_hash}
+    lightning.seed_everything(settings.seed, verbose=False)
+    network, origin = starting_network(stage, data)
+    sets = _datasets(stage, data, network)
+    loader, validation_loader = (
+        _loader(part, settings, shuffle) for part, shuffle in zip(sets, (True, False), strict=True)
+    )
+    module = _module(network, data, settings, len(loader))
+    _same_fit(output, identity)
+    state = train(module, loader, validation_loader, settings, output, callbacks)
+    path = output / f"{stage.name}.safetensors"
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        return path
+    module.load_state_dict(state["state_dict"])  # where the callback puts the averaged weights
+    record = {
+        **identity,
+        **({"init_from": origin} if origin else {}),
+        "molecules": sorted({s.molecule for s in data.shards if s.part == "train"}),
+        "frames": len(sets[0]),
+        "validation_frames": len(sets[1]),
+        "epochs": state["epoch"] + 1,
+        "validation": state["validation"],
+        "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
+    }
+    header = ModelHeader(
+        stage.name, network.config, data.method, constraints=data.constraints, training=record
+    )
+    write_model(path, network, header)
+    found = curves(output)
+    with_curves = {**record, "throughput": _throughput(found), "curves": found}
+    write_text_atomically(output / f"{stage.name}.json", json.dumps(with_curves, indent=1) + "\n")
+    return path
+
+
+def _throughput(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Medians over epochs; the first, which compiles, counts only where it is alone."""
+    rows = [row for row in rows if "frames_per_second" in row]
+    rows = rows[1:] or rows
+    return {
+        key: statistics.median(row[key] for row in rows)
+        for key in ("frames_per_second", "loader_share")
+        if rows
+    }
+
+
+def run_fit(source: Path, overrides: Sequence[str], output: Path) -> Path:
+    """Fit a network to a dataset and say where it is.
+
+    Parameters
+    ----------
+    source : Path
+        Made by ``kstep dataset``.
+    overrides : sequence of str
+        ``key=value``, the fields of :class:`kstep_training.fit.settings.FitStage`.
+    output : Path
+
+    Returns
+    -------
+    Path
+        The model file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError, ImportError
+        See :func:`fit`.
+    """
+    path = fit(override(FitStage, overrides), source, output)
+    report_fit(path)
+    return path
+
+
+def report_fit(path: Path) -> None:
+    """Print the validation errors and the speed of a fit, and where its model file is."""
+    if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
+        return
+    console = Console()
+    record = json.loads(path.with_suffix(".json").read_text())
+    errors = ", ".join(f"{key} {value:.4g}" for key, value in record["validation"].items())
+    speed = record["throughput"]
+    lines = (
+        f"Validation: {errors}",
+        f"{speed['frames_per_second']:.0f} frames/s; {speed['loader_share']:.1%} of the time "
+        "waiting for data",
+        f"Model file: {escape(str(path))}",
+    )
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)

@@ -1,0 +1,215 @@
+"""The optimization of one network: resumes exactly, stops early, keeps curves and throughput."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import logging
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EMAWeightAveraging,
+    ModelCheckpoint,
+)
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.strategies import DDPStrategy
+
+from kstep_training.fit.lightning_module import NetworkFit
+from kstep_training.fit.settings import FitSettings
+from kstep_training.fit.throughput import ThroughputRecorder, TimedLoader
+
+__all__ = ["curves", "train"]
+
+
+class _Stopper(EarlyStopping):
+    """Early stopping that a fit which is run again after it had stopped knows of."""
+
+    @property
+    def done(self) -> bool:
+        return self.wait_count >= self.patience
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        trainer.should_stop = trainer.should_stop or self.done
+
+
+@contextmanager
+def _terse() -> Iterator[None]:
+    """Keep Lightning from advertising, listing devices, and warning of what is meant."""
+    loggers = [logging.getLogger(f"lightning.{part}") for part in ("pytorch", "fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            # Whether they help is measured: loader_share in the record.
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*directory .* exists and is not empty.*")
+            # Lightning 2.6 with PyTorch 2.13.
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible(last: Path) -> Iterator[None]:
+    """Let Ctrl-C come out as KeyboardInterrupt that says how to go on.
+
+    Lightning turns it into SystemExit and leaves the process deaf to further ones.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not isinstance(error.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt(_how_to_resume(last)) from None
+
+
+def _how_to_resume(last: Path) -> str:
+    if not last.exists():
+        return "stopped within the first epoch; run again to start anew"
+    return f"stopped; run again with the same output folder to go on from {last}"
+
+
+def _loggers(output: Path, project: str | None) -> list[Logger]:
+    # A resumed fit starts the next version_N.
+    found: list[Logger] = [
+        CSVLogger(str(output), name="curves"),
+        TensorBoardLogger(str(output), name="tensorboard"),
+    ]
+    if project is not None:
+        importlib.import_module("wandb")  # Lightning's own error does not say what to install
+        found.append(WandbLogger(project=project, save_dir=str(output)))
+    return found
+
+
+def _checked_precision(precision: str) -> Any:
+    if precision == "16-mixed" and not torch.cuda.is_available():
+        raise ValueError(
+            "fit.precision is '16-mixed', which needs a GPU and there is none; use 32 or bf16-mixed"
+        )
+    return precision
+
+
+def curves(output: Path) -> list[dict[str, float]]:
+    """Losses and validation errors by epoch, over all parts of a fit that was resumed.
+
+    Parameters
+    ----------
+    output : Path
+        Folder of the fit.
+    """
+    epochs: dict[int, dict[str, float]] = {}
+    found = (output / "curves").glob("version_*/metrics.csv")
+    for path in sorted(found, key=lambda p: p.stat().st_mtime):
+        with open(path, newline="") as handle:
+            for row in csv.DictReader(handle):
+                known = {key: float(value) for key, value in row.items() if value}
+                epoch = int(known.pop("epoch"))
+                known.pop("step", None)
+                epochs.setdefault(epoch, {"epoch": epoch}).update(known)
+    return [epochs[epoch] for epoch in sorted(epochs)]
+
+
+def train(
+    module: NetworkFit,
+    loader: TimedLoader,
+    validation_loader: TimedLoader,
+    settings: FitSettings,
+    output: Path,
+    callbacks: Sequence[Callback] = (),
+) -> dict[str, Any]:
+    """Optimize until the last epoch, or until early stopping.
+
+    A checkpoint is written after every epoch; called again with the same arguments, the fit goes on
+    from it as if it had never stopped.
+
+    Parameters
+    ----------
+    module : NetworkFit
+    loader, validation_loader : TimedLoader
+        Their samplers give each process its own batches.
+    settings : FitSettings
+    output : Path
+    callbacks : sequence of lightning Callback
+
+    Returns
+    -------
+    dict
+        The checkpoint whose averaged weights (``state_dict``) are the result: the last one, or with
+        ``patience`` the best.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If it is stopped before the end; what is lost is the epoch under way.
+    ImportError
+        If W&B is asked for and not installed.
+    ValueError
+        If the precision is not to be had here.
+    """
+    last, best = output / "last.ckpt", output / "best.ckpt"
+    # Without a metric to monitor, the file of the last epoch replaces the one before.
+    kept = [ModelCheckpoint(output, filename="last", enable_version_counter=False)]
+    stoppers = []
+    if settings.patience is not None:
+        stoppers = [_Stopper(module.monitor, patience=settings.patience)]
+        kept.insert(
+            0,
+            ModelCheckpoint(
+                output, filename="best", monitor=module.monitor, enable_version_counter=False
+            ),
+        )
+    parallel = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
+    loggers, precision = _loggers(output, settings.wandb), _checked_precision(settings.precision)
+    with _terse(), _interruptible(last):
+        trainer = lightning.Trainer(
+            max_epochs=settings.epochs,
+            gradient_clip_val=settings.gradient_clip,
+            accumulate_grad_batches=settings.accumulate,
+            precision=precision,
+            callbacks=[
+                EMAWeightAveraging(use_buffers=False, decay=settings.ema_decay),
+                ThroughputRecorder(loader, settings.batch_size),
+                *stoppers,
+                *kept,
+                *callbacks,
+            ],
+            logger=loggers,
+            accelerator="auto",
+            devices=settings.devices,
+            strategy=parallel if settings.devices > 1 else "auto",
+            use_distributed_sampler=False,  # the samplers know
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            inference_mode=False,
+            log_every_n_steps=len(loader),
+        )
+        trainer.fit(
+            module,
+            loader,
+            validation_loader,
+            ckpt_path=str(last) if last.exists() else None,
+            weights_only=True,
+        )
+    if trainer.current_epoch < settings.epochs and not any(stopper.done for stopper in stoppers):
+        raise KeyboardInterrupt(_how_to_resume(last))
+    # From a checkpoint, not from the module: a fit that was complete already has trained nothing.
+    state: dict[str, Any] = torch.load(
+        last if settings.patience is None else best, map_location="cpu", weights_only=True
+    )
+    return state

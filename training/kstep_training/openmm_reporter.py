@@ -1,0 +1,243 @@
+"""A reporter for OpenMM: runs of ``KStepIntegrator`` as trajectories to learn from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openmm
+from openmm import unit
+
+from kstep_integrators import units
+from kstep_training.trajectory import Array, Trajectory, read_npz, write_npz
+
+__all__ = ["TrajectoryReporter"]
+
+_NM_PS = unit.nanometer / unit.picosecond
+_COLUMNS = (
+    "positions", "velocities", "forces", "energies", "temperature", "time", "has_label",
+)  # fmt: skip
+
+
+class TrajectoryReporter:
+    """Writes NPZ trajectories (schema 1) with the forces that the integrator has evaluated anyway.
+
+    Labels cost no evaluation: forces and energy at a landing are variables of the integrator. What
+    training windows may not span, a jump undone or rejected, or anything else that costs an
+    evaluation more (positions set, a new step size), ends a file and begins the next. With a heat
+    bath the files say so, and no window is cut from them; their frames serve force matching.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Gets ``NAME.300K.0.0.npz`` and so on, as ``kstep simulate`` writes them.
+    interval : int
+        Steps of the integrator between frames.
+    name : str
+        Of the molecule.
+    method : str
+        The physics, such as ``"GFN2-xTB"``: the name that ``kstep dataset`` will know it by.
+    temperature_K : float
+        The temperature that the run stands for.
+    smiles : str, optional
+    charge : int
+    trajectory : int
+        Number of the run: of the same molecule and temperature, each has its own.
+    frames_per_file : int
+        Frames are kept until there are so many, the file ends or :meth:`close` is called.
+
+    append : bool
+        The run goes on from a checkpoint: frames of the same trajectory at the time of its first
+        report or later are removed, new files follow the old ones.
+
+    Raises
+    ------
+    ValueError
+        If numbers are too small.
+    FileExistsError
+        If there are files of this trajectory, and ``append`` is false.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        interval: int,
+        *,
+        name: str,
+        method: str,
+        temperature_K: float,
+        smiles: str | None = None,
+        charge: int = 0,
+        trajectory: int = 0,
+        frames_per_file: int = 1000,
+        append: bool = False,
+    ) -> None:
+        if interval < 1 or frames_per_file < 2:
+            raise ValueError(
+                f"interval is {interval} and frames_per_file {frames_per_file}; expected at least "
+                "1 and 2"
+            )
+        self.folder, self.interval = Path(folder), interval
+        self.frames_per_file, self.temperature = frames_per_file, temperature_K
+        self.stem = f"{name}.{temperature_K:g}K.{trajectory}"
+        if self._files() and not append:
+            raise FileExistsError(
+                f"{self.folder} has files of {self.stem}; pass append=True if this run goes on "
+                "from a checkpoint of that one, or another number as trajectory=..."
+            )
+        self.metadata: dict[str, Any] = {
+            "method": method,
+            "stage": "production",
+            "name": name,
+            "smiles": smiles,
+            "charge": charge,
+            "trajectory": trajectory,
+            "versions": {"openmm": openmm.__version__},
+        }
+        self._frames: list[dict[str, Any]] = []
+        self._fixed: _Fixed | None = None
+        self._before: tuple[int, ...] | None = None
+
+    def describeNextReport(self, simulation: Any) -> dict[str, Any]:
+        """When the next frame is due; it needs positions and velocities."""
+        steps = self.interval - simulation.currentStep % self.interval
+        return {"steps": steps, "periodic": False, "include": ["positions", "velocities"]}
+
+    def report(self, simulation: Any, state: openmm.State) -> None:
+        """Keep one frame.
+
+        Raises
+        ------
+        ValueError
+            If the integrator keeps no forces, particles have no elements, or constraints are not
+            those of bonds with hydrogen.
+        """
+        integrator = simulation.integrator
+        time = state.getTime().value_in_unit(unit.picosecond) * units.PS
+        if self._fixed is None:
+            self._fixed = _fixed(simulation)
+            self._remove_from(time)
+        counts = tuple(
+            round(integrator.getGlobalVariableByName(f"kstep_{name}"))
+            for name in ("jumps", "evaluations", "fallbacks", "flips")
+        )
+        if self._before is not None:
+            passed = tuple(now - then for now, then in zip(counts, self._before, strict=True))
+            if passed != (self.interval, self.interval, 0, 0):
+                self.close()
+        self._before = counts
+        positions = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+        kept = np.array(integrator.getPerDofVariableByName("kstep_kept"))
+        forces = np.array(integrator.getPerDofVariableByName("kstep_force"))
+        energy = integrator.getGlobalVariableByName("kstep_potential")
+        self._frames.append(
+            {
+                "positions": positions * units.NM,
+                "velocities": state.getVelocities(asNumpy=True).value_in_unit(_NM_PS)
+                * units.NM_PER_PS,
+                "forces": forces * units.KJ_PER_MOL_NM,
+                "energies": energy * units.KJ_PER_MOL,
+                "time": time,
+                "has_label": bool(np.array_equal(kept, positions)),
+            }
+        )
+        self.metadata["timestep_fs"] = 1000.0 * integrator.getStepSize().value_in_unit(
+            unit.picosecond
+        )
+        if len(self._frames) >= self.frames_per_file:
+            self.close()
+
+    def close(self) -> None:
+        """Write the frames that are kept to a file of their own."""
+        if not self._frames or self._fixed is None:
+            return
+        columns: dict[str, Any] = {
+            name: np.array([f[name] for f in self._frames]) for name in self._frames[0]
+        }
+        number = 1 + max((_number(path) for path in self._files()), default=-1)
+        more = {"interval_steps": self.interval, "segment": number}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_npz(
+            self.folder / f"{self.stem}.{number}.npz",
+            Trajectory(
+                numbers=self._fixed.numbers,
+                masses=self._fixed.masses,
+                temperature=np.full(len(self._frames), self.temperature),
+                metadata={**self.metadata, **self._fixed.metadata, **more},
+                **columns,
+            ),
+        )
+        self._frames = []
+
+    def __del__(self) -> None:
+        if getattr(self, "_frames", None):
+            self.close()
+
+    def _files(self) -> list[Path]:
+        found = self.folder.glob(f"{self.stem}.*.npz")
+        return sorted(found, key=_number)
+
+    def _remove_from(self, time: float) -> None:
+        for path in self._files():
+            old = read_npz(path)
+            keep = old.time < time * (1.0 - 1e-9)
+            if not keep.any():
+                path.unlink()
+            elif not keep.all():
+                kept = {name: getattr(old, name)[keep] for name in _COLUMNS}
+                write_npz(path, dataclasses.replace(old, **kept))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fixed:
+    """What all frames of a run have in common."""
+
+    numbers: npt.NDArray[np.int64]
+    masses: Array
+    metadata: dict[str, Any]
+
+
+def _number(path: Path) -> int:
+    return int(path.stem.rpartition(".")[2])
+
+
+def _fixed(simulation: Any) -> _Fixed:
+    """Atoms, constraints and ensemble of a run."""
+    integrator, system = simulation.integrator, simulation.system
+    names = [integrator.getPerDofVariableName(i) for i in range(integrator.getNumPerDofVariables())]
+    if "kstep_force" not in names:
+        raise ValueError(
+            "the integrator keeps no forces of the physics: TrajectoryReporter is for runs with "
+            "KStepIntegrator, Metropolized ones with a corrector other than 'none'"
+        )
+    elements = [atom.element for atom in simulation.topology.atoms()]
+    if any(element is None for element in elements):
+        raise ValueError("the Topology has atoms without an element; give them theirs")
+    numbers = np.array([element.atomic_number for element in elements], dtype=np.int64)
+    masses = [
+        system.getParticleMass(i).value_in_unit(unit.dalton)
+        for i in range(system.getNumParticles())
+    ]
+    heat = [integrator.getGlobalVariableName(i) for i in range(integrator.getNumGlobalVariables())]
+    production = "langevin" if "kstep_kT" in heat else "nve"
+    return _Fixed(
+        numbers,
+        np.array(masses, dtype=np.float64),
+        {"constraints": _constraints(system, numbers), "settings": {"production": production}},
+    )
+
+
+def _constraints(system: openmm.System, numbers: npt.NDArray[np.int64]) -> str | None:
+    fixed = [system.getConstraintParameters(i)[:2] for i in range(system.getNumConstraints())]
+    if not fixed:
+        return None
+    hydrogens = [sum(int(numbers[i] == 1) for i in pair) for pair in fixed]
+    if set(hydrogens) != {1} or len(fixed) != int((numbers == 1).sum()):
+        raise ValueError(
+            f"the System has {len(fixed)} constraints that are not the bonds of all hydrogen "
+            "atoms; the training module knows constraints=HBonds, rigidWater=False, or none"
+        )
+    return "HBonds"

@@ -1,0 +1,1 @@
+"""SMILES to conformers, topologies and force fields."""

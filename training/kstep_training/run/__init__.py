@@ -1,0 +1,1 @@
+"""A molecule moved by the jumps of a model."""

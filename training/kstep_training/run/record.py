@@ -1,0 +1,176 @@
+"""What a run leaves behind: its frames in the trajectory schema, and its numbers."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.io.trajectory import Trajectory as AseTrajectory
+
+from kstep_integrators import KStepDynamics
+from kstep_integrators.degrees_of_freedom import atomic_degrees_of_freedom
+from kstep_integrators.diagnostics import energy_drift, kinetic_energy, temperature_per_element
+from kstep_integrators.stats import Stats
+from kstep_integrators.units import KB, MEV, PS
+from kstep_training.run.settings import RunSettings
+from kstep_training.trajectory import Trajectory
+
+__all__ = ["mark_frame", "read_run", "segment_starts", "summarize"]
+
+_MARK = "kstep"
+"""Under which the ``info`` of a frame keeps what the frame itself does not show."""
+
+
+def mark_frame(dynamics: KStepDynamics) -> None:
+    """Note in ``info`` of the atoms, and so in the trajectory, where the run stands."""
+    stats = dynamics.stats
+    dynamics.atoms.info[_MARK] = {
+        "time": dynamics.get_time(),
+        "heat": dynamics.transferred_energy,
+        "breaks": stats.fallbacks + stats.shrinks + stats.flips,
+    }
+
+
+def read_run(path: Path, settings: RunSettings, metadata: dict[str, Any]) -> Trajectory:
+    """The frames of a run.
+
+    Parameters
+    ----------
+    path : Path
+        ASE trajectory of frames that :func:`mark_frame` has seen.
+    settings : RunSettings
+    metadata : dict
+        To keep with them.
+
+    Returns
+    -------
+    Trajectory
+        Energies and forces that were not computed are NaN and have no label. ``segments`` of the
+        metadata are the frames at which a segment begins.
+
+    Raises
+    ------
+    ValueError
+        If the trajectory holds no frame.
+    """
+    with AseTrajectory(path) as frames:
+        found: list[Atoms] = list(frames)
+    if not found:
+        raise ValueError(f"{path} holds no frame: the run ended before its first stride")
+    first = found[0]
+    nowhere = np.full((len(first), 3), np.nan)
+    results = [{} if atoms.calc is None else atoms.calc.results for atoms in found]
+    energies = np.array([float(known.get("energy", np.nan)) for known in results])
+    forces = np.array([known.get("forces", nowhere) for known in results])
+    return Trajectory(
+        numbers=first.numbers.astype(np.int64),
+        masses=first.get_masses(),
+        positions=np.array([atoms.positions for atoms in found]),
+        velocities=np.array([atoms.get_velocities() for atoms in found]),
+        forces=forces,
+        energies=energies,
+        temperature=np.full(len(found), settings.temperature_K),
+        time=np.array([atoms.info[_MARK]["time"] for atoms in found]),
+        has_label=np.isfinite(energies) & np.isfinite(forces).all(axis=(1, 2)),
+        metadata={
+            **metadata,
+            "stage": "run",
+            "trajectory": 0,
+            "segment": 0,
+            "segments": segment_starts(found, settings.thermostat is not None).tolist(),
+            "heat_eV": [float(atoms.info[_MARK]["heat"]) for atoms in found],
+            "settings": asdict(settings),
+            "versions": {name: importlib.metadata.version(name) for name in ("ase", "torch")},
+        },
+    )
+
+
+def segment_starts(frames: list[Atoms], kicked: bool) -> npt.NDArray[np.int64]:
+    """Frames that no jump of the run has led to from the frame before.
+
+    Parameters
+    ----------
+    frames : list of ase.Atoms
+        That :func:`mark_frame` has seen.
+    kicked : bool
+        Whether a thermostat acts between any two frames: each is a segment of its own then.
+
+    Returns
+    -------
+    (S,) numpy.ndarray
+        From 0. Others follow a fallback, a shortened stride or a rejection.
+    """
+    breaks = np.array([atoms.info[_MARK]["breaks"] for atoms in frames])
+    begins = np.r_[True, (np.diff(breaks) > 0) | kicked]
+    return np.flatnonzero(begins)
+
+
+def summarize(
+    run: Trajectory,
+    settings: RunSettings,
+    stats: Stats,
+    bonds: npt.NDArray[np.int64] | None = None,
+) -> dict[str, Any]:
+    """The numbers of a run.
+
+    Parameters
+    ----------
+    run : Trajectory
+        From :func:`read_run`.
+    settings : RunSettings
+    stats : Stats
+        Totals at its end.
+    bonds : (C, 2) numpy.ndarray, optional
+        Atoms whose distances are fixed.
+
+    Returns
+    -------
+    dict
+        Plain numbers, units in the keys; None for what there is not.
+    """
+    tested = stats.accepted + stats.flips
+    momenta = run.velocities * run.masses[:, None]
+    isolated = settings.thermostat != "langevin"
+    share = atomic_degrees_of_freedom(
+        run.masses,
+        momentum_conserved=isolated,
+        angular_momentum_positions=run.positions if isolated else None,
+        bonds=bonds,
+        bond_positions=None if bonds is None else run.positions,
+    )
+    share = np.broadcast_to(share, momenta.shape[:2])
+    kinetic = kinetic_energy(momenta, run.masses)
+    conserved = run.energies + kinetic - np.array(run.metadata["heat_eV"])
+    known = np.isfinite(conserved)
+    # A Metropolis test makes the energy of the physics jump with every rejection.
+    drift = None
+    if known.sum() >= 3 and not settings.metropolize:
+        drift = energy_drift(run.time[known], conserved[known], len(run.masses))
+    return {
+        "simulated_ps": float(run.time[-1] - run.time[0]) / PS,
+        "frames": len(run),
+        "labelled_frames": int(run.has_label.sum()),
+        "strides": stats.jumps,
+        "evaluations": stats.physics_evaluations,
+        "fallbacks": stats.fallbacks,
+        "shrinks": stats.shrinks,
+        "exceeded": stats.exceeded,
+        "bond_changes": stats.bond_changes,
+        "acceptance": stats.accepted / tested if tested else None,
+        "last_problem": stats.last_problem,
+        "drift_meV_per_atom_per_ps": None if drift is None else drift.drift,
+        "fluctuation_meV_per_atom": None if drift is None else drift.fluctuation,
+        "temperature_K": float(2.0 * kinetic.sum() / (KB * share.sum())),
+        "temperature_per_element_K": temperature_per_element(
+            momenta, run.masses, run.numbers, share
+        ),
+        "residual_rms_meV_per_A": None if stats.residual_rms is None else stats.residual_rms / MEV,
+        "energy_error_meV": None if stats.energy_error is None else stats.energy_error / MEV,
+        "jump_seconds": stats.jump_seconds,
+        "physics_seconds": stats.physics_seconds,
+    }

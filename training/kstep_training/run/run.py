@@ -1,0 +1,294 @@
+"""The stage ``run``: a molecule moved by the jumps of a model, under any physics.
+
+A folder holds ``start.json`` (the relaxed geometry with momenta), ``equilibration.ckpt`` and
+``.log``, ``run.traj``, ``run.log`` and ``run.ckpt``, ``manifest.json`` (model, molecule and
+settings), and at the end ``run.npz`` and ``summary.json``. The same command goes on where it
+stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
+from rich.console import Console
+from rich.markup import escape
+from tqdm import tqdm
+
+from kstep_integrators import DynamicsFailed, KStepDynamics
+from kstep_integrators.atomic_file import write_text_atomically
+from kstep_integrators.checkpoint import read_checkpoint
+from kstep_integrators.jumps.base import Jump
+from kstep_integrators.units import FS, PS
+from kstep_training.manifest import open_manifest, write_manifest
+from kstep_training.options import override
+from kstep_training.run.record import mark_frame, read_run, summarize
+from kstep_training.run.settings import RunSettings
+from kstep_training.run.start import (
+    Subject,
+    find_molecule,
+    make_calculator,
+    make_model,
+    relaxed_start,
+)
+from kstep_training.trajectory import write_npz
+
+__all__ = ["RunSettings", "dynamics_run", "run_dynamics"]
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What a folder was made with."""
+
+    model: str
+    molecule: str
+    run: RunSettings
+
+
+@dataclass(frozen=True)
+class _Job:
+    subject: Subject
+    start: Atoms
+    jump: Jump
+    settings: RunSettings
+    folder: Path
+
+    @property
+    def stride_fs(self) -> float:
+        return self.settings.k * self.jump.timestep / FS
+
+    def strides(self, picoseconds: float) -> int:
+        return max(1, round(1000.0 * picoseconds / self.stride_fs))
+
+    def physics(self) -> Any:
+        """A calculator of its own for each part of the run."""
+        return make_calculator(self.subject, self.settings)
+
+
+def dynamics_run(
+    model: str | Path, molecule: str, settings: RunSettings, folder: str | Path
+) -> dict[str, Any]:
+    """Run, or go on with a run.
+
+    Parameters
+    ----------
+    model : str or Path
+        A bundled name, a model file, or ``GFN-FF``, ``GFN1-xTB`` or ``GFN2-xTB`` as cheap physics
+        inside ``calculator=pyscf``.
+    molecule : str
+        A folder of ``kstep prep``, a bundled name, a geometry file, or a SMILES string.
+    settings : RunSettings
+    folder : path
+        A finished run in it is reported and not made again.
+
+    Returns
+    -------
+    dict
+        What ``summary.json`` holds.
+
+    Raises
+    ------
+    ValueError
+        If molecule, model and settings do not go together, or the folder holds another run.
+    DynamicsFailed
+        If the dynamics cannot go on; everything so far stays, and ``summary.json`` says why.
+    """
+    folder = Path(folder)
+    subject = find_molecule(molecule, settings)
+    jump = make_model(subject, settings, str(model))
+    # Settings that cannot be run are refused before they are put on record.
+    atoms = subject.atoms.copy()
+    thermalize_momenta(atoms, settings.temperature_K, rng=np.random.default_rng(0))
+    atoms.calc = make_calculator(subject, settings)
+    KStepDynamics(atoms, jump, **_arguments(settings, settings.thermostat))
+    manifest = open_manifest(folder, _Made(str(model), molecule, settings))
+    if manifest["molecules"].get(subject.name, {}).get("status") == "done":
+        done: dict[str, Any] = json.loads((folder / "summary.json").read_text())
+        return done
+    start = relaxed_start(subject, settings, folder / "start.json")
+    job = _Job(subject, start, jump, settings, folder)
+    report, failure = {"status": "done"}, None
+    try:
+        _produce(job)
+    except DynamicsFailed as error:
+        report, failure = {"status": "failed", "reason": str(error)}, error
+    summary = _conclude(job, str(model), report)
+    manifest["molecules"][subject.name] = report
+    write_manifest(folder, manifest)
+    if failure is not None:
+        raise failure
+    return summary
+
+
+def _arguments(settings: RunSettings, thermostat: str | None) -> dict[str, Any]:
+    chosen: dict[str, Any] = {
+        "k": settings.k,
+        "corrector": settings.corrector,
+        "thermostat": thermostat,
+        "metropolize": settings.metropolize,
+        "extra_chances": settings.extra_chances,
+        "on_error": settings.on_error,
+        "energy_tolerance": settings.energy_tolerance,
+        "force_tolerance": settings.force_tolerance,
+    }
+    if thermostat == "langevin":
+        chosen["friction"] = settings.friction_per_ps / PS
+    if thermostat == "bussi":
+        chosen["taut"] = settings.taut_fs * FS
+    if thermostat is not None:
+        chosen["temperature_K"] = settings.temperature_K
+    return chosen
+
+
+def _equilibrated(job: _Job) -> Atoms:
+    """The start of the production, without calculator."""
+    settings, path = job.settings, job.folder / "equilibration.ckpt"
+    atoms: Atoms = job.start.copy()
+    if settings.equilibration_ps:
+        if path.exists():
+            dynamics = KStepDynamics.resume(path, job.physics(), job.jump)
+        else:
+            atoms.calc = job.physics()
+            dynamics = KStepDynamics(
+                atoms,
+                job.jump,
+                rng=np.random.default_rng([settings.seed, 1]),
+                checkpoint=path,
+                checkpoint_interval=settings.checkpoint_interval,
+                logfile=job.folder / "equilibration.log",
+                loginterval=max(1, job.strides(settings.equilibration_ps) // 100),
+                **_arguments(settings, "langevin"),
+            )
+        _advance(dynamics, job.strides(settings.equilibration_ps), "equilibration")
+        atoms = dynamics.atoms.copy()
+    if settings.thermostat != "langevin":
+        Stationary(atoms, preserve_temperature=False)
+        ZeroRotation(atoms, preserve_temperature=False)
+    return atoms
+
+
+def _produce(job: _Job) -> None:
+    settings, path = job.settings, job.folder / "run.ckpt"
+    interval = max(1, round((settings.interval_fs or 0.0) / job.stride_fs))
+    if path.exists():
+        dynamics = KStepDynamics.resume(path, job.physics(), job.jump)
+    else:
+        atoms = _equilibrated(job)
+        atoms.calc = job.physics()
+        dynamics = KStepDynamics(
+            atoms,
+            job.jump,
+            rng=np.random.default_rng([settings.seed, 2]),
+            checkpoint=path,
+            checkpoint_interval=settings.checkpoint_interval,
+            trajectory=job.folder / "run.traj",
+            logfile=job.folder / "run.log",
+            loginterval=interval,
+            **_arguments(settings, settings.thermostat),
+        )
+    # Before the trajectory, which keeps ``atoms.info``.
+    dynamics.insert_observer(lambda: mark_frame(dynamics), 0, interval)
+    _advance(dynamics, job.strides(settings.length_ps), "strides")
+
+
+def _advance(dynamics: KStepDynamics, total: int, what: str) -> None:
+    """Up to a number of strides, counted from the beginning, under a progress bar."""
+    with (
+        tqdm(total=total, initial=dynamics.nsteps, desc=what, file=sys.stdout) as bar,
+        closing(dynamics.irun(total - dynamics.nsteps)) as strides,  # an interrupt is between two
+    ):
+        for _ in strides:
+            bar.update(dynamics.nsteps - bar.n)
+
+
+def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
+    """Write ``run.npz`` and ``summary.json``, as far as the run has come."""
+    settings, subject = job.settings, job.subject
+    atoms = subject.atoms
+    method = settings.calculator
+    if method == "pyscf":
+        method = f"{settings.xc or 'hf'}/{settings.basis}"
+    elif method == "mm":
+        method = subject.forcefield or "mm"
+    summary: dict[str, Any] = {
+        **report,
+        "molecule": subject.name,
+        "formula": atoms.get_chemical_formula(),
+        "model": model,
+        "method": method,
+        "stride_fs": job.stride_fs,
+    }
+    checkpoints = {
+        name: read_checkpoint(job.folder / f"{name}.ckpt")
+        for name in ("equilibration", "run")
+        if (job.folder / f"{name}.ckpt").exists()
+    }
+    if "equilibration" in checkpoints:
+        stats = checkpoints["equilibration"].progress.stats
+        summary["equilibration"] = {
+            "evaluations": stats.physics_evaluations,
+            "fallbacks": stats.fallbacks,
+        }
+    if "run" in checkpoints:
+        interval = max(1, round((settings.interval_fs or 0.0) / job.stride_fs))
+        metadata = {
+            "method": method,
+            "name": subject.name,
+            "smiles": atoms.info.get("smiles"),
+            "charge": atoms.info["charge"],
+            "constraints": "HBonds" if atoms.constraints else None,
+            "timestep_fs": job.jump.timestep / FS,
+            "interval_steps": settings.k * interval,
+            "model": model,
+            "jump": json.loads(json.dumps(job.jump.describe(), default=str)),
+        }
+        run = read_run(job.folder / "run.traj", settings, metadata)
+        write_npz(job.folder / "run.npz", run)
+        bonds = [constraint.pairs for constraint in atoms.constraints]
+        summary |= summarize(
+            run, settings, checkpoints["run"].progress.stats, bonds[0] if bonds else None
+        )
+    write_text_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
+    return summary
+
+
+def run_dynamics(model: str, molecule: str, overrides: Sequence[str], output: Path) -> None:
+    """Run, with progress and the summary on the console.
+
+    Parameters
+    ----------
+    model, molecule : str
+        As for :func:`dynamics_run`.
+    overrides : sequence of str
+        ``key=value``, the fields of :class:`RunSettings`.
+    output : Path
+
+    Raises
+    ------
+    ValueError, DynamicsFailed
+        As for :func:`dynamics_run`.
+    OSError
+        If the folder cannot be written.
+    ImportError
+        If a package is missing.
+    """
+    console = Console()
+    summary = dynamics_run(model, molecule, override(RunSettings, overrides), output)
+    for key, value in summary.items():
+        if value is not None:
+            console.print(f"{key}: {escape(_words(value))}", highlight=False, soft_wrap=True)
+    console.print(f"Wrote {escape(str(output))}", highlight=False, soft_wrap=True)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(part)}" for key, part in value.items())
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

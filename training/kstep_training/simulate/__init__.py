@@ -1,0 +1,1 @@
+"""Baseline trajectories: force fields, GFN-xTB, Hartree-Fock and DFT."""
