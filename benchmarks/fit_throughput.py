@@ -21,11 +21,12 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from benchmarks import table
 from benchmarks.common import write_result
-from kstep_training.dataset_file import DatasetFile
-from kstep_training.fit import fit
-from kstep_training.fit_settings import FitSettings, FitStage, NetworkSettings
-from kstep_training.make_dataset import DatasetSettings, find_trajectories, make_dataset
+from kstep_training.dataset.dataset_file import DatasetFile
+from kstep_training.dataset.make_dataset import DatasetSettings, find_trajectories, make_dataset
+from kstep_training.fit.fit import fit
+from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
 from kstep_training.trajectory import read_npz
 
 ATOMS = 9
@@ -99,17 +100,11 @@ def main() -> None:
     data = dataset(arguments.trajectories, arguments.cache)
     size = sum(shard.bytes for shard in data.shards)
     rows = []
-    print("| network | batch | frames/s | waiting for data |")
-    print("|---|---|---|---|")
     for what in NETWORKS:
         for batch in BATCHES:
             row = measure(what, batch, data, arguments.cache)
             rows.append(row)
-            print(
-                f"| {what} | {batch} | {row['frames_per_second']:.0f} "
-                f"| {row['loader_share']:.1%} |",
-                flush=True,
-            )
+            print(row, flush=True)
             write_result(
                 "fit_throughput",
                 {
@@ -121,6 +116,7 @@ def main() -> None:
                     "rows": rows,
                 },
             )
+    print(table.fit_throughput())
 
 
 if __name__ == "__main__":

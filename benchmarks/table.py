@@ -6,6 +6,7 @@ python -m benchmarks.table
 from __future__ import annotations
 
 import json
+import statistics
 from typing import Any
 
 from benchmarks.common import RESULTS
@@ -334,6 +335,53 @@ FAMILIES = {
 }
 
 
+def transfer() -> str:
+    """Tuning a pretrained network against training from scratch."""
+    rows = load("transfer")["rows"]
+    lines = [
+        "| QM frames | optimizer steps | from scratch meV/A | transfer meV/A | ratio "
+        "| steps until transfer is where scratch ends |",
+        "|---|---|---|---|---|---|",
+    ]
+    for n in sorted({row["frames"] for row in rows}):
+        fits = {
+            kind: [row for row in rows if (row["frames"], row["kind"]) == (n, kind)]
+            for kind in ("scratch", "transfer")
+        }
+        ends = {k: [row["force_rms_meV_per_A"] for row in own] for k, own in fits.items()}
+        mean = {k: statistics.mean(values) for k, values in ends.items()}
+        said = {
+            k: f"{mean[k]:.0f} ({min(values):.0f} to {max(values):.0f})"
+            for k, values in ends.items()
+        }
+        curves = [row["curve"] for row in fits["transfer"]]
+        course = zip(*(curve["force_rms_meV_per_A"] for curve in curves), strict=True)
+        there = [
+            step
+            for step, errors in zip(curves[0]["step"], course, strict=True)
+            if statistics.mean(errors) <= mean["scratch"]
+        ]
+        lines.append(
+            f"| {n} | {fits['scratch'][0]['steps']} | {said['scratch']} | {said['transfer']} "
+            f"| {mean['transfer'] / mean['scratch']:.2f} | {there[0] if there else 'never'} |"
+        )
+    return "\n".join(lines)
+
+
+def fit_throughput() -> str:
+    """Frames per second of fits."""
+    lines = [
+        "| network | batch | frames/s | waiting for data | load of the machine |",
+        "|---|---|---|---|---|",
+    ]
+    lines.extend(
+        f"| {row['network']} | {row['batch_size']} | {row['frames_per_second']:.0f} "
+        f"| {row['loader_share']:.1%} | {row['load_before']:.1f} to {row['load_after']:.1f} |"
+        for row in load("fit_throughput")["rows"]
+    )
+    return "\n".join(lines)
+
+
 def _family(method: str) -> str:
     return next(name for family, name in FAMILIES.items() if method.startswith(family))
 
@@ -422,7 +470,7 @@ if __name__ == "__main__":
         *(evaluate_quick, evaluate_full),
         *(nve, long_strides, residuals, backbones, jump_cost),
         *(dft, dft_tuned, scf_cycles, pyscf_accuracy, pyscf_memory),
-        *(exactness, nvt, openmm_overhead),
+        *(exactness, nvt, openmm_overhead, transfer, fit_throughput),
     ):
         if (RESULTS / f"{table.__name__}.json").exists():
             print(f"\n## {table.__name__}\n\n{table()}")

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,20 +22,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks import table
 from benchmarks.common import write_result
 from benchmarks.residuals import force_rms
 from kstep_integrators import load_model
-from kstep_training.batches import BatchSampler
-from kstep_training.fit import fit
-from kstep_training.fit_settings import FitSettings, FitStage, NetworkSettings
-from kstep_training.frames import FrameDataset
-from kstep_training.make_dataset import DatasetSettings, find_trajectories, make_dataset
+from kstep_training.dataset.batches import BatchSampler
+from kstep_training.dataset.frames import FrameDataset
+from kstep_training.dataset.make_dataset import DatasetSettings, find_trajectories, make_dataset
+from kstep_training.fit.fit import fit
+from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
 from kstep_training.trajectory import Trajectory, read_npz, write_npz
 
-EPOCHS = {200: 24, 1000: 8, 5000: 3}
+EPOCHS = {200: 32, 1000: 12, 5000: 4}
 SEEDS = (0, 1, 2)
 VALIDATION = 1008
-RATES = {"scratch": (2e-3, 4e-3), "transfer": (1e-3, 2e-3)}
+RATES = {"scratch": (2e-3, 4e-3, 8e-3), "transfer": (1e-3, 2e-3, 4e-3)}
 CHOSEN_AT = (1000, 0)
 SETTINGS = FitSettings(batch_size=16, warmup_steps=50, ema_decay=0.99, padding=[9, 12, 18])
 NETWORK = NetworkSettings(kind="flow", backbone="painn", channels=64, layers=2)
@@ -132,27 +132,6 @@ def untuned(model: Path, validation: dict[str, Trajectory]) -> dict[str, float]:
     return {"force_rms_meV_per_A": error, "rms_force_meV_per_A": force}
 
 
-def table(rows: list[dict[str, Any]]) -> None:
-    """Mean and spread over seeds, and when the tuned network passes the end of the other."""
-    print("| QM frames | steps | scratch meV/A | transfer meV/A | ratio | there after |")
-    print("|---|---|---|---|---|---|")
-    for n in EPOCHS:
-        own = {kind: [r for r in rows if (r["frames"], r["kind"]) == (n, kind)] for kind in RATES}
-        if any(len(fits) < 2 for fits in own.values()):
-            continue
-        ends = {k: [r["force_rms_meV_per_A"] for r in fits] for k, fits in own.items()}
-        mean = {k: statistics.mean(values) for k, values in ends.items()}
-        text = {k: f"{mean[k]:.0f} ± {statistics.stdev(values):.0f}" for k, values in ends.items()}
-        curves = [r["curve"] for r in own["transfer"]]
-        course = np.mean([c["force_rms_meV_per_A"] for c in curves], axis=0)
-        below = np.flatnonzero(course <= mean["scratch"])
-        there = f"{curves[0]['step'][below[0]]} steps" if len(below) else "never"
-        print(
-            f"| {n} | {own['scratch'][0]['steps']} | {text['scratch']} | {text['transfer']} "
-            f"| {mean['transfer'] / mean['scratch']:.2f} | {there} |"
-        )
-
-
 def main() -> None:
     """Draw, fit, report."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -198,7 +177,7 @@ def main() -> None:
                 "rows": rows,
             },
         )
-    table(rows)
+    print(table.transfer())
 
 
 if __name__ == "__main__":
