@@ -340,7 +340,7 @@ def transfer() -> str:
     rows = load("transfer")["rows"]
     lines = [
         "| QM frames | optimizer steps | from scratch meV/A | transfer meV/A | ratio "
-        "| steps until transfer is where scratch ends |",
+        "| epochs until transfer is where scratch ends |",
         "|---|---|---|---|---|---|",
     ]
     for n in sorted({row["frames"] for row in rows}):
@@ -357,13 +357,15 @@ def transfer() -> str:
         curves = [row["curve"] for row in fits["transfer"]]
         course = zip(*(curve["force_rms_meV_per_A"] for curve in curves), strict=True)
         there = [
-            step
-            for step, errors in zip(curves[0]["step"], course, strict=True)
+            epoch
+            for epoch, errors in enumerate(course, 1)
             if statistics.mean(errors) <= mean["scratch"]
         ]
+        steps = [row["steps"] for row in fits["scratch"]]
         lines.append(
-            f"| {n} | {fits['scratch'][0]['steps']} | {said['scratch']} | {said['transfer']} "
-            f"| {mean['transfer'] / mean['scratch']:.2f} | {there[0] if there else 'never'} |"
+            f"| {n} | {' to '.join(map(str, sorted({*steps})))} | {said['scratch']} "
+            f"| {said['transfer']} | {mean['transfer'] / mean['scratch']:.2f} "
+            f"| {there[0] if there else 'more than'} of {len(curves[0]['step'])} |"
         )
     return "\n".join(lines)
 
