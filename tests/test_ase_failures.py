@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from ase import units
-from ase.constraints import FixBondLengths
+from ase.constraints import FixedLine
 from ase.io import read
 from ase.md.verlet import VelocityVerlet
 
@@ -125,7 +125,8 @@ def test_failing_at_the_very_start_says_why(atoms):
         ({"timestep": float("nan")}, ValueError, "timestep is nan"),
         ({"friction": 0.1}, ValueError, "friction=0.1 needs a temperature"),
         ({"temperature_K": 300}, ValueError, "pass friction as well"),
-        ({"corrector": "delta"}, ValueError, "unknown corrector 'delta'"),
+        ({"corrector": "delta"}, ValueError, "this jump cannot take the corrector 'delta'"),
+        ({"corrector": "sigma"}, ValueError, "unknown corrector 'sigma'"),
         ({"thermostat": "nose"}, ValueError, "unknown thermostat 'nose'"),
         ({"rng": 3}, TypeError, r"rng is a int, expected numpy.random.default_rng"),
         ({"model": 3.0}, TypeError, "model is a float; expected"),
@@ -143,8 +144,8 @@ def test_atoms_that_cannot_be_run(atoms):
         KStepDynamics(without, cheap())
     with pytest.raises(ValueError, match="same calculator object"):
         KStepDynamics(atoms, CalculatorPotential(atoms.calc))
-    atoms.set_constraint(FixBondLengths([[0, 1]]))
-    with pytest.raises(ValueError, match="FixBondLengths"):
+    atoms.set_constraint(FixedLine([0], [1, 0, 0]))
+    with pytest.raises(ValueError, match="FixedLine"):
         KStepDynamics(atoms, cheap())
     atoms.set_constraint()
     atoms.positions[0] = np.nan

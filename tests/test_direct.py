@@ -350,7 +350,7 @@ def test_landings_are_on_the_constraints(baseline):
 def test_bonds_that_cannot_be_put_back_are_failures_of_the_jump():
     atoms = held()
     atoms.calc = physics()
-    network = untrained("plain", scales=[[[0.3, 0.01]] * 4] * 3)
+    network = untrained("plain", scales=[[[3.0, 0.01]] * 4] * 3)
     dynamics = KStepDynamics(atoms, direct(network, constraints="HBonds"), k=8)
     dynamics.run(1)
     assert dynamics.stats.fallbacks == 1
