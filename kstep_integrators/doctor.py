@@ -42,6 +42,7 @@ EXTRAS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "tensorboardX": ("train", "curves of fits for TensorBoard"),
         "tqdm": ("train", "progress of data generation"),
         "jinja2": ("train", "reports of kstep evaluate"),
+        "e3nn": ("e3nn", "networks with tensor products"),
         "MDAnalysis": ("mdanalysis", "kstep evaluate of DCD trajectories and the like"),
         "wandb": ("wandb", "curves of fits in Weights & Biases"),
     }
