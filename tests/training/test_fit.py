@@ -28,6 +28,7 @@ from kstep_training.dataset.windows import WindowDataset
 from kstep_training.fit.fit import fit, run_fit
 from kstep_training.fit.lightning_module import EnergyFit
 from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
+from kstep_training.fit.trainer import averaging_decay
 
 ELEMENTS = [1, 6, 7, 8]
 PADDING = [4, 6]
@@ -526,3 +527,11 @@ def test_the_traced_force_has_the_whole_gradient(
     per_atom, forces = energy_and_forces(network, None, x, graph, True)
     eager = gradients((per_atom.sum(-1), forces))
     torch.testing.assert_close(gradients(traced(weights, x, graph)), eager, rtol=1e-12, atol=1e-14)
+
+
+def test_averaged_weights_forget_where_a_short_fit_began() -> None:
+    assert averaging_decay(0.999, 100_000) == 0.999
+    short = averaging_decay(0.999, 1000)
+    assert short == pytest.approx(0.99)
+    assert short**1000 < 1e-4  # what is left of the first weights
+    assert averaging_decay(0.9, 5) == 0.0

@@ -27,7 +27,7 @@ from kstep_training.fit.lightning_module import NetworkFit
 from kstep_training.fit.settings import FitSettings
 from kstep_training.fit.throughput import ThroughputRecorder, TimedLoader
 
-__all__ = ["curves", "train"]
+__all__ = ["averaging_decay", "curves", "train"]
 
 
 class _Stopper(EarlyStopping):
@@ -125,6 +125,24 @@ def curves(output: Path) -> list[dict[str, float]]:
     return [epochs[epoch] for epoch in sorted(epochs)]
 
 
+def averaging_decay(decay: float, steps: int) -> float:
+    """Decay of averaged weights that forgets, by the end of a fit, the weights it began with.
+
+    Parameters
+    ----------
+    decay : float
+        What is asked for.
+    steps : int
+        Of the optimizer, in the whole fit.
+
+    Returns
+    -------
+    float
+        At most 1 - 10 / steps: the average reaches back over a tenth of the fit, no further.
+    """
+    return min(decay, max(0.0, 1.0 - 10.0 / steps))
+
+
 def train(
     module: NetworkFit,
     loader: TimedLoader,
@@ -183,7 +201,10 @@ def train(
             accumulate_grad_batches=settings.accumulate,
             precision=precision,
             callbacks=[
-                EMAWeightAveraging(use_buffers=False, decay=settings.ema_decay),
+                EMAWeightAveraging(
+                    use_buffers=False,
+                    decay=averaging_decay(settings.ema_decay, module.total_steps),
+                ),
                 ThroughputRecorder(loader, settings.batch_size),
                 *stoppers,
                 *kept,
