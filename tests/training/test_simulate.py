@@ -12,12 +12,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import dask
 import numpy as np
+import psutil
 import pytest
 from distributed import Client, KilledWorker, LocalCluster
 
@@ -285,34 +287,44 @@ def test_a_worker_that_is_killed_loses_no_finished_shard(prepared: Path, tmp_pat
     same_shards(whole, struck)
 
 
-@pytest.mark.slow
-def test_ctrl_c_leaves_what_can_be_gone_on_with(
-    prepared: Path, tmp_path: Path, cluster: str
-) -> None:
+@contextmanager
+def interruptible(prepared: Path, folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """``kstep simulate`` in a process group of its own, for a Ctrl-C that reaches its workers."""
     root = Path(__file__).parents[2]
     path = os.pathsep.join([str(root), str(root / "training")])
-    folder = tmp_path / "out"
-    settings = dataclasses.replace(QM, segments=20, segment_ps=0.02)
-    words = ["segments=20", "segment_ps=0.02", "equilibration_ps=0.005", "refresh_ps=0.005"]
-    words += ["trajectories=1", "method=GFN2-xTB", "--output", str(folder), "--workers", "1"]
     script = "import sys; from kstep_integrators.cli import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-W", "error", "-c", script, "simulate", str(prepared), *words]
     with subprocess.Popen(
-        command,
+        [*command, "trajectories=1", "method=GFN2-xTB", "--output", str(folder), "--workers", "1"],
         env={**os.environ, "PYTHONPATH": path},
-        start_new_session=True,  # its own group, for a Ctrl-C that reaches its workers too
+        start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     ) as process:
-        while process.poll() is None and not list(folder.glob("production/*.0.npz")):
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        yield process
+
+
+def interrupt(process: subprocess.Popen[str]) -> None:
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert errors == (
         "\nkstep: interrupted; run the same command again to resume where it stopped\n"
     )
+
+
+@pytest.mark.slow
+def test_ctrl_c_leaves_what_can_be_gone_on_with(
+    prepared: Path, tmp_path: Path, cluster: str
+) -> None:
+    folder = tmp_path / "out"
+    settings = dataclasses.replace(QM, segments=20, segment_ps=0.02)
+    words = ["segments=20", "segment_ps=0.02", "equilibration_ps=0.005", "refresh_ps=0.005"]
+    with interruptible(prepared, folder, *words) as process:
+        while process.poll() is None and not list(folder.glob("production/*.0.npz")):
+            time.sleep(0.05)
+        interrupt(process)
     kept = shards(folder)
     assert kept
     stamps = {name: (folder / name).stat().st_mtime_ns for name in kept}
@@ -320,6 +332,15 @@ def test_ctrl_c_leaves_what_can_be_gone_on_with(
     assert run(prepared, folder, cluster, settings)["water.300K.0"]["segments"] == 20
     for name, stamp in stamps.items():
         assert (folder / name).stat().st_mtime_ns == stamp
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_workers_start(prepared: Path, tmp_path: Path) -> None:
+    with interruptible(prepared, tmp_path / "out") as process:
+        # multiprocessing's resource tracker, and the worker, which has hardly begun.
+        while process.poll() is None and len(psutil.Process(process.pid).children()) < 2:
+            time.sleep(0.01)
+        interrupt(process)
 
 
 def test_no_scheduler_is_one_line(

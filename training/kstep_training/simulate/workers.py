@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -92,16 +95,36 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
         with client:
             yield client
         return
-    with (
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=":0",  # any free port
-            memory_limit=0,  # a worker is not to be stopped for what quantum chemistry needs
-            silence_logs=logging.CRITICAL,
-            env={"OMP_NUM_THREADS": "1"},  # small molecules gain nothing from more
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with ExitStack() as stack:
+        with _deaf_children():
+            cluster = stack.enter_context(
+                LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    processes=True,
+                    dashboard_address=":0",  # any free port
+                    memory_limit=0,  # no limit on what quantum chemistry needs
+                    silence_logs=logging.CRITICAL,
+                    env={"OMP_NUM_THREADS": "1"},  # small molecules gain nothing from more
+                )
+            )
+        yield stack.enter_context(Client(cluster, set_as_default=False))
+
+
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes of threads that start in here never hear Ctrl-C, from their first instruction.
+
+    A terminal sends it to all processes. This one decides, and ends the others by its own means;
+    it hears what came meanwhile at the end of the block.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    # Starting the tracker unblocks the signal again, so it has to be there before.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
