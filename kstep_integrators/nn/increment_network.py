@@ -52,6 +52,11 @@ class Increments:
     velocities: Tensor
     forces: Tensor | None
 
+    def first(self, count: int) -> Increments:
+        """Only those of the first molecules of a batch."""
+        forces = None if self.forces is None else self.forces[:count]
+        return Increments(self.positions[:count], self.velocities[:count], forces)
+
 
 class IncrementNetwork(nn.Module):
     """Increments of positions and velocities over one stride, equivariant, without net momentum.

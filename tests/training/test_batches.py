@@ -86,6 +86,8 @@ def test_without_shuffle_frames_come_in_order() -> None:
         [13, 14, 15, 16], [17, 13, 14, 15],
     ]  # fmt: skip
     assert epoch_of(sampler, 0) == epoch_of(sampler, 5) == expected
+    # What fills up a batch, and the last round of several processes, does not count.
+    assert [sampler.counted(place) for place in range(8)] == [4, 4, 4, 1, 4, 1, 0, 0]
 
 
 def test_the_epoch_may_be_set_after_iter() -> None:

@@ -176,6 +176,17 @@ def test_lost_runs_are_misses(sound):
     assert lost["references", "langevin", "enough runs"].status == OPEN
 
 
+@pytest.mark.parametrize("frames", [1, 2])
+def test_runs_that_are_lost_at_once(sound, frames):
+    def lost(r):
+        cut = {n: getattr(r, n)[:frames] for n in ("time", "positions", "momenta", "energies")}
+        return dataclasses.replace(facts(r, error="8 fs: it flew apart"), **cut)
+
+    checks = judged(planted(planted(sound, IMPULSE, lost), BAR, lost, seeds=range(3)))
+    assert checks["dynamics", IMPULSE, "complete"].value == 8
+    assert checks["dynamics", IMPULSE, "trajectory"].status == MISS
+
+
 def test_a_drift_is_caught(sound):
     def heating(r):
         ramp = 0.02 * np.arange(len(r)) / len(r)

@@ -99,7 +99,26 @@ def test_a_finished_run_is_reported_and_another_refused(
     assert "evaluations: 21" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == stamps
     assert main([*command, "seed=1"]) == 2
-    assert "other settings" in capsys.readouterr().err
+    assert "other settings: run.seed was 0, now 1." in capsys.readouterr().err
+
+
+def test_a_finished_run_goes_on_to_a_greater_length(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "organic-gfn2", "water", "calculator=GFN-FF"]
+    words += ["equilibration_ps=0.02", "thermostat=langevin"]
+    lengths = {"twice": ("0.04", "0.08"), "once": ("0.08",)}
+    for name, parts in lengths.items():
+        for length in parts:
+            folder = tmp_path / name
+            assert main([*words, f"length_ps={length}", "--output", str(folder)]) == 0
+    (longer, run), (summary, expected) = read(tmp_path / "twice"), read(tmp_path / "once")
+    assert len(run) == len(expected) == summary["strides"] + 1
+    for key in ("positions", "velocities", "energies", "time"):
+        np.testing.assert_array_equal(getattr(run, key), getattr(expected, key))
+    assert longer["evaluations"] == summary["evaluations"] == summary["strides"] + 1
+    assert main([*words, "length_ps=0.04", "--output", str(tmp_path / "twice")]) == 2
+    assert "holds a run of 0.08 ps" in capsys.readouterr().err
 
 
 def test_settings_that_cannot_be_run_leave_no_folder(

@@ -61,6 +61,10 @@ class Batch:
         """The dense neighbour rows of the batch."""
         return _graph(self.species, self.atom_mask)
 
+    def first(self, count: int) -> Batch:
+        """Only the first frames."""
+        return Batch(**{key: tensor[:count] for key, tensor in vars(self).items()})
+
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
         return Batch(**{key: tensor.to(device) for key, tensor in vars(self).items()})
@@ -107,6 +111,10 @@ class WindowBatch:
     def landing(self, dx: Tensor) -> Tensor:
         """Where a jump lands that adds ``dx`` (B, N, 3) to the baseline, angstrom."""
         return self.end_positions + (dx - self.dx)
+
+    def first(self, count: int) -> WindowBatch:
+        """Only the first windows."""
+        return WindowBatch(**{key: tensor[:count] for key, tensor in vars(self).items()})
 
     def to(self, device: torch.device | str) -> WindowBatch:
         """The batch on another device."""
@@ -157,6 +165,21 @@ class BatchSampler(Sampler[list[int]]):
                 f"{self.batches} batches of {batch_size} are too few for {devices} devices; use "
                 "smaller batches or fewer devices"
             )
+
+    def counted(self, place: int) -> int:
+        """How many frames of a batch are no fill-up, in the order without shuffling.
+
+        Parameters
+        ----------
+        place : int
+            Of the batch among those of all processes.
+        """
+        for size in np.diff(self.offsets).tolist():
+            batches = -(-size // self.batch_size)
+            if place < batches:
+                return int(min(self.batch_size, size - place * self.batch_size))
+            place -= batches
+        return 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the shuffle; Lightning calls this at every epoch, also after a resume."""

@@ -26,6 +26,7 @@ from kstep_training.dataset.internal_coordinates import KINDS, equilibrium
 from kstep_training.dataset.shards import read_record, same_identity, source_stamps, write_shard
 from kstep_training.dataset.split import PARTS, split
 from kstep_training.dataset.statistics import dataset_statistics, window_starts
+from kstep_training.manifest import differences
 from kstep_training.options import override
 
 __all__ = ["DatasetSettings", "find_trajectories", "make_dataset", "run_dataset"]
@@ -162,13 +163,13 @@ def _begin(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     content: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
     # The split of a dataset that is unfinished may still be changed: no shard depends on it.
     fixed = settings if "shards" in content else {key: settings[key] for key in OF_SHARDS}
-    if content and (
-        content["format"] != FORMAT or any(content["settings"][k] != fixed[k] for k in fixed)
-    ):
-        raise ValueError(
-            f"{folder} holds a dataset made with other settings: {content['settings']}, now "
-            f"{settings}; choose another folder or go back to those settings"
-        )
+    if content:
+        kept = {"format": content["format"]} | {k: content["settings"].get(k) for k in fixed}
+        if found := differences(kept, {"format": FORMAT, **fixed}):
+            raise ValueError(
+                f"{folder} holds a dataset made with other settings: {'; '.join(found)}. Choose "
+                "another folder or go back to those settings"
+            )
     if "shards" not in content:
         (folder / "shards").mkdir(parents=True, exist_ok=True)
         _write(folder, settings, {})

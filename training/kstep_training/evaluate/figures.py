@@ -239,7 +239,7 @@ def spectra(
         return None
     rows = []
     for method in methods:
-        runs = records.get(method.name, [])
+        runs = [r for r in records.get(method.name, []) if r.whole]
         if method.part != "dynamics" or not runs or method.kind == "ballistic":
             continue
         interval = max(runs[0].interval, records[REFERENCE][0].interval)

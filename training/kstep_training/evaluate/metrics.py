@@ -224,7 +224,7 @@ def _dynamics(
     for part in (values, others):
         part.pop("energy", None)  # at constant energy, that of the start
     found["shapes"] = _named(compare_shapes(values, others), reference[0], coordinates)
-    interval = max(runs[0].interval, reference[0].interval)
+    interval = max(whole[0].interval, reference[0].interval)
     found["spectra"] = compare_spectra(
         run_spectra(runs, interval, settings.resolution),
         run_spectra(reference, interval, settings.resolution),

@@ -64,6 +64,8 @@ def drift_and_fluctuation(record: Record) -> tuple[float, float]:
 
 def distance(record: Record, truth: Record, femtoseconds: float) -> float:
     """Root mean square distance of the atoms from another run at a time, angstrom; inf if lost."""
+    if len(record) < 2:
+        return np.inf  # lost before the second frame
     here, there = (round(femtoseconds * units.FS / r.interval) for r in (record, truth))
     if len(record) <= here or not np.isfinite(record.positions[here]).all():
         return np.inf
@@ -111,10 +113,11 @@ def run_spectra(
     """Spectra of runs, sampled at an interval that theirs is a part of; None of those too short."""
     found: list[Spectrum | None] = []
     for record in records:
+        if not record.whole:
+            found.append(None)
+            continue
         momenta = _stretch(record, round(interval / record.interval))
         try:
-            if not record.whole:
-                raise ValueError("lost")
             found.append(vibrational_density(momenta, record.masses, interval, resolution))
         except ValueError:
             found.append(None)  # too short, or nothing moves

@@ -39,13 +39,11 @@ def one_jump(
         every run was lost, or the jump ends between two frames of the truth.
     """
     time = method.stride_fs * units.FS
-    places = [
-        (round(time / r.interval), round(time / t.interval))
-        for r, t in zip(runs, truth, strict=True)
-    ]
+    moved = [(r, t) for r, t in zip(runs, truth, strict=True) if len(r) > 1]
+    places = [(round(time / r.interval), round(time / t.interval)) for r, t in moved]
     pairs = [
         (r, i, t, j)
-        for r, t, (i, j) in zip(runs, truth, places, strict=True)
+        for (r, t), (i, j) in zip(moved, places, strict=True)
         if i < len(r) and j < len(t) and j > 0 and np.isfinite(r.momenta[i]).all()
     ]
     if not pairs or abs(pairs[0][2].time[pairs[0][3]] - time) > 1e-6:

@@ -31,6 +31,7 @@ from kstep_training.fit.starting_point import starting_network
 from kstep_training.fit.structure_losses import InternalCoordinates
 from kstep_training.fit.throughput import TimedLoader
 from kstep_training.fit.trainer import curves, train
+from kstep_training.manifest import differences
 from kstep_training.options import override
 
 __all__ = ["fit", "report_fit", "run_fit"]
@@ -49,18 +50,21 @@ def _loader(data: Any, settings: FitSettings, shuffle: bool) -> TimedLoader:
     )
 
 
+_FREE = ("settings.fit.loader_workers", "settings.fit.wandb")
+"""What a fit may be resumed with otherwise: it changes no number."""
+
+
 def _same_fit(output: Path, identity: dict[str, Any]) -> None:
     """Refuse to resume a fit with other settings or of other data."""
     path = output / "fit.json"
     identity = json.loads(json.dumps(identity))
     if path.exists():
         kept = json.loads(path.read_text())
-        for key, what in (("settings", "with other settings"), ("data_sha256", "of other data")):
-            if kept[key] != identity[key]:
-                raise ValueError(
-                    f"{output} holds a fit {what} ({path.name} differs in {key!r}); choose "
-                    "another output folder or remove it to start anew"
-                )
+        if found := differences(kept, identity, _FREE):
+            raise ValueError(
+                f"{output} holds a fit with other settings or of other data: {'; '.join(found)}. "
+                "Choose another output folder or remove it to start anew"
+            )
         return
     output.mkdir(parents=True, exist_ok=True)
     write_text_atomically(path, json.dumps(identity, indent=1))
@@ -113,6 +117,7 @@ def fit(
     A checkpoint is written after every epoch. Called again with the same settings and output
     folder, the fit goes on from the last one exactly as if it had never stopped: weights, their
     average, optimizer, schedule, early stopping, the shuffling of the data and random rotations.
+    Only ``loader_workers`` and ``wandb`` may be other ones.
 
     Parameters
     ----------

@@ -93,7 +93,10 @@ class IncrementFit(NetworkFit):
 
     def validation_step(self, batch: WindowBatch, index: int) -> None:
         """Add one batch to the sums, in units of the standard deviations."""
-        found, scale = self.predict(batch), self.scale(batch).unsqueeze(-2)
+        some, found = self.counted(index), self.predict(batch)
+        batch = batch.first(some)
+        found = found.first(some)
+        scale = self.scale(batch).unsqueeze(-2)
         sums: dict[str, Tensor | int] = {}
         for kind, (name, predicted, target) in enumerate(
             (("dx", found.positions, batch.dx), ("dv", found.velocities, batch.dv))
@@ -108,7 +111,7 @@ class IncrementFit(NetworkFit):
         if found.forces is not None:
             force = force_squared_error(found.forces, batch.end_forces, batch.atom_mask)
             sums["force"], sums["force of"] = force
-        self.add(index, **sums)
+        self.add(**sums)
 
     def errors(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Relative errors of dx and dv by stride, their rms, and that of the forces."""

@@ -83,12 +83,15 @@ class NetworkFit(lightning.LightningModule):
         """Start the sums from which the errors of the whole set are made."""
         self._sums = {}
 
-    def add(self, index: int, **parts: Tensor | int) -> None:
-        """Add one validation batch to the sums, unless it only fills up the last round."""
+    def counted(self, index: int) -> int:
+        """How many frames of a validation batch count; the others are there to fill it up."""
         loader: Any = self.trainer.val_dataloaders
         place = index * self.trainer.world_size + self.trainer.global_rank
-        if place >= loader.sampler.batches:
-            parts = dict.fromkeys(parts, 0)
+        count: int = loader.sampler.counted(place)
+        return count
+
+    def add(self, **parts: Tensor | int) -> None:
+        """Add what a validation batch comes to, to the sums."""
         for key, value in parts.items():
             part = torch.as_tensor(value).detach().cpu().double()
             self._sums[key] = self._sums.get(key, torch.zeros(())) + part
@@ -174,9 +177,11 @@ class EnergyFit(NetworkFit):
         # With gradients, because the function compiled for training is the one at hand.
         with torch.enable_grad():
             energy, forces = self.forces(batch)
+        some = self.counted(index)
+        batch, energy, forces = batch.first(some), energy[:some], forces[:some]
         squared, count = force_squared_error(forces, batch.forces, batch.atom_mask)
         per_atom = (energy - batch.energies) / batch.atom_mask.sum(1)
-        self.add(index, f=squared, n=count, e=per_atom.square().sum(), m=len(energy))
+        self.add(f=squared, n=count, e=per_atom.square().sum(), m=len(energy))
 
     def errors(self, sums: Mapping[str, float]) -> dict[str, float]:
         """Force rms (meV/angstrom) and energy rms (meV/atom)."""

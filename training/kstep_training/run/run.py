@@ -3,7 +3,7 @@
 A folder holds ``start.json`` (the relaxed geometry with momenta), ``equilibration.ckpt`` and
 ``.log``, ``run.traj``, ``run.log`` and ``run.ckpt``, ``manifest.json`` (model, molecule and
 settings), and at the end ``run.npz`` and ``summary.json``. The same command goes on where it
-stopped.
+stopped, and with a greater ``length_ps`` where it had ended.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def dynamics_run(
         A folder of ``kstep prep``, a bundled name, a geometry file, or a SMILES string.
     settings : RunSettings
     folder : path
-        A finished run in it is reported and not made again.
+        A finished run in it is reported and not made again, but goes on to a greater length.
 
     Returns
     -------
@@ -109,7 +109,7 @@ def dynamics_run(
     thermalize_momenta(atoms, settings.temperature_K, rng=np.random.default_rng(0))
     atoms.calc = make_calculator(subject, settings)
     KStepDynamics(atoms, jump, **_arguments(settings, settings.thermostat))
-    manifest = open_manifest(folder, _Made(str(model), molecule, settings))
+    manifest = _manifest(folder, _Made(str(model), molecule, settings))
     if manifest["molecules"].get(subject.name, {}).get("status") == "done":
         done: dict[str, Any] = json.loads((folder / "summary.json").read_text())
         return done
@@ -126,6 +126,22 @@ def dynamics_run(
     if failure is not None:
         raise failure
     return summary
+
+
+def _manifest(folder: Path, made: _Made) -> dict[str, Any]:
+    """That of the folder; if the run is to be longer than it says, without the earlier end."""
+    manifest = open_manifest(folder, made, free=("run.length_ps",))
+    before, length = manifest["settings"]["run"]["length_ps"], made.run.length_ps
+    if length < before:
+        raise ValueError(
+            f"length_ps is {length}, but {folder} holds a run of {before} ps; give at least that, "
+            "or another folder"
+        )
+    if length > before:
+        manifest["settings"]["run"]["length_ps"] = length
+        manifest["molecules"] = {}
+        write_manifest(folder, manifest)
+    return manifest
 
 
 def _arguments(settings: RunSettings, thermostat: str | None) -> dict[str, Any]:
