@@ -25,6 +25,7 @@ class VerletJump:
     correctors = ("delta",)
     strides = None
     predicts = ()
+    needs_forces = False
     reversible = True
     device = torch.device("cpu")
 

@@ -22,7 +22,7 @@ from kstep_integrators.state import PhaseState
 from kstep_integrators.thermostats import Thermostat, make_thermostat
 from kstep_integrators.tuning import StrideTuning
 
-__all__ = ["Method", "make_method", "make_rng", "shortest_part"]
+__all__ = ["Method", "check_strides", "make_method", "make_rng", "shortest_part"]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def make_method(
         k if tuning is None else tuning.candidates[0],
         "base steps per jump; or pass a StrideTuning",
     )
-    _check_strides(first, jump, on_error)
+    check_strides(first, jump, on_error)
     _check_tolerances(control, jump)
     return Method(
         k=first,
@@ -189,8 +189,22 @@ def _check_tolerances(control: Control, jump: Jump) -> None:
             )
 
 
-def _check_strides(k: int, jump: Jump, on_error: str) -> None:
-    """Refuse a stride that the jump cannot make, or cannot halve where it may have to."""
+def check_strides(k: int, jump: Jump, on_error: str) -> None:
+    """Refuse a stride that the jump cannot make, or cannot halve where it may have to.
+
+    Parameters
+    ----------
+    k : int
+        Base steps.
+    jump : Jump
+    on_error : str
+        What is done about errors; see :class:`~kstep_integrators.control.Control`.
+
+    Raises
+    ------
+    ValueError
+        With the strides that it can make.
+    """
     if jump.strides is None:
         return
     if k not in jump.strides:

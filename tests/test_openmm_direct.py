@@ -11,7 +11,8 @@ from kstep_integrators import FlowJump, KStepDynamics, load_model
 from kstep_integrators.calculators import OpenMMCalculator, fixed_bonds
 from kstep_integrators.constraints import shake
 from kstep_integrators.model_file import ModelHeader, write_model
-from kstep_integrators.openmm import KStepIntegrator, add_jump
+from kstep_integrators.openmm import KStepIntegrator, add_jump, stages
+from kstep_integrators.openmm.force import JumpForce
 from tests.conftest import ELEMENTS, hot
 from tests.direct_systems import STRIDES, untrained
 from tests.openmm_systems import Counted, context, model, moving, place, springs, where
@@ -107,6 +108,30 @@ def test_trajectory_of_direct_jumps(make, baseline, fixed, platform, jumps):
     assert integrator.stats.energy_error is dynamics.stats.energy_error is None
     if fixed:
         assert off_lengths(found.getSystem(), where(found)) < 1e-11
+
+
+@pytest.mark.parametrize(("kind", "calls"), [("flow", 4), ("direct", 5)])
+def test_forces_are_told_to_jumps_that_look_at_them(make, model, monkeypatch, kind, calls):
+    """One exchange more per jump, and only for them."""
+    asked = []
+    call = JumpForce.__call__
+
+    def told(self, state):
+        asked.append(round(state.getParameters()[stages.STAGE]))
+        return call(self, state)
+
+    monkeypatch.setattr(JumpForce, "__call__", told)
+    molecule, system = molecule_of(fixed=False)
+    jump = make() if kind == "direct" else model
+    integrator = KStepIntegrator(system, jump, k=2)
+    found = place(context(system, integrator), molecule)
+    integrator.step(1)
+    asked.clear()
+    integrator.step(5)
+    assert integrator.stats.fallbacks == 0
+    assert found.getStepCount() == 6
+    assert len(asked) == 5 * calls
+    assert asked.count(stages.FORCES) == (5 if kind == "direct" else 0)
 
 
 def test_increments_matter(make):
@@ -301,7 +326,7 @@ def test_metropolized_direct_jumps_are_refused(make):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"k": 3}, r"k=3, but model 'direct' was trained for jumps of \[2, 4, 8\]"),
+        ({"k": 3}, r"k=3, but this jump can make strides of \[2, 4, 8\] base steps of 0.5 fs"),
         ({"k": 2, "corrector": "impulse"}, r"cannot take the corrector 'impulse'.*\['delta'\]"),
         ({"k": 2, "timestep": 1.0 * FS}, "base step is 1 fs, .*has learned those of 0.5 fs"),
     ],

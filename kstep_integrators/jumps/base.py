@@ -101,6 +101,11 @@ class Jump(Protocol):
         ...
 
     @property
+    def needs_forces(self) -> bool:
+        """Whether it looks at the physical forces where it starts."""
+        ...
+
+    @property
     def reversible(self) -> bool:
         """Whether it is time-reversible and keeps volume, as a Metropolis test requires."""
         ...

@@ -138,6 +138,7 @@ class DirectJump:
         For another dtype.
     """
 
+    needs_forces = True
     reversible = False
 
     def __init__(

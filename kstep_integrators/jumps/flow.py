@@ -54,6 +54,7 @@ class FlowJump:
     correctors = ("impulse", "filtered", "none")
     strides = None
     predicts = ("energy", "forces")
+    needs_forces = False
     reversible = True
 
     def __init__(self, potential: Potential, timestep: float | None = None) -> None:

@@ -120,7 +120,8 @@ class JumpForce:
 
     def _positions(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         state = self._state(given)
-        return Transit(given, state, known=before.known), before.seconds, None
+        inner = before.known.get(state)
+        return Transit(given, state, inner=inner, known=before.known), before.seconds, None
 
     def _forces(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         _, state = before.here()
@@ -133,7 +134,7 @@ class JumpForce:
         momenta = torch.from_numpy(given * units.NM_PER_PS).to(state.masses) * state.masses
         start = state.replace(momenta=momenta)
         try:
-            landed, info = jump(start, before.physics(), before.inner(), steps)
+            landed, info = jump(start, before.physics(), before.inner, steps)
         except EvaluationFailed as error:
             return self._undone(before, stages.FLOW, f"potential: {error}")
         absurd = _absurd(start, landed, guarded=parameters[stages.GUARDED] > 0)
@@ -142,14 +143,17 @@ class JumpForce:
             return self._undone(before, stages.FLOW, absurd)
         # The sum that the platform makes as well, so that the landing is recognized.
         moved = landed.positions.cpu().numpy() / units.NM - origin
-        there = self._state(origin + moved)
-        for place, inner in ((start, info.start), (there, info.end)):
-            if inner is not None:
-                before.known.put(place, inner)
+        landing = origin + moved
+        there = self._state(landing)
+        if before.inner is None and info.start is not None:
+            before.known.put(start, info.start)
+        if info.end is not None:
+            before.known.put(there, info.end)
         after = dataclasses.replace(
             before,
-            positions=origin + moved,
+            positions=landing,
             state=there,
+            inner=info.end,
             velocities=_velocities(landed) - given,
             forces=None,
             predicted=_predicted(info),
@@ -166,8 +170,8 @@ class JumpForce:
         forces = _tensor(given, state)
         physics = Evaluation(torch.zeros_like(state.time), forces)
         try:
-            inner = before.inner() or jump.begin(state)
-            if inner is not None:
+            inner = before.inner or jump.begin(state)
+            if before.inner is None and inner is not None:
                 before.known.put(state, inner)
             corrector = CORRECTORS_BY_CODE[parameters[stages.CORRECTOR]]
             force = corrector(state, physics, inner, stride, jump).force

@@ -11,7 +11,7 @@ from openmm import unit
 
 from kstep_integrators import units
 from kstep_integrators.correctors import make_corrector
-from kstep_integrators.jumps.direct import DirectJump
+from kstep_integrators.method import check_strides
 from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.openmm.force import CORRECTOR_CODES
 from kstep_integrators.openmm.jump import add_jump, physics_parameters
@@ -91,21 +91,21 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         base = made.timestep / units.PS if timestep is None else _in(timestep, unit.picosecond)
         if not (math.isfinite(base) and base > 0):
             raise ValueError(f"timestep is {timestep}, expected a positive time")
-        allowed = jump_of(made, base * units.PS).correctors
-        corrector = allowed[0] if corrector is None else corrector
+        jump = jump_of(made, base * units.PS)
+        corrector = jump.correctors[0] if corrector is None else corrector
         if not isinstance(corrector, str):
             raise TypeError(
-                f"corrector is a {type(corrector).__name__}, expected one of {list(allowed)}"
+                f"corrector is a {type(corrector).__name__}, expected one of "
+                f"{list(jump.correctors)}"
             )
-        make_corrector(corrector, allowed)
-        if isinstance(made, DirectJump):
-            made.check_stride(int(k))
-            if metropolize:
-                raise ValueError(
-                    "metropolize=True with a jump that is neither time-reversible nor "
-                    "volume-preserving: the test would sample a wrong ensemble. Use a potential, "
-                    "which is followed by a flow, or leave metropolize out"
-                )
+        make_corrector(corrector, jump.correctors)
+        check_strides(int(k), jump, "fallback")
+        if metropolize and not jump.reversible:
+            raise ValueError(
+                "metropolize=True with a jump that is neither time-reversible nor "
+                "volume-preserving: the test would sample a wrong ensemble. Use a potential, "
+                "which is followed by a flow, or leave metropolize out"
+            )
         bath = _bath(temperature, friction, metropolize)
         _check_constraints(system, corrector, metropolize)
         _check_thermostats(system, temperature)
@@ -121,7 +121,8 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             thermostat=bath is not None,
             parameters=physics_parameters(system),
             n_particles=system.getNumParticles(),
-            direct=isinstance(made, DirectJump),
+            told_forces=jump.needs_forces,
+            predicts_energy="energy" in jump.predicts,
             constrained=system.getNumConstraints() > 0,
         )
         # "f" and "energy" of the program, and minimizers, see these groups.

@@ -109,5 +109,5 @@ def _add_up(words: Words, plan: Plan) -> None:
     """How well the model predicted the physics, over all landings."""
     words.set("landings", "landings + 1")
     words.set("residual_squares", "residual_squares + residual")
-    if not plan.direct:
+    if plan.predicts_energy:
         words.set("error_squares", "error_squares + (predicted - potential + start_potential)^2")

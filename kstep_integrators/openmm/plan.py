@@ -30,8 +30,10 @@ class Plan:
     parameters : sequence of str
         Of the Context, that the physics depends on.
     n_particles : int
-    direct : bool
-        Whether the jump looks at the physical forces where it starts, and predicts no energy.
+    told_forces : bool
+        Whether the jump looks at the physical forces where it starts.
+    predicts_energy : bool
+        Whether it predicts the change of the potential energy.
     constrained : bool
         Whether the System has constraints.
     """
@@ -44,8 +46,9 @@ class Plan:
     thermostat: bool
     parameters: Sequence[str]
     n_particles: int
-    direct: bool = False
-    constrained: bool = False
+    told_forces: bool
+    predicts_energy: bool
+    constrained: bool
 
     @property
     def needs_forces(self) -> bool:

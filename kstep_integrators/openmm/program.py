@@ -53,7 +53,7 @@ def write_program(words: Words, plan: Plan) -> None:
 
 def _declare(words: Words, plan: Plan, energy_limit: float, speed_limit: float) -> None:
     words.numbers(base_steps=plan.k, energy_limit=energy_limit, speed_limit=speed_limit)
-    words.numbers(coordinates=3 * plan.n_particles, predicts=not plan.direct)
+    words.numbers(coordinates=3 * plan.n_particles, predicts=plan.predicts_energy)
     words.numbers(fresh=0, changed=0, kept_dt=0, known=0, failed=0, ignored=0)
     words.numbers(potential=0, start_potential=0, kinetic=0, start_kinetic=0, change=0)
     words.numbers(residual=0, predicted=0, count=0, fast=0)

@@ -53,7 +53,7 @@ def _jump(words: Words, plan: Plan) -> None:
     words.each("here", "x")
     ask(words, stages.POSITIONS)
     words.set("seconds", "seconds + ignored")
-    if plan.direct:
+    if plan.told_forces:
         words.each("x", "force")
         ask(words, stages.FORCES)
     words.each("x", "v")

@@ -30,6 +30,8 @@ class Transit:
         There.
     forces : (N, 3) Tensor, eV/angstrom, or None
         The physics there, if the jump was told.
+    inner : Evaluation or None
+        The potential there, if it is known.
     velocities : (N, 3) float64, nm/ps, or None
         Change of the velocities by the jump.
     predicted : float
@@ -45,6 +47,7 @@ class Transit:
     positions: Array | None = None
     state: PhaseState | None = None
     forces: Tensor | None = None
+    inner: Evaluation | None = None
     velocities: Array | None = None
     predicted: float = 0.0
     problem: BaseException | None = None
@@ -70,7 +73,3 @@ class Transit:
         """The physical forces here, as far as the jump was told; their energy is not known."""
         _, state = self.here()
         return Evaluation(torch.full_like(state.time, math.nan), self.forces)
-
-    def inner(self) -> Evaluation | None:
-        """The potential here, if it is known."""
-        return None if self.state is None else self.known.get(self.state)

@@ -60,6 +60,11 @@ class WatchedJump:
         return self.jump.predicts
 
     @property
+    def needs_forces(self) -> bool:
+        """Whether the jump does."""
+        return self.jump.needs_forces
+
+    @property
     def reversible(self) -> bool:
         """Whether the jump is."""
         return self.jump.reversible
