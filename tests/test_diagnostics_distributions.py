@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import kstest
 
-from kstep_integrators.diagnostics import compare_runs
+from kstep_integrators.diagnostics import compare_curves, compare_runs
 
 
 def runs(count: int, seed: int, shift: float = 0.0, width: float = 1.0) -> list[np.ndarray]:
@@ -81,6 +82,39 @@ def test_random_labels_agree_with_all() -> None:
     assert some.distance == pytest.approx(every.distance)
     spread = np.sqrt(every.p_value * (1.0 - every.p_value) / 200)
     assert abs(some.p_value - every.p_value) < 3.0 * spread + 1 / 201
+
+
+def test_curves_have_uniform_p_values_and_power() -> None:
+    rng = np.random.default_rng(5)
+    drawn = rng.normal(size=(400, 12, 10)).cumsum(axis=2)  # neighbouring points are correlated
+    p = [compare_curves(curves[:6], curves[6:]).p_value for curves in drawn]
+    assert kstest(p, "uniform").pvalue > 0.003
+    shifted = drawn[0].copy()
+    shifted[:6] += 6.0
+    found = compare_curves(shifted[:6], shifted[6:])
+    assert found.p_value == pytest.approx(2 / 924)
+    assert found.distance > 2.0 * found.floor
+
+
+def test_curves_by_hand() -> None:
+    found = compare_curves([[0.0, 0.0], [0.0, 2.0]], [[4.0, 1.0], [4.0, 1.0]])
+    # Of the three ways to part them, the given one is the furthest, and its mirror image.
+    assert found.distance == 2.0
+    assert found.p_value == pytest.approx(2 / 6)
+    assert found.floor == pytest.approx((2.0 + 4 * 0.5) / 5)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (np.zeros((1, 3)), np.zeros((2, 3)), "two rows or more"),
+        (np.zeros((2, 3)), np.zeros((2, 4)), "of one length"),
+        (np.full((2, 3), np.nan), np.zeros((2, 3)), "not finite"),
+    ],
+)
+def test_curves_refused(first: np.ndarray, second: np.ndarray, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare_curves(first, second)
 
 
 @pytest.mark.parametrize(

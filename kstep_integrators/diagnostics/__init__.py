@@ -5,7 +5,12 @@ and time in angstrom * sqrt(u / eV). Only results meant for reading are in other
 """
 
 from kstep_integrators.diagnostics.cost import Cost, cost_per_ps
-from kstep_integrators.diagnostics.distributions import Comparison, compare_runs
+from kstep_integrators.diagnostics.distributions import (
+    Comparison,
+    CurveComparison,
+    compare_curves,
+    compare_runs,
+)
 from kstep_integrators.diagnostics.energy import EnergyDrift, energy_drift, kinetic_energy
 from kstep_integrators.diagnostics.geometry import bond_angles, bond_lengths, dihedral_angles
 from kstep_integrators.diagnostics.independence import Alignment, momentum_alignment
@@ -40,6 +45,7 @@ __all__ = [
     "Comparison",
     "Correlation",
     "Cost",
+    "CurveComparison",
     "EnergyDrift",
     "Flips",
     "InternalError",
@@ -51,6 +57,7 @@ __all__ = [
     "block_error",
     "bond_angles",
     "bond_lengths",
+    "compare_curves",
     "compare_runs",
     "correlation",
     "cost_per_ps",

@@ -1,4 +1,4 @@
-"""Whether two sets of independent runs sample the same distributions."""
+"""Whether two sets of independent runs sample the same: distributions, or curves made of each."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Comparison", "compare_runs"]
+__all__ = ["Comparison", "CurveComparison", "compare_curves", "compare_runs"]
 
 Array = NDArray[np.float64]
 
@@ -93,6 +93,67 @@ def compare_runs(
         distance=distances[:, 0],
         floor=distances[:, 1:].mean(axis=1),
         p_value=float(as_large.mean()),
+    )
+
+
+@dataclass(frozen=True)
+class CurveComparison:
+    """Two sets of curves.
+
+    Attributes
+    ----------
+    distance : float
+        Mean absolute difference between the averages of both sets.
+    floor : float
+        The same, on average over relabelled runs.
+    p_value : float
+        Part of the relabellings whose distance is as large.
+    """
+
+    distance: float
+    floor: float
+    p_value: float
+
+
+def compare_curves(
+    first: ArrayLike,
+    second: ArrayLike,
+    permutations: int = 9_999,
+    rng: np.random.Generator | None = None,
+) -> CurveComparison:
+    """Permutation test of curves, one of each run: spectra, radial distributions.
+
+    Parameters
+    ----------
+    first, second : array_like
+        Shapes (R, K) and (S, K), one row for each run.
+    permutations : int
+        See :func:`compare_runs`.
+    rng : numpy.random.Generator, optional
+
+    Raises
+    ------
+    ValueError
+        If a set has fewer than two curves, lengths differ, or values are not finite.
+    """
+    a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or min(len(a), len(b)) < 2:
+        raise ValueError(
+            f"the curves have shapes {a.shape} and {b.shape}; expected two rows or more in each, "
+            "of one length"
+        )
+    curves = np.concatenate([a, b])
+    if not np.isfinite(curves).all():
+        raise ValueError("a curve has values that are not finite; leave out runs that blew up")
+    labels = _labels(len(a), len(b), permutations, rng or np.random.default_rng(0))
+    sign = labels / len(a) - (1.0 - labels) / len(b)
+    # In parts: all relabellings of long curves do not fit into memory.
+    parts = np.array_split(sign, -(-len(sign) // 500))
+    apart = np.concatenate([np.abs(part @ curves).mean(axis=1) for part in parts])
+    return CurveComparison(
+        distance=float(apart[0]),
+        floor=float(apart[1:].mean()),
+        p_value=float((apart >= apart[0] * (1.0 - 1e-9)).mean()),
     )
 
 

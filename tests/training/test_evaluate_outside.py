@@ -223,4 +223,4 @@ def test_crystals_are_drawn(tmp_path, capsys):
         paths.append(path)
     report = run_outside(paths[:1], paths[1:], [], tmp_path / "out")
     assert "Radial distributions" in (tmp_path / "out" / "evaluation.html").read_text()
-    assert report["molecules"][0]["methods"]["trajectory"]["radial"]["Al-Al"]["rms"] < 0.5
+    assert report["molecules"][0]["methods"]["trajectory"]["radial"]["Al-Al"]["distance"] < 0.5

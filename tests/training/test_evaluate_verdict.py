@@ -111,7 +111,22 @@ def test_doubled_evaluation_count(sound):
     checks = judged(
         planted(sound, IMPULSE, lambda r: facts(r, counted=2 * r.facts["counted"]), seeds=[5])
     )
-    assert missed(checks) == {("honesty", IMPULSE, "evaluations")}
+    assert missed(checks) == {
+        ("honesty", IMPULSE, "evaluations"), ("honesty", IMPULSE, "one evaluation each"),
+    }  # fmt: skip
+
+
+def test_a_second_evaluation_of_each_stride_that_is_reported(sound):
+    def twice(r):
+        return facts(r, **{name: 2 * r.facts[name] for name in ("counted", "evaluations")})
+
+    checks = judged(planted(sound, IMPULSE, twice))
+    assert missed(checks) == {("honesty", IMPULSE, "one evaluation each")}
+    assert checks["dynamics", IMPULSE, "cost"].value == pytest.approx(0.5, rel=0.01)
+    # Those of fallbacks are reported as such, and paid for.
+    assert not missed(judged(planted(sound, IMPULSE, lambda r: facts(twice(r), fallbacks=3))))
+    dear = judged(planted(sound, IMPULSE, lambda r: facts(twice(twice(r)), fallbacks=3)))
+    assert missed(dear) == {("dynamics", IMPULSE, "cost")}
 
 
 @pytest.mark.parametrize("method", ["reference", "langevin", IMPULSE, JUMPS])
@@ -197,6 +212,16 @@ def test_a_drift_is_caught(sound):
     assert found.status == MISS
     # 20 meV over 1.4 ps and six atoms.
     assert found.value == pytest.approx(20.0 / 1.4 / 6.0, rel=0.1)
+
+
+def test_a_drift_that_noise_could_hide_is_open(sound):
+    def wandering(r):
+        sign = 1.0 if r.energies[0] > np.median([s.energies[0] for s in sound[IMPULSE]]) else -1.0
+        return dataclasses.replace(r, energies=r.energies + sign * 0.2 * np.arange(len(r)) / len(r))
+
+    found = judged(planted(sound, IMPULSE, wandering))["dynamics", IMPULSE, "drift"]
+    assert found.status == OPEN
+    assert "would matter" in found.words
 
 
 def test_a_run_no_better_than_the_bar_is_open_or_a_miss(sound):

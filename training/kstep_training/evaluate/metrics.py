@@ -82,7 +82,7 @@ def molecule_metrics(
             "lost": [r.facts["error"] for r in runs if not r.whole],
             "independence": independence(runs, method.part == "dynamics"),
             "cost": _cost(runs, method),
-            "reported": told(runs),
+            "reported": {**told(runs), "extra_evaluations": _extra(runs, method)},
         }
         if method.part == "dynamics":
             row |= _dynamics(records, method, settings)
@@ -93,10 +93,11 @@ def molecule_metrics(
 
 
 def _cost(runs: Sequence[Record], method: Method) -> dict[str, Any] | None:
-    """Per picosecond of the clock, over all seeds."""
-    clock = sum(float(r.time[-1]) for r in runs)
-    if method.kind == "ballistic" or not clock:
+    """Per picosecond of the clock, over all seeds that came to their end; None without any."""
+    runs = [r for r in runs if r.whole]
+    if method.kind == "ballistic" or not runs:
         return None
+    clock = sum(float(r.time[-1]) for r in runs)
     cycles = [r.facts.get("scf_cycles") for r in runs]
     return asdict(
         cost_per_ps(
@@ -106,6 +107,14 @@ def _cost(runs: Sequence[Record], method: Method) -> dict[str, Any] | None:
             None if None in cycles else sum(int(c) for c in cycles if c is not None),
         )
     )
+
+
+def _extra(runs: Sequence[Record], method: Method) -> int | None:
+    """Most evaluations of a run beyond its plan; None where fallbacks or failures add theirs."""
+    plain = [r for r in runs if r.whole and not r.facts.get("fallbacks")]
+    if method.kind == "ballistic" or not plain:
+        return None
+    return max(int(r.facts["counted"]) - 1 - method.steps for r in plain)
 
 
 def told(runs: Sequence[Record]) -> dict[str, Any]:
@@ -197,9 +206,10 @@ def _dynamics(
 ) -> dict[str, Any]:
     runs, reference = records[method.name], records.get(REFERENCE, [])
     found: dict[str, Any] = {}
-    energies = [drift_and_fluctuation(r) for r in runs]
-    found["drift"] = [drift for drift, _ in energies]
-    found["fluctuation"] = [width for _, width in energies]
+    if method.name != TRUTH:  # too short for a drift
+        energies = [drift_and_fluctuation(r) for r in runs]
+        found["drift"] = [drift for drift, _ in energies]
+        found["fluctuation"] = [width for _, width in energies]
     truth = records.get(TRUTH)
     if truth is not None and method.name != TRUTH:
         found["distance"] = [
@@ -230,6 +240,8 @@ def _dynamics(
         run_spectra(reference, interval, settings.resolution),
         paired=True,
     )
+    if found["spectra"]:
+        found["spectra"]["resolution"] = settings.resolution
     found["vacf"] = vacf_deviation(whole, reference)
     return found
 

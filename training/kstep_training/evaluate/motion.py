@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from kstep_integrators import units
 from kstep_integrators.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_integrators.diagnostics import (
     Spectrum,
+    compare_curves,
     energy_drift,
     kinetic_energy,
     peak_shift,
@@ -20,7 +22,7 @@ from kstep_integrators.diagnostics import (
     velocity_autocorrelation,
     vibrational_density,
 )
-from kstep_training.evaluate.noise import estimate, floor_of_halves
+from kstep_training.evaluate.noise import estimate, floor_of_halves, t_limit
 from kstep_training.evaluate.record import Record
 
 __all__ = [
@@ -148,8 +150,7 @@ def compare_spectra(
         Whether runs of one number have one start. Then shifts are taken start by start: how much
         energy each vibration has differs much more between starts than a stride could change.
         Otherwise whole runs are relabelled, as in
-        :func:`~kstep_integrators.diagnostics.compare_runs`: ``p_value`` is the part of relabellings
-        that overlap as little.
+        :func:`~kstep_integrators.diagnostics.compare_curves`: ``relabelled`` is what it finds.
     """
     mine = [s for s in spectra if s is not None]
     other = [s for s in reference if s is not None]
@@ -159,13 +160,9 @@ def compare_spectra(
     found: dict[str, Any] = {"overlap": spectral_overlap(mean, _mean(mine))}
     lost = floor_of_halves(other, lambda a, b: 1.0 - spectral_overlap(_mean(a), _mean(b)))
     found["overlap_floor"] = None if lost is None else 1.0 - lost
-    for band, (low, high) in BANDS.items():
-        if float(mean.wavenumbers[-1]) < high:
-            continue  # folded back
-        # A band that the reference hardly has shows the noise of its neighbours.
-        inside = (mean.wavenumbers >= low) & (mean.wavenumbers <= high)
-        if float(mean.density[inside].sum() * mean.spacing) < 0.02:
-            continue
+    bands = [band for band in BANDS if _shows(mean, *BANDS[band])]
+    found["bands"] = len(bands)
+    for band in bands:
         if paired:
             pairs = [(b, a) for a, b in zip(spectra, reference, strict=True) if a and b]
             shifts = [_shift(b, a, band) for b, a in pairs]
@@ -173,26 +170,27 @@ def compare_spectra(
             beyond = known is None or 2 * shifts.count(None) > len(shifts)
             found[band] = {
                 "shift": None if beyond or known is None else known.mean,
-                "noise": None if known is None or known.count < 2 else known.limit,
+                "noise": None
+                if known is None or known.count < 2
+                else t_limit(known.count, len(bands)) * known.error,
             }
             continue
         found[band] = {"shift": _shift(mean, _mean(mine), band), "noise": None}
     if not paired:
-        found["p_value"] = _relabelled(mine, other)
+        found["relabelled"] = None
+        if len(mine) > 1 and len(other) > 1:
+            first, second = ([s.density for s in part] for part in (mine, other))
+            result = compare_curves(first, second, RELABELLINGS)
+            found["relabelled"] = {**asdict(result), "runs": [len(mine), len(other)]}
     return found
 
 
-def _relabelled(mine: Sequence[Spectrum], other: Sequence[Spectrum]) -> float | None:
-    """Part of the relabellings whose mean spectra overlap as little; None of single runs."""
-    if len(mine) < 2 or len(other) < 2:
-        return None
-    densities = np.array([s.density for s in (*mine, *other)])
-    rng = np.random.default_rng(0)
-    given = np.arange(len(densities)) < len(mine)
-    labels = np.array([given, *(rng.permutation(given) for _ in range(RELABELLINGS))], dtype=float)
-    sign = labels / len(mine) - (1.0 - labels) / len(other)
-    lost = np.abs(sign @ densities).sum(axis=1)
-    return float((lost >= lost[0] * (1.0 - 1e-9)).mean())
+def _shows(spectrum: Spectrum, low: float, high: float) -> bool:
+    """Whether a band is there: not folded back, and more than the noise of its neighbours."""
+    if float(spectrum.wavenumbers[-1]) < high:
+        return False
+    inside = (spectrum.wavenumbers >= low) & (spectrum.wavenumbers <= high)
+    return float(spectrum.density[inside].sum() * spectrum.spacing) >= 0.02
 
 
 def vacf_deviation(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,9 +48,18 @@ class Estimate:
         return t_limit(self.count) * self.error
 
 
-def t_limit(count: int) -> float:
-    """Standard errors that a mean of so many values stays within, as surely as three sigma."""
-    return float(stats.t.isf(SIGMA3 / 2.0, count - 1)) if count > 1 else math.inf
+@functools.cache
+def t_limit(count: int, tests: int = 1) -> float:
+    """Standard errors that a mean of so many values stays within, as surely as three sigma.
+
+    Parameters
+    ----------
+    count : int
+        Values; Student's t.
+    tests : int
+        Means of which all are to stay within, as surely as one (Bonferroni).
+    """
+    return float(stats.t.isf(SIGMA3 / 2.0 / tests, count - 1)) if count > 1 else math.inf
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:

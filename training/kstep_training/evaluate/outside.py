@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,11 @@ import numpy as np
 from ase.data import chemical_symbols
 from rich.console import Console
 
-from kstep_integrators.diagnostics import RadialDistribution, radial_distribution
+from kstep_integrators.diagnostics import (
+    RadialDistribution,
+    compare_curves,
+    radial_distribution,
+)
 from kstep_integrators.units import FS, PS
 from kstep_training.evaluate.figures import distributions, energies, radial, spectra
 from kstep_training.evaluate.frames import read_trajectory
@@ -22,7 +27,7 @@ from kstep_training.evaluate.motion import (
     run_spectra,
     vacf_deviation,
 )
-from kstep_training.evaluate.noise import block_records, floor_of_halves
+from kstep_training.evaluate.noise import block_records
 from kstep_training.evaluate.plan import REFERENCE, Method
 from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.report import build_report, print_summary, write_json
@@ -43,6 +48,7 @@ AT_REST = 1e-3
 """Total momentum over the root of the sum of squares below which it counts as conserved."""
 FRAMES = 200
 """Of a run, for radial distributions."""
+RELABELLINGS = 19_999
 
 
 def outside_metrics(
@@ -141,18 +147,17 @@ def radial_distributions(records: Sequence[Record]) -> dict[str, list[RadialDist
 
 
 def _compare_radial(runs: Sequence[Record], reference: Sequence[Record]) -> dict[str, Any]:
-    """Root mean square deviation of each radial distribution, and that between like sets."""
+    """Deviation of each radial distribution, that between like runs, and the p-value."""
     mine, other = radial_distributions(runs), radial_distributions(reference)
 
-    def apart(a: Sequence[RadialDistribution], b: Sequence[RadialDistribution]) -> float:
-        means = [np.mean([g.density for g in part], axis=0) for part in (a, b)]
-        return float(np.sqrt(np.mean((means[0] - means[1]) ** 2)))
-
-    return {
-        pair: {"rms": apart(mine[pair], other[pair]), "floor": floor_of_halves(other[pair], apart)}
-        for pair in mine
-        if pair in other
-    }
+    compared: dict[str, Any] = {}
+    for pair in mine:
+        first, second = ([g.density for g in part[pair]] for part in (mine, other))
+        if len(first) > 1 and len(second) > 1:
+            # All relabellings of eight and eight runs: the limit is small for many pairs.
+            result = compare_curves(first, second, RELABELLINGS)
+            compared[pair] = {**asdict(result), "runs": [len(first), len(second)]}
+    return compared
 
 
 def run_outside(

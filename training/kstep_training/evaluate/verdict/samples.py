@@ -1,0 +1,66 @@
+"""What holds of a run as a sample: it is complete, its bonds hold, its distributions are right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from kstep_training.evaluate.noise import SIGMA3
+from kstep_training.evaluate.verdict.check import MISS, OPEN, PASS, Check
+
+__all__ = ["check_bonds", "check_complete", "check_shapes", "too_few"]
+
+SAMPLES_EACH = 4.0
+"""Effective samples of the energy in each run below which a distribution tells nothing."""
+
+
+def too_few(runs: tuple[int, int], limit: float) -> bool:
+    """Whether no relabelling of so many runs could be as rare as the limit."""
+    return math.comb(sum(runs), runs[0]) * limit < 1.0
+
+
+def check_complete(promise: str, name: str, row: Mapping[str, Any]) -> list[Check]:
+    """Every run came to its end."""
+    lost = len(row["lost"])
+    return [
+        Check(promise, name, "complete", MISS if lost else PASS, lost, 0,
+              f"runs lost of {row['runs']}" + (f": {row['lost'][0]}" if lost else ""))
+    ]  # fmt: skip
+
+
+def check_shapes(promise: str, name: str, row: Mapping[str, Any]) -> list[Check]:
+    """Distributions of each kind of coordinate, by relabelling runs."""
+    shapes = row.get("shapes") or {}
+    limit = SIGMA3 / max(len(shapes), 1)
+    known = row.get("energy_samples") or {"effective": 0.0 if promise == "ensemble" else math.inf}
+    samples = known["effective"]
+    checks = []
+    for kind, found in shapes.items():
+        status = PASS if found["p_value"] > limit else MISS
+        words = (
+            f"p-value, relabelling runs; distance {found['distance']:.3f}, between like runs "
+            f"{found['noise_floor']:.3f}"
+        )
+        if too_few(found["runs"], limit):
+            status, words = OPEN, f"{words}; too few runs to be told apart"
+        elif samples < SAMPLES_EACH * row["runs"]:
+            status, words = OPEN, f"{words}; only {samples:.0f} effective samples of the energy"
+        checks.append(Check(promise, name, kind, status, found["p_value"], limit, words, limit))
+    return checks
+
+
+def check_bonds(
+    promise: str, name: str, row: Mapping[str, Any], reference: Mapping[str, Any] | None
+) -> list[Check]:
+    """No more broken bonds than in the reference."""
+    broken = row.get("broken") or {}
+    known = (reference or {}).get("broken") or {}
+    worse = len(broken) > len(known)
+    words = "runs with a broken bond; as many as in the reference"
+    if broken:
+        words += f" (first: {next(iter(broken.values()))[0]})"
+    return [
+        Check(promise, name, "intact bonds", MISS if worse else PASS, len(broken), len(known),
+              words)
+    ]  # fmt: skip
