@@ -3,10 +3,17 @@
     OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 python -m benchmarks.openmm_overhead
 
 Ethanol, and seven of them, held together by springs: a physics that costs next to nothing, which
-is not subtracted. What is left of a step once the time inside the flow and the corrector is taken
+is not subtracted. What is left of a step once the time inside the jump and the corrector is taken
 away: the program of the integrator, the calls of the PythonForce, conversions, the cache of the
-potential. And a whole step with a flow that returns at once what it returned first: the same with
-warm processor caches. Processor time of the process, all threads; medians over blocks of jumps.
+potential. Direct jumps are those of an untrained network without increments, free and with their
+X-H bonds fixed; of theirs the time inside the network is told too, and what is left of the whole
+step without it: baseline and SHAKE are no network. And a whole step with a flow that returns at
+once what it returned first: the same with warm processor caches.
+
+Processor time of the process, all threads, which is held on one core (OpenMM's CPU platform hands
+over to a thread of its own at every evaluation, and waking it up on a core that sleeps costs more
+than the evaluation); medians over blocks of jumps. ``load`` is that of the machine, before and
+after. Platforms: Reference, CPU, and CUDA where there is one.
 """
 
 from __future__ import annotations
@@ -16,8 +23,10 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENMM_CPU_THREADS", "1")
 
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,32 +36,52 @@ from ase import Atoms
 
 from benchmarks.common import write_result
 from benchmarks.starts import thermalized
-from kstep_integrators import load_model
+from kstep_integrators import DirectJump, load_model
+from kstep_integrators.model_file import ModelHeader, write_model
+from kstep_integrators.nn.increment_network import IncrementNetwork
 from kstep_integrators.openmm import KStepIntegrator, force, source
 
 BLOCKS, JUMPS = 10, 10
+HYDROGEN = 1
+BOND_NM = 0.12
+"""Bonds with hydrogen are shorter."""
+
+
+class Clock:
+    """Seconds of the processor."""
+
+    seconds = 0.0
+
+
+INSIDE, NETWORK = Clock(), Clock()
+"""In jumps and correctors; in networks of increments."""
+
+
+def now() -> float:
+    """Processor time of the process, once a GPU has done what it was told."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.process_time()
 
 
 class Timed:
     """Counts the time inside what it wraps."""
 
-    seconds = 0.0
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
+    def __init__(self, inner: Any, clock: Clock = INSIDE) -> None:
+        self.inner, self.clock = inner, clock
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
 
     def _timed(self, call: Callable[..., Any], *arguments: Any) -> Any:
-        began = time.process_time()
+        began = now()
         try:
             return call(*arguments)
         finally:
-            Timed.seconds += time.process_time() - began
+            self.clock.seconds += now() - began
 
     def __call__(self, *arguments: Any) -> Any:
-        """A jump, or a correction."""
+        """A jump, a correction, or a network."""
         return self._timed(self.inner, *arguments)
 
     def begin(self, state: Any) -> Any:
@@ -65,6 +94,16 @@ class TimedFlow(source.FlowJump):
 
     def bind(self, state: Any) -> Any:
         """The flow of one set of atoms."""
+        return Timed(super().bind(state))
+
+
+class TimedDirect(DirectJump):
+    """A direct jump that counts its time, and that of its network."""
+
+    def bind(self, state: Any) -> Any:
+        """The jump of one set of atoms."""
+        if not isinstance(self.network, Timed):
+            self.network = Timed(self.network, NETWORK)
         return Timed(super().bind(state))
 
 
@@ -88,8 +127,8 @@ class RememberedFlow(source.FlowJump):
         return Memory(super().bind(state))
 
 
-def springs(atoms: Atoms, copies: int) -> tuple[openmm.System, np.ndarray]:  # type: ignore[type-arg]
-    """Harmonic bonds between neighbours."""
+def springs(atoms: Atoms, copies: int, fixed: bool = False) -> tuple[openmm.System, np.ndarray]:  # type: ignore[type-arg]
+    """Harmonic bonds between neighbours; those with hydrogen of fixed length if wanted."""
     system, bonds = openmm.System(), openmm.HarmonicBondForce()
     places = []
     for copy in range(copies):
@@ -99,6 +138,9 @@ def springs(atoms: Atoms, copies: int) -> tuple[openmm.System, np.ndarray]:  # t
         for i in range(len(atoms)):
             for j in range(i):
                 length = atoms.get_distance(i, j) / 10.0
+                if fixed and length < BOND_NM and HYDROGEN in atoms.numbers[[i, j]]:
+                    system.addConstraint(first + i, first + j, length)
+                    continue
                 stiffness = 200000.0 if length < 0.16 else 5000.0
                 bonds.addBond(first + i, first + j, length, stiffness)
         places.append(atoms.positions / 10.0 + [1.0 * copy, 0.0, 0.0])
@@ -106,44 +148,71 @@ def springs(atoms: Atoms, copies: int) -> tuple[openmm.System, np.ndarray]:  # t
     return system, np.concatenate(places)
 
 
-def measure(copies: int, platform: str, k: int = 8, **settings: Any) -> dict[str, float]:
-    """Microseconds per jump: all of it, inside flow and corrector, and the rest."""
-    atoms = thermalized("ethanol")
-    system, places = springs(atoms, copies)
-    model = load_model("organic-gfn2", device="cpu", compile=copies == 1)
-    integrator = KStepIntegrator(system, model, k=k, **settings)
-    context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
+def direct_jump(folder: Path, fixed: bool) -> DirectJump:
+    """A direct jump of ethanol whose network adds next to nothing, from a file."""
+    torch.manual_seed(0)
+    scales = [[[1e-9, 1e-9]] * 3]
+    masses = [1.008, 12.011, 15.999]
+    network = IncrementNetwork([1, 6, 8], [2], 0.5, "verlet", scales, masses, layers=4)
+    path = folder / f"direct-{fixed}.safetensors"
+    constraints = "HBonds" if fixed else "none"
+    header = ModelHeader(
+        "untrained", network.config, "none", constraints=constraints, kind="increments"
+    )
+    write_model(path, network, header)
+    found = load_model(path, device="auto" if torch.cuda.is_available() else "cpu")
+    if not isinstance(found, DirectJump):
+        raise TypeError(f"a {type(found).__name__} was read, expected a DirectJump")
+    found.__class__ = TimedDirect
+    return found
+
+
+def flow(copies: int) -> Any:
+    """The bundled network, compiled for one molecule on a CPU."""
+    return load_model("organic-gfn2", compile=copies == 1 and not torch.cuda.is_available())
+
+
+def measure(platform: str, model: Any, copies: int = 1, **settings: Any) -> dict[str, float]:
+    """Microseconds per jump: all of it, inside jump and corrector, and the rest."""
+    atoms, kind = thermalized("ethanol"), openmm.Platform.getPlatformByName(platform)
+    direct = isinstance(model, DirectJump)
+    fixed = direct and model.header.constraints == "HBonds"
+    system, places = springs(atoms, copies, fixed)
+    integrator = KStepIntegrator(system, model, **settings)
+    context = openmm.Context(system, integrator, kind)
     context.setPositions(places)
     context.setVelocitiesToTemperature(300.0, 1)
     integrator.step(JUMPS)
-    whole, inside = [], []
+    found: dict[str, list[float]] = {"jump_us": [], "inside": [], "network": []}
     for _ in range(BLOCKS):
-        before, began = Timed.seconds, time.process_time()
+        before, inside, network = now(), INSIDE.seconds, NETWORK.seconds
         integrator.step(JUMPS)
-        whole.append((time.process_time() - began) / JUMPS * 1e6)
-        inside.append((Timed.seconds - before) / JUMPS * 1e6)
+        found["jump_us"].append((now() - before) / JUMPS * 1e6)
+        found["inside"].append((INSIDE.seconds - inside) / JUMPS * 1e6)
+        found["network"].append((NETWORK.seconds - network) / JUMPS * 1e6)
     row = {
         "atoms": len(places),
-        "k": k,
-        "jump_us": float(np.median(whole)),
-        "flow_and_corrector_us": float(np.median(inside)),
-        "rest_us": float(np.median(np.subtract(whole, inside))),
+        "k": integrator.getNumBaseSteps(),
+        "jump_us": float(np.median(found["jump_us"])),
+        "jump_and_corrector_us": float(np.median(found["inside"])),
+        "rest_us": float(np.median(np.subtract(found["jump_us"], found["inside"]))),
+        "fallbacks": integrator.stats.fallbacks,
     }
-    verlet = openmm.Context(
-        springs(atoms, copies)[0],
-        openmm.VerletIntegrator(0.0005),
-        openmm.Platform.getPlatformByName(platform),
-    )
+    if direct:
+        row["network_us"] = float(np.median(found["network"]))
+        beyond = np.subtract(found["jump_us"], found["network"])
+        row["beyond_network_us"] = float(np.median(beyond))
+    verlet = openmm.Context(springs(atoms, copies, fixed)[0], openmm.VerletIntegrator(0.0005), kind)
     verlet.setPositions(places)
     verlet.getIntegrator().step(100)
-    began = time.process_time()
+    began = now()
     verlet.getIntegrator().step(2000)
-    row["step_of_openmm_verlet_us"] = (time.process_time() - began) / 2000 * 1e6
-    began = time.process_time()
+    row["step_of_openmm_verlet_us"] = (now() - began) / 2000 * 1e6
+    began = now()
     for _ in range(200):
         context.getState(getEnergy=True)
-    row["energy_report_us"] = (time.process_time() - began) / 200 * 1e6
-    print(platform, settings, row)
+    row["energy_report_us"] = (now() - began) / 200 * 1e6
+    print(platform, settings, row, flush=True)
     return row
 
 
@@ -157,32 +226,41 @@ def without_a_flow(platform: str) -> dict[str, float]:
     integrator.step(JUMPS)
     times = []
     for _ in range(10 * BLOCKS):
-        began = time.process_time()
+        began = now()
         integrator.step(JUMPS)
-        times.append((time.process_time() - began) / JUMPS * 1e6)
+        times.append((now() - began) / JUMPS * 1e6)
     row = {"step_us": float(np.median(times)), "fastest_us": float(np.min(times))}
-    print(platform, row)
+    print(platform, row, flush=True)
     return row
 
 
 def main() -> None:
     """Measure and write."""
     torch.set_num_threads(1)
-    rows: dict[str, Any] = {}
-    for platform in ("Reference", "CPU"):
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+    here = [openmm.Platform.getPlatform(i) for i in range(openmm.Platform.getNumPlatforms())]
+    names = {platform.getName() for platform in here}
+    platforms = [name for name in ("Reference", "CPU", "CUDA") if name in names]
+    load, rows = [os.getloadavg()], dict[str, Any]()
+    for platform in platforms:
         rows[f"{platform}, no flow"] = without_a_flow(platform)
     source.FlowJump = TimedFlow  # type: ignore[misc]
     for code, corrector in list(force.CORRECTORS_BY_CODE.items()):
         force.CORRECTORS_BY_CODE[code] = Timed(corrector)
     bath = {"temperature": 300.0, "friction": 1.0}
-    for platform in ("Reference", "CPU"):
-        rows[f"{platform}, impulse"] = measure(1, platform)
-        rows[f"{platform}, impulse, Langevin"] = measure(1, platform, **bath)
-        rows[f"{platform}, none, Metropolized"] = measure(
-            1, platform, corrector="none", metropolize=True, extra_chances=0, **bath
-        )
-        rows[f"{platform}, impulse, 63 atoms"] = measure(7, platform, k=1)
-    write_result("openmm_overhead", {"what": __doc__, "rows": rows})
+    tested = {"corrector": "none", "metropolize": True, "extra_chances": 0, **bath}
+    with tempfile.TemporaryDirectory() as folder:
+        jumps = {fixed: direct_jump(Path(folder), fixed) for fixed in (False, True)}
+        for platform in platforms:
+            rows[f"{platform}, impulse"] = measure(platform, flow(1), k=8)
+            rows[f"{platform}, impulse, Langevin"] = measure(platform, flow(1), k=8, **bath)
+            rows[f"{platform}, none, Metropolized"] = measure(platform, flow(1), k=8, **tested)
+            rows[f"{platform}, impulse, 63 atoms"] = measure(platform, flow(7), 7, k=1)
+            rows[f"{platform}, direct"] = measure(platform, jumps[False], k=2)
+            rows[f"{platform}, direct, X-H fixed"] = measure(platform, jumps[True], k=2)
+    load.append(os.getloadavg())
+    write_result("openmm_overhead", {"what": __doc__, "load": load, "rows": rows})
 
 
 if __name__ == "__main__":
