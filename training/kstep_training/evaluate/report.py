@@ -31,7 +31,7 @@ from kstep_training.evaluate.verdict import (
     overall,
 )
 
-__all__ = ["SYMBOLS", "build_report", "cell", "finite", "print_summary", "write_json"]
+__all__ = ["SYMBOLS", "build_report", "cell", "finite", "print_summary", "reasons", "write_json"]
 
 FORMAT: Final = 1
 SYMBOLS: Final = {PASS: "\N{CHECK MARK}", MISS: "\N{MULTIPLICATION X}", OPEN: "\N{TILDE OPERATOR}"}
@@ -226,6 +226,13 @@ def cell(molecule: Mapping[str, Any], promise: str, method: str) -> tuple[str, s
         return status, f"{min(values):.2g}" if values else ""
     missed = sum(c["status"] == MISS for c in mine)
     return status, f"{missed}/{len(mine)}" if missed else ""
+
+
+def reasons(molecule: Mapping[str, Any], promise: str, method: str) -> str:
+    """What kept a method from passing: all misses, or all that is open."""
+    mine = [c for c in molecule["checks"] if c["promise"] == promise and c["method"] == method]
+    status = molecule["verdicts"].get(promise, {}).get(method)
+    return "" if status == PASS else ", ".join(c["what"] for c in mine if c["status"] == status)
 
 
 def print_summary(console: Console, report: Mapping[str, Any], files: Sequence[Path]) -> None:
