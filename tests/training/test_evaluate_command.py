@@ -1,10 +1,13 @@
 """``kstep evaluate`` from the first word to the report, with quick physics."""
 
 import json
+import time
 
+import psutil
 import pytest
 
 from kstep_integrators.cli import main
+from tests.training.interrupts import interrupt, interruptible
 
 WORDS = [
     "tests.training.evaluate_physics:cheap", "water,methane",
@@ -50,6 +53,40 @@ def test_a_molecule_that_cannot_be_run_is_named(tmp_path, capsys):
     assert [m["name"] for m in report["molecules"]] == ["water"]
     assert "StopIteration" in report["not_evaluated"]["benzene"]["start"]
     assert "not evaluated" in capsys.readouterr().out
+
+
+def records(cache):
+    return {path: path.stat().st_mtime_ns for path in cache.glob("*.npz")}
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_runs_go_on(tmp_path):
+    cache = tmp_path / "cache"
+    words = ["evaluate", *WORDS, "picoseconds=0.16", "--cache", str(cache)]
+    words += ["--output", str(tmp_path / "out")]
+    with interruptible(*words, "--workers", "2") as process:
+        # The four starts and some runs.
+        while process.poll() is None and len(records(cache)) < 8:
+            time.sleep(0.02)
+        interrupt(process)
+    kept = records(cache)
+    assert len(kept) >= 8
+    assert not list((tmp_path / "out").glob("*.html"))
+    assert main([*words, "--workers", "1"]) == 0
+    now = records(cache)
+    assert len(now) > len(kept)
+    assert now.items() >= kept.items()
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_workers_start(tmp_path):
+    words = ["evaluate", *WORDS, "--output", str(tmp_path)]
+    with interruptible(*words, "--workers", "2") as process:
+        # multiprocessing's resource tracker, and the first worker, which has hardly begun.
+        while process.poll() is None and len(psutil.Process(process.pid).children()) < 2:
+            time.sleep(0.01)
+        interrupt(process)
+    assert not records(tmp_path / "runs")
 
 
 @pytest.mark.parametrize(

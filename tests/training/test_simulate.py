@@ -7,12 +7,9 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -31,6 +28,7 @@ from kstep_training.simulate.engine import Run
 from kstep_training.simulate.settings import SimulateSettings
 from kstep_training.simulate.simulate import simulate
 from kstep_training.trajectory import read_npz
+from tests.training.interrupts import interrupt, interruptible
 
 TINY = SimulateSettings(
     trajectories=1, segments=2, equilibration_ps=0.05, segment_ps=0.02, refresh_ps=0.02
@@ -287,31 +285,10 @@ def test_a_worker_that_is_killed_loses_no_finished_shard(prepared: Path, tmp_pat
     same_shards(whole, struck)
 
 
-@contextmanager
-def interruptible(prepared: Path, folder: Path, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """``kstep simulate`` in a process group of its own, for a Ctrl-C that reaches its workers."""
-    root = Path(__file__).parents[2]
-    path = os.pathsep.join([str(root), str(root / "training")])
-    script = "import sys; from kstep_integrators.cli import main; sys.exit(main(sys.argv[1:]))"
-    command = [sys.executable, "-W", "error", "-c", script, "simulate", str(prepared), *words]
-    with subprocess.Popen(
-        [*command, "trajectories=1", "method=GFN2-xTB", "--output", str(folder), "--workers", "1"],
-        env={**os.environ, "PYTHONPATH": path},
-        start_new_session=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-
-
-def interrupt(process: subprocess.Popen[str]) -> None:
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert errors == (
-        "\nkstep: interrupted; run the same command again to resume where it stopped\n"
-    )
+def simulating(prepared: Path, folder: Path, *words: str) -> tuple[str, ...]:
+    """Words of a command with one worker."""
+    fixed = ("trajectories=1", "method=GFN2-xTB", "--output", str(folder), "--workers", "1")
+    return ("simulate", str(prepared), *words, *fixed)
 
 
 @pytest.mark.slow
@@ -321,7 +298,7 @@ def test_ctrl_c_leaves_what_can_be_gone_on_with(
     folder = tmp_path / "out"
     settings = dataclasses.replace(QM, segments=20, segment_ps=0.02)
     words = ["segments=20", "segment_ps=0.02", "equilibration_ps=0.005", "refresh_ps=0.005"]
-    with interruptible(prepared, folder, *words) as process:
+    with interruptible(*simulating(prepared, folder, *words)) as process:
         while process.poll() is None and not list(folder.glob("production/*.0.npz")):
             time.sleep(0.05)
         interrupt(process)
@@ -336,7 +313,7 @@ def test_ctrl_c_leaves_what_can_be_gone_on_with(
 
 @pytest.mark.slow
 def test_ctrl_c_while_workers_start(prepared: Path, tmp_path: Path) -> None:
-    with interruptible(prepared, tmp_path / "out") as process:
+    with interruptible(*simulating(prepared, tmp_path / "out")) as process:
         # multiprocessing's resource tracker, and the worker, which has hardly begun.
         while process.poll() is None and len(psutil.Process(process.pid).children()) < 2:
             time.sleep(0.01)

@@ -16,7 +16,13 @@ import pytest
 from distributed import LocalCluster
 
 from kstep_training.simulate.workers import map_tasks
-from tests.training.worker_tasks import die, fail_on_odd, threads, wait_for_file
+from tests.training.worker_tasks import (
+    die,
+    fail_on_odd,
+    keep_python_from_running,
+    threads,
+    wait_for_file,
+)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +72,15 @@ def test_a_job_that_kills_every_worker_is_given_up(tmp_path: Path) -> None:
     assert type(ended[jobs[0]]).__name__ == "KilledWorker"
     assert ended[jobs[1]] == "1"
     assert (tmp_path / "0.lives").read_text() == "97"
+
+
+@pytest.mark.slow
+def test_a_job_that_keeps_its_worker_silent_is_left_alone(tmp_path: Path) -> None:
+    jobs = [tmp_path / str(number) for number in range(2)]
+    with dask.config.set({"distributed.scheduler.worker-ttl": "1s"}):
+        ended = dict(map_tasks(keep_python_from_running, jobs, workers=2))
+    assert ended == {path: path.name for path in jobs}
+    assert [path.read_text() for path in jobs] == ["begun\n"] * 2
 
 
 def test_no_scheduler_at_the_address() -> None:

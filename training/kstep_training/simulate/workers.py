@@ -81,6 +81,7 @@ def map_tasks(
 @contextmanager
 def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise ImportError(
@@ -96,7 +97,10 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     with ExitStack() as stack:
-        with _deaf_children():
+        # The system says when a process of this machine has ended. One whose library keeps Python
+        # from running for minutes has not, and is not to be killed for its silence.
+        patient = dask.config.set({"distributed.scheduler.worker-ttl": None})
+        with patient, _deaf_children():
             cluster = stack.enter_context(
                 LocalCluster(
                     n_workers=workers,
