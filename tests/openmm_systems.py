@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
+from pathlib import Path
+
 import numpy as np
 import openmm
 import pytest
 import torch
 from ase import Atoms, units
 from ase.calculators.calculator import Calculator, all_changes
-from openmm import unit
+from openmm import app, unit
 
 from kstep_integrators import load_model
 from kstep_integrators.model_file import ModelHeader, write_model
@@ -99,6 +103,53 @@ def where(found: openmm.Context) -> np.ndarray:
 def moving(found: openmm.Context) -> np.ndarray:
     state = found.getState(getVelocities=True)
     return state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
+
+
+def topology(atoms: Atoms) -> app.Topology:
+    """One residue, without bonds."""
+    made = app.Topology()
+    residue = made.addResidue("MOL", made.addChain())
+    for number, z in enumerate(atoms.numbers):
+        made.addAtom(f"A{number}", app.Element.getByAtomicNumber(int(z)), residue)
+    return made
+
+
+def growth(
+    atoms: Atoms, system: openmm.System, integrator: openmm.Integrator, folder: Path
+) -> tuple[int, int]:
+    """Bytes that steps, each with every reporter, leave behind.
+
+    Of a thousand in the process, libraries in C included, as the system counts it in pages; and of
+    300 in what Python and numpy have allocated, to the byte.
+    """
+    platform = openmm.Platform.getPlatformByName("Reference")
+    simulation = app.Simulation(topology(atoms), system, integrator, platform)
+    place(simulation.context, atoms)
+    simulation.reporters += [
+        app.StateDataReporter(str(folder / "log.csv"), 1, potentialEnergy=True, temperature=True),
+        app.DCDReporter(str(folder / "path.dcd"), 1),
+        app.CheckpointReporter(str(folder / "run.chk"), 1),
+        app.CheckpointReporter(str(folder / "run.xml"), 1, writeState=True),
+    ]
+
+    def resident() -> int:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    simulation.step(100)
+    before = resident()
+    simulation.step(1000)
+    grown = resident() - before
+    tracemalloc.start()
+    try:
+        simulation.step(20)
+        gc.collect()
+        traced = tracemalloc.get_traced_memory()[0]
+        simulation.step(300)
+        gc.collect()
+        return grown, tracemalloc.get_traced_memory()[0] - traced
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,16 @@ from kstep_integrators.openmm import KStepIntegrator, add_jump, stages
 from kstep_integrators.openmm.force import JumpForce
 from tests.conftest import ELEMENTS, hot
 from tests.direct_systems import STRIDES, untrained
-from tests.openmm_systems import Counted, context, model, moving, place, springs, where
+from tests.openmm_systems import (
+    Counted,
+    context,
+    growth,
+    model,
+    moving,
+    place,
+    springs,
+    where,
+)
 
 __all__ = ["model"]
 
@@ -299,6 +308,21 @@ def test_two_contexts_take_turns(make):
                 integrator.step(6 // turns)
         ends.append([where(found) for _, found in runs])
     assert np.abs(np.array(ends[0]) - np.array(ends[1])).max() < 1e-13
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["direct", "flow"])
+def test_memory_stays_on_constraints(make, model, tmp_path, kind):
+    """A thousand jumps with every reporter: one array kept per jump would be more."""
+    molecule, system = molecule_of(fixed=True)
+    jump = make(constraints="HBonds", force_head=True) if kind == "direct" else model
+    timestep = None if kind == "direct" else 0.25 * FS
+    k = 2 if kind == "direct" else 1
+    integrator = KStepIntegrator(system, jump, k=k, timestep=timestep, **BATH)
+    resident, traced = growth(molecule, system, integrator, tmp_path)
+    assert integrator.stats.fallbacks < 100
+    assert resident < 500_000
+    assert traced < 30_000
 
 
 def test_rigid_water_flows(tmp_path):

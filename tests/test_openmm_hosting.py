@@ -1,7 +1,6 @@
 """KStepIntegrator where an integrator is expected: reporters, checkpoints, XML, minimizers."""
 
 import copy
-import gc
 import io
 import pickle
 import re
@@ -21,11 +20,13 @@ from tests.openmm_systems import (
     Counted,
     OpenMMCalculator,
     context,
+    growth,
     model,
     molecule,
     moving,
     place,
     springs,
+    topology,
     where,
 )
 
@@ -50,14 +51,6 @@ def calls(counter, action):
     before = counter.calls
     action()
     return counter.calls - before
-
-
-def topology(molecule):
-    made = app.Topology()
-    residue = made.addResidue("MOL", made.addChain())
-    for number, z in enumerate(molecule.numbers):
-        made.addAtom(f"A{number}", app.Element.getByAtomicNumber(int(z)), residue)
-    return made
 
 
 def test_what_is_reported_is_the_physics(molecule, model):
@@ -268,38 +261,14 @@ def test_two_contexts_of_one_system_do_not_mix(molecule, model):
 
 
 @pytest.mark.slow
-def test_memory_stays(molecule, model, tmp_path, monkeypatch):
-    """A thousand jumps with every reporter at every step."""
-    monkeypatch.chdir(tmp_path)
-    system = openmm.System()
-    for mass in (1.008, 1.008):
-        system.addParticle(mass)
-    bond = openmm.HarmonicBondForce()
-    bond.addBond(0, 1, 0.074, 300000.0)
-    system.addForce(bond)
-    integrator = KStepIntegrator(system, model, k=1, corrector="impulse")
-    made = app.Topology()
-    residue = made.addResidue("H2", made.addChain())
-    for name in ("H1", "H2"):
-        made.addAtom(name, app.element.hydrogen, residue)
-    platform = openmm.Platform.getPlatformByName("Reference")
-    simulation = app.Simulation(made, system, integrator, platform)
-    simulation.context.setPositions([[0, 0, 0], [0.075, 0, 0]])
-    simulation.reporters += [
-        app.StateDataReporter(io.StringIO(), 1, potentialEnergy=True, temperature=True),
-        app.DCDReporter("path.dcd", 1),
-        app.CheckpointReporter("run.chk", 1),
-    ]
-
-    def resident():
-        gc.collect()
-        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-    simulation.step(100)
-    before = resident()
-    simulation.step(1000)
-    # One array of the molecule kept per jump, or one state, would be more.
-    assert resident() - before < 500_000
+def test_memory_stays(molecule, model, tmp_path):
+    """Flows: one state, or one array of the molecule, kept per jump would be more."""
+    system = springs(hot())
+    integrator = KStepIntegrator(system, model, k=1, timestep=0.1 * unit.femtosecond, **BATH)
+    resident, traced = growth(molecule, system, integrator, tmp_path)
+    assert integrator.stats.fallbacks == 0
+    assert resident < 500_000
+    assert traced < 30_000
 
 
 def test_errors_leave_the_context_in_order(molecule, tmp_path):

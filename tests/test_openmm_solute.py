@@ -183,3 +183,100 @@ def test_direct_jumps_are_of_all_particles(tmp_path):
     write_model(path, network, ModelHeader("mine", network.config, "none", kind="increments"))
     with pytest.raises(ValueError, match="'mine' makes direct jumps"):
         add_jump(system_of(bath()), load_model(path), particles=SOLUTE)
+
+
+@pytest.mark.filterwarnings("ignore::kstep_integrators.KStepWarning")
+@pytest.mark.parametrize("temperature", [1e-9, 1e9])
+def test_metropolized_trajectory(model, temperature):
+    """Where the random number does not matter, every decision is that of KStepDynamics."""
+    shared = {"k": 2, "corrector": "none", "metropolize": True, "extra_chances": 2}
+    bath = {"temperature": temperature, "friction": 0.0}
+    atoms, _, counter, integrator, found = setting(model, **shared, **bath)
+    cheap = CalculatorPotential(OpenMMCalculator(system_of(atoms, solute=False)))
+    atoms.calc = OpenMMCalculator(system_of(atoms))
+    dynamics = KStepDynamics(
+        atoms,
+        SumPotential((model, SOLUTE), cheap),
+        timestep=0.25 * units.fs,
+        temperature_K=temperature,
+        friction=0.0,
+        rng=np.random.default_rng(0),
+        **shared,
+    )
+    integrator.step(8)
+    dynamics.run(8)
+    assert np.abs(where(found) - atoms.positions / 10.0).max() < 1e-8
+    stats, other = integrator.stats, dynamics.stats
+    assert (stats.accepted, stats.flips) == (other.accepted, other.flips)
+    assert counter.calls == stats.physics_evaluations == other.physics_evaluations
+    assert stats.energy_error == pytest.approx(other.energy_error, rel=1e-6)
+    if temperature < 1.0:
+        assert stats.flips > 0
+    else:
+        assert stats.accepted == 8
+
+
+def wells():
+    """Two hydrogens that a model is to cover, and two more, each in a well and tied to one.
+
+    Wells of the first two are the expensive part. The energy is quadratic in 12 coordinates, whose
+    mean in the canonical ensemble is kT/2 each; the model knows nothing of it, and has forces
+    between the first two that the physics has not.
+    """
+    system = openmm.System()
+    for _ in range(4):
+        system.addParticle(1.008)
+    for group, members in ((SLOW, {0: 0.0, 1: 0.15}), (CHEAP, {2: 0.7, 3: 0.9})):
+        well = openmm.CustomExternalForce("0.5*20000*(x^2+y^2+(z-z0)^2)")
+        well.addPerParticleParameter("z0")
+        for particle, z in members.items():
+            well.addParticle(particle, [z])
+        well.setForceGroup(group)
+        system.addForce(well)
+    tie = openmm.CustomCompoundBondForce(
+        2, "0.5*5000*((x1-x2)^2+(y1-y2)^2+(z1-z2+z0)^2)"
+    )  # harmonic in every coordinate
+    tie.addPerBondParameter("z0")
+    for first, second, apart in ((0, 2, 0.7), (1, 3, 0.75)):
+        tie.addBond([first, second], [apart])
+    tie.setForceGroup(CHEAP)
+    system.addForce(tie)
+    return system
+
+
+def energies(model, jumps, **settings):
+    """Potential energies in kT at 300 K, velocities drawn anew at each jump."""
+    system = wells()
+    add_jump(system, model, particles=[0, 1], inner_groups=[CHEAP])
+    integrator = KStepIntegrator(system, model, k=2, temperature=300.0, friction=1e6, **settings)
+    integrator.setRandomNumberSeed(4)
+    found = context(system, integrator)
+    found.setPositions([[0.01, 0, 0], [0, 0.01, 0.15], [0, 0, 0.7], [0, 0.01, 0.9]])
+    found.setVelocitiesToTemperature(300.0, 1)
+    kt = 300.0 * unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin)
+    values = []
+    for _ in range(jumps):
+        integrator.step(1)
+        values.append(integrator.getLandingEnergy().value_in_unit(unit.kilojoule_per_mole) / kt)
+    return integrator.stats, np.array(values)
+
+
+def independent(values):
+    """Their number, by the spread of the means of blocks of 25."""
+    blocks = values[: len(values) // 25 * 25].reshape(-1, 25).mean(1)
+    return values.var() / blocks.var() * len(blocks)
+
+
+@pytest.mark.parametrize("corrector", ["impulse", "none"])
+def test_metropolized_ensemble(model, corrector):
+    """The physics' own, although the flow is that of the model and half of the forces."""
+    settings = {"metropolize": True, "extra_chances": 1, "timestep": 0.002}
+    stats, values = energies(model, 400, corrector=corrector, **settings)
+    assert abs(values.mean() - 6.0) < 3.0 * values.std() / np.sqrt(independent(values))
+    assert 20 < stats.flips < 350
+
+
+def test_without_the_test_it_is_another_ensemble(model):
+    """The test above can fail: without the expensive forces the solute flies away."""
+    _, values = energies(model, 200, corrector="none", timestep=0.002)
+    assert abs(values.mean() - 6.0) > 3.0 * values.std() / np.sqrt(independent(values))
