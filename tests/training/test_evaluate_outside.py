@@ -163,6 +163,23 @@ def test_a_wrong_distribution_is_found():
     assert verdicts(wrong, reference)["trajectory", "bonds"].status == MISS
 
 
+def test_kinetic_energies_of_another_shape_are_found():
+    # Every element has its temperature, but in every frame the same.
+    def level(r):
+        momenta = r.momenta.copy()
+        for chosen in (r.numbers == z for z in np.unique(r.numbers)):
+            kinetic = (momenta[:, chosen] ** 2).sum((1, 2), keepdims=True)
+            momenta[:, chosen] *= np.sqrt(kinetic.mean() / kinetic)
+        return dataclasses.replace(r, momenta=momenta)
+
+    reference = runs(8, 0, fresh=True)
+    sound = verdicts(runs(8, 100, fresh=True), reference)
+    assert sound["trajectory", "kinetic"].status != MISS
+    wrong = verdicts([level(r) for r in runs(8, 100, fresh=True)], reference)
+    assert wrong["trajectory", "kinetic"].status == MISS
+    assert wrong["trajectory", "equipartition"].status != MISS
+
+
 def test_one_long_run_is_cut_into_blocks():
     metrics = outside_metrics(runs(1, 100), runs(1, 0), SETTINGS)
     assert metrics["methods"]["trajectory"]["runs"] == 8
