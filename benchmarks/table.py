@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks.common import RESULTS, load, or_infinite
 from benchmarks.table_evaluate import evaluate_full, evaluate_quick
+from benchmarks.table_openmm import openmm_mm_direct, openmm_mm_flow
 
 NAMES = {
     "verlet-1": "velocity Verlet",
@@ -370,7 +371,8 @@ if __name__ == "__main__":
         *(evaluate_quick, evaluate_full),
         *(nve, long_strides, residuals, backbones, jump_cost),
         *(dft, dft_tuned, scf_cycles, pyscf_accuracy, pyscf_memory),
-        *(exactness, nvt, openmm_overhead, transfer, fit_throughput),
+        *(exactness, nvt, openmm_overhead, openmm_mm_direct, openmm_mm_flow),
+        *(transfer, fit_throughput),
     ):
         if (RESULTS / f"{table.__name__}.json").exists():
             print(f"\n## {table.__name__}\n\n{table()}")

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from kstep_integrators.atomic_file import write_text_atomically
 from kstep_training.evaluate.motion import BANDS
+from kstep_training.evaluate.noise import quantile
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.verdict import (
     MISS,
@@ -162,7 +163,7 @@ def _over(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         means = [_mean(np.abs(r[key])) for r in rows if key in r]
         if means:
             found[key if key != "drift" else "abs_drift"] = {
-                "median": _quantile(means, 0.5), "p90": _quantile(means, 0.9),
+                "median": quantile(means, 0.5), "p90": quantile(means, 0.9),
             }  # fmt: skip
     drifts = [_mean(r["drift"]) for r in rows if "drift" in r]
     drifts = [d for d in drifts if math.isfinite(d)]
@@ -203,12 +204,6 @@ def _mean(values: Iterable[float | None]) -> float:
     """Infinite if a run has none."""
     x = np.array([math.inf if v is None or not math.isfinite(v) else v for v in values])
     return float(x.mean()) if len(x) else math.inf
-
-
-def _quantile(values: Sequence[float], q: float) -> float | None:
-    with np.errstate(invalid="ignore"):
-        found = float(np.quantile(values, q))
-    return found if math.isfinite(found) else None
 
 
 def cell(molecule: Mapping[str, Any], promise: str, method: str) -> tuple[str, str] | None:
