@@ -179,9 +179,9 @@ def test_two_molecules_are_no_solute(model):
     integrator = KStepIntegrator(system, model, k=2, timestep=BASE)
     found = started(context(system, integrator))
     before = where(found)
-    before[45] = before[0] + [0.45 * LENGTH, 0.0, 0.0]
+    before[45] = before[:6].mean(0) + 0.5 * LENGTH
     found.setPositions(before)
-    with pytest.raises(openmm.OpenMMException, match=r"particle 45 of the solute is 0\.4\d of"):
+    with pytest.raises(openmm.OpenMMException, match=r"particle 45 of the solute is 0.[45]\d of"):
         integrator.step(1)
     assert np.array_equal(where(found), before)
 

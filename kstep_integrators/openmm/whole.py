@@ -93,7 +93,7 @@ def tree_of(particles: Indices, positions: Array, box: Array) -> Tree:
         ends.
     """
     mine = positions[particles]
-    inverse: Array = np.linalg.inv(box)
+    inverse = np.asarray(np.linalg.inv(box), dtype=np.float64)
     order, above = [0], [0]
     nearest = np.zeros(len(mine), dtype=np.int64)
     distance = _shortest(mine - mine[0], box, inverse)
