@@ -12,6 +12,7 @@ from typing import Final
 
 __all__ = [
     "ABSURD",
+    "BOX",
     "CORRECTION",
     "CORRECTOR",
     "DEFAULTS",
@@ -56,6 +57,9 @@ ABSURD: Final = 6
 
 FORCES: Final = 8
 """Takes physical forces (kJ/mol/nm) at the positions last taken, for a jump that looks at them."""
+
+BOX: Final = 9
+"""Force: the periodic box (nm), six numbers on the first two particles."""
 
 REPORT: Final = 7
 """Raises what went wrong, once. The Context is in order by then; elsewhere nothing is raised."""
