@@ -260,6 +260,12 @@ def test_a_box_that_came_later_is_refused(model):
         KStepIntegrator(system, model)
 
 
+def test_a_cutoff_that_needs_the_box_of_the_system(model):
+    """A new System has one of 2 nm, and OpenMM refuses cutoffs beyond half of it."""
+    system = force_field(box_atoms(), cutoff=1.2)
+    assert add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP]) == 31
+
+
 @pytest.mark.parametrize(
     "barostat",
     [
