@@ -52,3 +52,14 @@ def write_result(name: str, result: dict[str, Any]) -> Path:
     path.write_text(json.dumps({"machine": machine(), **result}, indent=1) + "\n")
     print(f"wrote {path}")
     return path
+
+
+def load(name: str) -> dict[str, Any]:
+    """One committed result."""
+    loaded: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return loaded
+
+
+def or_infinite(value: float | None, form: str = ".2f") -> str:
+    """A number of a table; what JSON has no number for was infinite."""
+    return "inf" if value is None else format(value, form)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from ase import Atoms
 
-from kstep_integrators.diagnostics import bond_angles, bond_lengths, dihedral_angles
-from kstep_integrators.structures import bonded_pairs
+from kstep_integrators.diagnostics import (
+    bond_angles,
+    bond_lengths,
+    dihedral_angles,
+    torsion_wells,
+)
+from kstep_training.dataset.internal_coordinates import internal_coordinates
+from kstep_training.evaluate.shapes import label
 
-__all__ = ["SLOW", "Coordinates", "folded", "hops", "slow_wells", "torsion_names"]
+__all__ = ["SLOW", "Coordinates", "folded", "slow_wells", "torsion_names"]
 
-STAGGERED = np.radians([-60.0, 60.0, 180.0])
-CORE = np.radians(30.0)
-"""How near to the bottom of a well a torsion has to come to have arrived there."""
 TRANSFERRED = 0.4
 """Angstrom by which a proton has to be nearer to one partner than to the other."""
 
@@ -40,23 +41,9 @@ class Coordinates:
     """
 
     def __init__(self, atoms: Atoms) -> None:
-        self.pairs = bonded_pairs(atoms).tolist()
-        neighbours: list[list[int]] = [[] for _ in atoms]
-        for i, j in self.pairs:
-            neighbours[i].append(j)
-            neighbours[j].append(i)
-        self.triples = [
-            (a, centre, b)
-            for centre, around in enumerate(neighbours)
-            for a, b in itertools.combinations(around, 2)
-        ]
-        self.quadruples = [
-            (a, i, j, b)
-            for i, j in self.pairs
-            for a in neighbours[i]
-            for b in neighbours[j]
-            if j != a != b != i
-        ]
+        found = internal_coordinates(atoms.numbers.astype(np.int64), atoms.positions)
+        self.pairs, self.triples = found["bonds"], found["angles"]
+        self.quadruples = [tuple(group) for group in found["dihedrals"]]
 
     def of(self, positions: np.ndarray) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
         """Coordinates (..., Q) by kind at positions (..., n, 3); angstrom and radians."""
@@ -69,7 +56,7 @@ class Coordinates:
 
 def torsion_names(atoms: Atoms, coordinates: Coordinates) -> list[str]:
     """Such as C0-C1-O2-H8."""
-    return ["-".join(f"{atoms.symbols[i]}{i}" for i in group) for group in coordinates.quadruples]
+    return [label(atoms.numbers, group) for group in coordinates.quadruples]
 
 
 def slow_wells(
@@ -81,15 +68,7 @@ def slow_wells(
     if len(group) == 3:
         near, far = np.moveaxis(bond_lengths(positions, [group[:2], group[1:]]), -1, 0)
         return np.where(np.abs(near - far) < transferred, -1, (near > far).astype(int))
-    angles = dihedral_angles(positions, [group])
-    away = np.abs(np.angle(np.exp(1j * (angles - STAGGERED))))
-    return np.where(away.min(-1) < CORE, away.argmin(-1), -1)
-
-
-def hops(wells: np.ndarray) -> int:  # type: ignore[type-arg]
-    """Changes of the well last visited, over runs (B, F); recrossings of a barrier do not count."""
-    visited = (run[run >= 0] for run in wells)
-    return sum(int(np.count_nonzero(np.diff(run))) for run in visited)
+    return torsion_wells(dihedral_angles(positions, [group])[..., 0])
 
 
 def folded(name: str, positions: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]

@@ -25,7 +25,7 @@ from benchmarks.common import write_result
 from benchmarks.starts import thermalized
 from kstep_integrators import CalculatorPotential, KStepDynamics, load_model
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
-from kstep_integrators.diagnostics import energy_drift
+from kstep_integrators.diagnostics import distance_between, energy_drift
 from kstep_integrators.potentials import Potential
 
 TURN_FS = 4.0
@@ -104,8 +104,8 @@ def _rmsd(run: Run, reference: Run) -> dict[str, float]:
     for femtoseconds in (20.0, 40.0, 60.0, 80.0, 100.0):
         here, there = (round(femtoseconds / r.stride_fs) for r in (run, reference))
         if here < len(run.positions) and there < len(reference.positions):
-            gap = run.positions[here] - reference.positions[there]
-            found[f"{femtoseconds:g}fs"] = float(np.sqrt((gap**2).sum(1).mean()))
+            gap = distance_between(run.positions[here], reference.positions[there])
+            found[f"{femtoseconds:g}fs"] = float(gap)
     return found
 
 

@@ -7,9 +7,15 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 
-from benchmarks.coordinates import SLOW, hops, slow_wells
+from benchmarks.coordinates import SLOW, slow_wells
 from benchmarks.sampling_runs import SAMPLE_FS, Run
-from kstep_integrators.diagnostics import Spectrum, spectral_overlap, vibrational_density
+from kstep_integrators.diagnostics import (
+    Spectrum,
+    spectral_overlap,
+    vibrational_density,
+    well_changes,
+)
+from kstep_training.evaluate.motion import mean_spectrum
 
 __all__ = ["kinetics_report"]
 
@@ -25,7 +31,7 @@ def spectrum(run: Run, masses: Array, replicas: slice, every: int) -> Spectrum:
         vibrational_density(momenta[::every], masses, every * run.frame_fs * units.fs, RESOLUTION)
         for momenta in run.momenta[replicas]
     ]
-    return Spectrum(each[0].wavenumbers, np.mean([s.density for s in each], axis=0))
+    return mean_spectrum(each)
 
 
 def kinetics_report(name: str, atoms: Atoms, runs: list[Run]) -> list[dict[str, Any]]:
@@ -52,7 +58,7 @@ def kinetics_report(name: str, atoms: Atoms, runs: list[Run]) -> list[dict[str, 
             "hops_per_ns": {},
         }
         for what, group in SLOW[name].items():
-            count = hops(slow_wells(run.positions, group))
+            count = well_changes(slow_wells(run.positions, group))
             error = np.sqrt(max(count, 1))
             row["hops_per_ns"][what] = [1000.0 * count / ps, 1000.0 * float(error) / ps]
         if jumps:

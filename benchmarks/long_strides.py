@@ -50,6 +50,7 @@ from benchmarks.starts import thermalized
 from benchmarks.watched_batch import run_nve
 from kstep_integrators import load_model
 from kstep_integrators.calculators import xtb_calculator
+from kstep_integrators.diagnostics import distance_between
 from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.testing import CountingCalculator
 
@@ -246,8 +247,7 @@ def distance(cache: Path, run: Run, name: str) -> float | None:
     frame = round(COMPARED_FS / FRAME_FS)
     if len(here.positions) <= frame or not np.isfinite(here.positions[frame]).all():
         return None
-    gap = here.positions[frame] - there.positions[frame]
-    return float(np.sqrt((gap**2).sum(1).mean()))
+    return float(distance_between(here.positions[frame], there.positions[frame]))
 
 
 def _complete(cache: Path, legs: int) -> dict[str, dict[str, Record]]:

@@ -15,17 +15,14 @@ from benchmarks.long_strides_record import Record, Run, read_record
 from kstep_integrators.diagnostics import (
     Spectrum,
     energy_drift,
-    peak_shift,
     spectral_overlap,
     vibrational_density,
 )
+from kstep_training.evaluate.motion import BANDS, band_shift
+from kstep_training.evaluate.noise import quantile
 
 __all__ = ["joined_legs", "row", "summary", "verdicts"]
 
-BANDS = {"bends": (300.0, 2400.0), "stretches": (2500.0, 4000.0)}
-"""cm^-1; the second those of X-H bonds."""
-LIMIT = 400.0
-"""cm^-1; velocity Verlet at 2 fs moves an O-H stretch by 280."""
 RESOLUTION = 28.0
 """cm^-1; segments of 1.2 ps."""
 
@@ -68,13 +65,7 @@ def _spectrum(record: Record, frame_fs: float) -> Spectrum | None:
 
 def _shifts(reference: Spectrum, spectrum: Spectrum) -> dict[str, float | None]:
     """Shift of each band, cm^-1; None beyond the limit."""
-    found: dict[str, float | None] = {}
-    for band, (low, high) in BANDS.items():
-        try:
-            found[band] = peak_shift(reference, spectrum, low, high, LIMIT)
-        except ValueError:
-            found[band] = None
-    return found
+    return {band: band_shift(reference, spectrum, band) for band in BANDS}
 
 
 def noise(record: Record, frame_fs: float) -> dict[str, float | None]:
@@ -121,13 +112,6 @@ def row(
     return found
 
 
-def _quantile(values: Sequence[float], q: float) -> float | None:
-    """Of values that may be infinite; None where it is."""
-    with np.errstate(invalid="ignore"):
-        found = float(np.quantile(values, q))
-    return found if math.isfinite(found) else None
-
-
 def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """All molecules of one method; a run that did not come to its end is infinitely bad."""
     whole = [r for r in rows if not r["error"]]
@@ -142,7 +126,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     for key in ("drift_meV_per_atom_per_ps", "fluctuation_meV_per_atom"):
         sizes = [abs(r[key]) if key in r else math.inf for r in rows]
         name = f"abs_{key}" if key.startswith("drift") else key
-        result[name] = {"median": _quantile(sizes, 0.5), "p90": _quantile(sizes, 0.9)}
+        result[name] = {"median": quantile(sizes, 0.5), "p90": quantile(sizes, 0.9)}
     if len(whole) > 1:
         drifts = np.array([r["drift_meV_per_atom_per_ps"] for r in whole])
         result["signed_drift_meV_per_atom_per_ps"] = {
@@ -154,7 +138,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     means = [float(np.mean([math.inf if d is None else d for d in r["rmsd_A"]])) for r in rows]
     result["rmsd_A"] = {
         "mean": float(np.mean(means)) if math.isfinite(np.mean(means)) else None,
-        "median": _quantile(means, 0.5),
+        "median": quantile(means, 0.5),
         "starts": len(starts),
         "lost": sum(d is None for d in starts),
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from benchmarks.coordinates import SLOW, Coordinates, folded, hops, slow_wells, torsion_names
+from benchmarks.coordinates import SLOW, Coordinates, folded, slow_wells, torsion_names
 from benchmarks.sampling_runs import SAMPLE_FS, Plan, Run, load
 from kstep_integrators.diagnostics import (
     Correlation,
@@ -16,6 +16,7 @@ from kstep_integrators.diagnostics import (
     compare_runs,
     correlation,
     on_circle,
+    well_changes,
 )
 from kstep_integrators.units import MEV
 
@@ -89,7 +90,7 @@ def events(sample: Sample) -> dict[str, dict[str, float]]:
     found = {}
     run = sample.run
     for what, group in SLOW[run.plan.name].items():
-        count = hops(slow_wells(run.positions, group))
+        count = well_changes(slow_wells(run.positions, group))
         each = 1000.0 / float(run.evaluations.sum())
         found[what] = {
             "hops": count,

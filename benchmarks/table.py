@@ -5,11 +5,12 @@ python -m benchmarks.table
 
 from __future__ import annotations
 
-import json
 import statistics
 from typing import Any
 
-from benchmarks.common import RESULTS
+from benchmarks.common import RESULTS, load, or_infinite
+from benchmarks.table_evaluate import evaluate_full, evaluate_quick
+from benchmarks.table_openmm import openmm_mm_direct, openmm_mm_flow
 
 NAMES = {
     "verlet-1": "velocity Verlet",
@@ -18,12 +19,6 @@ NAMES = {
     "gfnff-2": "GFN-FF inside, k = 4, base 0.5 fs (ethanol only)",
     "potential-only-2": "`organic-gfn2` alone, corrector `none` (control)",
 }
-
-
-def load(name: str) -> dict[str, Any]:
-    """One committed result."""
-    loaded: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
-    return loaded
 
 
 def nve() -> str:
@@ -96,10 +91,6 @@ def jump_cost() -> str:
     return "\n".join(lines)
 
 
-def _or_infinite(value: float | None, form: str = ".2f") -> str:
-    return "inf" if value is None else format(value, form)
-
-
 def _shift(part: dict[str, Any] | None) -> str:
     if not part or not part["of"]:
         return ""
@@ -149,10 +140,10 @@ def long_strides() -> str:
             f"| {name} | {stride} | {row['picoseconds']:.2f} | "
             f"{len(row['lost'])} / {row['fallbacks']} | "
             f"{row['evaluations_per_ps']:.0f} | "
-            f"{_or_infinite(width['median'])} / {_or_infinite(width['p90'])} | "
-            f"{_or_infinite(drift['median'])} / {_or_infinite(drift['p90'])} | "
+            f"{or_infinite(width['median'])} / {or_infinite(width['p90'])} | "
+            f"{or_infinite(drift['median'])} / {or_infinite(drift['p90'])} | "
             + (f"{signed['mean']:+.2f} ± {signed['standard_error']:.2f}" if signed else "")
-            + f" | {_or_infinite(row['rmsd_A']['mean'], '.4f')} | "
+            + f" | {or_infinite(row['rmsd_A']['mean'], '.4f')} | "
             f"{_shift(row.get('bends_shift_per_cm'))} | "
             f"{_shift(row.get('stretches_shift_per_cm'))} | "
             + (f"{row['overlap']:.2f} |" if "overlap" in row else "|")
@@ -326,21 +317,6 @@ def openmm_overhead() -> str:
     return "\n".join(lines)
 
 
-FAMILIES = {
-    "reference": "velocity Verlet (reference)",
-    "fine": "velocity Verlet (fine reference)",
-    "verlet": "velocity Verlet",
-    "impulse": "`organic-gfn2`, `impulse`",
-    "filtered": "`organic-gfn2`, `filtered`",
-    "potential-only": "`organic-gfn2` alone (control)",
-    "ballistic": "free flight (control)",
-    "respa": "r-RESPA with GFN-FF inside (control)",
-    "langevin": "Langevin on GFN2 (reference)",
-    "metropolis": "`organic-gfn2`, Metropolis",
-    "untested": "`organic-gfn2` without the test (control)",
-}
-
-
 def transfer() -> str:
     """Tuning a pretrained network against training from scratch."""
     rows = load("transfer")["rows"]
@@ -390,95 +366,13 @@ def fit_throughput() -> str:
     return "\n".join(lines)
 
 
-def _family(method: str) -> str:
-    return next(name for family, name in FAMILIES.items() if method.startswith(family))
-
-
-def _two(row: dict[str, Any], key: str, form: str = ".2f") -> str:
-    """Median and 90th percentile; nothing where nothing was measured."""
-    if key not in row:
-        return ""
-    return " / ".join(_or_infinite(row[key][part], form) for part in ("median", "p90"))
-
-
-def _passed(result: dict[str, Any], promise: str, method: str) -> str:
-    """How many molecules a method passes, of those that it was judged on."""
-    found = [
-        molecule["verdicts"][promise][method]
-        for molecule in result["molecules"].values()
-        if method in molecule["verdicts"].get(promise, {})
-    ]
-    if not found:
-        return ""
-    return " / ".join(str(found.count(status)) for status in ("pass", "miss", "open"))
-
-
-def _evaluation(name: str) -> str:
-    result = load(name)
-    summary = result["summary"]
-    lines = [
-        "| run | stride fs | evaluations per ps | distance A, median / 90 % | fluctuation meV/atom "
-        "| abs. drift meV/atom/ps | shift of bends, stretches cm^-1 | residual meV/A | lost runs / "
-        "fallbacks | molecules pass / miss / open |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for method, row in summary.items():
-        if row["part"] != "dynamics":
-            continue
-        shifts = [f"{row[b]['median']:+.0f}" if b in row else "" for b in ("bends", "stretches")]
-        residual = row["residual_meV_per_A"]
-        cost = row["evaluations_per_ps"]
-        lines.append(
-            f"| {_family(method)} | {row['stride_fs']:g} | "
-            f"{'0' if cost is None else format(cost, '.0f')} | {_two(row, 'distance', '.4f')} | "
-            f"{_two(row, 'fluctuation')} | {_two(row, 'abs_drift', '.3f')} | "
-            f"{', '.join(filter(None, shifts))} | "
-            f"{'' if residual is None else format(residual, '.0f')} | "
-            f"{row['lost']} / {row['fallbacks']} | {_passed(result, 'dynamics', method)} |"
-        )
-    lines += [
-        "",
-        "| run | stride fs | evaluations per ps | acceptance, median / least | evaluations per "
-        "effective sample | molecules pass / miss / open |",
-        "|---|---|---|---|---|---|",
-    ]
-    for method, row in summary.items():
-        if row["part"] != "ensemble":
-            continue
-        taken = row.get("acceptance")
-        each = row.get("evaluations_per_sample")
-        lines.append(
-            f"| {_family(method)} | {row['stride_fs']:g} | {row['evaluations_per_ps']:.0f} | "
-            + (f"{taken['median']:.2f} / {taken['least']:.2f}" if taken else "")
-            + f" | {'' if each is None else format(each, '.1f')} | "
-            f"{_passed(result, 'ensemble', method)} |"
-        )
-    told = result["totals"]["honesty"]
-    lines += [
-        "",
-        f"As reported: {told.get('pass', 0)} checks pass, {told.get('miss', 0)} miss, "
-        f"{told.get('open', 0)} open. Of all {result['checks']} checks "
-        f"{result['misses_by_chance']:.1f} would miss by chance.",
-    ]
-    return "\n".join(lines)
-
-
-def evaluate_quick() -> str:
-    """The quick suite of the standing benchmark."""
-    return _evaluation("evaluate_quick")
-
-
-def evaluate_full() -> str:
-    """The full suite of the standing benchmark."""
-    return _evaluation("evaluate_full")
-
-
 if __name__ == "__main__":
     for table in (
         *(evaluate_quick, evaluate_full),
         *(nve, long_strides, residuals, backbones, jump_cost),
         *(dft, dft_tuned, scf_cycles, pyscf_accuracy, pyscf_memory),
-        *(exactness, nvt, openmm_overhead, transfer, fit_throughput),
+        *(exactness, nvt, openmm_overhead, openmm_mm_direct, openmm_mm_flow),
+        *(transfer, fit_throughput),
     ):
         if (RESULTS / f"{table.__name__}.json").exists():
             print(f"\n## {table.__name__}\n\n{table()}")

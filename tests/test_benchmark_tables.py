@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import fill, table
+from benchmarks import common, fill, table
 
 RESULT = {
     "model": "organic-gfn2",
@@ -34,7 +34,7 @@ RESULT = {
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     (tmp_path / "evaluate_quick.json").write_text(json.dumps(RESULT))
-    monkeypatch.setattr(table, "RESULTS", tmp_path)
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(fill, "RESULTS", tmp_path)
 
 

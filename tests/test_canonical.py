@@ -11,6 +11,7 @@ import pytest
 import torch
 from scipy import stats
 
+from benchmarks.nvt import simulation_data
 from kstep_integrators import FlowJump, units
 from kstep_integrators.correctors import Impulse
 from kstep_integrators.degrees_of_freedom import degrees_of_freedom, free_motion
@@ -131,33 +132,7 @@ def test_energies_are_canonical(thermostat, atoms, conserving, own):
     half = kinetic.shape[1] // 2
     neighbours = np.corrcoef(kinetic[:, :half].ravel(), kinetic[:, half:].ravel())[0, 1]
     assert abs(neighbours) < 3 / math.sqrt(kinetic.size / 2)
-    data = physical_validation.data.SimulationData(
-        units=physical_validation.data.UnitData(
-            kb=units.KB,
-            energy_str="eV",
-            energy_conversion=1.0 / units.KJ_PER_MOL,
-            length_str="A",
-            length_conversion=0.1,
-            volume_str="A^3",
-            volume_conversion=1e-3,
-            temperature_str="K",
-            temperature_conversion=1.0,
-            pressure_str="bar",
-            pressure_conversion=1.0,
-            time_str="ps",
-            time_conversion=1.0,
-        ),
-        ensemble=physical_validation.data.EnsembleData(
-            "NVT", natoms=atoms, volume=1.0, temperature=TEMPERATURE
-        ),
-        system=physical_validation.data.SystemData(
-            natoms=atoms,
-            nconstraints=0,
-            ndof_reduction_tra=3 * conserving,
-            ndof_reduction_rot=(3 * atoms - degrees - 3) * conserving,
-        ),
-        observables=physical_validation.data.ObservableData(kinetic_energy=kinetic.ravel()),
-    )
+    data = simulation_data(TEMPERATURE, atoms, degrees, kinetic)
     pvalue = physical_validation.kinetic_energy.distribution(
         data, strict=True, verbosity=0, data_is_uncorrelated=True
     )

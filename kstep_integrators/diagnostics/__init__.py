@@ -12,7 +12,12 @@ from kstep_integrators.diagnostics.distributions import (
     compare_runs,
 )
 from kstep_integrators.diagnostics.energy import EnergyDrift, energy_drift, kinetic_energy
-from kstep_integrators.diagnostics.geometry import bond_angles, bond_lengths, dihedral_angles
+from kstep_integrators.diagnostics.geometry import (
+    bond_angles,
+    bond_lengths,
+    dihedral_angles,
+    distance_between,
+)
 from kstep_integrators.diagnostics.independence import Alignment, momentum_alignment
 from kstep_integrators.diagnostics.jumps import (
     InternalError,
@@ -21,7 +26,13 @@ from kstep_integrators.diagnostics.jumps import (
     jump_errors,
     mean_structure_errors,
 )
-from kstep_integrators.diagnostics.kinetics import Flips, torsion_flips, velocity_autocorrelation
+from kstep_integrators.diagnostics.kinetics import (
+    Flips,
+    torsion_flips,
+    torsion_wells,
+    velocity_autocorrelation,
+    well_changes,
+)
 from kstep_integrators.diagnostics.residuals import residual_rms
 from kstep_integrators.diagnostics.sampling import (
     Correlation,
@@ -62,6 +73,7 @@ __all__ = [
     "correlation",
     "cost_per_ps",
     "dihedral_angles",
+    "distance_between",
     "energy_drift",
     "jump_errors",
     "kinetic_energy",
@@ -75,6 +87,8 @@ __all__ = [
     "spectral_peaks",
     "temperature_per_element",
     "torsion_flips",
+    "torsion_wells",
     "velocity_autocorrelation",
     "vibrational_density",
+    "well_changes",
 ]

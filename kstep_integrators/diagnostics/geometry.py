@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["bond_angles", "bond_lengths", "dihedral_angles"]
+__all__ = ["bond_angles", "bond_lengths", "dihedral_angles", "distance_between"]
 
 Array = NDArray[np.float64]
 
@@ -78,3 +78,20 @@ def dihedral_angles(positions: ArrayLike, quadruples: ArrayLike) -> Array:
     left, right = np.cross(b - a, axis), np.cross(axis, d - c)
     sine = np.sum((b - a) * right, axis=-1) * np.linalg.norm(axis, axis=-1)
     return np.asarray(np.arctan2(sine, np.sum(left * right, axis=-1)))
+
+
+def distance_between(first: ArrayLike, second: ArrayLike) -> Array:
+    """Root mean square distance of the atoms of two structures, as they stand: nothing is turned.
+
+    Parameters
+    ----------
+    first, second : array_like
+        Shape (..., N, 3), angstrom.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (...), angstrom.
+    """
+    gap = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    return np.asarray(np.sqrt((gap**2).sum(axis=-1).mean(axis=-1)))

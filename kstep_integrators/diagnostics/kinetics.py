@@ -11,7 +11,14 @@ from scipy.signal import correlate
 
 from kstep_integrators.units import PS
 
-__all__ = ["STAGGERED", "Flips", "torsion_flips", "velocity_autocorrelation"]
+__all__ = [
+    "STAGGERED",
+    "Flips",
+    "torsion_flips",
+    "torsion_wells",
+    "velocity_autocorrelation",
+    "well_changes",
+]
 
 Array = NDArray[np.float64]
 
@@ -88,6 +95,30 @@ class Flips:
         return math.sqrt(max(self.count, 1)) / self.nanoseconds
 
 
+def torsion_wells(
+    angles: ArrayLike, wells: ArrayLike = STAGGERED, core: float = math.pi / 6.0
+) -> NDArray[np.int64]:
+    """Number of the well that each angle is at the bottom of; -1 between them.
+
+    Parameters
+    ----------
+    angles : array_like
+        Any shape; radians.
+    wells : array_like
+        Bottoms of the wells, radians.
+    core : float
+        How near to a bottom a torsion has to come, radians.
+    """
+    away = np.abs(np.angle(np.exp(1j * (np.asarray(angles)[..., None] - np.asarray(wells)))))
+    return np.where(away.min(-1) < core, away.argmin(-1), -1)
+
+
+def well_changes(wells: ArrayLike) -> int:
+    """Changes of the well last visited, over runs (R, F); recrossings of a barrier do not count."""
+    visited = (run[run >= 0] for run in np.asarray(wells))
+    return sum(int(np.count_nonzero(np.diff(run))) for run in visited)
+
+
 def torsion_flips(
     angles: ArrayLike,
     interval: float,
@@ -128,7 +159,5 @@ def torsion_flips(
             "more, whose cores do not touch"
         )
     runs = np.atleast_2d(x)
-    away = np.abs(np.angle(np.exp(1j * (runs[..., None] - bottoms))))
-    arrived = np.where(away.min(-1) < core, away.argmin(-1), -1)
-    count = sum(int(np.count_nonzero(np.diff(run[run >= 0]))) for run in arrived)
+    count = well_changes(torsion_wells(runs, bottoms, core))
     return Flips(count, runs.shape[0] * (runs.shape[1] - 1) * interval / (1000.0 * PS))

@@ -12,17 +12,24 @@ _BAROSTATS = (
     openmm.MonteCarloAnisotropicBarostat,
     openmm.MonteCarloFlexibleBarostat,
     openmm.MonteCarloMembraneBarostat,
+    openmm.RPMDMonteCarloBarostat,
 )
 
 
-def check_system(system: openmm.System) -> None:
-    """Refuse a System that a jump of all its particles cannot advance.
+def check_system(system: openmm.System, solute: bool = False) -> None:
+    """Refuse a System that a jump cannot advance.
+
+    Parameters
+    ----------
+    system : openmm.System
+    solute : bool
+        Whether the model covers some of its particles only, or all.
 
     Raises
     ------
     ValueError
         For an empty System, virtual sites, massless particles, barostats, and periodic boundary
-        conditions.
+        conditions around a model of all particles.
     """
     count = system.getNumParticles()
     if count == 0:
@@ -43,12 +50,17 @@ def check_system(system: openmm.System) -> None:
     for force in system.getForces():
         if isinstance(force, _BAROSTATS):
             raise ValueError(
-                f"the System has a {type(force).__name__}: models are of isolated molecules, and "
-                "a jump cannot follow a cell that changes. Equilibrate the volume without jumps, "
-                "and remove the barostat"
+                f"the System has a {type(force).__name__}, which at the start of steps tries "
+                "another box and moves whole molecules, as far as bonds and constraints of the "
+                "System tell it of them: a solute whose bonds are left to an expensive method "
+                "would be pulled apart, and no jump has been tried with a cell that changes. "
+                "Equilibrate the volume without jumps, and remove the barostat"
             )
-    if system.usesPeriodicBoundaryConditions():
+    if system.usesPeriodicBoundaryConditions() and not solute:
         raise ValueError(
-            "the System is periodic, and models are of isolated molecules. Use nonbondedMethod="
-            "NoCutoff or CutoffNonPeriodic"
+            "the System is periodic, and a model of all its particles is one of an isolated "
+            "molecule. For a solute in a box call add_jump(system, model, particles=[...], "
+            "inner_groups=[...]) first, with the particles of the solute and the force groups of "
+            "the force field; for a model of all particles use nonbondedMethod=NoCutoff or "
+            "CutoffNonPeriodic"
         )

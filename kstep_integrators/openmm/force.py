@@ -23,6 +23,7 @@ from kstep_integrators.openmm.inner import Inner
 from kstep_integrators.openmm.particles import Array, Particles
 from kstep_integrators.openmm.source import Model, ModelSource, jump_of
 from kstep_integrators.openmm.transit import Transit
+from kstep_integrators.openmm.whole import Tree, tree_of
 from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState, constrain
 from kstep_integrators.sum_potential import some_atoms
 from kstep_integrators.topology import bond_changes
@@ -77,8 +78,11 @@ class JumpForce:
         self._atoms: PhaseState | None = None
         self._failures = self._changes = 0
         self._transits: dict[int, Transit] = {}
-        self._bound: dict[float, BoundJump] = {}
+        self._bound: dict[tuple[float, bytes], BoundJump] = {}
+        self._tree: Tree | None = None
+        self._mended = False
         self._stages: dict[int, Callable[[Transit, Array, _Parameters], _Answer]] = {
+            stages.BOX: self._box,
             stages.POSITIONS: self._positions,
             stages.FORCES: self._forces,
             stages.FLOW: self._flow,
@@ -111,6 +115,9 @@ class JumpForce:
             if before.problem is not None and stage != stages.POSITIONS:
                 raise before.problem
             given = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+            if self.inner.periodic and stage in (stages.BOX, stages.POSITIONS):
+                vectors = state.getPeriodicBoxVectors(asNumpy=True)
+                before = dataclasses.replace(before, box=vectors.value_in_unit(unit.nanometer))
             after, energy, vectors = self._stages[stage](before, given, parameters)
         except BaseException as error:  # noqa: BLE001  (Ctrl-C too must leave a Context in order)
             after = dataclasses.replace(before, problem=error)
@@ -121,12 +128,20 @@ class JumpForce:
             self._transits.pop(next(iter(self._transits)))
         return energy, self._rest if vectors is None else vectors
 
+    def _box(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
+        told = np.zeros_like(self._rest)
+        if before.box is not None:
+            # OpenMM's boxes have no vector above the diagonal; the model leaves a particle out.
+            told[:2] = before.box[np.tril_indices(3)].reshape(2, 3)
+        return before, 0.0, told
+
     def _positions(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
-        state = self._state(given)
+        state = self._state(given, before.box)
         after = Transit(
             given,
             state,
             inner=before.known.get(state),
+            box=before.box,
             known=before.known,
             bonds=before.bonded.at(given, self._covered(state)),
             bonded=before.bonded,
@@ -139,8 +154,9 @@ class JumpForce:
 
     def _flow(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         origin, state = before.here()
+        began = origin if before.box is None else self._whole(origin, before.box)
         steps = round(parameters[stages.STEPS])
-        jump = self._jump(parameters[stages.STRIDE] / steps * units.PS)
+        jump = self._jump(parameters[stages.STRIDE] / steps * units.PS, state)
         momenta = torch.from_numpy(given * units.NM_PER_PS).to(state.masses) * state.masses
         start = state.replace(momenta=momenta)
         try:
@@ -152,9 +168,9 @@ class JumpForce:
         if absurd:
             return self._undone(before, stages.FLOW, absurd)
         # The sum that the platform makes as well, so that the landing is recognized.
-        moved = landed.positions.cpu().numpy() / units.NM - origin
+        moved = landed.positions.cpu().numpy() / units.NM - began
         landing = origin + moved
-        there = self._state(landing)
+        there = self._state(landing, before.box)
         if before.inner is None and info.start is not None:
             before.known.put(start, info.start)
         if info.end is not None:
@@ -182,7 +198,7 @@ class JumpForce:
     def _correction(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         _, state = before.here()
         stride = parameters[stages.STRIDE] * units.PS
-        jump = self._jump(stride / round(parameters[stages.STEPS]))
+        jump = self._jump(stride / round(parameters[stages.STEPS]), state)
         forces = _tensor(given, state)
         physics = Evaluation(torch.zeros_like(state.time), forces)
         try:
@@ -215,7 +231,7 @@ class JumpForce:
     def _bonds(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         if before.bonds is None:
             return before, 0.0, None
-        bonds, told = bond_changes(before.bonds, self._covered(self._state(given)))
+        bonds, told = bond_changes(before.bonds, self._covered(self._state(given, before.box)))
         before.bonded.put(given, bonds)
         if told:
             self._changes += 1
@@ -239,14 +255,20 @@ class JumpForce:
             self._model = self.source.load()
         return self._model
 
-    def _state(self, positions: Array) -> PhaseState:
-        """At rest at positions (nm)."""
-        if self._atoms is None or not np.isfinite(positions).all():
+    def _state(self, positions: Array, box: Array | None) -> PhaseState:
+        """At rest at positions (nm), the solute whole if there is a box (nm)."""
+        finite = np.isfinite(positions).all()
+        if box is not None and finite:
+            positions = self._whole(positions, box)
+        if self._atoms is None or not finite:
             # With all checks, which need not be made again at each jump.
             self._atoms = self.particles.state(positions).to(self._loaded().device)
-            return self._atoms
         x = torch.from_numpy(positions * units.NM)
-        return self._atoms.replace(positions=x.to(self._atoms.positions.device))
+        state = self._atoms.replace(positions=x.to(self._atoms.positions.device))
+        if box is None:
+            return state
+        cell = torch.from_numpy(box * units.NM).to(state.cell)
+        return state.replace(cell=cell, pbc=(True, True, True))
 
     def _covered(self, state: PhaseState) -> PhaseState:
         """The atoms that the model covers: bonds of others are no matter of it."""
@@ -254,12 +276,29 @@ class JumpForce:
             return state
         return some_atoms(state, torch.tensor(self.inner.covered, device=state.masses.device))
 
-    def _jump(self, timestep: float) -> BoundJump:
-        """The jump of this base step (ASE time units), kept for the next time."""
-        if timestep not in self._bound:
+    def _whole(self, positions: Array, box: Array) -> Array:
+        """With the solute in one piece."""
+        if self._tree is None:
+            self._tree = tree_of(np.array(self.inner.covered), positions, box)
+        mended = self._tree.whole(positions, box)
+        if mended is not positions and not self._mended:
+            self._mended = True
+            _log.warning(
+                "the solute was given in pieces, and put together for the model. On the platforms "
+                "Reference and CPU positions are as you set them: an expensive method that knows "
+                "of no box sees the pieces. Set positions with whole molecules, such as those of "
+                "getState(positions=True, enforcePeriodicBox=False)"
+            )
+        return mended
+
+    def _jump(self, timestep: float, state: PhaseState) -> BoundJump:
+        """The jump of this base step (ASE time units) in this box, kept for the next time."""
+        key = (timestep, state.cell.cpu().numpy().tobytes())
+        if key not in self._bound:
             jump = jump_of(self.inner.beside(self._loaded()), timestep)
-            self._bound = {timestep: jump.bind(self.particles.nowhere())}
-        return self._bound[timestep]
+            atoms = self.particles.nowhere().replace(cell=state.cell, pbc=state.pbc)
+            self._bound = {key: jump.bind(atoms)}
+        return self._bound[key]
 
 
 def _milestone(count: int) -> bool:

@@ -5,16 +5,54 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import openmm
+import torch
 
 from kstep_integrators.calculators.openmm import OpenMMCalculator
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.openmm.source import Model
-from kstep_integrators.potentials import CalculatorPotential, NetworkPotential
+from kstep_integrators.potentials import CalculatorPotential, Potential
+from kstep_integrators.state import BoundPotential, PhaseState
 from kstep_integrators.sum_potential import SumPotential
 
-__all__ = ["Inner", "inner_of"]
+__all__ = ["Inner", "Isolated", "inner_of"]
+
+
+class Isolated:
+    """A potential that knows of no periodic box.
+
+    Parameters
+    ----------
+    potential : Potential
+    """
+
+    def __init__(self, potential: Potential) -> None:
+        self.potential = potential
+
+    @property
+    def timestep(self) -> float:
+        """Base step, ASE time units."""
+        return self.potential.timestep
+
+    @property
+    def device(self) -> torch.device:
+        """Where the forces are computed."""
+        return self.potential.device
+
+    def to(self, device: torch.device | str) -> Isolated:
+        """The same on another device."""
+        return Isolated(self.potential.to(device))
+
+    def describe(self) -> dict[str, Any]:
+        """That of the potential."""
+        return self.potential.describe()
+
+    def bind(self, state: PhaseState) -> BoundPotential:
+        """Forces of the atoms without a box."""
+        nowhere = torch.zeros_like(state.cell)
+        return self.potential.bind(state.replace(cell=nowhere, pbc=(False, False, False)))
 
 
 @dataclass(frozen=True)
@@ -29,21 +67,27 @@ class Inner:
         XML of a System with the forces that the flow computes itself; empty if there are none.
     platform : str
         On which it does.
+    periodic : bool
+        Whether the System is; the model is of an isolated molecule in any case.
     """
 
     covered: tuple[int, ...] | None = None
     forces: str = ""
     platform: str = "Reference"
+    periodic: bool = False
 
     def beside(self, model: Model) -> Model | SumPotential:
         """The model, or its sum with the forces."""
         if isinstance(model, DirectJump):
             return model
-        network = model if self.covered is None else (model, self.covered)
+        isolated = Isolated(model) if self.periodic else model
+        network = isolated if self.covered is None else (isolated, self.covered)
         if not self.forces:
-            return network if isinstance(network, NetworkPotential) else SumPotential(network)
+            return model if self.covered is None else SumPotential(network)
         system = openmm.XmlSerializer.deserialize(self.forces)
-        cheap = CalculatorPotential(OpenMMCalculator(system, self.platform))
+        cheap: Potential = CalculatorPotential(OpenMMCalculator(system, self.platform))
+        if self.periodic and not system.usesPeriodicBoundaryConditions():
+            cheap = Isolated(cheap)
         return SumPotential(network, cheap, timestep=model.timestep)
 
 
@@ -88,6 +132,7 @@ def inner_of(
             f"particles are {list(covered)}, expected indices of 0 to {count - 1}, at least one"
         )
     copied = openmm.System()
+    copied.setDefaultPeriodicBoxVectors(*system.getDefaultPeriodicBoxVectors())
     for index in range(count):
         copied.addParticle(system.getParticleMass(index))
     for force in system.getForces():
@@ -106,4 +151,4 @@ def inner_of(
             "force.setForceGroup(1) or createMixedSystem(..., forceGroup=1)"
         )
     xml = openmm.XmlSerializer.serialize(copied) if groups else ""
-    return Inner(covered, xml, platform)
+    return Inner(covered, xml, platform, bool(system.usesPeriodicBoundaryConditions()))

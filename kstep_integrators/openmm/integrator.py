@@ -39,7 +39,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     ----------
     system : openmm.System
         The jump is added to it, unless it is there (:func:`~.jump.add_jump`). Without virtual
-        sites, periodic boundaries and barostats.
+        sites and barostats; periodic with a jump of a solute only.
     model : str, Path, NetworkPotential or DirectJump
         A bundled name, a path, or ``load_model(...)``.
     k : int
@@ -124,6 +124,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             told_forces=jump.needs_forces,
             predicts_energy="energy" in jump.predicts,
             constrained=system.getNumConstraints() > 0,
+            periodic=system.usesPeriodicBoundaryConditions(),
         )
         # "f" and "energy" of the program, and minimizers, see these groups.
         self.setIntegrationForceGroups(set(range(32)) - {group})

@@ -40,7 +40,8 @@ def add_jump(
     Parameters
     ----------
     system : openmm.System
-        Of one isolated molecule, or a cluster; all forces in it but the jump are the physics.
+        Of one isolated molecule, or a cluster, or of a solute in a periodic box of constant volume;
+        all forces in it but the jump are the physics.
     model : str, Path, NetworkPotential or DirectJump
         A bundled name, a path, or ``load_model(...)``. The XML of the System holds path and hash of
         the file. OpenMM restores it with ``pickle``: load XML only from where you would run code.
@@ -48,7 +49,9 @@ def add_jump(
         Atomic numbers, if masses do not tell them (isotopes, repartitioned hydrogen mass).
     particles : sequence of int, optional
         Those that the model covers, such as a solute; all by default. The others move along: in the
-        flow by the forces of ``inner_groups``, at its ends by the rest of the physics.
+        flow by the forces of ``inner_groups``, at its ends by the rest of the physics. In a
+        periodic System they must be the particles of one molecule, which the model sees whole and
+        isolated; the box is that of the Context.
     inner_groups : iterable of int
         Force groups that the flow integrates itself at every base step, beside the model: those of
         a force field in QM/MM. They are copied as they are now, and belong to the physics as well,
@@ -65,8 +68,8 @@ def add_jump(
     ------
     ValueError
         If the model does not cover the particles; for a direct jump, if the constraints are not
-        those it was trained with; for virtual sites, particles without mass, barostats and periodic
-        systems; if no group is free; if the System has another jump.
+        those it was trained with; for virtual sites, particles without mass, barostats, and a model
+        of all particles of a periodic System; if no group is free; if the System has another jump.
     TypeError
         If the model is none of the above.
 
@@ -82,8 +85,10 @@ def add_jump(
     """
     made = as_model(model)
     source = ModelSource.of(made)
-    check_system(system)
     present = find_jump(system)
+    some = particles is not None and len(set(particles)) < system.getNumParticles()
+    # What the jump that is there covers was checked when it was added, with its label.
+    check_system(system, solute=some or present is not None)
     if present is not None:
         inner = inner_of(system, made, particles, inner_groups, inner_platform)
         _check_same(system, present, source, elements, inner)
@@ -102,6 +107,8 @@ def add_jump(
     force.setName(
         " ".join([*_labels(system, source), _label("z", atoms.numbers), _label("inner", inner)])
     )
+    # The jump is told the box, and positions as the platform holds them: in whatever image.
+    force.setUsesPeriodicBoundaryConditions(inner.periodic)
     force.setForceGroup(free[0])
     system.addForce(force)
     return free[0]
@@ -141,6 +148,7 @@ def _labels(system: openmm.System, source: ModelSource) -> list[str]:
         f"model:{source.sha256[:16]}",
         _label("masses", masses_of(system)),
         _label("constraints", constraints),
+        *(["periodic"] if system.usesPeriodicBoundaryConditions() else []),
     ]
 
 
@@ -168,7 +176,7 @@ def _check_same(
     missing = [label for label in wanted if label not in name.split(" ")]
     if missing:
         raise ValueError(
-            "the System has a jump with another model, other masses, constraints, elements "
-            f"or inner forces already, force {index} ({name!r}, expected {missing}): remove it "
-            f"with system.removeForce({index})"
+            "the System has a jump with another model, other masses, constraints, boundaries, "
+            f"elements or inner forces already, force {index} ({name!r}, expected {missing}): "
+            f"remove it with system.removeForce({index})"
         )

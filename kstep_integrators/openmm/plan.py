@@ -36,6 +36,8 @@ class Plan:
         Whether it predicts the change of the potential energy.
     constrained : bool
         Whether the System has constraints.
+    periodic : bool
+        Whether it has a periodic box.
     """
 
     group: int
@@ -49,6 +51,7 @@ class Plan:
     told_forces: bool
     predicts_energy: bool
     constrained: bool
+    periodic: bool
 
     @property
     def needs_forces(self) -> bool:

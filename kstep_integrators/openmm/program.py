@@ -63,6 +63,8 @@ def _declare(words: Words, plan: Plan, energy_limit: float, speed_limit: float) 
     words.numbers(watched=0, told=0, bond_changes=0)
     words.numbers(landings=0, residual_squares=0, error_squares=0, seconds=0)
     words.vectors("kept", "here", "dx", "dv", "start_x", "start_v", "last_x", "last_v")
+    if plan.periodic:
+        words.vectors("box", "kept_box")
     if plan.needs_forces:
         words.vectors("force", "start_force", "correction", "start_correction")
     if plan.extra_chances is not None:
@@ -75,13 +77,19 @@ def _declare(words: Words, plan: Plan, energy_limit: float, speed_limit: float) 
 
 
 def _refresh(words: Words, plan: Plan) -> None:
-    """Evaluate the physics anew if positions, stride or parameters are not those of what is kept.
+    """Evaluate the physics anew if positions, stride, box or parameters are not those of the kept.
 
     They change by ``setPositions``, minimization, states and checkpoints that are loaded, other
-    integrators, ``setParameter``; comparing the positions finds them all.
+    integrators, ``setParameter``, ``setPeriodicBoxVectors``; comparing them finds it all. The box
+    is no variable of a program: the jump is told it with the positions, and tells it.
     """
     words.total("changed", "(x - kept)^2")
     words.set("changed", "changed + (dt - kept_dt)^2 + 1 - fresh")
+    if plan.periodic:
+        ask(words, stages.BOX, "box")
+        words.set("stage", f"{stages.IDLE}")
+        words.total("ignored", "(box - kept_box)^2")
+        words.set("changed", "changed + ignored")
     integrator = words.integrator
     for index, name in enumerate(plan.parameters):
         # Names of other forces: not to be mistaken for those of the program.
@@ -96,6 +104,8 @@ def _refresh(words: Words, plan: Plan) -> None:
         evaluate(words, plan)
         words.each("kept", "x")
         words.set("kept_dt", "dt")
+        if plan.periodic:
+            words.each("kept_box", "box")
         for index, name in enumerate(plan.parameters):
             integrator.addComputeGlobal(f"{words.prefix}parameter{index}", name)
         words.set("known", "0")

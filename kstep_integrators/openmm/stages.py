@@ -13,6 +13,7 @@ from typing import Final
 __all__ = [
     "ABSURD",
     "BONDS",
+    "BOX",
     "CHANGED",
     "CORRECTION",
     "CORRECTOR",
@@ -59,10 +60,13 @@ ABSURD: Final = 6
 FORCES: Final = 8
 """Takes physical forces (kJ/mol/nm) at the positions last taken, for a jump that looks at them."""
 
+BOX: Final = 9
+"""Force: the periodic box (nm), six numbers on the first two particles."""
+
 REPORT: Final = 7
 """Raises what went wrong, once. The Context is in order by then; elsewhere nothing is raised."""
 
-BONDS: Final = 9
+BONDS: Final = 10
 """Takes the positions where a step has ended. Energy: 1 if a bond has broken or formed since it
 began, 0 if none has, or :data:`STOPPED`."""
 

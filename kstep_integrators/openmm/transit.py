@@ -29,7 +29,7 @@ class Transit:
     positions : (N, 3) float64, nm, or None
         Last taken, or landed at.
     state : PhaseState or None
-        There.
+        There; the solute in one piece, if there is a periodic box.
     forces : (N, 3) Tensor, eV/angstrom, or None
         The physics there, if the jump was told.
     inner : Evaluation or None
@@ -38,6 +38,8 @@ class Transit:
         Change of the velocities by the jump.
     predicted : float
         Change of the potential's energy over it, kJ/mol.
+    box : (3, 3) float64, nm, or None
+        Periodic box vectors as rows, if there is one.
     problem : BaseException or None
         To be raised as soon as the Context is in order.
     seconds : float
@@ -56,6 +58,7 @@ class Transit:
     inner: Evaluation | None = None
     velocities: Array | None = None
     predicted: float = 0.0
+    box: Array | None = None
     problem: BaseException | None = None
     seconds: float = 0.0
     known: EvaluationCache = field(default_factory=lambda: EvaluationCache(_KEPT))

@@ -72,6 +72,10 @@ def test_the_page_is_whole_and_asks_for_nothing(made):
     assert "<b>lost</b> & gone" in words  # escaped in the file, read as it was
     assert "no <xtb>" in words
     assert "benzene was not evaluated: no basis" in words
+    assert "complete, fluctuation" in words  # why it missed, beside the mark
+    assert "verlet-1 (the bar)" in " ".join(words.split())
+    # Neither exponents where there are hundreds, nor the sign of nothing.
+    assert not re.search(r"\de\+0\d|[-+]0[ ,]", words)
     assert len(text) < 3_000_000
 
 

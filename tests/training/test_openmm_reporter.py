@@ -144,6 +144,11 @@ def test_what_cannot_be_reported_is_refused(molecule, model, tmp_path):
     with pytest.raises(ValueError, match="without an element"):
         simulation.step(1)
     simulation, _ = simulation_of(molecule, model, k=1)
+    simulation.system.getForce(0).setUsesPeriodicBoundaryConditions(True)
+    simulation.reporters.append(TrajectoryReporter(tmp_path, 1, **NAMES))
+    with pytest.raises(ValueError, match="is periodic, and the training module"):
+        simulation.step(1)
+    simulation, _ = simulation_of(molecule, model, k=1)
     simulation.system.addConstraint(0, 1, 0.15)
     simulation.reporters.append(TrajectoryReporter(tmp_path, 1, **NAMES))
     with pytest.raises(ValueError, match="not the bonds of all hydrogen"):

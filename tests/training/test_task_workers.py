@@ -20,6 +20,7 @@ from tests.training.worker_tasks import (
     die,
     fail_on_odd,
     keep_python_from_running,
+    profiled,
     threads,
     wait_for_file,
 )
@@ -42,6 +43,12 @@ def test_local_processes_with_one_thread_each() -> None:
         pid, openmp = result
         assert pid != os.getpid()
         assert openmp == "1"
+
+
+def test_local_processes_are_not_profiled(cluster: LocalCluster) -> None:
+    """A deadlock of Python 3.11 lies there: python/cpython#106883."""
+    assert list(map_tasks(profiled, [0], workers=1)) == [(0, False)]
+    assert list(map_tasks(profiled, [0], scheduler=cluster.scheduler_address)) == [(0, True)]
 
 
 def test_an_exception_is_a_result_and_the_others_go_on(cluster: LocalCluster) -> None:

@@ -8,6 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+from distributed import get_worker
+
 
 def threads(job: str) -> tuple[int, str | None]:
     """The process and its OpenMP threads."""
@@ -44,3 +46,8 @@ def keep_python_from_running(job: Path) -> str:
         file.write("begun\n")
     ctypes.PyDLL(None).usleep(9_000_000)
     return job.name
+
+
+def profiled(job: int) -> bool:
+    """Whether the worker takes samples of what its threads do."""
+    return "profile" in get_worker().periodic_callbacks

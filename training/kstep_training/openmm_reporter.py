@@ -112,8 +112,8 @@ class TrajectoryReporter:
         Raises
         ------
         ValueError
-            If the integrator keeps no forces, particles have no elements, or constraints are not
-            those of bonds with hydrogen.
+            If the integrator keeps no forces, the System is periodic, particles have no elements,
+            or constraints are not those of bonds with hydrogen.
         """
         integrator = simulation.integrator
         time = state.getTime().value_in_unit(unit.picosecond) * units.PS
@@ -212,6 +212,11 @@ def _fixed(simulation: Any) -> _Fixed:
         raise ValueError(
             "the integrator keeps no forces of the physics: TrajectoryReporter is for runs with "
             "KStepIntegrator, Metropolized ones with a corrector other than 'none'"
+        )
+    if system.usesPeriodicBoundaryConditions():
+        raise ValueError(
+            "the System is periodic, and the training module knows isolated molecules only: forces "
+            "in a box are no labels for them. Record the solute by itself, without the solvent"
         )
     elements = [atom.element for atom in simulation.topology.atoms()]
     if any(element is None for element in elements):

@@ -13,7 +13,7 @@ import numpy as np
 
 from kstep_integrators.atomic_file import write_text_atomically
 from kstep_training.evaluate.figures import (
-    Series,
+    Point,
     distributions,
     energies,
     spectra,
@@ -21,7 +21,7 @@ from kstep_training.evaluate.figures import (
 )
 from kstep_training.evaluate.plan import Method
 from kstep_training.evaluate.record import Record
-from kstep_training.evaluate.report import SYMBOLS, cell
+from kstep_training.evaluate.report import SYMBOLS, cell, reasons
 from kstep_training.evaluate.settings import EvaluateSettings
 
 __all__ = ["Picture", "draw_molecule", "draw_overview", "write_html"]
@@ -78,39 +78,48 @@ def _distance_title(settings: EvaluateSettings) -> str:
     return f"distance after {settings.compared_fs:g} fs, \N{ANGSTROM SIGN}"
 
 
-def _series(metrics: Mapping[str, Any]) -> list[Series]:
-    found: list[Series] = []
+def _paid(row: Mapping[str, Any], evaluations: float | None) -> float:
+    """Evaluations per picosecond; of methods that were lost, those that they were to make."""
+    if row["stride_fs"] and evaluations is None and row["lost"]:
+        return 1000.0 / float(row["stride_fs"])
+    return evaluations or 0.0
+
+
+def _series(metrics: Mapping[str, Any]) -> list[Point]:
+    found: list[Point] = []
     for name, row in metrics["methods"].items():
         if "distance" not in row:
             continue
         gaps = [np.inf if d is None else d for d in row["distance"]]
         mean = float(np.mean(gaps))
-        cost = row["cost"]["evaluations"] if row["cost"] else 0.0
-        found.append((name, cost, mean if np.isfinite(mean) else None))
+        cost = _paid(row, row["cost"]["evaluations"] if row["cost"] else None)
+        found.append(Point(name, cost, mean if np.isfinite(mean) else None))
     return found
 
 
 def draw_overview(report: Mapping[str, Any], settings: EvaluateSettings) -> list[Picture]:
     """The pictures over all molecules."""
+    pictures = []
     for key, title, name in (
         ("distance", _distance_title(settings), "Speed against error, all molecules"),
         ("fluctuation", "energy fluctuation, meV/atom", "Speed against energy fluctuation"),
     ):
-        points: list[Series] = []
-        for method, row in report["summary"].items():
-            if row["part"] == "dynamics" and key in row:
-                points.append((method, row["evaluations_per_ps"] or 0.0, row[key]["median"]))
-        if key == "distance":
-            first = speed_and_error(points, title, report["bar"])
-            pictures = [] if first is None else [Picture(name, _MEDIAN, first)]
-        else:
-            points = [p for p in points if p[1] > 0.0]
-            second = speed_and_error(points, title, report["bar"])
-            pictures += [] if second is None else [Picture(name, _MEDIAN, second)]
+        points = [
+            Point(method, _paid(row, row["evaluations_per_ps"]), row[key]["median"])
+            for method, row in report["summary"].items()
+            if row["part"] == "dynamics" and key in row
+        ]
+        if key == "fluctuation":  # free flight has no energies
+            points = [p for p in points if p.cost > 0.0]
+        drawn = speed_and_error(points, title, report["bar"])
+        pictures += [] if drawn is None else [Picture(name, _MEDIAN, drawn)]
     return pictures
 
 
-_MEDIAN = "Median over molecules. Lower left is better: cheaper and closer. Dotted: the bar."
+_MEDIAN = (
+    "Median over molecules. Lower left is better: cheaper and closer. Dotted: the bar. The "
+    "potential alone needs no physics; it is evaluated to be watched."
+)
 
 
 def write_html(
@@ -138,6 +147,7 @@ def write_html(
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["number"] = _number
+    environment.filters["signed"] = _signed
     columns = {
         promise: list(
             dict.fromkeys(n for m in report["molecules"] for n in m["verdicts"].get(promise, {}))
@@ -150,6 +160,7 @@ def write_html(
         pictures=pictures,
         columns=columns,
         cell=cell,
+        reasons=reasons,
         symbols=SYMBOLS,
     )
     write_text_atomically(path, text)
@@ -166,4 +177,12 @@ def _number(value: Any, digits: int = 3) -> str:
         return f"{value:,.0f}"
     if size < 10.0 ** -(digits + 1) or size >= 1e6:
         return f"{value:.1e}"
-    return f"{value:.{digits}g}" if size < 1000.0 else f"{value:,.0f}"
+    return f"{value:.{digits}g}" if size < 10.0**digits else f"{value:,.0f}"
+
+
+def _signed(value: Any, digits: int = 2) -> str:
+    """With its sign, unless what is left of it is nothing."""
+    words = _number(value, digits)
+    if value is None or abs(value) < 0.5 * 10.0**-digits:
+        return words if value is None else "0"
+    return words if value < 0.0 else f"+{words}"

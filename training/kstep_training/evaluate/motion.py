@@ -14,6 +14,7 @@ from kstep_integrators.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_integrators.diagnostics import (
     Spectrum,
     compare_curves,
+    distance_between,
     energy_drift,
     kinetic_energy,
     peak_shift,
@@ -27,9 +28,12 @@ from kstep_training.evaluate.record import Record
 
 __all__ = [
     "BANDS",
+    "LIMIT",
+    "band_shift",
     "compare_spectra",
     "distance",
     "drift_and_fluctuation",
+    "mean_spectrum",
     "run_spectra",
     "temperatures",
     "total_energy",
@@ -71,8 +75,7 @@ def distance(record: Record, truth: Record, femtoseconds: float) -> float:
     here, there = (round(femtoseconds * units.FS / r.interval) for r in (record, truth))
     if len(record) <= here or not np.isfinite(record.positions[here]).all():
         return np.inf
-    gap = record.positions[here] - truth.positions[there]
-    return float(np.sqrt((gap**2).sum(1).mean()))
+    return float(distance_between(record.positions[here], truth.positions[there]))
 
 
 def temperatures(record: Record, conserved: bool) -> dict[str, float]:
@@ -126,11 +129,13 @@ def run_spectra(
     return found
 
 
-def _mean(spectra: Sequence[Spectrum]) -> Spectrum:
+def mean_spectrum(spectra: Sequence[Spectrum]) -> Spectrum:
+    """Average of spectra of one grid."""
     return Spectrum(spectra[0].wavenumbers, np.mean([s.density for s in spectra], axis=0))
 
 
-def _shift(reference: Spectrum, spectrum: Spectrum, band: str) -> float | None:
+def band_shift(reference: Spectrum, spectrum: Spectrum, band: str) -> float | None:
+    """Shift of a band of :data:`BANDS`, cm^-1; None beyond the limit, or if it is not there."""
     try:
         return peak_shift(reference, spectrum, *BANDS[band], LIMIT)
     except ValueError:
@@ -156,16 +161,18 @@ def compare_spectra(
     other = [s for s in reference if s is not None]
     if not mine or not other:
         return None
-    mean = _mean(other)
-    found: dict[str, Any] = {"overlap": spectral_overlap(mean, _mean(mine))}
-    lost = floor_of_halves(other, lambda a, b: 1.0 - spectral_overlap(_mean(a), _mean(b)))
+    mean = mean_spectrum(other)
+    found: dict[str, Any] = {"overlap": spectral_overlap(mean, mean_spectrum(mine))}
+    lost = floor_of_halves(
+        other, lambda a, b: 1.0 - spectral_overlap(mean_spectrum(a), mean_spectrum(b))
+    )
     found["overlap_floor"] = None if lost is None else 1.0 - lost
     bands = [band for band in BANDS if _shows(mean, *BANDS[band])]
     found["bands"] = len(bands)
     for band in bands:
         if paired:
             pairs = [(b, a) for a, b in zip(spectra, reference, strict=True) if a and b]
-            shifts = [_shift(b, a, band) for b, a in pairs]
+            shifts = [band_shift(b, a, band) for b, a in pairs]
             known = estimate([s for s in shifts if s is not None])
             beyond = known is None or 2 * shifts.count(None) > len(shifts)
             found[band] = {
@@ -175,7 +182,7 @@ def compare_spectra(
                 else t_limit(known.count, len(bands)) * known.error,
             }
             continue
-        found[band] = {"shift": _shift(mean, _mean(mine), band), "noise": None}
+        found[band] = {"shift": band_shift(mean, mean_spectrum(mine), band), "noise": None}
     if not paired:
         found["relabelled"] = None
         if len(mine) > 1 and len(other) > 1:

@@ -13,7 +13,15 @@ from scipy import stats
 
 from kstep_training.evaluate.record import Record
 
-__all__ = ["SIGMA3", "Estimate", "block_records", "estimate", "floor_of_halves", "t_limit"]
+__all__ = [
+    "SIGMA3",
+    "Estimate",
+    "block_records",
+    "estimate",
+    "floor_of_halves",
+    "quantile",
+    "t_limit",
+]
 
 T = TypeVar("T")
 
@@ -70,6 +78,13 @@ def estimate(values: Sequence[float]) -> Estimate | None:
         return None
     error = float(x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 1 else math.nan
     return Estimate(float(x.mean()), error, len(x))
+
+
+def quantile(values: Sequence[float], q: float) -> float | None:
+    """Of values that may be infinite; None where it is."""
+    with np.errstate(invalid="ignore"):
+        found = float(np.quantile(values, q))
+    return found if math.isfinite(found) else None
 
 
 def floor_of_halves(

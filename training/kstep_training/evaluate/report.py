@@ -20,6 +20,7 @@ from rich.text import Text
 
 from kstep_integrators.atomic_file import write_text_atomically
 from kstep_training.evaluate.motion import BANDS
+from kstep_training.evaluate.noise import quantile
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.verdict import (
     MISS,
@@ -31,7 +32,7 @@ from kstep_training.evaluate.verdict import (
     overall,
 )
 
-__all__ = ["SYMBOLS", "build_report", "cell", "finite", "print_summary", "write_json"]
+__all__ = ["SYMBOLS", "build_report", "cell", "finite", "print_summary", "reasons", "write_json"]
 
 FORMAT: Final = 1
 SYMBOLS: Final = {PASS: "\N{CHECK MARK}", MISS: "\N{MULTIPLICATION X}", OPEN: "\N{TILDE OPERATOR}"}
@@ -162,7 +163,7 @@ def _over(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         means = [_mean(np.abs(r[key])) for r in rows if key in r]
         if means:
             found[key if key != "drift" else "abs_drift"] = {
-                "median": _quantile(means, 0.5), "p90": _quantile(means, 0.9),
+                "median": quantile(means, 0.5), "p90": quantile(means, 0.9),
             }  # fmt: skip
     drifts = [_mean(r["drift"]) for r in rows if "drift" in r]
     drifts = [d for d in drifts if math.isfinite(d)]
@@ -205,12 +206,6 @@ def _mean(values: Iterable[float | None]) -> float:
     return float(x.mean()) if len(x) else math.inf
 
 
-def _quantile(values: Sequence[float], q: float) -> float | None:
-    with np.errstate(invalid="ignore"):
-        found = float(np.quantile(values, q))
-    return found if math.isfinite(found) else None
-
-
 def cell(molecule: Mapping[str, Any], promise: str, method: str) -> tuple[str, str] | None:
     """Status of a method of a molecule and the number that says most; None if it was not run."""
     status = molecule["verdicts"].get(promise, {}).get(method)
@@ -226,6 +221,13 @@ def cell(molecule: Mapping[str, Any], promise: str, method: str) -> tuple[str, s
         return status, f"{min(values):.2g}" if values else ""
     missed = sum(c["status"] == MISS for c in mine)
     return status, f"{missed}/{len(mine)}" if missed else ""
+
+
+def reasons(molecule: Mapping[str, Any], promise: str, method: str) -> str:
+    """What kept a method from passing: all misses, or all that is open."""
+    mine = [c for c in molecule["checks"] if c["promise"] == promise and c["method"] == method]
+    status = molecule["verdicts"].get(promise, {}).get(method)
+    return "" if status == PASS else ", ".join(c["what"] for c in mine if c["status"] == status)
 
 
 def print_summary(console: Console, report: Mapping[str, Any], files: Sequence[Path]) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from multiprocessing import resource_tracker
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -17,6 +17,16 @@ __all__ = ["map_tasks"]
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+
+_LOCAL: Final = {
+    # The system says when a process of this machine has ended. One whose library keeps Python from
+    # running for minutes has not, and is not to be killed for its silence.
+    "distributed.scheduler.worker-ttl": None,
+    # Taking the frames of all threads can make a garbage collection wait for a lock that PyTorch's
+    # thread waits for, for ever: https://github.com/python/cpython/issues/106883.
+    "distributed.worker.profile.enabled": False,
+}
+"""Configuration of Dask's workers in processes of this machine."""
 
 _log = logging.getLogger(__name__)
 
@@ -97,10 +107,7 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
             yield client
         return
     with ExitStack() as stack:
-        # The system says when a process of this machine has ended. One whose library keeps Python
-        # from running for minutes has not, and is not to be killed for its silence.
-        patient = dask.config.set({"distributed.scheduler.worker-ttl": None})
-        with patient, _deaf_children():
+        with dask.config.set(_LOCAL), _deaf_children():
             cluster = stack.enter_context(
                 LocalCluster(
                     n_workers=workers,
