@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from kstep_integrators.diagnostics import bond_angles, dihedral_angles
+from kstep_integrators.diagnostics import bond_angles, dihedral_angles, distance_between
 
 
 @pytest.mark.parametrize("degrees", [0.0, 1e-5, 60.0, 90.0, 179.99999, 180.0])
@@ -38,3 +38,12 @@ def test_agree_with_ase() -> None:
         for column, group in enumerate(quadruples):
             found = np.degrees(torsions[frame, column]) % 360.0
             assert found == pytest.approx(atoms.get_dihedral(*group))
+
+
+def test_distance_of_structures() -> None:
+    first = np.zeros((2, 4, 3))
+    second = first.copy()
+    second[0, 0] = (3.0, 0.0, 4.0)
+    second[1] += (0.0, 2.0, 0.0)
+    # One of four atoms by 5, and all of them by 2: nothing is moved back.
+    np.testing.assert_allclose(distance_between(first, second), [2.5, 2.0])

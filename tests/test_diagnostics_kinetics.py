@@ -8,7 +8,9 @@ from kstep_integrators.diagnostics import (
     cost_per_ps,
     momentum_alignment,
     torsion_flips,
+    torsion_wells,
     velocity_autocorrelation,
+    well_changes,
 )
 from kstep_integrators.units import PS
 
@@ -53,6 +55,13 @@ def test_flips_are_counted_once():
     assert found.nanoseconds == pytest.approx(15.0 / (1000.0 * PS))
     assert found.per_ns == pytest.approx(2.0 / found.nanoseconds)
     assert found.error_per_ns == pytest.approx(np.sqrt(2.0) / found.nanoseconds)
+
+
+def test_wells_and_their_changes():
+    angles = np.radians([[-60.0, -29.0, 31.0], [180.0, -151.0, 80.0]])
+    np.testing.assert_array_equal(torsion_wells(angles), [[0, -1, 1], [2, 2, 1]])
+    assert well_changes([[0, -1, 1], [2, 2, 1]]) == 2
+    assert well_changes([[-1, -1], [0, -1]]) == 0
 
 
 def test_flips_of_a_hopping_process_have_its_rate():

@@ -112,7 +112,7 @@ class JumpForce:
             return 0.0, self._rest
         began = time.perf_counter()
         try:
-            if before.problem is not None and stage != stages.POSITIONS:
+            if before.problem is not None and stage not in (stages.BOX, stages.POSITIONS):
                 raise before.problem
             given = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
             if self.inner.periodic and stage in (stages.BOX, stages.POSITIONS):

@@ -29,7 +29,7 @@ class Harmonic:
         rigid += [np.cross(np.eye(3)[a], x).ravel() * root for a in range(3)]
         rng = np.random.default_rng(7)
         basis, _ = np.linalg.qr(np.column_stack([*rigid, rng.normal(size=(3 * n, 3 * n - 6))]))
-        self.modes = basis[:, 6:].T
+        self.rigid, self.modes = basis[:, :6].T, basis[:, 6:].T
         count = len(self.modes)
         soft = np.linspace(500.0, 1700.0, count - count // 3)
         self.omega = 2.0 * np.pi * INVERSE_CM * np.concatenate(
@@ -49,6 +49,9 @@ class Harmonic:
         root = np.sqrt(np.repeat(self.masses, 3))
         positions = self.atoms.positions + ((q @ self.modes) / root).reshape(frames, -1, 3)
         momenta = ((p @ self.modes) * root).reshape(frames, -1, 3)
+        if fresh:  # a bath moves and turns the molecule too
+            whole = rng.normal(size=(frames, 6)) * width
+            momenta += ((whole @ self.rigid) * root).reshape(frames, -1, 3)
         energy = 0.5 * np.sum((self.omega * q) ** 2, axis=1)
         energy = energy + noise * np.random.default_rng([seed, 2]).normal(size=frames)
         evaluations = frames

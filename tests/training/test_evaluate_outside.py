@@ -1,6 +1,7 @@
 """Trajectories made elsewhere: every format reads as what was written, faults are found."""
 
 import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -94,7 +95,11 @@ def test_dcd(tmp_path):
     universe.load_new(RUN.positions.astype(np.float32))
     with pytest.warns(UserWarning, match="No dimensions"):
         universe.atoms.write(str(dcd), frames="all")
-    same(read_trajectory(dcd, pdb, interval_fs=2.0), False, False, 1e-3)
+    with warnings.catch_warnings():
+        # Ahead of MDAnalysis's own filters, which show what pytest's would make an error.
+        warnings.simplefilter("error")
+        found = read_trajectory(dcd, pdb, interval_fs=2.0)
+    same(found, False, False, 1e-3)
     with pytest.raises(ValueError, match="give a topology"):
         read_trajectory(dcd)
 
@@ -156,6 +161,23 @@ def test_a_wrong_distribution_is_found():
         for x0 in [MOLECULE.atoms.positions]
     ]
     assert verdicts(wrong, reference)["trajectory", "bonds"].status == MISS
+
+
+def test_kinetic_energies_of_another_shape_are_found():
+    # Every element has its temperature, but in every frame the same.
+    def level(r):
+        momenta = r.momenta.copy()
+        for chosen in (r.numbers == z for z in np.unique(r.numbers)):
+            kinetic = (momenta[:, chosen] ** 2).sum((1, 2), keepdims=True)
+            momenta[:, chosen] *= np.sqrt(kinetic.mean() / kinetic)
+        return dataclasses.replace(r, momenta=momenta)
+
+    reference = runs(8, 0, fresh=True)
+    sound = verdicts(runs(8, 100, fresh=True), reference)
+    assert sound["trajectory", "kinetic"].status != MISS
+    wrong = verdicts([level(r) for r in runs(8, 100, fresh=True)], reference)
+    assert wrong["trajectory", "kinetic"].status == MISS
+    assert wrong["trajectory", "equipartition"].status != MISS
 
 
 def test_one_long_run_is_cut_into_blocks():

@@ -51,7 +51,7 @@ def test_sound_runs_pass(verdicts):
     assert missed(verdicts) == set()
     for what in ("trajectory", "fluctuation", "bends", "stretches", "equipartition", "bonds"):
         assert verdicts["dynamics", IMPULSE, what].status == PASS
-    for what in ("bonds", "angles", "dihedrals", "energy"):
+    for what in ("bonds", "angles", "dihedrals", "energy", "equipartition"):
         assert verdicts["ensemble", JUMPS, what].status == PASS
     for what in ("evaluations", "energies", "residual", "predicted energies"):
         assert verdicts["honesty", IMPULSE, what].status == PASS
@@ -77,6 +77,15 @@ def test_heated_hydrogens(sound):
     assert found.status == MISS
     assert "of H" in found.words
     assert found.value == pytest.approx(45.0, rel=0.4)
+
+
+def test_a_bath_of_another_temperature(sound):
+    def heat(r):
+        return dataclasses.replace(r, momenta=r.momenta * np.sqrt(1.1))
+
+    checks = judged(planted(sound, JUMPS, heat), ENSEMBLE)
+    assert missed(checks) == {("ensemble", JUMPS, "equipartition")}
+    assert checks["ensemble", JUMPS, "equipartition"].value == pytest.approx(30.0, rel=0.3)
 
 
 def test_shifted_spectrum(sound):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,12 @@ def _from_mdanalysis(path: Path, topology: Path) -> tuple[Any, ...]:
     from ase.data import atomic_masses, atomic_numbers
 
     try:
-        universe = MDAnalysis.Universe(str(topology), str(path))
+        with warnings.catch_warnings():
+            # Frames are copied below, so that it does not matter what the reader does with its own.
+            warnings.filterwarnings(
+                "ignore", "DCDReader currently makes independent timesteps", DeprecationWarning
+            )
+            universe = MDAnalysis.Universe(str(topology), str(path))
         elements = [str(e).capitalize() for e in universe.atoms.elements]
         numbers = np.array([atomic_numbers[e] for e in elements])
     except (MDAnalysis.exceptions.NoDataError, KeyError) as error:

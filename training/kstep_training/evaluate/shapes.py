@@ -13,6 +13,7 @@ from kstep_integrators.diagnostics import (
     bond_lengths,
     compare_runs,
     dihedral_angles,
+    kinetic_energy,
     torsion_flips,
 )
 from kstep_integrators.topology import BROKEN
@@ -34,7 +35,8 @@ Array = NDArray[np.float64]
 
 Indices = dict[str, list[list[int]]]
 
-KINDS = (*COORDINATES, "energy")
+KINDS = (*COORDINATES, "energy", "kinetic")
+"""Internal coordinates, potential energy, kinetic energy of each element."""
 RELABELLINGS = 2_999
 SINGLE = {6: 4, 7: 3, 8: 2, 16: 2}
 """Neighbours that an atom of single bonds has, by atomic number."""
@@ -55,7 +57,7 @@ def label(numbers: NDArray[np.int64], group: Sequence[int]) -> str:
 def shape_values(
     records: Sequence[Record], coordinates: Indices, skip: float = 0.0
 ) -> dict[str, list[Array]]:
-    """Coordinates (F, Q) of each run at its landings, and its potential energies, by kind.
+    """Coordinates (F, Q) of each run at its landings, and its energies, by kind.
 
     Parameters
     ----------
@@ -75,9 +77,18 @@ def shape_values(
         }
         if np.isfinite(record.energies[kept]).all():
             values["energy"] = record.energies[kept][:, None]
+        if np.isfinite(record.momenta[kept]).all():
+            values["kinetic"] = _kinetic(record, kept)
         for kind, x in values.items():
             found.setdefault(kind, []).append(x)
     return found
+
+
+def _kinetic(record: Record, frames: NDArray[np.int64]) -> Array:
+    """Kinetic energy (F, E) of each element, eV, in order of atomic number."""
+    groups = [np.flatnonzero(record.numbers == z) for z in np.unique(record.numbers)]
+    parts = [kinetic_energy(record.momenta[frames][:, g], record.masses[g]) for g in groups]
+    return np.stack(parts, axis=1)
 
 
 def compare_shapes(

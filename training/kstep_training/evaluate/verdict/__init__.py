@@ -17,7 +17,12 @@ from kstep_training.evaluate.verdict.check import MISS, OPEN, PASS, PROMISES, Ch
 from kstep_training.evaluate.verdict.dynamics import check_dynamics
 from kstep_training.evaluate.verdict.honesty import check_honesty
 from kstep_training.evaluate.verdict.references import check_reference
-from kstep_training.evaluate.verdict.samples import check_bonds, check_complete, check_shapes
+from kstep_training.evaluate.verdict.samples import (
+    check_bonds,
+    check_complete,
+    check_equipartition,
+    check_shapes,
+)
 
 __all__ = ["MISS", "OPEN", "PASS", "PROMISES", "Check", "check_molecule", "overall"]
 
@@ -43,6 +48,7 @@ def check_molecule(metrics: Mapping[str, Any], bar: str | None) -> list[Check]:
         checks += check_complete(row["part"], name, row)
         if row["part"] == "dynamics":
             checks += check_dynamics(name, row, origin, methods.get(bar))
+        checks += check_equipartition(row["part"], name, row)
         checks += check_shapes(row["part"], name, row)
         checks += check_bonds(row["part"], name, row, origin)
         checks += check_honesty(name, row)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kstep_training.evaluate.noise import SIGMA3, estimate, t_limit
+from kstep_training.evaluate.noise import SIGMA3, estimate
 from kstep_training.evaluate.verdict.check import MISS, OPEN, PASS, Check
 from kstep_training.evaluate.verdict.samples import too_few
 from kstep_training.evaluate.verdict.spectrum import check_spectrum
@@ -32,7 +32,6 @@ def check_dynamics(
         ]
     checks += _drift(name, row, bar or reference)
     checks += check_spectrum(name, row, bar)
-    checks += _equipartition(name, row)
     checks += _radial(name, row)
     return checks
 
@@ -91,24 +90,6 @@ def _drift(name: str, row: Mapping[str, Any], bar: Mapping[str, Any] | None) -> 
     if abs(mine.mean) > allowed:
         status = MISS
     return [Check("dynamics", name, "drift", status, mine.mean, allowed, words, SIGMA3)]
-
-
-def _equipartition(name: str, row: Mapping[str, Any]) -> list[Check]:
-    """The worst of the elements, against a limit for so many."""
-    rows = {
-        element: (found["mean"], t_limit(found["count"], len(row["temperature"])) * found["error"])
-        for element, found in row.get("temperature", {}).items()
-        if found and found["count"] > 1
-    }
-    if not rows:
-        return []
-    element = max(rows, key=lambda e: abs(rows[e][0]) / max(rows[e][1], 1e-300))
-    mean, limit = rows[element]
-    return [
-        Check("dynamics", name, "equipartition", PASS if abs(mean) <= limit else MISS, mean, limit,
-              f"K, of {element}, from the reference; the noise of the runs for the worst of "
-              f"{len(rows)} elements", SIGMA3)
-    ]  # fmt: skip
 
 
 def _radial(name: str, row: Mapping[str, Any]) -> list[Check]:

@@ -1,4 +1,4 @@
-"""What holds of a run as a sample: it is complete, its bonds hold, its distributions are right."""
+"""What holds of runs as samples: complete, whole bonds, the right distributions, temperatures."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kstep_training.evaluate.noise import SIGMA3
+from kstep_training.evaluate.noise import SIGMA3, t_limit
 from kstep_training.evaluate.verdict.check import MISS, OPEN, PASS, Check
 
-__all__ = ["check_bonds", "check_complete", "check_shapes", "too_few"]
+__all__ = ["check_bonds", "check_complete", "check_equipartition", "check_shapes", "too_few"]
 
 SAMPLES_EACH = 4.0
 """Effective samples of the energy in each run below which a distribution tells nothing."""
@@ -48,6 +48,25 @@ def check_shapes(promise: str, name: str, row: Mapping[str, Any]) -> list[Check]
             status, words = OPEN, f"{words}; only {samples:.0f} effective samples of the energy"
         checks.append(Check(promise, name, kind, status, found["p_value"], limit, words, limit))
     return checks
+
+
+def check_equipartition(promise: str, name: str, row: Mapping[str, Any]) -> list[Check]:
+    """The worst of the elements, against a limit for so many."""
+    rows = {
+        element: (found["mean"], t_limit(found["count"], len(row["temperature"])) * found["error"])
+        for element, found in row.get("temperature", {}).items()
+        if found and found["count"] > 1
+    }
+    if not rows:
+        return []
+    element = max(rows, key=lambda e: abs(rows[e][0]) / max(rows[e][1], 1e-300))
+    mean, limit = rows[element]
+    origin = "the reference" if promise == "dynamics" else "the temperature of the bath"
+    return [
+        Check(promise, name, "equipartition", PASS if abs(mean) <= limit else MISS, mean, limit,
+              f"K, of {element}, from {origin}; the noise of the runs for the worst of "
+              f"{len(rows)} elements", SIGMA3)
+    ]  # fmt: skip
 
 
 def check_bonds(
