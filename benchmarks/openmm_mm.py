@@ -176,7 +176,7 @@ def run(job: Job, reference: Reference, arguments: argparse.Namespace) -> dict[s
         "evaluations": stats.physics_evaluations if stats else done + 1,
         "fallbacks": stats.fallbacks if stats else 0,
         "accepted": stats.accepted if stats else 0,
-        "bond_changes": 0,
+        "bond_changes": stats.bond_changes if stats else 0,
         "last_problem": None,
         "residual_meV_per_A": stats.residual_rms / units.MEV
         if stats and stats.residual_rms

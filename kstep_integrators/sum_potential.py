@@ -18,7 +18,7 @@ from kstep_integrators.state import (
     Reasons,
 )
 
-__all__ = ["SumPotential"]
+__all__ = ["SumPotential", "some_atoms"]
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class SumPotential:
         bound = []
         for potential, atoms in self.parts:
             index = None if atoms is None else _index(state, atoms)
-            mine = state if index is None else _some(state, index)
+            mine = state if index is None else some_atoms(state, index)
             where = None if index is None else index.to(self.device)
             bound.append(_Part(potential.bind(mine), where, potential.device))
         return _BoundSum(bound)
@@ -181,8 +181,15 @@ def _index(state: PhaseState, atoms: tuple[int, ...]) -> Tensor:
     return (starts.unsqueeze(1) + torch.tensor(atoms).to(starts).unsqueeze(0)).flatten()
 
 
-def _some(state: PhaseState, index: Tensor) -> PhaseState:
-    """Some of the atoms of a state; constraints are no matter of a potential."""
+def some_atoms(state: PhaseState, index: Tensor) -> PhaseState:
+    """Some of the atoms of a state, without constraints: they are no matter of a potential.
+
+    Parameters
+    ----------
+    state : PhaseState
+    index : (n,) int64
+        Ascending by molecule.
+    """
     return state.replace(
         numbers=state.numbers[index],
         masses=state.masses[index],

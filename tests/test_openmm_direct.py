@@ -77,6 +77,7 @@ def both(jump, jumps, fixed, platform="Reference", hosts=({}, {}), **settings):
     dynamics = KStepDynamics(molecule, jump, **settings, **hosts[1])
     integrator.step(jumps)
     dynamics.run(jumps)
+    assert integrator.stats.bond_changes == dynamics.stats.bond_changes
     return found, integrator, counter, dynamics
 
 

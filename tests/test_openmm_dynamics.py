@@ -32,6 +32,12 @@ FS = unit.femtosecond
 BONDS = "ignore::kstep_integrators.KStepWarning"
 
 
+def agree(integrator, dynamics):
+    """All counts of the two hosts."""
+    for name in ("jumps", "physics_evaluations", "fallbacks", "accepted", "flips", "bond_changes"):
+        assert getattr(integrator.stats, name) == getattr(dynamics.stats, name), name
+
+
 def both(molecule, model, jumps, platform="Reference", *, hosts=({}, {}), **settings):
     """The same run in both hosts: (context, integrator, counter), dynamics."""
     system = springs(hot())
@@ -42,6 +48,7 @@ def both(molecule, model, jumps, platform="Reference", *, hosts=({}, {}), **sett
     dynamics = KStepDynamics(molecule, model, timestep=0.25 * units.fs, **settings, **hosts[1])
     integrator.step(jumps)
     dynamics.run(jumps)
+    agree(integrator, dynamics)
     return (found, integrator, counter), dynamics
 
 

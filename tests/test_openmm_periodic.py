@@ -5,16 +5,21 @@ import logging
 import numpy as np
 import openmm
 import pytest
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
 from openmm import unit
+from openmmml import MLPotential
 
 from kstep_integrators.openmm import KStepIntegrator, add_jump
 from kstep_integrators.openmm.inner import Isolated
 from kstep_integrators.openmm.particles import particles_of
 from kstep_integrators.openmm.whole import Tree, tree_of
-from tests.openmm_systems import context, model, moving, place, where
+from kstep_integrators.testing import MorseNetwork
+from tests.openmm_systems import context, model, moving, place, topology, where
 from tests.periodic_systems import (
     CHEAP,
     LENGTH,
+    SLOW,
     SOLUTE,
     box_atoms,
     force_field,
@@ -255,6 +260,12 @@ def test_a_box_that_came_later_is_refused(model):
         KStepIntegrator(system, model)
 
 
+def test_a_cutoff_that_needs_the_box_of_the_system(model):
+    """A new System has one of 2 nm, and OpenMM refuses cutoffs beyond half of it."""
+    system = force_field(box_atoms(), cutoff=1.2)
+    assert add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP]) == 31
+
+
 @pytest.mark.parametrize(
     "barostat",
     [
@@ -283,6 +294,46 @@ def test_the_model_knows_of_no_box(model):
     assert isolated.to("cpu").potential is model
     assert isolated.describe() == model.describe()
     assert (isolated.timestep, isolated.device) == (model.timestep, model.device)
+
+
+class Springs(Calculator):
+    """Methanol on springs, and what it was told of a box."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__()
+        self.springs, self.told = MorseNetwork(box_atoms().positions[:6]), set()
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        super().calculate(atoms, properties, system_changes)
+        self.told.add((bool(atoms.pbc.any()), round(atoms.cell.volume, 6)))
+        self.springs.calculate(atoms, properties, system_changes)
+        self.results = self.springs.results
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["atoms", "calculator"])
+def test_an_expensive_method_by_openmm_ml(model, alone):
+    """Sees an isolated molecule if it gets atoms of its own, and the box of the Context if not."""
+    atoms, calculator = box_atoms(), Springs()
+    ours = topology(atoms)
+    ours.setPeriodicBoxVectors(CUBE)
+    given = {"calculator": calculator}
+    if alone:
+        given = {"aseAtoms": Atoms(atoms.numbers[:6], calculator=calculator)}
+    system = MLPotential("ase").createMixedSystem(
+        ours, force_field(atoms), list(SOLUTE), forceGroup=SLOW, mlLongRange=False, **given
+    )
+    add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP])
+    integrator = KStepIntegrator(system, model, k=2, timestep=BASE / 4)
+    found = started(context(system, integrator), drift=DRIFT)
+    integrator.step(2)
+    assert integrator.stats.fallbacks == 0
+    assert calculator.told == {(False, 0.0) if alone else (True, round(1000 * LENGTH**3, 6))}
+    # A State that is wrapped molecule by molecule holds pieces: the bonds are the calculator's.
+    found.setPositions(where(found) - where(found)[0])
+    wrapped = found.getState(positions=True, enforcePeriodicBox=True).getPositions(asNumpy=True)
+    assert np.ptp(wrapped[:6] / unit.nanometer, axis=0).max() > 1.0
 
 
 def chain(length, count=12):

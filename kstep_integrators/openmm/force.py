@@ -25,6 +25,8 @@ from kstep_integrators.openmm.source import Model, ModelSource, jump_of
 from kstep_integrators.openmm.transit import Transit
 from kstep_integrators.openmm.whole import Tree, tree_of
 from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState, constrain
+from kstep_integrators.sum_potential import some_atoms
+from kstep_integrators.topology import bond_changes
 
 __all__ = ["CORRECTORS_BY_CODE", "CORRECTOR_CODES", "JumpForce"]
 
@@ -74,7 +76,7 @@ class JumpForce:
         self.source, self.particles, self.inner, self._model = source, particles, inner, model
         self._rest = np.zeros((len(particles.masses), 3))
         self._atoms: PhaseState | None = None
-        self._failures = 0
+        self._failures = self._changes = 0
         self._transits: dict[int, Transit] = {}
         self._bound: dict[tuple[float, bytes], BoundJump] = {}
         self._tree: Tree | None = None
@@ -88,6 +90,7 @@ class JumpForce:
             stages.CORRECTION: self._correction,
             stages.FAILED: self._failed,
             stages.ABSURD: self._absurd_energy,
+            stages.BONDS: self._bonds,
         }
 
     def __reduce__(self) -> tuple[type[JumpForce], tuple[ModelSource, Particles, Inner]]:
@@ -109,7 +112,7 @@ class JumpForce:
             return 0.0, self._rest
         began = time.perf_counter()
         try:
-            if before.problem is not None and stage != stages.POSITIONS:
+            if before.problem is not None and stage not in (stages.BOX, stages.POSITIONS):
                 raise before.problem
             given = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
             if self.inner.periodic and stage in (stages.BOX, stages.POSITIONS):
@@ -134,8 +137,15 @@ class JumpForce:
 
     def _positions(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         state = self._state(given, before.box)
-        inner = before.known.get(state)
-        after = Transit(given, state, inner=inner, box=before.box, known=before.known)
+        after = Transit(
+            given,
+            state,
+            inner=before.known.get(state),
+            box=before.box,
+            known=before.known,
+            bonds=before.bonded.at(given, self._covered(state)),
+            bonded=before.bonded,
+        )
         return after, before.seconds, None
 
     def _forces(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
@@ -165,6 +175,12 @@ class JumpForce:
             before.known.put(start, info.start)
         if info.end is not None:
             before.known.put(there, info.end)
+        verdict = stages.FINE
+        if before.bonds is not None:
+            # Those at the start of the step, until it is known to end here.
+            before.bonded.put(landing, before.bonds)
+            if bond_changes(before.bonds, self._covered(there))[1]:
+                verdict = stages.CHANGED
         after = dataclasses.replace(
             before,
             positions=landing,
@@ -174,7 +190,7 @@ class JumpForce:
             forces=None,
             predicted=_predicted(info),
         )
-        return after, float(stages.FINE), moved
+        return after, float(verdict), moved
 
     def _velocities(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         return dataclasses.replace(before, velocities=None), before.predicted, before.velocities
@@ -212,10 +228,25 @@ class JumpForce:
         limit = f"{Guard().max_energy_change:g} eV, or a tenth of it per atom beyond ten"
         return self._undone(before, stages.ABSURD, f"the total energy changed by more than {limit}")
 
+    def _bonds(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
+        if before.bonds is None:
+            return before, 0.0, None
+        bonds, told = bond_changes(before.bonds, self._covered(self._state(given, before.box)))
+        before.bonded.put(given, bonds)
+        if told:
+            self._changes += 1
+            if _milestone(self._changes):
+                words = "; ".join(told.values())
+                _log.warning(
+                    "%s (%d steps with such changes so far); the model may not cover what follows",
+                    words,
+                    self._changes,
+                )
+        return before, float(bool(told)), None
+
     def _undone(self, before: Transit, stage: int, why: str) -> _Answer:
         self._failures += 1
-        if str(self._failures).strip("0") == "1":
-            # The first, the tenth, the hundredth.
+        if _milestone(self._failures):
             _log.warning("a jump was undone: %s (%d so far)", why, self._failures)
         return before, _refusal(stage, stages.UNDONE), None
 
@@ -238,6 +269,12 @@ class JumpForce:
             return state
         cell = torch.from_numpy(box * units.NM).to(state.cell)
         return state.replace(cell=cell, pbc=(True, True, True))
+
+    def _covered(self, state: PhaseState) -> PhaseState:
+        """The atoms that the model covers: bonds of others are no matter of it."""
+        if self.inner.covered is None:
+            return state
+        return some_atoms(state, torch.tensor(self.inner.covered, device=state.masses.device))
 
     def _whole(self, positions: Array, box: Array) -> Array:
         """With the solute in one piece."""
@@ -262,6 +299,11 @@ class JumpForce:
             atoms = self.particles.nowhere().replace(cell=state.cell, pbc=state.pbc)
             self._bound = {key: jump.bind(atoms)}
         return self._bound[key]
+
+
+def _milestone(count: int) -> bool:
+    """The first, the tenth, the hundredth."""
+    return str(count).strip("0") == "1"
 
 
 def _tensor(forces: Array, state: PhaseState) -> torch.Tensor:

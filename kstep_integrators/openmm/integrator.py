@@ -207,6 +207,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             accepted=round(total("accepted")),
             flips=round(total("flips")),
             failures=round(total("failures")),
+            bond_changes=round(total("bond_changes")),
             jump_seconds=total("seconds"),
             physics_seconds=math.nan,
             _residual_squares=total("residual_squares"),

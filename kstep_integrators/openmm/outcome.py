@@ -7,7 +7,7 @@ from kstep_integrators.openmm.plan import Plan
 from kstep_integrators.openmm.stride import ask, evaluate, stride
 from kstep_integrators.openmm.words import Words
 
-__all__ = ["controlled", "tested"]
+__all__ = ["controlled", "tested", "watched"]
 
 
 def controlled(words: Words, plan: Plan) -> None:
@@ -64,6 +64,7 @@ def tested(words: Words, plan: Plan) -> None:
         words.set("accepted", "accepted + 1")
     with words.when("accepted_at < 1"):
         _put_back(words, plan)
+        words.set("watched", "0")
         words.set("flips", "flips + 1")
         words.each("v", "-v")
         if plan.corrects:
@@ -71,6 +72,18 @@ def tested(words: Words, plan: Plan) -> None:
         words.set("known", "start_known")
     with words.when("failed > 0"):
         words.set("failures", "failures + 1")
+
+
+def watched(words: Words, plan: Plan) -> None:
+    """Bonds that are others at the end of a step, where the jump has said so or not been asked."""
+    with words.when("watched > 0"):
+        ask(words, stages.BONDS, "dx", "told")
+        words.set("stage", f"{stages.IDLE}")
+        with words.when(f"told >= {stages.STOPPED}"):
+            words.set("failed", f"{stages.STOPPED}")
+            _put_back(words, plan)
+        with words.when("told = 1"):
+            words.set("bond_changes", "bond_changes + 1")
 
 
 def _put_back(words: Words, plan: Plan) -> None:
@@ -98,6 +111,7 @@ def _physics_steps(words: Words, plan: Plan) -> None:
         if plan.constrained:
             words.integrator.addConstrainVelocities()
         words.set("count", "count + 1")
+    words.set("watched", "1")
     words.total("fast", "step(abs(v) - speed_limit)")
     words.set("fallbacks", "fallbacks + 1")
     words.set("failed", f"{stages.STOPPED}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from kstep_integrators import units
 from kstep_integrators.control import Guard
 from kstep_integrators.openmm import stages
-from kstep_integrators.openmm.outcome import controlled, tested
+from kstep_integrators.openmm.outcome import controlled, tested, watched
 from kstep_integrators.openmm.plan import Plan
 from kstep_integrators.openmm.stride import ask, evaluate
 from kstep_integrators.openmm.words import Words
@@ -35,12 +35,14 @@ def write_program(words: Words, plan: Plan) -> None:
     words.set("steps", f"{plan.k}")
     words.set("stride", "dt")
     words.set("corrector", f"{plan.corrector}")
+    words.set("watched", "0")
     words.set("guarded", "1" if plan.extra_chances is None else "0")
     _remember(words, plan)
     if plan.extra_chances is None:
         controlled(words, plan)
     else:
         tested(words, plan)
+    watched(words, plan)
     with words.when(f"failed >= {stages.STOPPED}"):
         # Everything is in place again: what is raised here leaves a sound Context.
         ask(words, stages.FAILED)
@@ -58,6 +60,7 @@ def _declare(words: Words, plan: Plan, energy_limit: float, speed_limit: float) 
     words.numbers(potential=0, start_potential=0, kinetic=0, start_kinetic=0, change=0)
     words.numbers(residual=0, predicted=0, count=0, fast=0)
     words.numbers(jumps=0, evaluations=0, fallbacks=0, accepted=0, flips=0, failures=0)
+    words.numbers(watched=0, told=0, bond_changes=0)
     words.numbers(landings=0, residual_squares=0, error_squares=0, seconds=0)
     words.vectors("kept", "here", "dx", "dv", "start_x", "start_v", "last_x", "last_v")
     if plan.periodic:

@@ -12,7 +12,9 @@ from typing import Final
 
 __all__ = [
     "ABSURD",
+    "BONDS",
     "BOX",
+    "CHANGED",
     "CORRECTION",
     "CORRECTOR",
     "DEFAULTS",
@@ -63,6 +65,13 @@ BOX: Final = 9
 
 REPORT: Final = 7
 """Raises what went wrong, once. The Context is in order by then; elsewhere nothing is raised."""
+
+BONDS: Final = 10
+"""Takes the positions where a step has ended. Energy: 1 if a bond has broken or formed since it
+began, 0 if none has, or :data:`STOPPED`."""
+
+CHANGED: Final = -1
+"""The jump stands, as far as :data:`BONDS` is not asked: a bond is another at the landing."""
 
 FINE: Final = 0
 """The jump stands."""

@@ -58,6 +58,8 @@ def _jump(words: Words, plan: Plan) -> None:
         ask(words, stages.FORCES)
     words.each("x", "v")
     ask(words, stages.FLOW, "dx", "failed")
+    words.set("watched", "max(0, -failed)")
+    words.set("failed", "max(0, failed)")
     ask(words, stages.VELOCITIES, "dv", "predicted")
     words.each("x", "here + dx")
     words.each("v", "v + dv")

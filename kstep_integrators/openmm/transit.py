@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from kstep_integrators.evaluation import EvaluationCache
+from kstep_integrators.openmm.bonds import BondMemory
 from kstep_integrators.openmm.particles import Array
 from kstep_integrators.state import Evaluation, PhaseState
+from kstep_integrators.topology import Topology
 
 __all__ = ["Transit"]
 
@@ -44,6 +46,10 @@ class Transit:
         Spent in jumps and correctors since the integrator last asked.
     known : EvaluationCache
         The potential at the last landings.
+    bonds : Topology or None
+        Where the step began; None before it has.
+    bonded : BondMemory
+        The bonds at the last landings.
     """
 
     positions: Array | None = None
@@ -56,6 +62,8 @@ class Transit:
     problem: BaseException | None = None
     seconds: float = 0.0
     known: EvaluationCache = field(default_factory=lambda: EvaluationCache(_KEPT))
+    bonds: Topology | None = None
+    bonded: BondMemory = field(default_factory=BondMemory)
 
     def here(self) -> tuple[Array, PhaseState]:
         """Positions and state.
