@@ -13,7 +13,7 @@ from kstep_integrators.ase_state import state_from_atoms
 from kstep_integrators.constraints import shake
 from kstep_integrators.ensemble.batch import join
 from kstep_integrators.jumps.verlet import verlet_flow
-from kstep_integrators.rigid_bonds import project_momenta
+from kstep_integrators.rigid_bonds import cluster_bonds, project_momenta
 from kstep_integrators.state import Evaluation, constrain, kinetic_energy, make_state, velocities
 from kstep_integrators.testing import assert_jump, flipped
 from kstep_integrators.topology import find_bonds
@@ -170,6 +170,32 @@ def test_the_error_of_a_flow_is_of_second_order():
     coarse, fine = ((x - ends[2]).abs().max() for x in ends[:2])
     # (1/64 - 1/1024) / (1/256 - 1/1024)
     assert float(coarse / fine) == pytest.approx(5.0, rel=0.05)
+
+
+def test_rigid_waters_of_one_system_are_alone():
+    """They are solved in one call, each for itself: the cost grows with their number."""
+    water = held("water")
+    water.set_constraint(FixBondLengths([[0, 1], [0, 2], [1, 2]]))
+    one = state_from_atoms(water)
+    shifts = 3.0 * torch.arange(5.0, dtype=torch.float64).repeat_interleave(3).unsqueeze(1)
+    bonds = torch.cat([one.bonds + 3 * i for i in range(5)])
+    state = make_state(
+        one.numbers.repeat(5),
+        one.masses.repeat(5, 1),
+        one.positions.repeat(5, 1) + shifts,
+        one.momenta.repeat(5, 1),
+        bonds=bonds,
+        bond_lengths=one.bond_lengths.repeat(5),
+    )
+    assert cluster_bonds(bonds).bonds.shape == (5, 3)
+    noise = random(state)
+    shaken, kept = shake(state, state.positions + 0.05 * noise), constrain(state, noise)
+    for i in range(5):
+        mine = slice(3 * i, 3 * i + 3)
+        each = one.replace(positions=state.positions[mine])
+        alone = shake(each, each.positions + 0.05 * noise[mine])
+        torch.testing.assert_close(shaken.positions[mine], alone.positions, atol=1e-14, rtol=0)
+        torch.testing.assert_close(kept[mine], constrain(each, noise[mine]), atol=1e-14, rtol=0)
 
 
 def test_each_molecule_of_a_batch_is_alone():

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kstep_training.evaluate.metrics import written
-from kstep_training.evaluate.noise import SIGMA3, estimate, t_limit
+from kstep_training.evaluate.noise import SIGMA3, estimate, t_limit, written
 from kstep_training.evaluate.verdict import MISS
 from kstep_training.evaluate.verdict.dynamics import check_dynamics
 from kstep_training.evaluate.verdict.samples import check_equipartition

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from kstep_training.evaluate.html import draw_molecule, draw_overview, write_html
 from kstep_training.evaluate.metrics import molecule_metrics
-from kstep_training.evaluate.report import build_report, cell, print_summary, write_json
+from kstep_training.evaluate.report import build_report, cell, write_json
+from kstep_training.evaluate.screen import print_summary
 from tests.training.synthetic import METHODS, SETTINGS, records
 
 BAR = "verlet-1"

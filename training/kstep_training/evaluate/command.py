@@ -14,7 +14,8 @@ from kstep_training.evaluate.execute import execute, jobs_of, load_records
 from kstep_training.evaluate.html import draw_molecule, draw_overview, write_html
 from kstep_training.evaluate.metrics import molecule_metrics
 from kstep_training.evaluate.plan import Method, make_methods
-from kstep_training.evaluate.report import build_report, print_summary, write_json
+from kstep_training.evaluate.report import build_report, write_json
+from kstep_training.evaluate.screen import print_summary
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.sources import (
     Target,

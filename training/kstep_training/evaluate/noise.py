@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy import stats
@@ -21,6 +21,7 @@ __all__ = [
     "floor_of_halves",
     "quantile",
     "t_limit",
+    "written",
 ]
 
 T = TypeVar("T")
@@ -85,6 +86,13 @@ def quantile(values: Sequence[float], q: float) -> float | None:
     with np.errstate(invalid="ignore"):
         found = float(np.quantile(values, q))
     return found if math.isfinite(found) else None
+
+
+def written(found: Estimate | None) -> dict[str, Any] | None:
+    """An estimate for JSON."""
+    if found is None:
+        return None
+    return {**asdict(found), "limit": found.limit}
 
 
 def floor_of_halves(

@@ -20,7 +20,7 @@ from kstep_integrators.units import FS, PS
 from kstep_training.evaluate.figures import distributions, energies, radial, spectra
 from kstep_training.evaluate.frames import read_trajectory
 from kstep_training.evaluate.html import Picture, write_html
-from kstep_training.evaluate.metrics import difference_of_temperatures, independence, told
+from kstep_training.evaluate.metrics import difference_of_temperatures, independence
 from kstep_training.evaluate.motion import (
     compare_spectra,
     drift_and_fluctuation,
@@ -30,7 +30,9 @@ from kstep_training.evaluate.motion import (
 from kstep_training.evaluate.noise import block_records
 from kstep_training.evaluate.plan import REFERENCE, Method
 from kstep_training.evaluate.record import Record
-from kstep_training.evaluate.report import build_report, print_summary, write_json
+from kstep_training.evaluate.report import build_report, write_json
+from kstep_training.evaluate.reported import told
+from kstep_training.evaluate.screen import print_summary
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.shapes import (
     broken_bonds,

@@ -10,7 +10,7 @@ import numpy as np
 
 from kstep_training.evaluate.noise import SIGMA3, estimate
 from kstep_training.evaluate.verdict.check import MISS, OPEN, PASS, Check
-from kstep_training.evaluate.verdict.samples import too_few
+from kstep_training.evaluate.verdict.samples import check_relabelled
 from kstep_training.evaluate.verdict.spectrum import check_spectrum
 
 __all__ = ["check_dynamics"]
@@ -96,16 +96,10 @@ def _radial(name: str, row: Mapping[str, Any]) -> list[Check]:
     """Radial distributions of each pair of elements, by relabelling runs."""
     pairs = row.get("radial") or {}
     limit = SIGMA3 / max(len(pairs), 1)
-    checks = []
-    for pair, found in pairs.items():
-        status = PASS if found["p_value"] > limit else MISS
-        words = (
-            f"p-value, relabelling runs; mean deviation {found['distance']:.3f}, between like runs "
-            f"{found['floor']:.3f}"
+    return [
+        check_relabelled(
+            "dynamics", name, f"g(r) {pair}", found, limit,
+            f"mean deviation {found['distance']:.3f}, between like runs {found['floor']:.3f}",
         )
-        if too_few(found["runs"], limit):
-            status, words = OPEN, f"{words}; too few runs to be told apart"
-        checks.append(
-            Check("dynamics", name, f"g(r) {pair}", status, found["p_value"], limit, words, limit)
-        )
-    return checks
+        for pair, found in pairs.items()
+    ]  # fmt: skip

@@ -9,15 +9,47 @@ from typing import Any
 from kstep_training.evaluate.noise import SIGMA3, t_limit
 from kstep_training.evaluate.verdict.check import MISS, OPEN, PASS, Check
 
-__all__ = ["check_bonds", "check_complete", "check_equipartition", "check_shapes", "too_few"]
+__all__ = [
+    "check_bonds",
+    "check_complete",
+    "check_equipartition",
+    "check_relabelled",
+    "check_shapes",
+]
 
 SAMPLES_EACH = 4.0
 """Effective samples of the energy in each run below which a distribution tells nothing."""
 
 
-def too_few(runs: tuple[int, int], limit: float) -> bool:
-    """Whether no relabelling of so many runs could be as rare as the limit."""
-    return math.comb(sum(runs), runs[0]) * limit < 1.0
+def check_relabelled(
+    promise: str,
+    name: str,
+    what: str,
+    found: Mapping[str, Any],
+    limit: float,
+    words: str,
+    little: str = "",
+) -> Check:
+    """A p-value by relabelling runs; open where too little was run, for the reason given.
+
+    Parameters
+    ----------
+    promise, name, what : str
+    found : mapping
+        ``p_value``, and ``runs`` of both sides.
+    limit : float
+    words : str
+        What else is worth knowing.
+    little : str
+        Why nothing can be told; nothing if it can.
+    """
+    runs = found["runs"]
+    if math.comb(sum(runs), runs[0]) * limit < 1.0:
+        # No relabelling of so many runs could be as rare as the limit.
+        little = "too few runs to be told apart"
+    status = OPEN if little else PASS if found["p_value"] > limit else MISS
+    told = "; ".join(part for part in ("p-value, relabelling runs", words, little) if part)
+    return Check(promise, name, what, status, found["p_value"], limit, told, limit)
 
 
 def check_complete(promise: str, name: str, row: Mapping[str, Any]) -> list[Check]:
@@ -35,18 +67,13 @@ def check_shapes(promise: str, name: str, row: Mapping[str, Any]) -> list[Check]
     limit = SIGMA3 / max(len(shapes), 1)
     known = row.get("energy_samples") or {"effective": 0.0 if promise == "ensemble" else math.inf}
     samples = known["effective"]
+    little = ""
+    if samples < SAMPLES_EACH * row["runs"]:
+        little = f"only {samples:.0f} effective samples of the energy"
     checks = []
     for kind, found in shapes.items():
-        status = PASS if found["p_value"] > limit else MISS
-        words = (
-            f"p-value, relabelling runs; distance {found['distance']:.3f}, between like runs "
-            f"{found['noise_floor']:.3f}"
-        )
-        if too_few(found["runs"], limit):
-            status, words = OPEN, f"{words}; too few runs to be told apart"
-        elif samples < SAMPLES_EACH * row["runs"]:
-            status, words = OPEN, f"{words}; only {samples:.0f} effective samples of the energy"
-        checks.append(Check(promise, name, kind, status, found["p_value"], limit, words, limit))
+        words = f"distance {found['distance']:.3f}, between like runs {found['noise_floor']:.3f}"
+        checks.append(check_relabelled(promise, name, kind, found, limit, words, little))
     return checks
 
 

@@ -1,0 +1,84 @@
+"""The summary that fits on a screen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kstep_training.evaluate.report import SYMBOLS, cell
+from kstep_training.evaluate.verdict import MISS, OPEN, PASS, PROMISES
+
+__all__ = ["print_summary"]
+
+_COLOURS: Final = {PASS: "green", MISS: "red", OPEN: "yellow"}
+
+
+def print_summary(console: Console, report: Mapping[str, Any], files: Sequence[Path]) -> None:
+    """One screen: a row for each molecule, a column for each method and promise."""
+    columns = [
+        (promise, name)
+        for promise in ("dynamics", "ensemble")
+        for name in dict.fromkeys(
+            n for m in report["molecules"] for n in m["verdicts"].get(promise, {})
+        )
+    ]
+    numbers = console.width > 12 * len(columns)
+    title = f"kstep evaluate: {report['model']} on {report['settings']['physics']}"
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("molecule", no_wrap=True)
+    for _, name in columns:
+        family, _, stride = name.rpartition("-")
+        table.add_column(f"{family[:8]}\n{stride} fs", justify="right", no_wrap=True)
+    table.add_column("told\ntrue", justify="right")
+    table.add_column("refe-\nrence", justify="right")
+    for molecule in report["molecules"]:
+        row = [Text(molecule["name"])]
+        for promise, name in columns:
+            found = cell(molecule, promise, name)
+            words = found[1] if found and numbers else ""
+            row.append(_shown(found[0], words) if found else Text(""))
+        for promise in ("honesty", "references"):
+            statuses = [*molecule["verdicts"].get(promise, {}).values()]
+            row.append(_shown(_worst(statuses), "") if statuses else Text(""))
+        table.add_row(*row)
+    console.print(table)
+    console.print(
+        "[green]✓[/] pass  [red]✗[/] miss  [yellow]∼[/] open: within noise, or too little was run."
+        f" Dynamics: distance from the fine reference over that of {report['bar']}; ensembles: "
+        "smallest p-value.",
+        highlight=False,
+    )
+    for promise, words in PROMISES.items():
+        counts = report["totals"][promise]
+        if counts:
+            console.print(
+                f"{words}: {counts.get(PASS, 0)} checks pass, {counts.get(MISS, 0)} miss, "
+                f"{counts.get(OPEN, 0)} open",
+                highlight=False,
+            )
+    console.print(
+        f"Of {report['checks']} checks, at most {report['misses_by_chance']:.1f} would miss by "
+        "chance.",
+        highlight=False,
+    )
+    for name, why in report["not_evaluated"].items():
+        console.print(f"[yellow]not evaluated[/] {name}: {next(iter(why.values()))}")
+    for molecule in report["molecules"]:
+        for method, why in molecule["problems"].items():
+            console.print(f"[yellow]not run[/] {molecule['name']}, {method}: {why}")
+    for path in files:
+        console.print(f"Wrote {path}", highlight=False, soft_wrap=True)
+
+
+def _worst(statuses: Sequence[str]) -> str:
+    return MISS if MISS in statuses else OPEN if OPEN in statuses else PASS
+
+
+def _shown(status: str, words: str) -> Text:
+    return Text(f"{words} {SYMBOLS[status]}".strip(), style=_COLOURS[status])
