@@ -71,6 +71,47 @@ def test_trajectory_of_impulses(molecule, model, platform):
     assert found.getTime() / unit.picosecond == pytest.approx(0.05)
 
 
+@pytest.mark.parametrize("precision", ["double", "mixed"])
+@pytest.mark.parametrize("name", ["CUDA", "OpenCL"])
+def test_trajectory_on_a_gpu(molecule, model, name, precision):
+    """Answers of the jump pass through single precision there; a rounded landing is no mistake."""
+    here = [
+        openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())
+    ]
+    if name not in here:
+        pytest.skip(f"OpenMM has no platform {name} here")
+    system = springs(hot())
+    counter = Counted().join(system)
+    integrator = KStepIntegrator(system, model, k=2, timestep=0.25 * FS)
+    platform = openmm.Platform.getPlatformByName(name)
+    try:
+        found = openmm.Context(system, integrator, platform, {"Precision": precision})
+    except openmm.OpenMMException as error:
+        pytest.skip(f"no device for {name}: {error}")
+    place(found, molecule)
+    molecule.calc = OpenMMCalculator(springs(hot()))
+    dynamics = KStepDynamics(molecule, model, k=2, timestep=0.25 * units.fs)
+    integrator.step(100)
+    dynamics.run(100)
+    # In mixed precision forces are those of positions in single precision.
+    assert distance(found, molecule) < (1e-5 if precision == "double" else 1e-4)
+    assert integrator.stats.fallbacks == 0
+    # Where rounding makes a position look as if it had been set, it costs an evaluation.
+    assert 101 <= counter.calls <= 201
+    assert counter.calls == integrator.stats.physics_evaluations
+    assert integrator.stats.residual_rms == pytest.approx(dynamics.stats.residual_rms, rel=1e-3)
+    energy = found.getState(getEnergy=True).getPotentialEnergy()
+    difference = (energy - integrator.getLandingEnergy()) / unit.kilojoule_per_mole
+    assert abs(difference) < 1e-2
+    end, saved = where(found), found.createCheckpoint()
+    integrator.step(2)
+    after = where(found)
+    found.loadCheckpoint(saved)
+    assert np.abs(where(found) - end).max() < 1e-7
+    integrator.step(2)
+    assert np.abs(where(found) - after).max() < 1e-6
+
+
 @pytest.mark.filterwarnings(BONDS)
 @pytest.mark.parametrize("corrector", ["filtered", "none"])
 def test_trajectory_of_other_correctors(molecule, model, corrector):

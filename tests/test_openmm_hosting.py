@@ -101,7 +101,7 @@ def test_evaluations_are_counted_and_stale_forces_found(molecule, model):
     assert integrator.stats.physics_evaluations == 10 + 6
 
 
-@pytest.mark.parametrize("how", ["positions", "minimization", "parameter"])
+@pytest.mark.parametrize("how", ["positions", "minimization", "parameter", "state"])
 def test_stale_forces_do_not_act(molecule, model, how):
     """After a change the path is that of a new Context which starts there."""
     _system, _counter, integrator, found = setting(molecule, model)
@@ -110,12 +110,18 @@ def test_stale_forces_do_not_act(molecule, model, how):
         found.setPositions(where(found) * 1.001)
     elif how == "minimization":
         openmm.LocalEnergyMinimizer.minimize(found, maxIterations=3)
+    elif how == "state":  # of another run, without what its integrator knows
+        other = place(context(springs(hot()), openmm.VerletIntegrator(0.0005)), molecule)
+        other.getIntegrator().step(5)
+        text = openmm.XmlSerializer.serialize(other.getState(getPositions=True, getVelocities=True))
+        found.setState(openmm.XmlSerializer.deserialize(text))
     else:
         found.setParameter("stiffness", 1.2)
     fresh = setting(molecule, model)
     fresh[3].setPositions(where(found))
     fresh[3].setVelocities(moving(found))
     fresh[3].setParameter("stiffness", found.getParameter("stiffness"))
+    assert np.abs(where(found) - where(fresh[3])).max() == 0.0
     for each in (integrator, fresh[2]):
         each.step(3)
     assert np.abs(where(found) - where(fresh[3])).max() < 1e-13
