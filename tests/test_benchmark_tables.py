@@ -18,6 +18,15 @@ RESULT = {
             "distance": {"median": 0.0061, "p90": None},
             "bends": {"median": -1.2, "largest": 3.0, "of": 2},
         },
+        "verlet-8": {
+            "part": "dynamics", "stride_fs": 8.0, "evaluations_per_ps": None, "lost": 16,
+            "fallbacks": 0, "residual_meV_per_A": None,
+        },
+        "ballistic": {
+            "part": "dynamics", "stride_fs": 8.0, "evaluations_per_ps": None, "lost": 0,
+            "fallbacks": 0, "residual_meV_per_A": None,
+            "bends": {"median": -0.2, "largest": 3.0, "of": 2},
+        },
         "metropolis-20": {
             "part": "ensemble", "stride_fs": 20.0, "evaluations_per_ps": 50.0,
             "acceptance": {"median": 0.91, "least": 0.8},
@@ -45,6 +54,8 @@ def test_the_table_says_what_the_result_says(results):
         in text
     )
     assert "| `organic-gfn2`, Metropolis | 20 | 50 | 0.91 / 0.80 |  | 0 / 0 / 1 |" in text
+    assert "| velocity Verlet | 8 |  |" in text
+    assert "| free flight (control) | 8 | 0 |  |  |  | +0 |" in text
     assert "3 checks pass, 1 miss, 0 open" in text
 
 
