@@ -85,7 +85,7 @@ def test_a_direct_model_runs_at_its_strides_and_nowhere_else(direct):
     record = make_records(tests[0], [atoms], SETTINGS, [1])[0]
     assert record.interval == pytest.approx(tests[0].stride_fs * units.FS)
     assert record.facts["spot"]["residual"] == []
-    assert record.facts["counted"] == record.facts["evaluations"]
+    assert record.facts["counted"] == record.facts["evaluations"] == tests[0].steps + 1
 
 
 def test_a_stride_that_misses_the_time_of_comparison(direct):
