@@ -142,7 +142,7 @@ def growth(
     grown = resident() - before
     tracemalloc.start()
     try:
-        simulation.step(20)
+        simulation.step(100)  # more than the geometries that are remembered
         gc.collect()
         traced = tracemalloc.get_traced_memory()[0]
         simulation.step(300)
