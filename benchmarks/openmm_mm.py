@@ -26,6 +26,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -246,8 +247,12 @@ def main() -> None:
         arguments.prepared,
         arguments.molecules,
     )
-    if arguments.kind == "flow":
-        for reference in references:
+    # The model says itself what it was trained on; the dataset may be that of another.
+    model = load_model(arguments.model, device="cpu")
+    trained = model.header.training["molecules"]
+    references = [dataclasses.replace(r, trained=r.name in trained) for r in references]
+    for reference in references:
+        if arguments.kind == "flow":
             reference.atoms.set_constraint()
     # A start of every method first: a benchmark that is cut off has something of each.
     jobs = [
@@ -277,7 +282,7 @@ def main() -> None:
             "reference_fs": BASES[arguments.kind],
             "friction_per_ps": arguments.friction,
             "starts": arguments.starts,
-            "model": load_model(arguments.model, device="cpu").describe(),
+            "model": model.describe(),
             "summary": summary(rows),
             "rows": rows,
         },
