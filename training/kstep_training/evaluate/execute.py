@@ -14,7 +14,7 @@ from kstep_training.evaluate.runs import make_records
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.sources import Target
 from kstep_training.evaluate.starts import thermal_start
-from kstep_training.simulate.workers import map_tasks
+from kstep_training.tasks import map_tasks
 
 __all__ = ["Job", "execute", "jobs_of", "load_records", "record_path"]
 

@@ -29,7 +29,7 @@ from kstep_training.prep.prepared import prepared_folders, read_prepared
 from kstep_training.simulate.engine import Run, TrajectoryEnded
 from kstep_training.simulate.parts import distorted, equilibrate, segment
 from kstep_training.simulate.settings import SimulateSettings
-from kstep_training.simulate.workers import map_tasks
+from kstep_training.tasks import map_tasks
 from kstep_training.trajectory import Trajectory, read_npz, write_npz
 
 __all__ = ["run_simulate", "simulate"]

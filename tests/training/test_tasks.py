@@ -15,7 +15,7 @@ import dask
 import pytest
 from distributed import LocalCluster
 
-from kstep_training.simulate.workers import map_tasks
+from kstep_training.tasks import map_tasks
 from tests.training.worker_tasks import (
     die,
     fail_on_odd,
