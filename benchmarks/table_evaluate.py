@@ -88,9 +88,12 @@ def _evaluation(name: str) -> str:
             + f" | {'' if each is None else format(each, '.1f')} | "
             f"{_passed(result, 'ensemble', method)} |"
         )
-    told = result["totals"]["honesty"]
+    told, names = result["totals"]["honesty"], list(result["molecules"])
+    left = result["planned"] - len(names)
+    missing = f"; {left} more of the suite have not been run yet" if left else ""
     lines += [
         "",
+        f"{len(names)} molecules ({', '.join(names)}{missing}). "
         f"As reported: {told.get('pass', 0)} checks pass, {told.get('miss', 0)} miss, "
         f"{told.get('open', 0)} open. Of all {result['checks']} checks "
         f"at most {result['misses_by_chance']:.1f} would miss by chance.",
