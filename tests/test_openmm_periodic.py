@@ -164,7 +164,7 @@ def test_a_solute_in_pieces_is_put_together(model, caplog):
     x[:6] -= cells(torn, SLANTED) @ SLANTED
     assert np.ptp(x[:6], axis=0).max() > 1.0
     torn.setPositions(x)
-    with caplog.at_level(logging.WARNING, "kstep_integrators.openmm.force"):
+    with caplog.at_level(logging.WARNING, "kstep_integrators.openmm.subject"):
         for each in (integrator, other):
             each.step(3)
     assert [record.message[:34] for record in caplog.records] == [

@@ -16,27 +16,17 @@ from openmm import unit
 
 from kstep_integrators import units
 from kstep_integrators.control import DynamicsFailed, Guard
-from kstep_integrators.correctors import CORRECTORS, Corrector
-from kstep_integrators.jumps.base import BoundJump, JumpInfo
+from kstep_integrators.jumps.base import JumpInfo
 from kstep_integrators.openmm import stages
 from kstep_integrators.openmm.inner import Inner
 from kstep_integrators.openmm.particles import Array, Particles
-from kstep_integrators.openmm.source import Model, ModelSource, jump_of
+from kstep_integrators.openmm.source import Model, ModelSource
+from kstep_integrators.openmm.subject import Subject
 from kstep_integrators.openmm.transit import Transit
-from kstep_integrators.openmm.whole import Tree, tree_of
 from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState, constrain
-from kstep_integrators.sum_potential import some_atoms
 from kstep_integrators.topology import bond_changes
 
-__all__ = ["CORRECTORS_BY_CODE", "CORRECTOR_CODES", "JumpForce"]
-
-CORRECTOR_CODES = {name: float(code) for code, name in enumerate(sorted(CORRECTORS))}
-"""Corrector by name as the number that the parameter ``kstep_corrector`` takes."""
-
-CORRECTORS_BY_CODE: dict[float, Corrector] = {
-    code: CORRECTORS[name]() for name, code in CORRECTOR_CODES.items()
-}
-"""The correctors by that number."""
+__all__ = ["JumpForce"]
 
 _THREADS = 64
 """Threads whose transits are kept."""
@@ -73,14 +63,11 @@ class JumpForce:
         inner: Inner,
         model: Model | None = None,
     ) -> None:
-        self.source, self.particles, self.inner, self._model = source, particles, inner, model
+        self.source, self.particles, self.inner = source, particles, inner
+        self._subject = Subject(source, particles, inner, model)
         self._rest = np.zeros((len(particles.masses), 3))
-        self._atoms: PhaseState | None = None
         self._failures = self._changes = 0
         self._transits: dict[int, Transit] = {}
-        self._bound: dict[tuple[float, bytes], BoundJump] = {}
-        self._tree: Tree | None = None
-        self._mended = False
         self._stages: dict[int, Callable[[Transit, Array, _Parameters], _Answer]] = {
             stages.BOX: self._box,
             stages.POSITIONS: self._positions,
@@ -136,14 +123,14 @@ class JumpForce:
         return before, 0.0, told
 
     def _positions(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
-        state = self._state(given, before.box)
+        state = self._subject.state(given, before.box)
         after = Transit(
             given,
             state,
             inner=before.known.get(state),
             box=before.box,
             known=before.known,
-            bonds=before.bonded.at(given, self._covered(state)),
+            bonds=before.bonded.at(given, self._subject.covered(state)),
             bonded=before.bonded,
         )
         return after, before.seconds, None
@@ -154,9 +141,9 @@ class JumpForce:
 
     def _flow(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         origin, state = before.here()
-        began = origin if before.box is None else self._whole(origin, before.box)
+        began = origin if before.box is None else self._subject.whole(origin, before.box)
         steps = round(parameters[stages.STEPS])
-        jump = self._jump(parameters[stages.STRIDE] / steps * units.PS, state)
+        jump = self._subject.jump(parameters[stages.STRIDE] / steps * units.PS, state)
         momenta = torch.from_numpy(given * units.NM_PER_PS).to(state.masses) * state.masses
         start = state.replace(momenta=momenta)
         try:
@@ -170,7 +157,7 @@ class JumpForce:
         # The sum that the platform makes as well, so that the landing is recognized.
         moved = landed.positions.cpu().numpy() / units.NM - began
         landing = origin + moved
-        there = self._state(landing, before.box)
+        there = self._subject.state(landing, before.box)
         if before.inner is None and info.start is not None:
             before.known.put(start, info.start)
         if info.end is not None:
@@ -179,7 +166,7 @@ class JumpForce:
         if before.bonds is not None:
             # Those at the start of the step, until it is known to end here.
             before.bonded.put(landing, before.bonds)
-            if bond_changes(before.bonds, self._covered(there))[1]:
+            if bond_changes(before.bonds, self._subject.covered(there))[1]:
                 verdict = stages.CHANGED
         after = dataclasses.replace(
             before,
@@ -198,14 +185,14 @@ class JumpForce:
     def _correction(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         _, state = before.here()
         stride = parameters[stages.STRIDE] * units.PS
-        jump = self._jump(stride / round(parameters[stages.STEPS]), state)
+        jump = self._subject.jump(stride / round(parameters[stages.STEPS]), state)
         forces = _tensor(given, state)
         physics = Evaluation(torch.zeros_like(state.time), forces)
         try:
             inner = before.inner or jump.begin(state)
             if before.inner is None and inner is not None:
                 before.known.put(state, inner)
-            corrector = CORRECTORS_BY_CODE[parameters[stages.CORRECTOR]]
+            corrector = stages.CORRECTORS_BY_CODE[parameters[stages.CORRECTOR]]
             force = corrector(state, physics, inner, stride, jump).force
         except EvaluationFailed as error:
             return self._undone(before, stages.CORRECTION, f"potential: {error}")
@@ -231,7 +218,8 @@ class JumpForce:
     def _bonds(self, before: Transit, given: Array, parameters: _Parameters) -> _Answer:
         if before.bonds is None:
             return before, 0.0, None
-        bonds, told = bond_changes(before.bonds, self._covered(self._state(given, before.box)))
+        here = self._subject.covered(self._subject.state(given, before.box))
+        bonds, told = bond_changes(before.bonds, here)
         before.bonded.put(given, bonds)
         if told:
             self._changes += 1
@@ -249,56 +237,6 @@ class JumpForce:
         if _milestone(self._failures):
             _log.warning("a jump was undone: %s (%d so far)", why, self._failures)
         return before, _refusal(stage, stages.UNDONE), None
-
-    def _loaded(self) -> Model:
-        if self._model is None:
-            self._model = self.source.load()
-        return self._model
-
-    def _state(self, positions: Array, box: Array | None) -> PhaseState:
-        """At rest at positions (nm), the solute whole if there is a box (nm)."""
-        finite = np.isfinite(positions).all()
-        if box is not None and finite:
-            positions = self._whole(positions, box)
-        if self._atoms is None or not finite:
-            # With all checks, which need not be made again at each jump.
-            self._atoms = self.particles.state(positions).to(self._loaded().device)
-        x = torch.from_numpy(positions * units.NM)
-        state = self._atoms.replace(positions=x.to(self._atoms.positions.device))
-        if box is None:
-            return state
-        cell = torch.from_numpy(box * units.NM).to(state.cell)
-        return state.replace(cell=cell, pbc=(True, True, True))
-
-    def _covered(self, state: PhaseState) -> PhaseState:
-        """The atoms that the model covers: bonds of others are no matter of it."""
-        if self.inner.covered is None:
-            return state
-        return some_atoms(state, torch.tensor(self.inner.covered, device=state.masses.device))
-
-    def _whole(self, positions: Array, box: Array) -> Array:
-        """With the solute in one piece."""
-        if self._tree is None:
-            self._tree = tree_of(np.array(self.inner.covered), positions, box)
-        mended = self._tree.whole(positions, box)
-        if mended is not positions and not self._mended:
-            self._mended = True
-            _log.warning(
-                "the solute was given in pieces, and put together for the model. On the platforms "
-                "Reference and CPU positions are as you set them: an expensive method that knows "
-                "of no box sees the pieces. Set positions with whole molecules, such as those of "
-                "getState(positions=True, enforcePeriodicBox=False)"
-            )
-        return mended
-
-    def _jump(self, timestep: float, state: PhaseState) -> BoundJump:
-        """The jump of this base step (ASE time units) in this box, kept for the next time."""
-        key = (timestep, state.cell.cpu().numpy().tobytes())
-        if key not in self._bound:
-            jump = jump_of(self.inner.beside(self._loaded()), timestep)
-            atoms = self.particles.nowhere().replace(cell=state.cell, pbc=state.pbc)
-            self._bound = {key: jump.bind(atoms)}
-        return self._bound[key]
 
 
 def _milestone(count: int) -> bool:

@@ -13,7 +13,7 @@ from kstep_integrators import units
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.method import check_strides
 from kstep_integrators.metropolis import Metropolis
-from kstep_integrators.openmm.force import CORRECTOR_CODES
+from kstep_integrators.openmm import stages
 from kstep_integrators.openmm.jump import add_jump, physics_parameters
 from kstep_integrators.openmm.plan import Plan
 from kstep_integrators.openmm.program import write_program
@@ -115,7 +115,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         plan = Plan(
             group=group,
             k=int(k),
-            corrector=CORRECTOR_CODES[corrector],
+            corrector=stages.CORRECTOR_CODES[corrector],
             corrects=corrector != "none",
             extra_chances=chances,
             thermostat=bath is not None,

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from kstep_integrators.correctors import CORRECTORS, Corrector
+
 __all__ = [
     "ABSURD",
     "BONDS",
@@ -17,6 +19,8 @@ __all__ = [
     "CHANGED",
     "CORRECTION",
     "CORRECTOR",
+    "CORRECTORS_BY_CODE",
+    "CORRECTOR_CODES",
     "DEFAULTS",
     "FAILED",
     "FINE",
@@ -87,6 +91,14 @@ STEPS: Final = "kstep_k"
 STRIDE: Final = "kstep_stride"
 CORRECTOR: Final = "kstep_corrector"
 GUARDED: Final = "kstep_guarded"
+
+CORRECTOR_CODES: Final = {name: float(code) for code, name in enumerate(sorted(CORRECTORS))}
+"""Corrector by name as the number that the parameter :data:`CORRECTOR` takes."""
+
+CORRECTORS_BY_CODE: Final[dict[float, Corrector]] = {
+    code: CORRECTORS[name]() for name, code in CORRECTOR_CODES.items()
+}
+"""The correctors by that number."""
 
 DEFAULTS: Final[dict[str, float]] = {
     STAGE: float(IDLE),
