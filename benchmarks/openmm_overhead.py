@@ -39,7 +39,7 @@ from benchmarks.starts import thermalized
 from kstep_integrators import DirectJump, load_model
 from kstep_integrators.model_file import ModelHeader, write_model
 from kstep_integrators.nn.increment_network import IncrementNetwork
-from kstep_integrators.openmm import KStepIntegrator, force, source
+from kstep_integrators.openmm import KStepIntegrator, source, stages
 
 BLOCKS, JUMPS = 10, 10
 HYDROGEN = 1
@@ -246,8 +246,8 @@ def main() -> None:
     for platform in platforms:
         rows[f"{platform}, no flow"] = without_a_flow(platform)
     source.FlowJump = TimedFlow  # type: ignore[misc]
-    for code, corrector in list(force.CORRECTORS_BY_CODE.items()):
-        force.CORRECTORS_BY_CODE[code] = Timed(corrector)
+    for code, corrector in list(stages.CORRECTORS_BY_CODE.items()):
+        stages.CORRECTORS_BY_CODE[code] = Timed(corrector)
     bath = {"temperature": 300.0, "friction": 1.0}
     tested = {"corrector": "none", "metropolize": True, "extra_chances": 0, **bath}
     with tempfile.TemporaryDirectory() as folder:

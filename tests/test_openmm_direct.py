@@ -407,7 +407,7 @@ def test_constraints_changed_after_the_jump(model):
     _, system = molecule_of(fixed=True)
     add_jump(system, model)
     system.removeConstraint(0)
-    with pytest.raises(ValueError, match="other masses, constraints, elements"):
+    with pytest.raises(ValueError, match="other masses, constraints, boundaries, elements"):
         KStepIntegrator(system, model)
 
 
