@@ -8,6 +8,7 @@ from benchmarks import common, fill, table
 
 RESULT = {
     "model": "organic-gfn2",
+    "planned": 5,
     "checks": 40,
     "misses_by_chance": 0.1,
     "totals": {"honesty": {"pass": 3, "miss": 1}},
@@ -57,6 +58,7 @@ def test_the_table_says_what_the_result_says(results):
     assert "| velocity Verlet | 8 |  |" in text
     assert "| free flight (control) | 8 | 0 |  |  |  | +0 |" in text
     assert "3 checks pass, 1 miss, 0 open" in text
+    assert "2 molecules (water, methanol; 3 more of the suite have not been run yet)." in text
 
 
 def test_only_what_is_marked_is_filled(results):
