@@ -22,7 +22,6 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
-import json
 import multiprocessing
 import time
 import warnings
@@ -33,12 +32,11 @@ import numpy as np
 import torch
 
 from benchmarks.common import write_result
-from benchmarks.direct_runs_report import REFERENCE, Job, row_of, summary
+from benchmarks.direct_runs_report import REFERENCE, Job, keep, row_of, summary
 from benchmarks.one_jump import FLOWS, STRIDES
 from benchmarks.references import Reference, read_references
 from benchmarks.verlet_jump import VerletJump
 from kstep_integrators import DynamicsFailed, FlowJump, KStepDynamics, load_model
-from kstep_integrators.atomic_file import atomic_file
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.testing import CountingCalculator
@@ -144,17 +142,10 @@ def _references(arguments: argparse.Namespace) -> list[Reference]:
 
 
 def _task(job: Job) -> str:
-    facts = make(job, _SHARED["references"][job.molecule], _SHARED["arguments"])
+    arguments = _SHARED["arguments"]
+    made = run(job, _SHARED["references"][job.molecule], arguments)
+    facts = keep(job, arguments.cache, made)
     return f"{job}: {facts['seconds']:.0f} s, {facts['fallbacks']} fallbacks {facts['error']}"
-
-
-def make(job: Job, reference: Reference, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Make one run and keep it; what it did, without its frames."""
-    made = run(job, reference, arguments)
-    facts: dict[str, Any] = made.pop("facts")
-    with atomic_file(job.path(arguments.cache)) as handle:
-        np.savez_compressed(handle, facts=np.array(json.dumps(facts)), **made)
-    return facts
 
 
 def methods(reference: Reference, arguments: argparse.Namespace) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.one_jump import GROUPS
 from benchmarks.references import Reference
+from kstep_integrators.atomic_file import atomic_file
 from kstep_integrators.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_integrators.diagnostics import (
     bond_angles,
@@ -21,7 +22,7 @@ from kstep_integrators.diagnostics import (
     temperature_per_element,
 )
 
-__all__ = ["REFERENCE", "Job", "row_of", "summary"]
+__all__ = ["REFERENCE", "Job", "keep", "row_of", "summary"]
 
 REFERENCE = "reference"
 RIGID = 1e-3
@@ -50,6 +51,14 @@ class Job:
         """Its file."""
         name = f"{self.molecule}.{self.method}.{self.ensemble}.{self.start}"
         return cache / f"{name.replace(' ', '_')}.npz"
+
+
+def keep(job: Job, cache: Path, made: dict[str, Any]) -> dict[str, Any]:
+    """Write a run into the cache; what it did, without its frames."""
+    facts: dict[str, Any] = made.pop("facts")
+    with atomic_file(job.path(cache)) as handle:
+        np.savez_compressed(handle, facts=np.array(json.dumps(facts)), **made)
+    return facts
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -27,7 +27,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import dataclasses
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -38,10 +37,9 @@ import torch
 from openmm import unit
 
 from benchmarks.common import write_result
-from benchmarks.direct_runs_report import REFERENCE, Job, row_of, summary
+from benchmarks.direct_runs_report import REFERENCE, Job, keep, row_of, summary
 from benchmarks.references import Reference, read_references
 from kstep_integrators import load_model, units
-from kstep_integrators.atomic_file import atomic_file
 from kstep_integrators.openmm import KStepIntegrator
 from kstep_integrators.openmm.jump import find_jump
 
@@ -211,15 +209,6 @@ def _equilibrated(
     return context
 
 
-def make(job: Job, reference: Reference, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Make one run and keep it; what it did, without its frames."""
-    made = run(job, reference, arguments)
-    facts: dict[str, Any] = made.pop("facts")
-    with atomic_file(job.path(arguments.cache)) as handle:
-        np.savez_compressed(handle, facts=np.array(json.dumps(facts)), **made)
-    return facts
-
-
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -265,7 +254,7 @@ def main() -> None:
     ]
     todo = [] if arguments.report else [j for j in jobs if not j[1].path(arguments.cache).exists()]
     for number, (reference, job) in enumerate(todo, 1):
-        facts = make(job, reference, arguments)
+        facts = keep(job, arguments.cache, run(job, reference, arguments))
         print(f"{number}/{len(todo)} {job}: {facts['seconds']:.1f} s {facts['error']}", flush=True)
     rows = [
         {**row, "seconds_per_ps": row["seconds"] / max(row["picoseconds"], 1e-9)}

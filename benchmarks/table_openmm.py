@@ -1,4 +1,4 @@
-"""The tables of MM runs in OpenMM, from their committed results; see `benchmarks.table`."""
+"""The tables of OpenMM, from their committed results; see `benchmarks.table`."""
 
 from __future__ import annotations
 
@@ -87,3 +87,26 @@ def openmm_mm_direct() -> str:
 def openmm_mm_flow() -> str:
     """Flow jumps, nothing fixed."""
     return _openmm_mm("openmm_mm_flow")
+
+
+def openmm_overhead() -> str:
+    """What a jump in OpenMM costs beyond the jump, microseconds."""
+    lines = [
+        "| platform, run | atoms | k | step | in jump and corrector | the rest | in the network "
+        "| beyond the network |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in load("openmm_overhead")["rows"].items():
+        if "step_us" in row:
+            lines.append(f"| {name} | 9 | | | | {row['step_us']:.0f} | | |")
+            continue
+        network = (
+            f"{row['network_us']:.0f} | {row['beyond_network_us']:.0f}"
+            if "network_us" in row
+            else "|"
+        )
+        lines.append(
+            f"| {name} | {row['atoms']} | {row['k']} | {row['jump_us']:.0f} | "
+            f"{row['jump_and_corrector_us']:.0f} | {row['rest_us']:.0f} | {network} |"
+        )
+    return "\n".join(lines)
