@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from distributed import LocalCluster
 
-from benchmarks.direct_runs import make, methods
-from benchmarks.direct_runs_report import Job, row_of, summary
+from benchmarks.direct_runs import methods, run
+from benchmarks.direct_runs_report import Job, keep, row_of, summary
 from benchmarks.one_jump import Model, ballistic, compare, mean, measure, verlet
 from benchmarks.references import read_references
 from benchmarks.verlet_jump import VerletJump
@@ -134,7 +134,8 @@ def test_runs_of_one_method_differ_in_nothing(data: dict[str, Path], tmp_path: P
         for method in ("reference", "verlet-1"):
             assert row_of(reference, method, ensemble, arguments) is None
             for start in range(2):
-                make(Job("methanol", method, ensemble, start), reference, arguments)
+                job = Job("methanol", method, ensemble, start)
+                keep(job, arguments.cache, run(job, reference, arguments))
         row = row_of(reference, "verlet-1", ensemble, arguments)
         assert row is not None
         assert (row["runs"], row["strides"], row["evaluations"]) == (2, 100, 102)

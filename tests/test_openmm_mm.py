@@ -7,8 +7,8 @@ import openmm
 import pytest
 
 from benchmarks import openmm_mm
-from benchmarks.direct_runs_report import Job, row_of, summary
-from benchmarks.openmm_mm import able, make, methods, verlet
+from benchmarks.direct_runs_report import Job, keep, row_of, summary
+from benchmarks.openmm_mm import able, methods, run, verlet
 from benchmarks.references import Reference
 from kstep_training.dataset.internal_coordinates import internal_coordinates
 from kstep_training.dataset.segments import row_type
@@ -59,7 +59,8 @@ def test_runs_and_their_table(tmp_path, monkeypatch):
     for ensemble in ("nve", "langevin"):
         for method in names:
             for start in range(2):
-                facts = make(Job("ethanol", method, ensemble, start), one, arguments)
+                job = Job("ethanol", method, ensemble, start)
+                facts = keep(job, tmp_path, run(job, one, arguments))
                 assert facts["error"] == ""
                 strides = 16 if method == "reference" else 4
                 assert (facts["strides"], facts["evaluations"]) == (strides, strides + 1)
