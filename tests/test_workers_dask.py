@@ -133,6 +133,21 @@ def test_a_lost_scheduler_is_a_failure_and_the_rest_is_kept():
     assert result.replicas[0].stats.jumps == 2
 
 
+def test_a_scheduler_lost_between_the_question_and_the_sending(cluster, monkeypatch):
+    workers = make_workers(morse, scheduler=cluster.scheduler_address)
+    asked = workers._addresses
+
+    def lost_afterwards():
+        alive = asked()
+        workers._client.close()
+        return alive
+
+    monkeypatch.setattr(workers, "_addresses", lost_afterwards)
+    answers = workers.evaluate([Request(0, molecules("water")[0])])
+    workers.close()
+    assert failures(answers) == [f"the Dask scheduler at {cluster.scheduler_address} is gone"]
+
+
 def test_arguments_that_make_no_sense(cluster):
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "1s"}),

@@ -111,6 +111,8 @@ class DaskWorkers:
 
     def evaluate(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers in the order of the requests."""
+        from distributed.client import ClosedClientError
+
         answers: dict[int, Answer] = {}
         losses = Counter[int]()
         sent: dict[int, tuple[str | None, Future[Any]]] = {}
@@ -118,10 +120,6 @@ class DaskWorkers:
         try:
             while len(answers) < len(requests):
                 alive = self._addresses()
-                if alive is None:
-                    gone = Answer(failure=f"the Dask scheduler at {self._address} is gone")
-                    answers = {i: answers.get(i, gone) for i in range(len(requests))}
-                    break
                 if alive:
                     quiet = time.monotonic()
                 elif time.monotonic() - quiet > PATIENCE:
@@ -145,6 +143,11 @@ class DaskWorkers:
                 for i, answer in self._collect(requests, sent):
                     answers[i] = answer
                     del sent[i]
+        except (OSError, ClosedClientError):
+            # Noticed when the workers are asked for, or, if the client has closed since, when
+            # something is sent.
+            gone = Answer(failure=f"the Dask scheduler at {self._address} is gone")
+            return [answers.get(i, gone) for i in range(len(requests))]
         except BaseException:
             # An interrupt: nobody waits for what is under way.
             with suppress(Exception):
@@ -152,13 +155,18 @@ class DaskWorkers:
             raise
         return [answers[i] for i in range(len(requests))]
 
-    def _addresses(self) -> list[str] | None:
-        """Workers that are there; None if the scheduler is not."""
-        try:
-            info: dict[str, Any] = self._client.scheduler_info(n_workers=-1)
-        except OSError:
-            return None
-        return sorted(info["workers"]) if "workers" in info else None
+    def _addresses(self) -> list[str]:
+        """Workers that are there.
+
+        Raises
+        ------
+        OSError, distributed.client.ClosedClientError
+            If the scheduler is not.
+        """
+        info: dict[str, Any] = self._client.scheduler_info(n_workers=-1)
+        if "workers" not in info:
+            raise OSError("the client knows no scheduler")
+        return sorted(info["workers"])
 
     def _send(
         self, requests: Sequence[Request], indices: Sequence[int], alive: Sequence[str]
