@@ -1,7 +1,8 @@
-"""A dataset that costs no quantum chemistry."""
+"""A dataset that costs no quantum chemistry, and fits to it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,3 +34,20 @@ def spring_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     make_dataset([root], root / "dataset", settings)
     return root / "dataset"
+
+
+@pytest.fixture(scope="session")
+def straight(spring_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes, once, the output folder of four epochs in one go."""
+    # Lightning takes seconds to import, and most tests do without.
+    from kstep_training.fit.fit import fit
+    from tests.training.fits import STAGES
+
+    root = tmp_path_factory.mktemp("straight")
+
+    def make(kind: str) -> Path:
+        if not (root / kind / "tiny.safetensors").exists():
+            fit(STAGES[kind], spring_data, root / kind)
+        return root / kind
+
+    return make
