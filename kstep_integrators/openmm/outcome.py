@@ -7,27 +7,22 @@ from kstep_integrators.openmm.plan import Plan
 from kstep_integrators.openmm.stride import ask, evaluate, stride
 from kstep_integrators.openmm.words import Words
 
-__all__ = ["controlled", "tested", "watched"]
+__all__ = ["controlled", "put_back", "tested", "watched"]
 
 
 def controlled(words: Words, plan: Plan) -> None:
     """A jump that does not stand is made with velocity Verlet on the physics."""
-    stride(words, plan)
-    with words.when("failed < 1"):
-        words.total("kinetic", "0.5*m*v*v")
-        words.set("change", "potential + kinetic - start_potential - start_kinetic")
-        words.set("failed", f"{stages.UNDONE}")
-        with words.when("abs(change) <= energy_limit"):
-            words.set("failed", f"{stages.FINE}")
-            _add_up(words, plan)
+    with stride(words, plan):
+        _energy_change(words)
+        # step(NaN) is zero
+        words.set("failed", f"{stages.UNDONE}*(1 - step(energy_limit - abs(change)))")
+        _add_up(words, plan, "1 - failed")
         with words.when("failed > 0"):
             ask(words, stages.ABSURD)
             words.set("stage", f"{stages.IDLE}")
     with words.when(f"failed = {stages.UNDONE}"):
-        _put_back(words, plan)
+        put_back(words, plan)
         _physics_steps(words, plan)
-    with words.when(f"failed >= {stages.STOPPED}"):
-        _put_back(words, plan)
 
 
 def tested(words: Words, plan: Plan) -> None:
@@ -44,34 +39,25 @@ def tested(words: Words, plan: Plan) -> None:
     words.set("accepted_at", "0")
     words.set("open", "1")
     with words.loop("open > 0"):
-        stride(words, plan)
         words.set("open", "0")
         words.set("chance", "chance + 1")
-        with words.when("failed < 1"):
-            words.total("kinetic", "0.5*m*v*v")
-            words.set("change", "potential + kinetic - start_potential - start_kinetic")
-            words.set("failed", f"{stages.UNDONE}")
+        with stride(words, plan):
+            _energy_change(words)
             # Neither infinite nor NaN; what lies behind a failure is out of reach.
-            with words.when("abs(change) < 1e300"):
-                words.set("failed", f"{stages.FINE}")
-                with words.when("chance = 1"):
-                    _add_up(words, plan)
-                words.set("open", "step(chances - chance)")
-                with words.when("change <= limit"):
-                    words.set("accepted_at", "chance")
-                    words.set("open", "0")
-    with words.when("accepted_at > 0"):
-        words.set("accepted", "accepted + 1")
+            words.set("failed", f"{stages.UNDONE}*(1 - step(1e300 - abs(change)))")
+            _add_up(words, plan, "(1 - failed)*delta(chance - 1)")
+            words.set("accepted_at", "chance*(1 - failed)*step(limit - change)")
+            words.set("open", "(1 - failed)*delta(accepted_at)*step(chances - chance)")
+    words.set("accepted", "accepted + 1 - delta(accepted_at)")
+    words.set("flips", "flips + delta(accepted_at)")
+    words.set("failures", "failures + step(failed - 1)")
     with words.when("accepted_at < 1"):
-        _put_back(words, plan)
+        put_back(words, plan)
         words.set("watched", "0")
-        words.set("flips", "flips + 1")
         words.each("v", "-v")
         if plan.corrects:
             words.each("correction", "start_correction")
         words.set("known", "start_known")
-    with words.when("failed > 0"):
-        words.set("failures", "failures + 1")
 
 
 def watched(words: Words, plan: Plan) -> None:
@@ -79,14 +65,17 @@ def watched(words: Words, plan: Plan) -> None:
     with words.when("watched > 0"):
         ask(words, stages.BONDS, "dx", "told")
         words.set("stage", f"{stages.IDLE}")
-        with words.when(f"told >= {stages.STOPPED}"):
-            words.set("failed", f"{stages.STOPPED}")
-            _put_back(words, plan)
-        with words.when("told = 1"):
-            words.set("bond_changes", "bond_changes + 1")
+        words.set("bond_changes", "bond_changes + delta(told - 1)")
+        words.set("failed", f"max(failed, {stages.STOPPED}*step(told - {stages.STOPPED}))")
 
 
-def _put_back(words: Words, plan: Plan) -> None:
+def _energy_change(words: Words) -> None:
+    """Total energy at the landing over that at the start of the step."""
+    words.total("kinetic", "0.5*m*v*v")
+    words.set("change", "potential + kinetic - start_potential - start_kinetic")
+
+
+def put_back(words: Words, plan: Plan) -> None:
     """To the start of the step."""
     words.each("x", "start_x")
     words.each("v", "start_v")
@@ -111,17 +100,17 @@ def _physics_steps(words: Words, plan: Plan) -> None:
         if plan.constrained:
             words.integrator.addConstrainVelocities()
         words.set("count", "count + 1")
-    words.set("watched", "1")
     words.total("fast", "step(abs(v) - speed_limit)")
     words.set("fallbacks", "fallbacks + 1")
-    words.set("failed", f"{stages.STOPPED}")
-    with words.when("fast < 1"), words.when("abs(potential) < 1e300"):
-        words.set("failed", f"{stages.UNDONE}")
+    sound = "delta(fast)*step(1e300 - abs(potential))"
+    words.set("failed", f"select({sound}, {stages.UNDONE}, {stages.STOPPED})")
+    words.set("watched", f"delta(failed - {stages.UNDONE})")
 
 
-def _add_up(words: Words, plan: Plan) -> None:
-    """How well the model predicted the physics, over all landings."""
-    words.set("landings", "landings + 1")
-    words.set("residual_squares", "residual_squares + residual")
+def _add_up(words: Words, plan: Plan, counts: str) -> None:
+    """How well the model predicted the physics, over all landings that count."""
+    words.set("landings", f"landings + {counts}")
+    words.set("residual_squares", f"residual_squares + select({counts}, residual, 0)")
     if plan.predicts_energy:
-        words.set("error_squares", "error_squares + (predicted - potential + start_potential)^2")
+        error = "(predicted - potential + start_potential)^2"
+        words.set("error_squares", f"error_squares + select({counts}, {error}, 0)")

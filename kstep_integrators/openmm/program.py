@@ -10,7 +10,7 @@ from __future__ import annotations
 from kstep_integrators import units
 from kstep_integrators.control import Guard
 from kstep_integrators.openmm import stages
-from kstep_integrators.openmm.outcome import controlled, tested, watched
+from kstep_integrators.openmm.outcome import controlled, put_back, tested, watched
 from kstep_integrators.openmm.plan import Plan
 from kstep_integrators.openmm.stride import ask, evaluate
 from kstep_integrators.openmm.words import Words
@@ -44,6 +44,7 @@ def write_program(words: Words, plan: Plan) -> None:
         tested(words, plan)
     watched(words, plan)
     with words.when(f"failed >= {stages.STOPPED}"):
+        put_back(words, plan)
         # Everything is in place again: what is raised here leaves a sound Context.
         ask(words, stages.FAILED)
         ask(words, stages.REPORT)

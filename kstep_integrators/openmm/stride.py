@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
 from kstep_integrators.openmm import stages
 from kstep_integrators.openmm.plan import Plan
 from kstep_integrators.openmm.words import Words
 
 __all__ = ["ask", "evaluate", "stride"]
+
+_IMPULSE: Final = "v + 0.5*dt*correction/m"
 
 
 def evaluate(words: Words, plan: Plan) -> None:
@@ -24,25 +30,32 @@ def ask(words: Words, stage: int, vector: str = "dx", number: str = "ignored") -
     words.set(number, "verdict")
 
 
-def stride(words: Words, plan: Plan) -> None:
-    """C J C with one evaluation. ``failed`` says whether the landing stands."""
+@contextmanager
+def stride(words: Words, plan: Plan) -> Iterator[None]:
+    """C J C with one evaluation. What is added inside is done where it has landed.
+
+    ``failed`` says whether it has.
+    """
     words.set("failed", f"{stages.FINE}")
     if plan.corrects:
         with words.when("known < 1"):
             ask(words, stages.POSITIONS)
             _correct(words)
-        with words.when("failed < 1"):
-            words.each("v", "v + 0.5*dt*correction/m")
     with words.when("failed < 1"):
+        if plan.corrects:
+            words.each("v", _IMPULSE)
         _jump(words, plan)
-    with words.when("failed < 1"):
-        evaluate(words, plan)
-        if plan.needs_forces:
-            _correct(words)
-        words.set("known", "1")
-    if plan.corrects:
         with words.when("failed < 1"):
-            words.each("v", "v + 0.5*dt*correction/m")
+            evaluate(words, plan)
+            words.set("known", "1")
+            if not plan.needs_forces:
+                yield
+                return
+            _correct(words)
+            with words.when("failed < 1"):
+                if plan.corrects:
+                    words.each("v", _IMPULSE)
+                yield
 
 
 def _jump(words: Words, plan: Plan) -> None:

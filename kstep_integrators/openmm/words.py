@@ -58,7 +58,13 @@ class Words:
 
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:
-        """What is added inside is done if the condition holds. NaN makes every one false."""
+        """What is added inside is done if the condition holds. NaN makes every one false.
+
+        Before its first step OpenMM looks at every path through two steps of a program: each block
+        that stands by itself may double their number in both, and one inside another adds to it.
+        What needs neither forces nor energies is better computed both ways, with
+        ``select(condition, one, other)`` for what may be NaN.
+        """
         self.integrator.beginIfBlock(self._own(condition))
         yield
         self.integrator.endBlock()
