@@ -25,6 +25,9 @@ _LOCAL: Final = {
     # Taking the frames of all threads can make a garbage collection wait for a lock that PyTorch's
     # thread waits for, for ever: https://github.com/python/cpython/issues/106883.
     "distributed.worker.profile.enabled": False,
+    # Fifty wake-ups a second in each process cost a good part of a small computer.
+    "distributed.admin.tick.interval": "1s",
+    "distributed.admin.system-monitor.interval": "5s",
 }
 """Configuration of Dask's workers in processes of this machine."""
 
