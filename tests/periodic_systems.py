@@ -15,6 +15,8 @@ from tests.conftest import hot
 SOLUTE = range(6)
 CHEAP, SLOW = 0, 5
 LENGTH = 1.55
+CUBE = np.eye(3) * LENGTH
+SLANTED = np.array([[LENGTH, 0.0, 0.0], [0.1, LENGTH, 0.0], [-0.2, 0.15, LENGTH]])
 WATER = np.array([[0.0, 0.0, 0.0], [0.0957, 0.0, 0.0], [-0.024, 0.0927, 0.0]])
 
 
