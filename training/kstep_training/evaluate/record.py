@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from numpy.typing import NDArray
 
+from kstep_integrators import units
 from kstep_integrators.atomic_file import atomic_file
 
-__all__ = ["Record", "read_record", "write_record"]
+__all__ = ["Frame", "Record", "read_record", "record_of", "write_record"]
 
 Array = NDArray[np.float64]
+Frame = tuple[Array, Array, float]
+"""Positions, momenta, potential energy."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,22 @@ class Record:
     def whole(self) -> bool:
         """Whether the run came to its end."""
         return not self.facts.get("error")
+
+
+def record_of(
+    atoms: Atoms, frame_fs: float, frames: Sequence[Frame], facts: dict[str, Any]
+) -> Record:
+    """A run of an isolated molecule by its frames, ``frame_fs`` apart."""
+    x, p, e = zip(*frames, strict=True)
+    return Record(
+        atoms.numbers.astype(np.int64),
+        atoms.get_masses(),
+        np.arange(len(frames), dtype=np.float64) * (frame_fs * units.FS),
+        np.array(x),
+        np.array(p),
+        np.array(e),
+        facts,
+    )
 
 
 def write_record(path: Path, record: Record) -> None:
