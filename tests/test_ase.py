@@ -230,6 +230,6 @@ def test_langevin_reaches_its_temperature(atoms):
     dynamics.run(200)
     samples = []
     dynamics.attach(lambda: samples.append(atoms.get_kinetic_energy()), interval=10)
-    dynamics.run(6000)
+    dynamics.run(3000)
     mean, error = np.mean(samples), np.std(samples) / np.sqrt(len(samples))
     assert abs(mean - 13.5 * units.kB * 300) < 3 * error
