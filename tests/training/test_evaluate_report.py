@@ -126,6 +126,21 @@ def test_the_summary_fits_on_a_screen(made):
     assert "✕" in row
 
 
+def test_no_verdict_is_hidden_where_there_is_little_room(made):
+    report, path, _ = made
+    molecule = report["molecules"][0]
+    many = {f"impulse-{h}": "pass" for h in range(2, 11)}
+    molecule = {**molecule, "name": "dimethylformamide"}
+    molecule["verdicts"] = {**molecule["verdicts"], "dynamics": many, "ensemble": {}}
+    out = io.StringIO()
+    print_summary(Console(file=out, width=80), {**report, "molecules": [molecule]}, [path])
+    lines = out.getvalue().splitlines()
+    assert any("told" in line and "refe-" in line for line in lines)
+    row = next(line for line in lines if "dimethyl" in line)
+    assert sum(row.count(symbol) for symbol in "✓✕∼") == 9 + 2
+    assert max(len(line) for line in lines if "evaluation.html" not in line) <= 80
+
+
 def test_cells(made):
     report, _, _ = made
     molecule = report["molecules"][0]

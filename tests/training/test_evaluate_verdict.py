@@ -116,6 +116,30 @@ def test_broken_bond(sound):
     assert told["honesty", IMPULSE, "broken bonds told"].status == PASS
 
 
+def handed_over(r):
+    """A hydrogen of the methyl group goes to the oxygen, on the side away from carbon."""
+    carbon, oxygen, hydrogen = (int(np.flatnonzero(r.numbers == z)[0]) for z in (6, 8, 1))
+    positions = r.positions.copy()
+    away = positions[:, oxygen] - positions[:, carbon]
+    away /= np.linalg.norm(away, axis=1, keepdims=True)
+    positions[400:, hydrogen] = (positions[:, oxygen] + 0.97 * away)[400:]
+    return facts(dataclasses.replace(r, positions=positions), bond_changes=1)
+
+
+@pytest.mark.parametrize(
+    ("mine", "reference", "status"),
+    [(1, 0, OPEN), (8, 0, MISS), (3, 3, PASS), (6, 4, OPEN), (0, 2, PASS)],
+)
+def test_an_atom_that_changes_hands(sound, mine, reference, status):
+    """A rare event is compared as one: what a few runs have seen more often is open."""
+    runs = planted(sound, IMPULSE, handed_over, range(mine))
+    checks = judged(planted(runs, "reference", handed_over, range(reference)))
+    found = checks["dynamics", IMPULSE, "intact bonds"]
+    assert (found.status, found.value, found.limit) == (status, mine, reference)
+    assert ("now O1-H2" in found.words) == (mine > 0)
+    assert checks["honesty", IMPULSE, "broken bonds told"].status == PASS
+
+
 def test_doubled_evaluation_count(sound):
     checks = judged(
         planted(sound, IMPULSE, lambda r: facts(r, counted=2 * r.facts["counted"]), seeds=[5])
@@ -155,6 +179,14 @@ def test_energies_that_are_not_those_of_the_physics(sound):
         return facts(r, spot={**r.facts["spot"], "energy": [0.0, 0.01]})
 
     assert missed(judged(planted(sound, IMPULSE, lie))) == {("honesty", IMPULSE, "energies")}
+
+
+def test_rare_large_errors_that_the_sample_has_not_met(sound):
+    """Of one run the error is far larger, which four of its landings need not show."""
+    runs = planted(sound, IMPULSE, lambda r: facts(r, energy_error=0.02), seeds=[3])
+    checks = judged(runs)
+    assert checks["honesty", IMPULSE, "predicted energies"].status == PASS
+    assert checks["honesty", IMPULSE, "predicted energies"].value < 0.6
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from kstep_integrators.diagnostics import (
     correlation,
     momentum_alignment,
 )
+from kstep_training.evaluate.bonds import find_broken
 from kstep_training.evaluate.motion import (
     compare_spectra,
     distance,
@@ -27,7 +28,6 @@ from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.reported import cost, extra_evaluations, told
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.shapes import (
-    broken_bonds,
     compare_shapes,
     coordinates_of,
     flips,
@@ -148,11 +148,7 @@ def _dynamics(
     coordinates = coordinates_of(reference[0])
     if truth is not None:
         found["one_jump"] = one_jump(runs, truth, reference, method, coordinates)
-    found["broken"] = {
-        str(seed): gone
-        for seed, r in enumerate(runs)
-        if (gone := broken_bonds(r, coordinates)) and method.kind != "ballistic"
-    }
+    found |= find_broken([] if method.kind == "ballistic" else runs, coordinates)
     found["flips"] = flips([r for r in runs if r.whole] or runs[:1], coordinates)
     if method.name == REFERENCE or not any(r.whole for r in runs):
         return found
@@ -181,9 +177,7 @@ def _ensemble(
     runs, reference = records[method.name], records.get(THERMAL, [])
     coordinates = coordinates_of((reference or runs)[0])
     found: dict[str, Any] = {
-        "broken": {
-            str(seed): gone for seed, r in enumerate(runs) if (gone := broken_bonds(r, coordinates))
-        },
+        **find_broken(runs, coordinates),
         "flips": flips(runs, coordinates),
     }
     whole = [r for r in runs if r.whole]

@@ -17,6 +17,7 @@ from kstep_integrators.diagnostics import (
     radial_distribution,
 )
 from kstep_integrators.units import FS, PS
+from kstep_training.evaluate.bonds import find_broken
 from kstep_training.evaluate.figures import distributions, energies, radial, spectra
 from kstep_training.evaluate.frames import read_trajectory
 from kstep_training.evaluate.html import Picture, write_html
@@ -35,7 +36,6 @@ from kstep_training.evaluate.reported import told
 from kstep_training.evaluate.screen import print_summary
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.shapes import (
-    broken_bonds,
     compare_shapes,
     coordinates_of,
     flips,
@@ -87,9 +87,7 @@ def outside_metrics(
             "reported": told(mine),
             "drift": [drift for drift, _ in energy],
             "fluctuation": [width for _, width in energy],
-            "broken": {
-                str(i): gone for i, r in enumerate(mine) if (gone := broken_bonds(r, coordinates))
-            },
+            **find_broken(mine, coordinates),
             "flips": flips(mine, coordinates),
         }
     row, units = methods[NAME], blocks[NAME]

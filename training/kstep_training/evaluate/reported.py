@@ -72,10 +72,17 @@ def told(runs: Sequence[Record]) -> dict[str, Any]:
 
 
 def _factor(reported: Sequence[float], measured: Sequence[float]) -> dict[str, Any] | None:
-    """Logarithm of measured over reported root mean squares, and its noise over runs."""
-    found = estimate(measured)
-    if found is None or not found.mean > 0.0 or found.count < 2:
+    """Logarithm of measured over reported root mean squares, and its noise over runs.
+
+    The noise is that of a ratio of means, linearized (W. G. Cochran, Sampling Techniques, 3rd ed.,
+    1977, chapter 6): a run whose report holds rare large errors that its sample has not met counts
+    as what it is, a large deviation.
+    """
+    top, bottom = float(np.mean(measured)), float(np.mean(reported))
+    if len(measured) < 2 or not (top > 0.0 and bottom > 0.0):
+        return None
+    noise = estimate(0.5 * (np.asarray(measured) / top - np.asarray(reported) / bottom))
+    if noise is None:
         return None
     # In the logarithm, so that too small and too large are as easily seen.
-    mean = 0.5 * float(np.log(found.mean / np.mean(reported)))
-    return written(Estimate(mean, 0.5 * found.error / found.mean, found.count))
+    return written(Estimate(0.5 * float(np.log(top / bottom)), noise.error, noise.count))

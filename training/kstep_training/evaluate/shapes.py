@@ -6,24 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols, covalent_radii
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from kstep_integrators.diagnostics import (
-    bond_lengths,
     compare_runs,
     dihedral_angles,
     kinetic_energy,
     torsion_flips,
 )
-from kstep_integrators.topology import BROKEN
 from kstep_training.dataset.internal_coordinates import KINDS as COORDINATES
 from kstep_training.dataset.internal_coordinates import internal_coordinates
 from kstep_training.evaluate.record import Record
 
 __all__ = [
     "KINDS",
-    "broken_bonds",
     "compare_shapes",
     "coordinates_of",
     "flips",
@@ -115,23 +112,6 @@ def compare_shapes(
             "runs": [len(mine), len(other)],
         }
     return found
-
-
-def broken_bonds(record: Record, coordinates: Indices) -> list[str]:
-    """Bonds of the first frame that are found broken at a landing, with the time in fs."""
-    bonds = coordinates["bonds"]
-    if not bonds:
-        return []
-    longest = BROKEN * covalent_radii[record.numbers][np.array(bonds)].sum(1)
-    landings = record.landings
-    lengths = bond_lengths(record.positions[landings], bonds)
-    told = []
-    for bond, limit, series in zip(bonds, longest, lengths.T, strict=True):
-        gone = np.flatnonzero(~(series <= limit))
-        if len(gone):
-            clock = landings[gone[0]]
-            told.append(f"{label(record.numbers, bond)} at frame {clock} ({series[gone[0]]:.2f} A)")
-    return told
 
 
 def flips(records: Sequence[Record], coordinates: Indices) -> dict[str, dict[str, Any]]:
