@@ -81,7 +81,9 @@ def _factor(reported: Sequence[float], measured: Sequence[float]) -> dict[str, A
     top, bottom = float(np.mean(measured)), float(np.mean(reported))
     if len(measured) < 2 or not (top > 0.0 and bottom > 0.0):
         return None
-    noise = estimate(0.5 * (np.asarray(measured) / top - np.asarray(reported) / bottom))
+    noise = estimate(
+        [0.5 * (m / top - r / bottom) for m, r in zip(measured, reported, strict=True)]
+    )
     if noise is None:
         return None
     # In the logarithm, so that too small and too large are as easily seen.

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 from scipy.stats import fisher_exact
 
 from kstep_training.evaluate.noise import SIGMA3, t_limit
@@ -114,7 +115,7 @@ def check_bonds(
     if mine.apart > known.apart:
         status = MISS
     elif mine.handed > known.handed:
-        table = [[each.handed, each.runs - each.handed] for each in (mine, known)]
+        table = np.array([[each.handed, each.runs - each.handed] for each in (mine, known)])
         chance = SIGMA3 / 2.0
         status = MISS if fisher_exact(table, "greater")[1] < chance else OPEN
         words += "; an atom changes hands: not to be told from chance by so few runs"
