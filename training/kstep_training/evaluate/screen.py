@@ -30,12 +30,15 @@ def print_summary(console: Console, report: Mapping[str, Any], files: Sequence[P
     ]
     numbers = console.width > 12 * len(columns)
     title = f"kstep evaluate: {report['model']} on {report['settings']['physics']}"
-    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, int(numbers), 0, 0))
     # Where there is too little room, names of molecules give way: no verdict is to be hidden.
     table.add_column("molecule", overflow="fold")
     heads = [name.rpartition("-") for _, name in columns]
-    heads = [f"{family[: 8 if numbers else 4]}\n{stride}" for family, _, stride in heads]
-    for head in [*(f"{head} fs" for head in heads), "told\ntrue", "refe-\nrence"]:
+    heads = [
+        f"{family[:8]}\n{stride} fs" if numbers else f"{family[:4]}\n{stride}"
+        for family, _, stride in heads
+    ]
+    for head in [*heads, "told\ntrue", "refe-\nrence"]:
         width = max(map(len, head.split("\n")))
         table.add_column(head, justify="right", no_wrap=True, min_width=width)
     for molecule in report["molecules"]:
