@@ -11,13 +11,7 @@ from kstep_integrators.model_file import ModelHeader, write_model
 from kstep_integrators.openmm import KStepIntegrator
 from tests.conftest import ELEMENTS, hot
 from tests.direct_systems import STRIDES, untrained
-from tests.openmm_systems import (
-    Counted,
-    context,
-    place,
-    springs,
-    where,
-)
+from tests.openmm_systems import Counted, context, place, springs, where
 
 FS = unit.femtosecond
 # Untrained networks break bonds, and KStepDynamics warns of it.

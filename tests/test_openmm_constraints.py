@@ -18,14 +18,7 @@ from tests.openmm_direct_systems import (
     molecule_of,
     off_lengths,
 )
-from tests.openmm_systems import (
-    context,
-    growth,
-    model,
-    moving,
-    place,
-    where,
-)
+from tests.openmm_systems import context, growth, model, moving, place, where
 
 __all__ = ["make", "model"]
 

@@ -6,23 +6,8 @@ import pytest
 
 from kstep_integrators.openmm import KStepIntegrator, stages
 from kstep_integrators.openmm.force import JumpForce
-from tests.openmm_direct_systems import (
-    BATH,
-    BONDS,
-    both,
-    distance,
-    make,
-    molecule_of,
-    off_lengths,
-)
-from tests.openmm_systems import (
-    Counted,
-    context,
-    model,
-    moving,
-    place,
-    where,
-)
+from tests.openmm_direct_systems import BATH, BONDS, both, distance, make, molecule_of, off_lengths
+from tests.openmm_systems import Counted, context, model, moving, place, where
 
 __all__ = ["make", "model"]
 

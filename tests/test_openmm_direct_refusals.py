@@ -6,18 +6,8 @@ import pytest
 
 from kstep_integrators import FlowJump
 from kstep_integrators.openmm import KStepIntegrator, add_jump
-from tests.openmm_direct_systems import (
-    BATH,
-    FS,
-    make,
-    molecule_of,
-)
-from tests.openmm_systems import (
-    context,
-    model,
-    place,
-    where,
-)
+from tests.openmm_direct_systems import BATH, FS, make, molecule_of
+from tests.openmm_systems import context, model, place, where
 
 __all__ = ["make", "model"]
 

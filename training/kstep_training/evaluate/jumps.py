@@ -26,7 +26,22 @@ __all__ = ["jumps"]
 def jumps(
     method: Method, starts: Sequence[Atoms], settings: EvaluateSettings, entropy: Sequence[int]
 ) -> list[Record]:
-    """All runs of a method: what replicas say of themselves, and what their calculators count."""
+    """All runs of a method: what replicas say of themselves, and what their calculators count.
+
+    Parameters
+    ----------
+    method : Method
+    starts : sequence of ase.Atoms
+        Of one molecule, numbered by ``info["replica"]``.
+    settings : EvaluateSettings
+    entropy : sequence of int
+        Seed of the noise of each.
+
+    Returns
+    -------
+    list of Record
+        One for each start; a replica that is lost keeps what it has.
+    """
     model = make_model(method.potential, starts[0], settings.compile)
     jump = model if isinstance(model, DirectJump) else FlowJump(model, settings.base_fs * units.FS)
     base_fs = jump.timestep / units.FS

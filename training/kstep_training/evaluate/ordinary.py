@@ -41,7 +41,22 @@ def ballistic(method: Method, atoms: Atoms) -> Record:
 
 
 def ordinary(method: Method, atoms: Atoms, settings: EvaluateSettings, seed: int) -> Record:
-    """Velocity Verlet or BAOAB, with the energy at every frame."""
+    """Velocity Verlet or BAOAB (doi:10.1093/amrx/abs010), with the energy at every frame.
+
+    Parameters
+    ----------
+    method : Method
+    atoms : ase.Atoms
+        The start; it stays as it is.
+    settings : EvaluateSettings
+    seed : int
+        Of the noise of BAOAB.
+
+    Returns
+    -------
+    Record
+        As far as the run came; why it did not come to its end is its ``error``.
+    """
     counter = counting(calculator_factory(settings.physics), atoms.copy())
     atoms = atoms.copy()
     atoms.calc = counter

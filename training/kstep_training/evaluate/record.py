@@ -78,7 +78,19 @@ class Record:
 def record_of(
     atoms: Atoms, frame_fs: float, frames: Sequence[Frame], facts: dict[str, Any]
 ) -> Record:
-    """A run of an isolated molecule by its frames, ``frame_fs`` apart."""
+    """A run of an isolated molecule by its frames.
+
+    Parameters
+    ----------
+    atoms : ase.Atoms
+        For elements and masses.
+    frame_fs : float
+        Interval of the frames, fs.
+    frames : sequence of Frame
+        ASE units; at least one.
+    facts : dict
+        As :class:`Record` has them.
+    """
     x, p, e = zip(*frames, strict=True)
     return Record(
         atoms.numbers.astype(np.int64),

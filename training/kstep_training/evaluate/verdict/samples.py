@@ -117,8 +117,9 @@ def check_bonds(
     elif mine.handed > known.handed:
         table = np.array([[each.handed, each.runs - each.handed] for each in (mine, known)])
         chance = SIGMA3 / 2.0
-        status = MISS if fisher_exact(table, "greater")[1] < chance else OPEN
-        words += "; an atom changes hands: not to be told from chance by so few runs"
+        p_value = fisher_exact(table, "greater")[1]
+        status = MISS if p_value < chance else OPEN
+        words += f"; an atom changes hands: p {p_value:.2g} for so many more"
     value, limit = mine.apart + mine.handed, known.apart + known.handed
     return [Check(promise, name, "intact bonds", status, value, limit, words, chance)]
 
