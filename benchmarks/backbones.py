@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.common import write_result
 from kstep_integrators import named_molecule
-from kstep_integrators.ase_state import state_from_atoms
+from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.jumps.load import load_model
 from kstep_training.config import load_recipe
 from kstep_training.dataset.make_dataset import make_dataset

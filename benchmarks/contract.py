@@ -16,10 +16,10 @@ from ase.md.verlet import VelocityVerlet
 
 from benchmarks.common import write_result
 from kstep_integrators import CalculatorPotential, FlowJump, KStepDynamics, load_model
-from kstep_integrators.ase_state import state_from_atoms
+from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.models.molecules import named_molecule
 from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.state import Evaluation, PhaseState
-from kstep_integrators.structures import named_molecule
 from kstep_integrators.testing import MorseNetwork, angular_momentum, flipped, rotated
 
 FS = units.fs

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.correctors import Corrector, Filtered, Impulse, NoCorrection
-from kstep_integrators.filters import FILTERS
-from kstep_integrators.hessians import filtered
+from kstep_integrators.correctors.filters import FILTERS
+from kstep_integrators.correctors.modes import filtered
 from kstep_integrators.jumps.base import BoundJump
 from kstep_integrators.state import Correction, Evaluation, PhaseState
 

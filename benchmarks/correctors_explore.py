@@ -17,9 +17,10 @@ from torch import Tensor
 from benchmarks.corrector_kicks import BASE, FLOWS, FS, SHAPES, window, without_bonds
 from benchmarks.small_networks import Small, fitted, force, labels
 from kstep_integrators import named_molecule
+from kstep_integrators.correctors.modes import filtered
 from kstep_integrators.diagnostics import energy_drift
-from kstep_integrators.hessians import filtered
-from kstep_integrators.state import PhaseState, make_state
+from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.state import PhaseState
 
 SAMPLE_FS = 24.0
 REPLICAS = 12

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from benchmarks.common import write_result
 from kstep_integrators import load_model, named_molecule
-from kstep_integrators.ase_state import state_from_atoms
+from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
 from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
 from kstep_training.fit.fit import fit

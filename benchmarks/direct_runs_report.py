@@ -12,8 +12,6 @@ import numpy as np
 
 from benchmarks.one_jump import GROUPS
 from benchmarks.references import Reference
-from kstep_integrators.atomic_file import atomic_file
-from kstep_integrators.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_integrators.diagnostics import (
     bond_angles,
     bond_lengths,
@@ -21,6 +19,8 @@ from kstep_integrators.diagnostics import (
     energy_drift,
     temperature_per_element,
 )
+from kstep_integrators.files import atomic_file
+from kstep_integrators.mechanics.degrees_of_freedom import atomic_degrees_of_freedom
 
 __all__ = ["REFERENCE", "Job", "keep", "row_of", "summary"]
 

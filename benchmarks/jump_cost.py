@@ -31,10 +31,11 @@ from ase.md.verlet import VelocityVerlet
 from benchmarks.common import RESULTS, write_result
 from benchmarks.starts import thermalized
 from kstep_integrators import FlowJump, KStepDynamics, load_model, named_molecule
-from kstep_integrators.ase_state import state_from_atoms
+from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.correctors import CORRECTORS
-from kstep_integrators.state import Evaluation, PhaseState, make_state
+from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.state import Evaluation, PhaseState
 from kstep_integrators.testing import CountingCalculator
 
 FS = units.fs

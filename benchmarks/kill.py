@@ -38,8 +38,8 @@ from ase.md.velocitydistribution import thermalize_momenta
 
 from benchmarks.common import write_result
 from kstep_integrators import CalculatorPotential, KStepDynamics, load_model, named_molecule
+from kstep_integrators.ase.checkpoint import read_checkpoint
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
-from kstep_integrators.checkpoint import read_checkpoint
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.testing import MorseNetwork
 

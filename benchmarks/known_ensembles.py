@@ -28,7 +28,8 @@ from benchmarks.surfaces import (
     quartic,
 )
 from kstep_integrators import units
-from kstep_integrators.state import PhaseState, make_state
+from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.state import PhaseState
 
 __all__ = ["CONTAINER", "SYSTEMS", "Proposal", "System", "replicas"]
 

@@ -8,10 +8,10 @@ import torch
 from ase import Atoms
 from torch import Tensor
 
-from kstep_integrators.ase_state import state_from_atoms
-from kstep_integrators.calculation import ask
+from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.ensemble.batch import join
-from kstep_integrators.evaluation import nowhere
+from kstep_integrators.physics.calculation import ask
+from kstep_integrators.physics.evaluation import nowhere
 from kstep_integrators.state import Evaluation, PhaseState, Reasons
 from kstep_integrators.testing import CountingCalculator
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from kstep_integrators.atomic_file import atomic_file
+from kstep_integrators.files import atomic_file
 
 __all__ = ["Record", "Run", "missing", "read_record", "write_record"]
 

@@ -20,7 +20,7 @@ from ase.md.langevin import Langevin
 from benchmarks.residuals import force_rms
 from benchmarks.starts import thermalized
 from kstep_integrators import load_model
-from kstep_integrators.atomic_file import write_text_atomically
+from kstep_integrators.files import write_text_atomically
 from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
 from kstep_training.fit.fit import fit
 from kstep_training.fit.settings import FitSettings, FitStage

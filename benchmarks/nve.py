@@ -34,10 +34,10 @@ from benchmarks.batch import run_nve
 from benchmarks.common import percentiles, write_result
 from benchmarks.starts import thermalized
 from kstep_integrators import CalculatorPotential, KStepDynamics, load_model
-from kstep_integrators.atomic_file import write_text_atomically
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.diagnostics import energy_drift
-from kstep_integrators.structures import named_molecule, named_molecules
+from kstep_integrators.files import write_text_atomically
+from kstep_integrators.models.molecules import named_molecule, named_molecules
 from kstep_integrators.testing import CountingCalculator
 
 SAMPLE_FS = 4.0

@@ -28,12 +28,12 @@ from benchmarks.list_physics import ListPhysics, joined
 from benchmarks.surfaces import Surface, morse
 from kstep_integrators import FlowJump, load_model, named_molecule, units
 from kstep_integrators.correctors import make_corrector
-from kstep_integrators.degrees_of_freedom import degrees_of_freedom, free_motion
-from kstep_integrators.metropolis import Metropolis
+from kstep_integrators.mechanics.degrees_of_freedom import degrees_of_freedom, free_motion
 from kstep_integrators.potentials import Potential
-from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import PhaseState, kinetic_energy
-from kstep_integrators.stepper import start, step
+from kstep_integrators.step.metropolis import Metropolis
+from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.stepper import start, step
 from kstep_integrators.thermostats import Bussi, Langevin, Thermostat
 
 __all__ = [

@@ -33,7 +33,6 @@ import torch
 from benchmarks.common import write_result
 from benchmarks.references import Reference, WindowPhysics, read_references
 from kstep_integrators import FlowJump, load_model
-from kstep_integrators.constraints import shake
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.diagnostics import (
     JumpErrors,
@@ -42,18 +41,13 @@ from kstep_integrators.diagnostics import (
     mean_structure_errors,
 )
 from kstep_integrators.jumps.direct import DirectJump
-from kstep_integrators.jumps.verlet import verlet_flow
+from kstep_integrators.mechanics.motion import constrain
+from kstep_integrators.mechanics.shake import shake
+from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.potentials import NetworkPotential
-from kstep_integrators.scheme import Scheme
-from kstep_integrators.state import (
-    Carry,
-    Evaluation,
-    PhaseState,
-    Reasons,
-    constrain,
-    velocities,
-)
-from kstep_integrators.stride import make_stride
+from kstep_integrators.state import Carry, Evaluation, PhaseState, Reasons, velocities
+from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.stride import make_stride
 from kstep_integrators.thermostats import NoThermostat
 from kstep_integrators.units import FS
 

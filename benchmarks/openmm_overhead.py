@@ -37,8 +37,8 @@ from ase import Atoms
 from benchmarks.common import write_result
 from benchmarks.starts import thermalized
 from kstep_integrators import DirectJump, load_model
-from kstep_integrators.model_file import ModelHeader, write_model
-from kstep_integrators.nn.increment_network import IncrementNetwork
+from kstep_integrators.models.model_file import ModelHeader, write_model
+from kstep_integrators.nn.increments.network import IncrementNetwork
 from kstep_integrators.openmm import KStepIntegrator, source, stages
 
 BLOCKS, JUMPS = 10, 10

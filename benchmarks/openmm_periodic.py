@@ -31,11 +31,11 @@ import torch
 
 from benchmarks.common import write_result
 from kstep_integrators import load_model, named_molecule
-from kstep_integrators.constraints import shake
+from kstep_integrators.mechanics.motion import constrain
+from kstep_integrators.mechanics.shake import shake
 from kstep_integrators.openmm import add_jump, stages
 from kstep_integrators.openmm.particles import particles_of
 from kstep_integrators.openmm.whole import tree_of
-from kstep_integrators.state import constrain
 
 WATERS = (50, 200, 800)
 BLOCKS, CALLS = 10, 20

@@ -16,8 +16,7 @@ from ase import Atoms
 from ase.constraints import FixBondLengths
 from torch import Tensor
 
-from kstep_integrators.ase_state import state_from_atoms
-from kstep_integrators.calculation import ask
+from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import (
     OpenMMCalculator,
     PySCFCalculator,
@@ -26,7 +25,8 @@ from kstep_integrators.calculators import (
 )
 from kstep_integrators.calculators.semiempirical import METHODS
 from kstep_integrators.ensemble.batch import join
-from kstep_integrators.evaluation import nowhere
+from kstep_integrators.physics.calculation import ask
+from kstep_integrators.physics.evaluation import nowhere
 from kstep_integrators.state import Evaluation, PhaseState
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.internal_coordinates import internal_coordinates

@@ -15,12 +15,12 @@ from benchmarks.blocks import Expected, deviate, histogram_test, measured, momen
 from benchmarks.known_ensembles import System, replicas
 from benchmarks.surfaces import Surface
 from kstep_integrators import FlowJump
-from kstep_integrators.control import Control, Guard
 from kstep_integrators.correctors import make_corrector
-from kstep_integrators.metropolis import Metropolis
-from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import kinetic_energy
-from kstep_integrators.stepper import start, step
+from kstep_integrators.step.guard import Control, Guard
+from kstep_integrators.step.metropolis import Metropolis
+from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.stepper import start, step
 from kstep_integrators.thermostats import Langevin
 
 __all__ = ["Averages", "Tests", "compare", "sample"]

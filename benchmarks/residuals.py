@@ -17,8 +17,8 @@ import torch
 
 from benchmarks.common import percentiles, write_result
 from kstep_integrators import load_model
+from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.potentials import Potential
-from kstep_integrators.state import make_state
 from kstep_training.prep.molecules import Molecule, bundled_list, read_smiles
 from kstep_training.prep.prepare import PrepSettings, prepare
 from kstep_training.simulate.settings import SimulateSettings

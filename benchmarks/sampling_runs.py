@@ -22,11 +22,11 @@ from benchmarks.list_physics import ListPhysics, joined
 from kstep_integrators import FlowJump
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.correctors import NoCorrection
-from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.potentials import Potential
-from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import Evaluation, PhaseState
-from kstep_integrators.stepper import start, step
+from kstep_integrators.step.metropolis import Metropolis
+from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.stepper import start, step
 from kstep_integrators.thermostats import Langevin
 from kstep_integrators.units import KB
 

@@ -9,7 +9,7 @@ from ase import units
 from torch import Tensor, nn
 
 from kstep_integrators import load_model, named_molecule
-from kstep_integrators.state import make_state
+from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.units import FS
 
 

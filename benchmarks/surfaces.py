@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.evaluation import nowhere
+from kstep_integrators.physics.evaluation import nowhere
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 
 __all__ = [

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from kstep_integrators.constraints import shake
 from kstep_integrators.jumps.base import JumpInfo
-from kstep_integrators.state import Evaluation, HessianProducts, PhaseState, constrain
+from kstep_integrators.mechanics.motion import constrain
+from kstep_integrators.mechanics.shake import shake
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 
 __all__ = ["VerletJump"]
 

@@ -18,7 +18,6 @@ from kstep_integrators import FlowJump
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.potentials import Potential
-from kstep_integrators.scheme import Scheme
 from kstep_integrators.state import (
     Carry,
     Evaluation,
@@ -28,7 +27,8 @@ from kstep_integrators.state import (
     kinetic_energy,
     mask_of,
 )
-from kstep_integrators.stepper import start, step
+from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.stepper import start, step
 from kstep_integrators.thermostats import NoThermostat
 
 __all__ = ["BatchRun", "run_nve"]

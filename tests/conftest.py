@@ -9,9 +9,9 @@ from ase import Atoms
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 
 from kstep_integrators import CalculatorPotential, named_molecule
-from kstep_integrators.ase_state import state_from_atoms
-from kstep_integrators.model_file import ModelHeader
-from kstep_integrators.nn.energy_network import EnergyNetwork
+from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.models.model_file import ModelHeader
+from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.state import PhaseState
 from kstep_integrators.testing import CountingCalculator, MorseNetwork

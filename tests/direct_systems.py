@@ -7,10 +7,11 @@ from ase.data import atomic_masses
 
 from kstep_integrators import CalculatorPotential, DirectJump
 from kstep_integrators.jumps.baseline import increments
-from kstep_integrators.jumps.verlet import verlet_flow
-from kstep_integrators.model_file import ModelHeader
-from kstep_integrators.nn.increment_network import IncrementNetwork, Increments
-from kstep_integrators.state import PhaseState, make_state
+from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.mechanics.verlet import verlet_flow
+from kstep_integrators.models.model_file import ModelHeader
+from kstep_integrators.nn.increments.network import IncrementNetwork, Increments
+from kstep_integrators.state import PhaseState
 from kstep_integrators.testing import MorseNetwork
 from kstep_integrators.units import FS
 from tests.conftest import ELEMENTS, REFERENCE

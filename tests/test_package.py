@@ -14,7 +14,7 @@ ALSO_NOT = ("dask", "distributed", "rdkit", "omegaconf", "kstep_training")
 
 
 @pytest.mark.parametrize(
-    "module", ["kstep_integrators", "kstep_integrators.cli", "kstep_integrators.doctor"]
+    "module", ["kstep_integrators", "kstep_integrators.cli", "kstep_integrators.cli.doctor"]
 )
 def test_importing_loads_nothing_optional(module: str) -> None:
     names = HEAVY + ALSO_NOT
@@ -62,7 +62,7 @@ def test_metadata() -> None:
     ("package", "path"),
     [
         ("kstep_integrators", "py.typed"),
-        ("kstep_integrators", "molecules/named.xyz"),
+        ("kstep_integrators", "models/named.xyz"),
         ("kstep_training", "py.typed"),
         ("kstep_training", "molecules/qm_train.smi"),
         ("kstep_training", "recipes/qm-gfn2.yaml"),

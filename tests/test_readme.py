@@ -57,7 +57,7 @@ def test_every_make_target_named_exists():
 
 
 def test_every_kstep_command_named_exists():
-    from kstep_integrators.command_line import build_parser
+    from kstep_integrators.cli.command_line import build_parser
 
     for line in re.findall(r"^(?:\$ )?kstep (.*)$", README, flags=re.MULTILINE):
         words = line.split("#")[0].split()

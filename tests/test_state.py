@@ -3,8 +3,10 @@ import pytest
 import torch
 from ase.constraints import FixAtoms, FixCom, FixedPlane
 
-from kstep_integrators.ase_state import state_from_atoms
-from kstep_integrators.state import Evaluation, constrain, kinetic_energy, make_state, velocities
+from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.mechanics.motion import constrain
+from kstep_integrators.state import Evaluation, kinetic_energy, velocities
 
 
 def test_round_trip_with_ase(ethanol):

@@ -29,8 +29,8 @@ def temperature_per_element(
         Shape (N,), atomic numbers.
     degrees_of_freedom : array_like
         Shape (N,) or (F, N): what each atom has, from
-        :func:`kstep_integrators.degrees_of_freedom.atomic_degrees_of_freedom`; zero for fixed
-        atoms.
+        :func:`kstep_integrators.mechanics.degrees_of_freedom.atomic_degrees_of_freedom`; zero for
+        fixed atoms.
 
     Returns
     -------

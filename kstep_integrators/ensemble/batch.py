@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from kstep_integrators.metropolis import Verdict
-from kstep_integrators.scheme import StepInfo
+from kstep_integrators.mechanics.bond_watch import Topology
 from kstep_integrators.state import Carry, Correction, Evaluation, PhaseState, Reasons
-from kstep_integrators.topology import Topology
+from kstep_integrators.step.metropolis import Verdict
+from kstep_integrators.step.scheme import StepInfo
 
 __all__ = ["join", "select", "select_bonds", "split_info"]
 

@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import Trajectory, write
 
 from kstep_integrators.state import Carry
-from kstep_integrators.stats import Stats
+from kstep_integrators.step.stats import Stats
 
 __all__ = ["EnsembleResult", "Replica", "ReplicaFiles", "atoms_of"]
 

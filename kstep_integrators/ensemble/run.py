@@ -17,21 +17,21 @@ from rich.console import Console
 from rich.progress import Progress
 
 from kstep_integrators.arguments import positive_integer
-from kstep_integrators.ase_state import state_from_atoms
-from kstep_integrators.control import DynamicsFailed, Guard
+from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.ensemble.batch import join, select, select_bonds, split_info
-from kstep_integrators.ensemble.physics import WorkerPhysics
 from kstep_integrators.ensemble.replicas import EnsembleResult, Replica, ReplicaFiles, atoms_of
 from kstep_integrators.jumps.base import Jump
-from kstep_integrators.method import make_method, make_rng
-from kstep_integrators.potentials import Potential
-from kstep_integrators.scheme import Scheme, StepInfo
+from kstep_integrators.mechanics.bond_watch import Topology, bond_changes, find_bonds
+from kstep_integrators.physics.worker_physics import WorkerPhysics
+from kstep_integrators.physics.workers import CalculatorFactory, make_workers
+from kstep_integrators.potentials.base import Potential
 from kstep_integrators.state import Carry, Reasons, mask_of
-from kstep_integrators.stats import Stats, warn_of_changes
-from kstep_integrators.stepper import step
-from kstep_integrators.topology import Topology, bond_changes, find_bonds
-from kstep_integrators.workers import CalculatorFactory, make_workers
+from kstep_integrators.step.guard import DynamicsFailed, Guard
+from kstep_integrators.step.method import make_method, make_rng
+from kstep_integrators.step.scheme import Scheme, StepInfo
+from kstep_integrators.step.stats import Stats, warn_of_changes
+from kstep_integrators.step.stepper import step
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -21,7 +21,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kstep_integrators.nn.increment_network import BASELINES
+from kstep_integrators.nn.increments.network import BASELINES
 
 __all__ = [
     "center_of_mass",

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.constraints import shake
-from kstep_integrators.coverage import check_coverage, species_of
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.jumps.baseline import drift, without_mean
-from kstep_integrators.model_file import ModelHeader, header_of
-from kstep_integrators.neighbors import dense_layout
-from kstep_integrators.nn.increment_network import IncrementNetwork, Increments
-from kstep_integrators.state import Evaluation, HessianProducts, PhaseState, constrain
+from kstep_integrators.mechanics.motion import constrain
+from kstep_integrators.mechanics.shake import shake
+from kstep_integrators.models.coverage import check_coverage, species_of
+from kstep_integrators.models.model_file import ModelHeader, header_of
+from kstep_integrators.nn.common.neighbor_lists import dense_layout
+from kstep_integrators.nn.increments.network import IncrementNetwork, Increments
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 
 __all__ = ["MASS_TOLERANCE", "DirectJump"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
-from kstep_integrators.jumps.verlet import verlet_flow
-from kstep_integrators.potentials import Potential
+from kstep_integrators.mechanics.verlet import verlet_flow
+from kstep_integrators.potentials.base import Potential
 from kstep_integrators.state import BoundPotential, Evaluation, HessianProducts, PhaseState
 
 __all__ = ["FlowJump"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from kstep_integrators.jumps.direct import DirectJump
-from kstep_integrators.model_file import model_path, read_model
-from kstep_integrators.nn.increment_network import IncrementNetwork
-from kstep_integrators.potentials import NetworkPotential
+from kstep_integrators.models.model_file import model_path, read_model
+from kstep_integrators.nn.increments.network import IncrementNetwork
+from kstep_integrators.potentials.network import NetworkPotential
 
 __all__ = ["load_model"]
 
@@ -27,7 +27,7 @@ def load_model(
     name_or_path : str or Path
         Such as ``"organic-gfn2"``.
     device, dtype : str or torch.device, torch.dtype
-        See :class:`~kstep_integrators.potentials.NetworkPotential`.
+        See :class:`~kstep_integrators.potentials.network.NetworkPotential`.
     compile : bool
         Of the forces of a potential. A direct jump is one pass of its network, never compiled.
 
@@ -38,7 +38,7 @@ def load_model(
 
     Raises
     ------
-    kstep_integrators.model_file.ModelFileError
+    kstep_integrators.models.model_file.ModelFileError
         If there is no such model or the file is not a sound model file.
     """
     network, header, digest = read_model(model_path(name_or_path))

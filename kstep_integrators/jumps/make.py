@@ -14,8 +14,9 @@ from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.load import load_model
-from kstep_integrators.model_file import ModelFileError
-from kstep_integrators.potentials import NetworkPotential, Potential
+from kstep_integrators.models.model_file import ModelFileError
+from kstep_integrators.potentials.base import Potential
+from kstep_integrators.potentials.network import NetworkPotential
 
 __all__ = ["make_jump", "record_jump", "restore_jump"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from kstep_integrators.mechanics.bond_watch import Topology, find_bonds
 from kstep_integrators.openmm.particles import Array
 from kstep_integrators.state import PhaseState
-from kstep_integrators.topology import Topology, find_bonds
 
 __all__ = ["BondMemory"]
 

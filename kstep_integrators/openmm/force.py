@@ -15,16 +15,17 @@ import torch
 from openmm import unit
 
 from kstep_integrators import units
-from kstep_integrators.control import DynamicsFailed, Guard
 from kstep_integrators.jumps.base import JumpInfo
+from kstep_integrators.mechanics.bond_watch import bond_changes
+from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.openmm import stages
 from kstep_integrators.openmm.inner import Inner
 from kstep_integrators.openmm.particles import Array, Particles
 from kstep_integrators.openmm.source import Model, ModelSource
 from kstep_integrators.openmm.subject import Subject
 from kstep_integrators.openmm.transit import Transit
-from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState, constrain
-from kstep_integrators.topology import bond_changes
+from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
+from kstep_integrators.step.guard import DynamicsFailed, Guard
 
 __all__ = ["JumpForce"]
 

@@ -13,9 +13,10 @@ import torch
 from kstep_integrators.calculators.openmm import OpenMMCalculator
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.openmm.source import Model
-from kstep_integrators.potentials import CalculatorPotential, Potential
+from kstep_integrators.potentials.base import Potential
+from kstep_integrators.potentials.calculator import CalculatorPotential
+from kstep_integrators.potentials.sum import SumPotential
 from kstep_integrators.state import BoundPotential, PhaseState
-from kstep_integrators.sum_potential import SumPotential
 
 __all__ = ["Inner", "Isolated", "inner_of"]
 

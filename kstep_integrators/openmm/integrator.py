@@ -11,15 +11,15 @@ from openmm import unit
 
 from kstep_integrators import units
 from kstep_integrators.correctors import make_corrector
-from kstep_integrators.method import check_strides
-from kstep_integrators.metropolis import Metropolis
 from kstep_integrators.openmm import stages
 from kstep_integrators.openmm.jump import add_jump, physics_parameters
 from kstep_integrators.openmm.plan import Plan
 from kstep_integrators.openmm.program import write_program
 from kstep_integrators.openmm.source import Model, as_model, jump_of
 from kstep_integrators.openmm.words import Words
-from kstep_integrators.stats import Stats
+from kstep_integrators.step.method import check_strides
+from kstep_integrators.step.metropolis import Metropolis
+from kstep_integrators.step.stats import Stats
 
 __all__ = ["KStepIntegrator"]
 

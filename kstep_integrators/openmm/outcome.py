@@ -28,7 +28,7 @@ def controlled(words: Words, plan: Plan) -> None:
 def tested(words: Words, plan: Plan) -> None:
     """{ }: the physical energy accepts or rejects, with extra chances before a momentum flip.
 
-    As :func:`kstep_integrators.metropolis.metropolized`.
+    As :func:`kstep_integrators.step.metropolis.metropolized`.
     """
     if plan.corrects:
         words.each("start_correction", "correction")

@@ -13,7 +13,8 @@ from ase.data import atomic_masses, chemical_symbols
 from openmm import unit
 
 from kstep_integrators import units
-from kstep_integrators.state import PhaseState, make_state
+from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.state import PhaseState
 
 __all__ = ["Array", "Particles", "constraints_of", "masses_of", "particles_of"]
 

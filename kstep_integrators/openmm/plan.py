@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def needs_forces(self) -> bool:
-        """As in :attr:`kstep_integrators.scheme.Scheme.needs_forces`."""
+        """As in :attr:`kstep_integrators.step.scheme.Scheme.needs_forces`."""
         return self.corrects or self.extra_chances is None
 
     @property

@@ -8,12 +8,12 @@ a step asks first whether they still belong to the positions.
 from __future__ import annotations
 
 from kstep_integrators import units
-from kstep_integrators.control import Guard
 from kstep_integrators.openmm import stages
 from kstep_integrators.openmm.outcome import controlled, put_back, tested, watched
 from kstep_integrators.openmm.plan import Plan
 from kstep_integrators.openmm.stride import ask, evaluate
 from kstep_integrators.openmm.words import Words
+from kstep_integrators.step.guard import Guard
 
 __all__ = ["write_program"]
 

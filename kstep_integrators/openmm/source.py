@@ -14,8 +14,9 @@ from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.load import load_model
-from kstep_integrators.model_file import bundled_models
-from kstep_integrators.potentials import NetworkPotential, Potential
+from kstep_integrators.models.model_file import bundled_models
+from kstep_integrators.potentials.base import Potential
+from kstep_integrators.potentials.network import NetworkPotential
 
 __all__ = ["Model", "ModelSource", "as_model", "jump_of"]
 
@@ -58,7 +59,8 @@ class ModelSource:
             raise ValueError(
                 f"the model {model.header.name!r} was not loaded from a file, and a System keeps "
                 "the path and hash of its model, never weights: write it with "
-                "kstep_integrators.model_file.write_model(path, ...) and pass load_model(path)"
+                "kstep_integrators.models.model_file.write_model(path, ...) and pass "
+                "load_model(path)"
             )
         bundled = model.source in bundled_models()
         return ModelSource(

@@ -13,8 +13,8 @@ from kstep_integrators.openmm.inner import Inner
 from kstep_integrators.openmm.particles import Array, Particles
 from kstep_integrators.openmm.source import Model, ModelSource, jump_of
 from kstep_integrators.openmm.whole import Tree, tree_of
+from kstep_integrators.potentials.sum import some_atoms
 from kstep_integrators.state import PhaseState
-from kstep_integrators.sum_potential import some_atoms
 
 __all__ = ["Subject"]
 

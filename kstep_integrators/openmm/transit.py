@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from kstep_integrators.evaluation import EvaluationCache
+from kstep_integrators.mechanics.bond_watch import Topology
 from kstep_integrators.openmm.bonds import BondMemory
 from kstep_integrators.openmm.particles import Array
+from kstep_integrators.physics.evaluation import EvaluationCache
 from kstep_integrators.state import Evaluation, PhaseState
-from kstep_integrators.topology import Topology
 
 __all__ = ["Transit"]
 

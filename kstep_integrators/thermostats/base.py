@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from kstep_integrators.noise import Noise
 from kstep_integrators.state import PhaseState
+from kstep_integrators.thermostats.noise import Noise
 
 __all__ = ["NoThermostat", "Thermostat"]
 

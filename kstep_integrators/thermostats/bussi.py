@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.degrees_of_freedom import FreeMotion, free_motion
-from kstep_integrators.noise import Noise, gammas, normals
+from kstep_integrators.mechanics.degrees_of_freedom import FreeMotion, free_motion
 from kstep_integrators.state import PhaseState, kinetic_energy
+from kstep_integrators.thermostats.noise import Noise, gammas, normals
 
 __all__ = ["Bussi"]
 
@@ -30,14 +30,14 @@ class Bussi:
     which is the paper's equation A7, and the momenta are multiplied by
     :math:`\alpha = \pm\sqrt{K'/K}` with the sign of :math:`\sqrt{c K} + s R_1` (A8).
 
-    These are the momenta that :func:`~kstep_integrators.degrees_of_freedom.free_motion` leaves:
-    the total momentum of each molecule, and the angular momentum of an isolated one, stay what they
-    are, and the rest samples the canonical ensemble at these values. (Multiplied like the rest,
-    they would walk at random in their logarithm, and in a run that is long enough even a rounding
-    error would become a molecule that flies or spins.) With both zero,
-    all momenta are multiplied by one number and keep their directions. Each molecule of a batch has
-    a bath of its own. If the physics does not conserve a total momentum (an outer field), this
-    bath does not reach it directly; Langevin does.
+    These are the momenta that :func:`~kstep_integrators.mechanics.degrees_of_freedom.free_motion`
+    leaves: the total momentum of each molecule, and the angular momentum of an isolated one, stay
+    what they are, and the rest samples the canonical ensemble at these values. (Multiplied like the
+    rest, they would walk at random in their logarithm, and in a run that is long enough even a
+    rounding error would become a molecule that flies or spins.) With both zero, all momenta are
+    multiplied by one number and keep their directions. Each molecule of a batch has a bath of its
+    own. If the physics does not conserve a total momentum (an outer field), this bath does not
+    reach it directly; Langevin does.
 
     Attributes
     ----------

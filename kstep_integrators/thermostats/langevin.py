@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from kstep_integrators import units
-from kstep_integrators.noise import Noise, normals_of_atoms
-from kstep_integrators.state import PhaseState, constrain
+from kstep_integrators.mechanics.motion import constrain
+from kstep_integrators.state import PhaseState
+from kstep_integrators.thermostats.noise import Noise, normals_of_atoms
 
 __all__ = ["Langevin"]
 

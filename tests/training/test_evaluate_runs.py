@@ -8,7 +8,7 @@ import torch
 from ase import Atoms
 
 from kstep_integrators import CalculatorPotential, FlowJump, units
-from kstep_integrators.ase_state import state_from_atoms
+from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.diagnostics import kinetic_energy
 from kstep_integrators.state import Evaluation
 from kstep_training.evaluate.execute import execute, jobs_of, load_records

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from kstep_integrators import units
-from kstep_integrators.model_file import ModelHeader, write_model
-from kstep_integrators.nn.increment_network import IncrementNetwork
+from kstep_integrators.models.model_file import ModelHeader, write_model
+from kstep_integrators.nn.increments.network import IncrementNetwork
 from kstep_training.evaluate.plan import make_methods
 from kstep_training.evaluate.runs import make_records
 from kstep_training.evaluate.settings import EvaluateSettings

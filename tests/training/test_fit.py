@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from kstep_integrators.model_file import read_model
-from kstep_integrators.nn.energy_network import EnergyNetwork
-from kstep_integrators.nn.forces import energy_and_forces
+from kstep_integrators.models.model_file import read_model
+from kstep_integrators.nn.energy.forces import energy_and_forces
+from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.frames import FrameDataset
 from kstep_training.dataset.windows import WindowDataset

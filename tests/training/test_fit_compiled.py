@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kstep_integrators.nn.energy_network import EnergyNetwork
-from kstep_integrators.nn.forces import compiled_forces, energy_and_forces, have_compiler
+from kstep_integrators.nn.energy.forces import compiled_forces, energy_and_forces, have_compiler
+from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_training.dataset.batches import Batch
 from kstep_training.dataset.frames import FrameDataset
 from kstep_training.fit.lightning_module import EnergyFit

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from lightning.pytorch.callbacks import Callback
 
-from kstep_integrators.model_file import read_model
+from kstep_integrators.models.model_file import read_model
 from kstep_training.fit.fit import fit
 from tests.training.fits import (
     KINDS,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from kstep_integrators.nn.increment_network import Increments
+from kstep_integrators.nn.increments.network import Increments
 from kstep_training.dataset.batches import WindowBatch
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.windows import WindowDataset

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from kstep_integrators.nn.energy_network import EnergyNetwork
+from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_training.fit.lightning_module import EnergyFit, learning_rate_factor
 from kstep_training.fit.settings import FitSettings
 

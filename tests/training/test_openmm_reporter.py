@@ -12,7 +12,7 @@ from kstep_training.dataset.segments import labelled_frames
 from kstep_training.openmm_reporter import TrajectoryReporter
 from kstep_training.trajectory import read_npz
 from tests.conftest import hot
-from tests.openmm_systems import (
+from tests.openmm.systems import (
     Counted,
     OpenMMCalculator,
     model,

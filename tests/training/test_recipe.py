@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kstep_integrators.model_file import read_model
+from kstep_integrators.models.model_file import read_model
 from kstep_training.recipe import run_recipe
 
 NETWORK = ["network.channels=8", "network.layers=1", "network.radial=4"]

@@ -19,8 +19,8 @@ from ase import Atoms
 from kstep_integrators import DynamicsFailed, named_molecule
 from kstep_integrators.cli import main
 from kstep_integrators.diagnostics import bond_lengths
-from kstep_integrators.model_file import ModelHeader, write_model
-from kstep_integrators.nn.increment_network import IncrementNetwork
+from kstep_integrators.models.model_file import ModelHeader, write_model
+from kstep_integrators.nn.increments.network import IncrementNetwork
 from kstep_integrators.units import FS, KB
 from kstep_training.options import override
 from kstep_training.prep.molecules import Molecule

@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from kstep_integrators import load_model
-from kstep_integrators.ase_state import state_from_atoms
-from kstep_integrators.model_file import ModelHeader, model_path, read_model, write_model
-from kstep_integrators.nn.energy_network import EnergyNetwork
-from kstep_integrators.nn.forces import energy_and_forces
-from kstep_integrators.nn.increment_network import IncrementNetwork
+from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.models.model_file import ModelHeader, model_path, read_model, write_model
+from kstep_integrators.nn.energy.forces import energy_and_forces
+from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.nn.increments.network import IncrementNetwork
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.frames import FrameDataset
 from kstep_training.fit.fit import fit

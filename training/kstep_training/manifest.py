@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kstep_integrators.atomic_file import write_text_atomically
+from kstep_integrators.files import write_text_atomically
 
 __all__ = ["differences", "open_manifest", "write_manifest"]
 

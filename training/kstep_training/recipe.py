@@ -14,7 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.markup import escape
 
-from kstep_integrators.atomic_file import write_text_atomically
+from kstep_integrators.files import write_text_atomically
 from kstep_training.config import Recipe, load_recipe
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.make_dataset import run_dataset

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kstep_integrators import units
-from kstep_integrators.atomic_file import atomic_file
+from kstep_integrators.files import atomic_file
 
 __all__ = ["SCHEMA_VERSION", "Trajectory", "read_npz", "write_npz"]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from kstep_integrators.nn.graph import Graph
+from kstep_integrators.nn.common.graph import Graph
 
 __all__ = ["Batch", "BatchSampler", "WindowBatch", "padded_size"]
 

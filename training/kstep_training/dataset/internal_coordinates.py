@@ -10,7 +10,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from kstep_integrators.diagnostics.geometry import bond_angles, bond_lengths, dihedral_angles
-from kstep_integrators.structures import bonded_pairs
+from kstep_integrators.models.molecules import bonded_pairs
 
 __all__ = ["KINDS", "coordinate_moments", "equilibrium", "internal_coordinates"]
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
 
-from kstep_integrators.atomic_file import write_text_atomically
+from kstep_integrators.files import write_text_atomically
 from kstep_training.dataset.dataset_file import FORMAT, DatasetFile, open_dataset, verify
 from kstep_training.dataset.internal_coordinates import KINDS, equilibrium
 from kstep_training.dataset.shards import read_record, same_identity, source_stamps, write_shard

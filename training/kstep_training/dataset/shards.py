@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from kstep_integrators.atomic_file import atomic_file, write_text_atomically
+from kstep_integrators.files import atomic_file, write_text_atomically
 from kstep_training.dataset.dataset_file import file_hash
 from kstep_training.dataset.internal_coordinates import coordinate_moments, internal_coordinates
 from kstep_training.dataset.segments import Frames, labelled_frames

@@ -12,7 +12,7 @@ import torch
 from ase.data import covalent_radii
 
 from kstep_integrators import units
-from kstep_integrators.nn.increment_network import BASELINES
+from kstep_integrators.nn.increments.network import BASELINES
 from kstep_training.dataset.increments import End, window_increments
 
 __all__ = ["closest", "dataset_statistics", "increment_sums", "window_starts"]

@@ -9,7 +9,7 @@ import numpy as np
 from ase.data import covalent_radii
 
 from kstep_integrators.diagnostics import bond_lengths
-from kstep_integrators.topology import BROKEN, FORMED
+from kstep_integrators.mechanics.bond_watch import BROKEN, FORMED
 from kstep_training.evaluate.record import Array, Record
 from kstep_training.evaluate.shapes import Indices, label
 

@@ -7,8 +7,8 @@ from typing import Any, cast
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator
 
+from kstep_integrators.physics.workers import CalculatorFactory
 from kstep_integrators.testing import CountingCalculator
-from kstep_integrators.workers import CalculatorFactory
 
 __all__ = ["Counting", "counting", "counts"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from kstep_integrators.atomic_file import write_text_atomically
+from kstep_integrators.files import write_text_atomically
 from kstep_training.evaluate.figures import (
     Point,
     distributions,

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from kstep_integrators.degrees_of_freedom import degrees_of_freedom
 from kstep_integrators.diagnostics import (
     correlation,
     momentum_alignment,
 )
+from kstep_integrators.mechanics.degrees_of_freedom import degrees_of_freedom
 from kstep_training.evaluate.bonds import find_broken
 from kstep_training.evaluate.motion import (
     compare_spectra,

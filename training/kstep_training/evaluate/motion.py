@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kstep_integrators import units
-from kstep_integrators.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_integrators.diagnostics import (
     Spectrum,
     compare_curves,
@@ -23,6 +22,7 @@ from kstep_integrators.diagnostics import (
     velocity_autocorrelation,
     vibrational_density,
 )
+from kstep_integrators.mechanics.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_training.evaluate.noise import estimate, floor_of_halves, t_limit
 from kstep_training.evaluate.record import Record
 

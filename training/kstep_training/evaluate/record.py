@@ -13,7 +13,7 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from kstep_integrators import units
-from kstep_integrators.atomic_file import atomic_file
+from kstep_integrators.files import atomic_file
 
 __all__ = ["Frame", "Record", "read_record", "record_of", "write_record"]
 

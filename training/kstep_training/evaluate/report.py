@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kstep_integrators.atomic_file import write_text_atomically
+from kstep_integrators.files import write_text_atomically
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.summary import summarize
 from kstep_training.evaluate.verdict import (

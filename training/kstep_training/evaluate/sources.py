@@ -19,9 +19,9 @@ from kstep_integrators import CalculatorPotential, load_model, named_molecule, u
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.calculators.semiempirical import METHODS
 from kstep_integrators.jumps.direct import DirectJump
-from kstep_integrators.model_file import model_path
+from kstep_integrators.models.model_file import model_path
+from kstep_integrators.physics.workers import CalculatorFactory
 from kstep_integrators.potentials import Potential
-from kstep_integrators.workers import CalculatorFactory
 
 __all__ = [
     "Target",

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from kstep_integrators.ase_state import state_from_atoms
-from kstep_integrators.calculation import ask
+from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.physics.calculation import ask
 from kstep_integrators.state import EvaluationFailed
 from kstep_training.evaluate.plan import Method
 from kstep_training.evaluate.record import Record

@@ -11,7 +11,7 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_mom
 from ase.optimize import BFGS
 
 from kstep_integrators import units
-from kstep_integrators.atomic_file import atomic_file
+from kstep_integrators.files import atomic_file
 from kstep_training.evaluate.plan import start_key
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.sources import Target, calculator_factory

@@ -16,10 +16,10 @@ from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.markup import escape
 
-from kstep_integrators.atomic_file import write_text_atomically
-from kstep_integrators.model_file import ModelHeader, write_model
-from kstep_integrators.nn.energy_network import EnergyNetwork
-from kstep_integrators.nn.increment_network import IncrementNetwork
+from kstep_integrators.files import write_text_atomically
+from kstep_integrators.models.model_file import ModelHeader, write_model
+from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.nn.increments.network import IncrementNetwork
 from kstep_training.dataset.batches import BatchSampler
 from kstep_training.dataset.dataset_file import DatasetFile, open_dataset
 from kstep_training.dataset.frames import FrameDataset

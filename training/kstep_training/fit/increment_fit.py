@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from kstep_integrators.nn.increment_network import IncrementNetwork, Increments
+from kstep_integrators.nn.increments.network import IncrementNetwork, Increments
 from kstep_training.dataset.batches import WindowBatch
 from kstep_training.fit.lightning_module import NetworkFit
 from kstep_training.fit.losses import force_loss, force_squared_error, increment_loss

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kstep_integrators.nn.energy_network import EnergyNetwork
-from kstep_integrators.nn.forces import ForceFunction, compiled_forces, energy_and_forces
+from kstep_integrators.nn.energy.forces import ForceFunction, compiled_forces, energy_and_forces
+from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_training.dataset.batches import Batch
 from kstep_training.fit.losses import energy_loss, force_loss, force_squared_error
 from kstep_training.fit.rotations import AnyBatch, rotated

@@ -38,8 +38,8 @@ class NetworkSettings:
     """
 
     kind: str = "flow"
-    """``flow``: a potential, :class:`kstep_integrators.nn.energy_network.EnergyNetwork`;
-    ``direct``: :class:`kstep_integrators.nn.increment_network.IncrementNetwork`."""
+    """``flow``: a potential, :class:`kstep_integrators.nn.energy.network.EnergyNetwork`;
+    ``direct``: :class:`kstep_integrators.nn.increments.network.IncrementNetwork`."""
     backbone: str | None = None
     """Null: ``painn`` for a flow, ``egnn`` for increments."""
     channels: int = 64

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from kstep_integrators.model_file import ModelHeader, model_path, read_model
-from kstep_integrators.nn.energy_network import EnergyNetwork
-from kstep_integrators.nn.forces import energy_and_forces
-from kstep_integrators.nn.graph import Graph
-from kstep_integrators.nn.increment_network import IncrementNetwork
+from kstep_integrators.models.model_file import ModelHeader, model_path, read_model
+from kstep_integrators.nn.common.graph import Graph
+from kstep_integrators.nn.energy.forces import energy_and_forces
+from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.nn.increments.network import IncrementNetwork
 from kstep_training.dataset.dataset_file import DatasetFile, Molecule
 from kstep_training.fit.settings import FitStage, NetworkSettings
 

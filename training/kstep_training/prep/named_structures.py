@@ -1,8 +1,9 @@
 """Relaxed geometries of the bundled molecules, by name.
 
 ``python -m kstep_training.prep.named_structures`` rewrites the file that
-:mod:`kstep_integrators.structures` reads, so that a demonstration needs no RDKit. Each molecule is
-embedded several times, every conformer is relaxed with GFN2-xTB, and the lowest one is kept.
+:mod:`kstep_integrators.models.molecules` reads, so that a demonstration needs no RDKit. Each
+molecule is embedded several times, every conformer is relaxed with GFN2-xTB, and the lowest one is
+kept.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ase.optimize import BFGS
 from tqdm import tqdm
 
 from kstep_integrators.calculators import xtb_calculator
-from kstep_integrators.structures import NAMED_FILE
+from kstep_integrators.models.molecules import NAMED_FILE
 from kstep_training.prep.molecules import Molecule, bundled_list, conformers, read_smiles
 
 __all__ = ["lowest_conformer", "main"]

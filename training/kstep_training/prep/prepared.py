@@ -19,7 +19,7 @@ from ase import Atoms
 from openmm import app
 
 from kstep_integrators import units
-from kstep_integrators.atomic_file import flush_to_disk
+from kstep_integrators.files import flush_to_disk
 
 __all__ = ["Prepared", "prepared_folders", "read_prepared", "topology", "write_prepared"]
 

@@ -13,9 +13,9 @@ from ase import Atoms
 from ase.io.trajectory import Trajectory as AseTrajectory
 
 from kstep_integrators import KStepDynamics
-from kstep_integrators.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_integrators.diagnostics import energy_drift, kinetic_energy, temperature_per_element
-from kstep_integrators.stats import Stats
+from kstep_integrators.mechanics.degrees_of_freedom import atomic_degrees_of_freedom
+from kstep_integrators.step.stats import Stats
 from kstep_integrators.units import KB, MEV, PS
 from kstep_training.run.settings import RunSettings
 from kstep_training.trajectory import Trajectory

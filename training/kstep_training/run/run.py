@@ -24,8 +24,8 @@ from rich.markup import escape
 from tqdm import tqdm
 
 from kstep_integrators import DynamicsFailed, KStepDynamics
-from kstep_integrators.atomic_file import write_text_atomically
-from kstep_integrators.checkpoint import read_checkpoint
+from kstep_integrators.ase.checkpoint import read_checkpoint
+from kstep_integrators.files import write_text_atomically
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.units import FS, PS
 from kstep_training.manifest import open_manifest, write_manifest

@@ -15,8 +15,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import BFGS
 
 from kstep_integrators import CalculatorPotential, load_model
-from kstep_integrators.atomic_file import write_text_atomically
-from kstep_integrators.atoms_json import decode_atoms, encode_atoms
+from kstep_integrators.ase.atoms_json import decode_atoms, encode_atoms
 from kstep_integrators.calculators import (
     OpenMMCalculator,
     PySCFCalculator,
@@ -24,9 +23,10 @@ from kstep_integrators.calculators import (
     xtb_calculator,
 )
 from kstep_integrators.calculators.semiempirical import METHODS
+from kstep_integrators.files import write_text_atomically
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import make_jump
-from kstep_integrators.structures import named_molecule
+from kstep_integrators.models.molecules import named_molecule
 from kstep_integrators.units import FS
 from kstep_training.run.settings import RunSettings
 

@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 
 from kstep_integrators import units
-from kstep_integrators.structures import bonded_pairs
+from kstep_integrators.models.molecules import bonded_pairs
 from kstep_training.simulate.engine import Array, Engine, Frame, TrajectoryEnded
 
 __all__ = ["Recorder"]

@@ -1,0 +1,290 @@
+"""Checkpoints: everything that a run goes on from, in one file, written atomically.
+
+Tensors as safetensors, the rest as a JSON header in the same file, as in model files; nothing is
+pickled. A checksum over both tells a damaged file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import importlib.metadata
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.io.jsonio import decode, encode
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from kstep_integrators.ase.atoms_json import (
+    decode_atoms,
+    decode_values,
+    encode_atoms,
+    encode_values,
+)
+from kstep_integrators.ase.outputs import LogMark, Marks, TrajectoryMark
+from kstep_integrators.files import atomic_file
+from kstep_integrators.state import Carry, Correction, Evaluation, PhaseState
+from kstep_integrators.step.metropolis import Verdict
+from kstep_integrators.step.run import Progress
+from kstep_integrators.step.stats import Stats
+from kstep_integrators.step.tuning import BurnIn
+
+__all__ = [
+    "FORMAT_VERSION",
+    "Checkpoint",
+    "CheckpointError",
+    "calculator_name",
+    "current_versions",
+    "make_generator",
+    "read_checkpoint",
+    "write_checkpoint",
+]
+
+FORMAT_VERSION = 1
+_KEY, _SUM = "kstep_integrators_checkpoint", "sha256"
+_TENSOR, _TYPE, _DICT = "__tensor__", "__type__", "__dict__"
+_TYPES: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        BurnIn, Carry, Correction, Evaluation, LogMark, Marks, PhaseState, Progress, Stats,
+        TrajectoryMark, Verdict,
+    )
+}  # fmt: skip
+_NUMPY = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is missing, damaged, foreign, or of another format version."""
+
+
+@functools.cache
+def current_versions() -> dict[str, str]:
+    """Versions of the packages that decide the bits of a run."""
+    return {name: _version(name) for name in ("kstep-integrators", "ase", "numpy", "torch")}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout
+        return "not installed"
+
+
+def calculator_name(calculator: BaseCalculator) -> str:
+    """By which a calculator is known again."""
+    return str(getattr(calculator, "name", None) or type(calculator).__name__)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run between two steps.
+
+    Attributes
+    ----------
+    carry : Carry
+        On the CPU.
+    atoms : ase.Atoms
+        Without its calculator.
+    results : dict
+        All that the calculator computed at the positions of the carry.
+    generator : mapping
+        State of the random bit generator, as numpy gives it.
+    progress : Progress
+        Without its carry and bonds.
+    bonded : (P,) bool Tensor
+        Bonds of the :class:`~kstep_integrators.mechanics.bond_watch.Topology` that the run watches.
+    nsteps : int
+    production_start : int or None
+        Step at which the stride was frozen after a burn-in.
+    settings : dict
+        Arguments of the run.
+    jump : dict
+        From :func:`kstep_integrators.jumps.make.record_jump`.
+    calculator : str
+        Name of the calculator of the physics.
+    marks : Marks
+        How much of trajectory and log had been written.
+    versions : dict
+        Of the packages it was written with.
+    """
+
+    carry: Carry
+    atoms: Atoms
+    results: dict[str, Any]
+    generator: Mapping[str, Any]
+    progress: Progress
+    bonded: Tensor
+    nsteps: int
+    production_start: int | None
+    settings: dict[str, Any]
+    jump: dict[str, Any]
+    calculator: str
+    marks: Marks
+    versions: dict[str, str] = field(default_factory=current_versions)
+
+    def changes(self, calculator: BaseCalculator) -> list[str]:
+        """What is not as it was, as far as that can be seen, when a run is to go on from here."""
+        now = current_versions()
+        changed = [
+            f"{name} {version}, now {now.get(name)}"
+            for name, version in self.versions.items()
+            if version != now.get(name)
+        ]
+        if calculator_name(calculator) != self.calculator:
+            changed.append(
+                f"the calculator {self.calculator!r}, now {calculator_name(calculator)!r}"
+            )
+        return changed
+
+
+def make_generator(state: Mapping[str, Any]) -> np.random.Generator:
+    """A generator of numpy in a given state.
+
+    Parameters
+    ----------
+    state : mapping
+        ``generator.bit_generator.state``.
+
+    Raises
+    ------
+    ValueError
+        If the bit generator is not one of numpy's own.
+    """
+    name = state.get("bit_generator")
+    if name not in _NUMPY:
+        raise ValueError(
+            f"a checkpoint cannot keep the bit generator {name!r}, it keeps those of numpy "
+            f"({', '.join(_NUMPY)}); pass rng=numpy.random.default_rng(seed)"
+        )
+    bits = getattr(np.random, name)()
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+_PACKED = ("carry", "bonded", "progress", "marks")
+_PLAIN = (
+    "generator", "nsteps", "production_start", "settings", "jump", "calculator", "versions",
+)  # fmt: skip
+"""Fields of a checkpoint: those with tensors or of classes of their own, and those of JSON."""
+
+
+def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically.
+
+    What JSON cannot keep of ``atoms`` and ``results`` is left out and named in a warning.
+
+    Parameters
+    ----------
+    path : str or Path
+    checkpoint : Checkpoint
+    """
+    tensors: dict[str, Tensor] = {}
+    atoms, lost = encode_atoms(checkpoint.atoms)
+    results, lost_results = encode_values(checkpoint.results)
+    lost += [f"the calculator's result {name!r}" for name in lost_results]
+    if lost:
+        warnings.warn(
+            f"the checkpoint {path} leaves out {', '.join(lost)}, which JSON cannot keep; a run "
+            "that is resumed from it goes on without",
+            stacklevel=2,
+        )
+    packed = {name: _pack(getattr(checkpoint, name), name, tensors) for name in _PACKED}
+    plain = {name: getattr(checkpoint, name) for name in _PLAIN}
+    texts = {"atoms": atoms, "results": results}
+    header = encode({"format_version": FORMAT_VERSION, **packed, **plain, **texts})
+    with atomic_file(path) as handle:
+        handle.write(save(tensors, {_KEY: header, _SUM: _checksum(header, tensors)}))
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged, made by another program, or of another format version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    try:
+        with safe_open(str(path), framework="pt") as handle:
+            metadata = handle.metadata() or {}
+            tensors = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a readable checkpoint; it is damaged or another kind of file: {error}"
+        ) from error
+    if _KEY not in metadata:
+        raise CheckpointError(
+            f"{path} is a safetensors file, but no checkpoint: it lacks the header entry {_KEY!r}"
+        )
+    if metadata.get(_SUM) != _checksum(metadata[_KEY], tensors):
+        raise CheckpointError(f"{path} is damaged: its content does not match its checksum")
+    header: dict[str, Any] = decode(metadata[_KEY], always_array=False)
+    version = header.pop("format_version", None)
+    if version != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has checkpoint format version {version!r}; this version of kstep-integrators "
+            f"reads {FORMAT_VERSION}: finish the run with the version that it began with"
+        )
+    try:
+        return _from_header(header, tensors)
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} was written by kstep-integrators of another version: {error!r}"
+        ) from error
+
+
+def _from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
+    return Checkpoint(
+        atoms=decode_atoms(header["atoms"]),
+        results=decode_values(header["results"]),
+        **{name: _unpack(header[name], tensors) for name in _PACKED},
+        **{name: header[name] for name in _PLAIN},
+    )
+
+
+def _checksum(header: str, tensors: dict[str, Tensor]) -> str:
+    total = hashlib.sha256(header.encode())
+    for name in sorted(tensors):
+        total.update(tensors[name].numpy().tobytes())
+    return total.hexdigest()
+
+
+def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """JSON of nested dataclasses, whose tensors go to ``tensors`` under their dotted names."""
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {_TENSOR: name}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        packed = {
+            part.name: _pack(getattr(value, part.name), f"{name}.{part.name}", tensors)
+            for part in dataclasses.fields(value)
+        }
+        return {_TYPE: type(value).__name__, **packed}
+    if isinstance(value, dict):  # of plain values; JSON would make their keys text
+        return {_DICT: list(value.items())}
+    return value
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, list):  # they were tuples: a frozen state holds no list
+        return tuple(value)
+    if not isinstance(value, dict):
+        return value
+    if _TENSOR in value:
+        return tensors[value[_TENSOR]]
+    if _DICT in value:
+        return dict(value[_DICT])
+    parts = {name: _unpack(part, tensors) for name, part in value.items() if name != _TYPE}
+    return _TYPES[value[_TYPE]](**parts)

@@ -1,0 +1,128 @@
+"""An ASE dynamics whose checkpoints fit its trajectory and its log."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from pathlib import Path
+from typing import IO, Any
+
+from ase import Atoms
+from ase.md.logger import MDLogger
+from ase.md.md import MolecularDynamics
+
+from kstep_integrators.ase.checkpoint import Checkpoint, write_checkpoint
+from kstep_integrators.ase.outputs import Marks, Outputs
+
+__all__ = ["ResumableDynamics"]
+
+
+class ResumableDynamics(MolecularDynamics, ABC):
+    """Calls observers, and writes a checkpoint where they have seen the state to the end.
+
+    Parameters
+    ----------
+    atoms, timestep, trajectory, logfile, loginterval, **kwargs
+        As in :class:`ase.md.md.MolecularDynamics`.
+    checkpoint : Path or None
+    checkpoint_interval : int
+        Steps.
+    resumed : Checkpoint or None
+        That the run goes on from: trajectory and log are cut back to it.
+
+    Raises
+    ------
+    ValueError
+        If trajectory or log do not belong to ``resumed``. Nothing has been changed then.
+    """
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        timestep: float,
+        *,
+        trajectory: str | Path | None,
+        logfile: IO[str] | str | Path | None,
+        loginterval: int,
+        checkpoint: Path | None,
+        checkpoint_interval: int,
+        resumed: Checkpoint | None,
+        **kwargs: Any,
+    ) -> None:
+        self._checkpoint, self._checkpoint_interval = checkpoint, checkpoint_interval
+        self._outputs = Outputs(
+            Path(trajectory) if isinstance(trajectory, str | Path) else None,
+            Path(logfile) if isinstance(logfile, str | Path) and logfile != "-" else None,
+        )
+        # Of the state that observers have seen to the end, and of the last checkpoint.
+        self._observed: object | None = None
+        self._saved: object | None = None
+        self._resumed_at = None if resumed is None else resumed.nsteps
+        self._logger: MDLogger | None = None
+        super().__init__(
+            atoms,
+            timestep,
+            trajectory=trajectory,  # type: ignore[arg-type]
+            logfile=None,
+            loginterval=loginterval,
+            **kwargs,
+        )
+        if resumed is not None:
+            self._outputs.cut(resumed.marks)
+        if logfile:
+            name = str(logfile) if isinstance(logfile, Path) else logfile
+            self._logger = MDLogger(self, atoms, name, header=resumed is None, comm=self.comm)
+            self.attach(self.closelater(self._logger), loginterval)
+        if resumed is not None:
+            self.nsteps = resumed.nsteps
+            self._go_on(resumed)
+            self._observed = self._saved = self._state()
+
+    @abstractmethod
+    def _go_on(self, found: Checkpoint) -> None:
+        """Stand where the run of a checkpoint stood."""
+
+    @abstractmethod
+    def _state(self) -> object | None:
+        """The state of the run, the same object as long as it does not change."""
+
+    @abstractmethod
+    def _snapshot(self, marks: Marks) -> Checkpoint:
+        """What a checkpoint of the state holds."""
+
+    def irun(self, steps: int = 50) -> Generator[bool, None, None]:
+        """Make steps one by one; a checkpoint, if there is one, is written at the end too."""
+        try:
+            yield from super().irun(steps)  # type: ignore[no-untyped-call]
+        finally:
+            self._save()
+
+    def call_observers(self) -> None:
+        """Call loggers, trajectory and other observers, and then write what checkpoint is due."""
+        if self.nsteps == self._resumed_at:
+            return  # the start of a run, which they have seen
+        super().call_observers()  # type: ignore[no-untyped-call]
+        self._observed = self._state()
+        if self.nsteps % self._checkpoint_interval == 0:
+            self._save()
+
+    def _save(self) -> Path | None:
+        """Write the checkpoint, if there is one and trajectory and log belong to the state.
+
+        Returns
+        -------
+        Path or None
+            None if it could not be written; what was written before still stands.
+        """
+        state = self._state()
+        if self._checkpoint is None or state is None or state is not self._observed:
+            return None
+        if state is not self._saved:
+            write_checkpoint(self._checkpoint, self._snapshot(self._outputs.mark()))
+            self._saved = state
+        return self._checkpoint
+
+    def _say(self, line: str) -> None:
+        """A line of its own in the log, if there is one."""
+        if self._logger is not None:
+            self._logger.logfile.write(f"# {line}\n")

@@ -1,0 +1,1 @@
+"""Constraints, degrees of freedom, bonds and velocity Verlet: mechanics without a model."""

@@ -1,0 +1,1 @@
+"""Model files, what they cover, the bundled ones, and molecules by name."""

@@ -1,0 +1,40 @@
+"""What atoms a model covers: asked before a run, so that nothing is extrapolated unawares."""
+
+from __future__ import annotations
+
+import torch
+from ase.data import chemical_symbols
+from torch import Tensor
+
+from kstep_integrators.models.model_file import ModelHeader
+from kstep_integrators.state import PhaseState
+
+__all__ = ["check_coverage", "species_of"]
+
+
+def check_coverage(header: ModelHeader, state: PhaseState) -> None:
+    """Refuse atoms that a model does not cover.
+
+    Raises
+    ------
+    ValueError
+        For an unknown element or a periodic cell.
+    """
+    unknown = sorted(set(state.numbers.tolist()) - set(header.elements))
+    if unknown:
+        raise ValueError(
+            f"model {header.name!r} does not cover the elements "
+            f"{[chemical_symbols[z] for z in unknown]}; it covers "
+            f"{[chemical_symbols[z] for z in header.elements]}"
+        )
+    if any(state.pbc) and not header.periodic:
+        raise ValueError(
+            f"model {header.name!r} is not periodic, but the system has pbc={state.pbc}; "
+            "set atoms.pbc = False for an isolated molecule, or use a periodic potential"
+        )
+
+
+def species_of(header: ModelHeader, state: PhaseState) -> Tensor:
+    """Index of each atom's element in the table of a model that covers it, (N,) int64."""
+    order = [header.elements.index(z) for z in state.numbers.tolist()]
+    return torch.tensor(order, dtype=torch.int64)

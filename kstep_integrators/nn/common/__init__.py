@@ -1,0 +1,1 @@
+"""What networks share: graphs, radial functions, neighbour lists."""

@@ -1,0 +1,1 @@
+"""Energy networks and their forces and Hessians."""

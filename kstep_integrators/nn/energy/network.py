@@ -1,0 +1,145 @@
+"""The invariant-energy network: backbone + readout + shifts + repulsion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from ase.data import covalent_radii
+from torch import Tensor, nn
+
+from kstep_integrators.nn.common.e3nn_extra import tensor_product
+from kstep_integrators.nn.common.graph import Graph, displacements, pair_values
+from kstep_integrators.nn.common.radial import frozen_below
+from kstep_integrators.nn.energy.egnn import EGNN
+from kstep_integrators.nn.energy.heads import AtomicEnergy, Repulsion
+from kstep_integrators.nn.energy.painn import PaiNN
+from kstep_integrators.nn.energy.transformer import Transformer
+
+__all__ = ["BACKBONES", "EnergyNetwork"]
+
+BACKBONES: dict[str, Callable[..., nn.Module]] = {
+    "egnn": EGNN,
+    "painn": PaiNN,
+    "tensor_product": tensor_product,
+    "transformer": Transformer,
+}
+"""Makers of backbones by the name used in recipes and model files."""
+
+
+class EnergyNetwork(nn.Module):
+    """Potential energy of molecules, invariant under rotation, reflection and permutation.
+
+    Parameters
+    ----------
+    elements : sequence of int
+        Atomic numbers the network knows, ascending.
+    backbone : str
+        A key of :data:`BACKBONES`.
+    shifts : sequence of float
+        Energy of each element in eV, added per atom in float64.
+    scale : float
+        eV; multiplies the readout, so that the network's own outputs are of order one.
+    channels, layers, radial, cutoff
+        Passed to the backbone.
+    nearest : (S, S) nested sequence of float, optional
+        Closest approach of each pair of elements in the training data, angstrom. Below it the
+        backbone sees a constant distance and the repulsion alone acts along the pair, so that
+        what the network would make of distances it has never seen does not matter. Half
+        the covalent distances by default.
+
+    Raises
+    ------
+    ImportError
+        If the backbone is ``"tensor_product"`` and e3nn is not installed.
+    ValueError
+        If the backbone is unknown or ``shifts`` does not match ``elements``.
+    """
+
+    species_of: Tensor
+    shifts: Tensor
+    nearest: Tensor
+
+    def __init__(
+        self,
+        elements: Sequence[int],
+        backbone: str = "painn",
+        shifts: Sequence[float] | None = None,
+        scale: float = 1.0,
+        channels: int = 64,
+        layers: int = 2,
+        radial: int = 16,
+        cutoff: float = 5.0,
+        nearest: Sequence[Sequence[float]] | None = None,
+    ) -> None:
+        super().__init__()
+        if backbone not in BACKBONES:
+            raise ValueError(f"unknown backbone {backbone!r}; choose one of {sorted(BACKBONES)}")
+        shifts = [0.0] * len(elements) if shifts is None else list(shifts)
+        if len(shifts) != len(elements):
+            raise ValueError(
+                f"{len(shifts)} shifts given for {len(elements)} elements; give one each"
+            )
+        radii = torch.tensor([float(covalent_radii[z]) for z in elements], dtype=torch.float64)
+        bonds = radii.unsqueeze(0) + radii.unsqueeze(1)
+        # Half a bond length is closer than any vibration brings two atoms.
+        near = 0.5 * bonds if nearest is None else torch.tensor(nearest, dtype=torch.float64)
+        if near.shape != bonds.shape or not bool((near > 0).all()):
+            raise ValueError(
+                f"nearest has shape {tuple(near.shape)}; expected {tuple(bonds.shape)}, positive"
+            )
+        self.config: dict[str, Any] = {
+            "elements": [int(z) for z in elements],
+            "backbone": backbone,
+            "shifts": [float(e) for e in shifts],
+            "scale": float(scale),
+            "channels": channels,
+            "layers": layers,
+            "radial": radial,
+            "cutoff": float(cutoff),
+            "nearest": near.tolist(),
+        }
+        self.cutoff = float(cutoff)
+        self.scale = float(scale)
+        self.backbone = BACKBONES[backbone](len(elements), channels, layers, radial, cutoff)
+        self.readout = AtomicEnergy(channels)
+        self.repulsion = Repulsion(elements, torch.maximum(near, bonds))
+        self.register_buffer("nearest", near, persistent=False)
+        self.register_buffer("shifts", torch.tensor(shifts, dtype=torch.float64), persistent=False)
+        table = torch.full((120,), -1, dtype=torch.int64)
+        table[torch.tensor(list(elements))] = torch.arange(len(elements))
+        self.register_buffer("species_of", table, persistent=False)
+
+    def interaction_energy(self, positions: Tensor, graph: Graph, fixed: bool = False) -> Tensor:
+        """Energy per atom without element shifts, (..., N) eV, in the network's precision.
+
+        Parameters
+        ----------
+        positions : (..., N, 3) angstrom
+            Differences are taken in their precision, so float64 positions keep translation
+            invariance even far from the origin.
+        graph : Graph
+        fixed : bool
+            Whether the result is wanted for a Hessian and not for gradients of the weights: the
+            backbone then takes the way that is cheapest to differentiate twice, if it has one.
+        """
+        vectors, distances = displacements(positions, graph)
+        dtype = self.readout.out.weight.dtype
+        vectors, distances = vectors.to(dtype), distances.to(dtype)
+        seen = frozen_below(distances, pair_values(self.nearest, graph))
+        along = vectors * (seen / distances).unsqueeze(-1)
+        lean = self.lean_backbone(graph) if fixed else None
+        features = (self.backbone if lean is None else lean.fixed)(along, seen, graph)
+        energy = self.scale * self.readout(features)
+        energy = energy + self.repulsion(distances, graph)
+        return torch.where(graph.atom_mask, energy, torch.zeros_like(energy))
+
+    def lean_backbone(self, graph: Graph) -> PaiNN | None:
+        """The backbone, if it has a way of its own to be differentiated twice."""
+        found = isinstance(self.backbone, PaiNN) and graph.index is None
+        return self.backbone if found else None  # type: ignore[return-value]
+
+    def shift_energy(self, graph: Graph) -> Tensor:
+        """Element shifts per atom, (..., N) eV, float64."""
+        return torch.where(graph.atom_mask, self.shifts[graph.species], 0.0)

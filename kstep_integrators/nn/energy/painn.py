@@ -1,0 +1,143 @@
+"""PaiNN-type backbone: scalar and vector features per atom, rotationally equivariant.
+
+Schuett, Unke, Gastegger, "Equivariant message passing for the prediction of tensorial properties
+and molecular spectra" (2021), doi:10.48550/arXiv.2102.03150.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from kstep_integrators.nn.common.graph import Graph, neighbor_values
+from kstep_integrators.nn.common.radial import BesselBasis, cut_basis, smooth_cutoff
+from kstep_integrators.nn.energy.messages import messages
+
+__all__ = ["PaiNN"]
+
+
+class _Message(nn.Module):
+    """Eqs. 7-8: scalars and vectors of the neighbours, filtered by distance."""
+
+    def __init__(self, channels: int, radial: int) -> None:
+        super().__init__()
+        self.phi_in = nn.Linear(channels, channels)
+        self.phi_out = nn.Linear(channels, 3 * channels)
+        self.filter = nn.Linear(radial, 3 * channels)
+
+    def forward(
+        self, s: Tensor, v: Tensor | None, basis: Tensor, cut: Tensor, unit: Tensor, graph: Graph
+    ) -> tuple[Tensor, Tensor]:
+        phi = neighbor_values(self.phi_out(functional.silu(self.phi_in(s))), graph.index)
+        weights = (self.filter(basis) * cut * phi).chunk(3, dim=-1)
+        ds = weights[0].sum(-2)
+        # (..., N, K, 1, F) * (..., N, K, 3, 1) summed over the K slots
+        dv = (weights[1].unsqueeze(-2) * unit.unsqueeze(-1)).sum(-3)
+        if v is not None:
+            dv = dv + (weights[2].unsqueeze(-2) * neighbor_values(v, graph.index)).sum(-3)
+        return ds, dv
+
+
+class _Update(nn.Module):
+    """Eqs. 9-10: mix scalars and vectors within an atom."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mix = nn.Linear(channels, 2 * channels, bias=False)
+        self.hidden = nn.Linear(2 * channels, channels)
+        self.out = nn.Linear(channels, 3 * channels)
+
+    def forward(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        left, right = self.mix(v).chunk(2, dim=-1)
+        norm = (right.square().sum(-2) + 1e-8).sqrt()
+        hidden = functional.silu(self.hidden(torch.cat([s, norm], dim=-1)))
+        a_ss, a_sv, a_vv = self.out(hidden).chunk(3, dim=-1)
+        ds = a_ss + a_sv * (left * right).sum(-2)
+        return ds, a_vv.unsqueeze(-2) * left
+
+
+class PaiNN(nn.Module):
+    """Backbone that maps a graph to one invariant feature vector per atom.
+
+    Parameters
+    ----------
+    species : int
+        Number of elements.
+    channels : int
+        Width F of scalar and of vector features.
+    layers : int
+        Message-passing layers.
+    radial : int
+        Size of the radial basis.
+    cutoff : float
+        angstrom.
+    """
+
+    def __init__(
+        self,
+        species: int,
+        channels: int = 64,
+        layers: int = 2,
+        radial: int = 16,
+        cutoff: float = 5.0,
+    ) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+        self.embedding = nn.Embedding(species, channels)
+        self.basis = BesselBasis(radial, cutoff)
+        self.messages = nn.ModuleList(_Message(channels, radial) for _ in range(layers))
+        self.updates = nn.ModuleList(_Update(channels) for _ in range(layers))
+
+    def forward(self, vectors: Tensor, distances: Tensor, graph: Graph) -> Tensor:
+        """Map neighbour vectors (..., N, K, 3) and lengths (..., N, K) in angstrom to features.
+
+        Returns
+        -------
+        Tensor, (..., N, channels)
+        """
+        basis = self.basis(distances)
+        cut = smooth_cutoff(distances, self.cutoff).unsqueeze(-1)
+        unit = vectors / distances.unsqueeze(-1)
+
+        def send(layer: int, s: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+            message: _Message = self.messages[layer]  # type: ignore[assignment]
+            ds, dv = message(s, v, basis, cut, unit, graph)
+            return ds, dv
+
+        return self._layers(graph, send)
+
+    def fixed(self, vectors: Tensor, distances: Tensor, graph: Graph) -> Tensor:
+        """The same features by another way, much cheaper to differentiate twice.
+
+        With respect to positions only: the filters enter as tables, so that nothing can be
+        differentiated with respect to their weights. Parameters are those of :meth:`forward`, for
+        the dense path.
+        """
+        functions = cut_basis(self.basis, distances.detach(), self.cutoff)
+        unit = vectors / distances.unsqueeze(-1)
+
+        def send(layer: int, s: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+            message: _Message = self.messages[layer]  # type: ignore[assignment]
+            rows = [message.filter.weight, message.filter.bias.unsqueeze(1)]
+            value, slope, curvature = (functions @ torch.cat(rows, dim=1).detach().T).unbind()
+            a, b, c = message.phi_out(functional.silu(message.phi_in(s))).chunk(3, dim=-1)
+            c = c.unsqueeze(-2) * (c.new_zeros(3, 1) if v is None else v)
+            return messages(distances, unit, a, b, c, (value, slope, curvature))
+
+        return self._layers(graph, send)
+
+    def _layers(
+        self, graph: Graph, send: Callable[[int, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+    ) -> Tensor:
+        """Messages and updates in turn; ``send`` gives what the messages of a layer add."""
+        s: Tensor = self.embedding(graph.species)
+        v: Tensor | None = None
+        for layer, update in enumerate(self.updates):
+            ds, dv = send(layer, s, v)
+            s, v = s + ds, dv if v is None else v + dv
+            ds, dv = update(s, v)
+            s, v = s + ds, v + dv
+        return s

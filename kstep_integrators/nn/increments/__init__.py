@@ -1,0 +1,1 @@
+"""Networks that predict the increments of a direct jump."""

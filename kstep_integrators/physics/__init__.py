@@ -1,0 +1,1 @@
+"""The expensive method: asked, counted, kept, in this process or in others."""

@@ -1,0 +1,93 @@
+"""What a worker does: it keeps a calculator for each replica and asks it for energy and forces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from kstep_integrators.physics.calculation import Answer, ask
+
+__all__ = ["Bench", "CalculatorFactory", "Request", "Workers"]
+
+CalculatorFactory = Callable[[Atoms], BaseCalculator]
+"""Makes the calculator of one molecule, in the process where it will work."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One geometry to be evaluated.
+
+    Attributes
+    ----------
+    replica : int
+        Which calculator it is for. The same replica is always the same molecule.
+    atoms : ase.Atoms
+        Without calculator and constraints.
+    forces : bool
+        Whether an energy is too little.
+    """
+
+    replica: int
+    atoms: Atoms
+    forces: bool = True
+
+
+class Workers(Protocol):
+    """Evaluates many geometries."""
+
+    def evaluate(self, requests: Sequence[Request]) -> list[Answer]:
+        """Answers in the order of the requests; a failure is an answer and not an exception.
+
+        No two of the requests may be for one replica.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of processes and connections; they cannot be used any more."""
+        ...
+
+
+class Bench:
+    """The calculators of one process, made when they are first needed.
+
+    A replica keeps its calculator, so that an SCF starts from the density of the step before.
+
+    Parameters
+    ----------
+    factory : CalculatorFactory
+    """
+
+    def __init__(self, factory: CalculatorFactory) -> None:
+        self._factory = factory
+        self._known: dict[int, Atoms] = {}
+
+    def evaluate(self, requests: Sequence[Request]) -> list[Answer]:
+        """One after another."""
+        return [self(request) for request in requests]
+
+    def close(self) -> None:
+        """Drop the calculators."""
+        self._known.clear()
+
+    def __call__(self, request: Request) -> Answer:
+        """The answer to one request."""
+        try:
+            atoms = self._place(request)
+        except Exception as error:  # noqa: BLE001  (the user's function raises what it likes)
+            return Answer(failure=f"{type(error).__name__}: {error}")
+        return ask(atoms, request.forces)
+
+    def _place(self, request: Request) -> Atoms:
+        """The replica's own atoms, with its calculator, at the requested geometry."""
+        atoms = self._known.get(request.replica)
+        if atoms is None:
+            atoms = request.atoms.copy()
+            atoms.calc = self._factory(request.atoms.copy())
+            self._known[request.replica] = atoms
+        atoms.positions[:] = request.atoms.positions
+        atoms.cell[:] = request.atoms.cell
+        return atoms

@@ -1,0 +1,154 @@
+"""Any ASE calculator as the potential of a flow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from torch import Tensor
+
+from kstep_integrators import units
+from kstep_integrators.state import (
+    BoundPotential,
+    Evaluation,
+    EvaluationFailed,
+    HessianProducts,
+    PhaseState,
+    Reasons,
+)
+
+__all__ = ["CalculatorPotential"]
+
+DISPLACEMENT = 0.005
+"""angstrom; of the atom that moves most in a finite difference of a calculator's forces."""
+
+
+class CalculatorPotential:
+    """Any ASE calculator as the potential of a flow: GFN2 inside DFT needs no training at all.
+
+    Parameters
+    ----------
+    calculator : ase Calculator
+        Used by this potential alone; it must not be the calculator of the physics.
+    timestep : float
+        Base step, ASE time units; default 0.25 fs.
+
+    Notes
+    -----
+    The molecules of an ensemble are evaluated one after another, in this process.
+    """
+
+    def __init__(self, calculator: BaseCalculator, timestep: float = 0.25 * units.FS) -> None:
+        self.calculator = calculator
+        self._timestep = timestep
+
+    @property
+    def timestep(self) -> float:
+        """Base step, ASE time units."""
+        return self._timestep
+
+    @property
+    def device(self) -> torch.device:
+        """Always the CPU: ASE calculators take numpy arrays."""
+        return torch.device("cpu")
+
+    def to(self, device: torch.device | str) -> CalculatorPotential:
+        """Returns itself: a calculator stays where it is."""
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Name and parameters of the calculator."""
+        name = getattr(self.calculator, "name", type(self.calculator).__name__)
+        parameters = dict(getattr(self.calculator, "parameters", {}))
+        return {"calculator": name, "parameters": {k: str(v) for k, v in parameters.items()}}
+
+    def bind(self, state: PhaseState) -> BoundPotential:
+        """Force function of the molecules of a state, which the calculator takes in turn."""
+        numbers, batch = state.numbers.cpu().numpy(), state.batch.cpu().numpy()
+        positions, masses = state.positions.cpu().numpy(), state.masses[:, 0].cpu().numpy()
+        forces = []
+        for molecule in range(state.n_molecules):
+            mine = batch == molecule
+            atoms = Atoms(
+                numbers[mine],
+                positions=positions[mine],
+                masses=masses[mine],
+                cell=state.cell.cpu().numpy(),
+                pbc=state.pbc,
+            )
+            atoms.calc = self.calculator
+            forces.append(_CalculatorForces(atoms))
+        return forces[0] if len(forces) == 1 else _ForcesInTurn(forces)
+
+
+class _CalculatorForces:
+    """Forces of an ASE calculator for one molecule."""
+
+    def __init__(self, atoms: Atoms) -> None:
+        self.atoms = atoms
+
+    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
+        self.atoms.positions[:] = positions.cpu().numpy()
+        try:
+            f = np.array(self.atoms.get_forces(), dtype=np.float64)
+            energy = float(self.atoms.get_potential_energy())
+        except Exception as error:
+            # Whatever it raises: the jump did not work out, and the stepper has another way.
+            raise EvaluationFailed(f"{type(error).__name__}: {error}") from error
+        return Evaluation(torch.tensor([energy], dtype=torch.float64), torch.from_numpy(f)), None
+
+    def linearized(self, positions: Tensor) -> HessianProducts:
+        """Central differences of forces: two evaluations per vector."""
+
+        def product(vector: Tensor) -> Tensor:
+            longest = float(vector.norm(dim=1).max())
+            if longest == 0.0:
+                return torch.zeros_like(vector)
+            step = DISPLACEMENT / longest
+            ends = [self(positions + sign * step * vector, None)[0] for sign in (1.0, -1.0)]
+            forward, backward = (end.require_forces() for end in ends)
+            return (backward - forward) / (2.0 * step)
+
+        return lambda vectors: torch.stack([product(vector) for vector in vectors])
+
+
+class _ForcesInTurn:
+    """Forces of an ASE calculator for several molecules; NaN for one where it fails."""
+
+    def __init__(self, forces: Sequence[_CalculatorForces]) -> None:
+        self.forces = forces
+        self.sizes = [len(one.atoms) for one in forces]
+
+    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
+        energies = torch.full((len(self.sizes),), math.nan, dtype=torch.float64)
+        found = torch.full_like(positions, math.nan)
+        # What failed in one step is NaN in the next: the reason that counts is the first.
+        failures: Reasons = dict(carry or {})
+        parts = zip(self.forces, positions.split(self.sizes), found.split(self.sizes), strict=True)
+        for i, (forces, x, f) in enumerate(parts):
+            if i in failures:
+                continue
+            try:
+                one, _ = forces(x, None)
+            except EvaluationFailed as error:
+                failures[i] = str(error)
+                continue
+            energies[i] = one.energy[0]
+            f.copy_(one.require_forces())
+        return Evaluation(energies, found, failures), failures
+
+    def linearized(self, positions: Tensor) -> HessianProducts:
+        """The Hessian of each molecule, by central differences."""
+        places = positions.split(self.sizes)
+        products = [forces.linearized(x) for forces, x in zip(self.forces, places, strict=True)]
+
+        def product(vectors: Tensor) -> Tensor:
+            parts = vectors.split(self.sizes, dim=1)
+            return torch.cat([one(part) for one, part in zip(products, parts, strict=True)], dim=1)
+
+        return product

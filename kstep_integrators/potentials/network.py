@@ -1,0 +1,129 @@
+"""A learned energy network as the potential of a flow."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+
+from kstep_integrators import units
+from kstep_integrators.models.coverage import check_coverage, species_of
+from kstep_integrators.models.model_file import ModelHeader
+from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.potentials.network_forces import DenseForces, ListForces
+from kstep_integrators.state import (
+    BoundPotential,
+    PhaseState,
+)
+
+__all__ = ["NetworkPotential"]
+
+
+class NetworkPotential:
+    """A learned energy network.
+
+    Parameters
+    ----------
+    network : EnergyNetwork
+    header : ModelHeader
+        What the model covers.
+    digest : str
+        Identity of the weights, kept in restart files.
+    device : str or torch.device
+        ``"auto"`` takes a CUDA device where there is one.
+    dtype : torch.dtype
+        float32 or float64 arithmetic; positions and momenta are float64 in any case.
+    compile : bool
+        Compile the force, once for each set of atoms: 10-30 s on a CPU, several times faster after.
+        Hessians are traced when a corrector first asks for one, in some seconds.
+    dense_limit : int
+        Molecules of more atoms use neighbour lists.
+    source : str
+        Bundled name or path that :func:`~kstep_integrators.jumps.load.load_model` finds it by, if
+        it does: a checkpoint names it.
+    """
+
+    def __init__(
+        self,
+        network: EnergyNetwork,
+        header: ModelHeader,
+        digest: str = "",
+        device: str | torch.device = "auto",
+        dtype: torch.dtype = torch.float32,
+        compile: bool = False,  # noqa: A002  (torch's own word for it)
+        dense_limit: int = 64,
+        source: str = "",
+    ) -> None:
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"dtype {dtype} is not supported; use torch.float32 or torch.float64")
+        if str(device) == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        # A copy: another potential may go on using the network where it is.
+        self.network = copy.deepcopy(network).to(device=device, dtype=dtype)
+        # Shifts are thousands of eV in sum and stay float64 whatever the network computes in.
+        self.network.shifts = torch.tensor(
+            network.config["shifts"], dtype=torch.float64, device=device
+        )
+        self.header, self.digest, self.dtype = header, digest, dtype
+        self.compile, self.dense_limit, self.source = compile, dense_limit, source
+        self._device = torch.device(device)
+        self._bound: dict[tuple[Any, ...], BoundPotential] = {}
+
+    @property
+    def timestep(self) -> float:
+        """Base step of the model, ASE time units."""
+        return self.header.timestep_fs * units.FS
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self._device
+
+    def to(self, device: torch.device | str) -> NetworkPotential:
+        """The same model on another device."""
+        if torch.device(device) == self._device:
+            return self
+        return NetworkPotential(
+            self.network,
+            self.header,
+            self.digest,
+            device,
+            self.dtype,
+            self.compile,
+            self.dense_limit,
+            self.source,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Name, method and hash of the model, and how it is computed."""
+        return {
+            "model": self.header.name,
+            "method": self.header.method,
+            "sha256": self.digest,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "compile": self.compile,
+            "dense_limit": self.dense_limit,
+        }
+
+    def check(self, state: PhaseState) -> None:
+        """Refuse atoms that the model does not cover.
+
+        Raises
+        ------
+        ValueError
+            For an unknown element or a periodic cell.
+        """
+        check_coverage(self.header, state)
+
+    def bind(self, state: PhaseState) -> BoundPotential:
+        """Force function of one set of atoms; compiled functions are kept for reuse."""
+        self.check(state)
+        key = (tuple(state.numbers.tolist()), tuple(state.batch.tolist()))
+        if key not in self._bound:
+            largest = int(torch.bincount(state.batch).max())
+            make = DenseForces if largest <= self.dense_limit else ListForces
+            self._bound[key] = make(
+                self.network, species_of(self.header, state), state, self._device, self.compile
+            )
+        return self._bound[key]

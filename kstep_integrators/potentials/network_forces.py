@@ -1,0 +1,124 @@
+"""Forces and Hessians of an energy network for one set of atoms: all pairs, or a skin list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kstep_integrators.nn.common.neighbor_lists import (
+    SkinList,
+    build_skin_list,
+    dense_layout,
+    refresh,
+)
+from kstep_integrators.nn.energy.forces import (
+    ForceFunction,
+    compiled_forces,
+    energy_and_forces,
+)
+from kstep_integrators.nn.energy.hessians import TracedHessian, hessian_products
+from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
+
+__all__ = ["DenseForces", "ListForces"]
+
+
+class DenseForces:
+    """All pairs of each molecule, for small ones.
+
+    Parameters
+    ----------
+    network : EnergyNetwork
+    species : (N,) int64
+        Index of each atom's element in the model's table.
+    state : PhaseState
+        The atoms.
+    device : torch.device
+    compiled : bool
+        Whether forces are compiled and Hessians traced, both when they are first asked for.
+    """
+
+    def __init__(
+        self,
+        network: EnergyNetwork,
+        species: Tensor,
+        state: PhaseState,
+        device: torch.device,
+        compiled: bool,
+    ) -> None:
+        self.network = network
+        self.padding, self.graph = dense_layout(species, state.batch, device)
+        self.shift = network.shift_energy(self.graph).sum(-1)
+        self.compiled: ForceFunction | None = None
+        self.hessian: TracedHessian | None = TracedHessian(network) if compiled else None
+        if compiled:
+            example = self.padding.pad(state.positions.to(device))
+            self.compiled = compiled_forces(network, example, self.graph)
+
+    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, None]:
+        """Energy and forces."""
+        x = self.padding.pad(positions)
+        if self.compiled is not None:
+            energy, f = self.compiled(None, x, self.graph)
+        else:
+            per_atom, f = energy_and_forces(self.network, None, x, self.graph)
+            energy = per_atom.to(torch.float64).sum(-1)
+        return Evaluation(energy + self.shift, self.padding.flat(f)), None
+
+    def linearized(self, positions: Tensor) -> HessianProducts:
+        """The Hessian by automatic differentiation."""
+        padding, x = self.padding, self.padding.pad(positions)
+        kept: list[Callable[[Tensor], Tensor]] = []
+
+        def products(vectors: Tensor) -> Tensor:
+            # A Krylov space asks for one vector after the other: keep the gradient for them.
+            if self.hessian is not None and len(vectors) > 1:
+                return self.hessian(x, self.graph, vectors)
+            if not kept:
+                kept.append(hessian_products(self.network, x, self.graph))
+            return kept[0](vectors)
+
+        def flat(vectors: Tensor) -> Tensor:
+            # The axis that counts the vectors goes behind the atoms and back.
+            wide = padding.pad(vectors.movedim(0, 1)).movedim(2, 0)
+            return padding.flat(products(wide).movedim(0, 2)).movedim(1, 0)
+
+        return flat
+
+
+class ListForces:
+    """Neighbours within a cutoff, for large molecules. Eager.
+
+    Parameters are those of :class:`DenseForces`.
+    """
+
+    def __init__(
+        self,
+        network: EnergyNetwork,
+        species: Tensor,
+        state: PhaseState,
+        device: torch.device,
+        compiled: bool,
+    ) -> None:
+        self.network = network
+        self.species, self.batch = species.to(device), state.batch.to(device)
+        self.n_molecules = state.n_molecules
+
+    def _list(self, positions: Tensor) -> SkinList:
+        return build_skin_list(positions, self.species, self.batch, self.network.cutoff)
+
+    def __call__(self, positions: Tensor, carry: SkinList | None) -> tuple[Evaluation, SkinList]:
+        """Energy and forces; the carry is the skin list."""
+        carry = self._list(positions) if carry is None else carry
+        carry = refresh(carry, positions)
+        energy, f = energy_and_forces(self.network, None, positions, carry.graph)
+        energy = energy.to(torch.float64) + self.network.shift_energy(carry.graph)
+        total = torch.zeros(self.n_molecules, dtype=torch.float64, device=energy.device)
+        return Evaluation(total.index_add(0, self.batch, energy), f), carry
+
+    def linearized(self, positions: Tensor) -> HessianProducts:
+        """The Hessian by automatic differentiation."""
+        return hessian_products(self.network, positions, self._list(positions).graph)

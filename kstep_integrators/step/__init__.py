@@ -1,0 +1,1 @@
+"""One step and one run: scheme, jump under guard, Metropolis test, statistics."""

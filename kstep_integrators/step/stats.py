@@ -1,0 +1,132 @@
+"""Running totals of a run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from kstep_integrators.notices import warn_sparingly
+from kstep_integrators.step.scheme import StepInfo
+
+__all__ = ["Stats", "warn_of_changes"]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Totals since the start of a run.
+
+    Attributes
+    ----------
+    jumps : int
+        Steps: strides travelled, fallbacks and rejected ones included.
+    physics_evaluations : int
+        1 at the start + 1 per jump + those of fallbacks and of geometries a user edited.
+    fallbacks : int
+        Jumps that were undone and made with physics steps instead.
+    shrinks : int
+        How often a stride was halved, under ``on_error="shrink"``.
+    exceeded : int
+        Jumps beyond the tolerances that stand, under ``on_error="warn"``.
+    accepted, flips : int
+        Metropolized steps that were accepted at some chance, and those that ended in a reversal of
+        the momenta. Both 0 without a Metropolis test.
+    failures : int
+        Metropolized steps with a proposal rejected because its energy could not be computed.
+    last_problem : str or None
+        The last cause for any of these but an ordinary rejection.
+    bond_changes : int
+        Steps after which a bond was found broken or formed.
+    jump_seconds, physics_seconds : float
+        Wall-clock time in jumps (correctors included) and in physics evaluations.
+    """
+
+    jumps: int = 0
+    physics_evaluations: int = 0
+    fallbacks: int = 0
+    shrinks: int = 0
+    exceeded: int = 0
+    accepted: int = 0
+    flips: int = 0
+    failures: int = 0
+    last_problem: str | None = None
+    bond_changes: int = 0
+    jump_seconds: float = 0.0
+    physics_seconds: float = 0.0
+    _residual_squares: float = 0.0
+    _residual_count: int = 0
+    _energy_squares: float = 0.0
+    _energy_count: int = 0
+
+    @property
+    def residual_rms(self) -> float | None:
+        """Rms component of F_physics - F_potential over all landings, eV/angstrom, or None."""
+        if not self._residual_count:
+            return None
+        return math.sqrt(self._residual_squares / self._residual_count)
+
+    @property
+    def energy_error(self) -> float | None:
+        """Rms error of the predicted change of potential energy per jump, eV, or None."""
+        if not self._energy_count:
+            return None
+        return math.sqrt(self._energy_squares / self._energy_count)
+
+    def add(self, info: StepInfo) -> Stats:
+        """The totals after one more step."""
+        squares, count = _squares(info.residual)
+        error_squares, error_count = _squares(info.energy_error)
+        tested = 0 if info.verdict is None else len(info.verdict.accepted_at)
+        accepted = 0 if info.verdict is None else int((info.verdict.accepted_at > 0).sum())
+        return dataclasses.replace(
+            self,
+            jumps=self.jumps + 1,
+            fallbacks=self.fallbacks + len(info.fallbacks),
+            shrinks=self.shrinks + info.shrinks,
+            exceeded=self.exceeded + len(info.exceeded),
+            accepted=self.accepted + accepted,
+            flips=self.flips + tested - accepted,
+            failures=self.failures + len(info.failures),
+            last_problem=info.reason or self.last_problem,
+            jump_seconds=self.jump_seconds + info.jump_seconds,
+            _residual_squares=self._residual_squares + squares,
+            _residual_count=self._residual_count + count,
+            _energy_squares=self._energy_squares + error_squares,
+            _energy_count=self._energy_count + error_count,
+        )
+
+
+def warn_of_changes(
+    old: Stats, new: Stats, where: str, bonds: str | None, reason: str | None
+) -> None:
+    """Warn of what a step brought that the user of a run should know, now and then.
+
+    Parameters
+    ----------
+    old, new : Stats
+        Before and after the step.
+    where : str
+        Which step of which run.
+    bonds : str or None
+        Those that broke or formed.
+    reason : str or None
+        Why a jump that stands was beyond the tolerances.
+    """
+    warn_sparingly(
+        f"{where}: {bonds}. The model may not cover what follows",
+        old.bond_changes,
+        new.bond_changes,
+    )
+    warn_sparingly(
+        f"{where}: {reason}; the jump stands, as on_error='warn'", old.exceeded, new.exceeded
+    )
+
+
+def _squares(values: Tensor | None) -> tuple[float, int]:
+    """Sum of squares and count of what is not NaN: jumps that were undone have no error."""
+    if values is None:
+        return 0.0, 0
+    known = values[values.isfinite()]
+    return float(known.square().sum()), known.numel()

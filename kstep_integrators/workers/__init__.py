@@ -1,7 +1,0 @@
-"""Calculators for many geometries: in this process, in several, or on a Dask cluster."""
-
-from kstep_integrators.calculation import Answer
-from kstep_integrators.workers.bench import Bench, CalculatorFactory, Request, Workers
-from kstep_integrators.workers.make import make_workers
-
-__all__ = ["Answer", "Bench", "CalculatorFactory", "Request", "Workers", "make_workers"]

@@ -1,0 +1,166 @@
+"""An OpenMM molecule of springs, the same as an ASE calculator, and a model file to jump with."""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import openmm
+import pytest
+import torch
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator, all_changes
+from openmm import app, unit
+
+from kstep_integrators import load_model
+from kstep_integrators.models.model_file import ModelHeader, write_model
+from kstep_integrators.potentials import NetworkPotential
+from tests.conftest import hot, network
+
+KJ_NM = units.kJ / units.mol / units.nm
+
+
+def springs(atoms: Atoms, group: int = 0) -> openmm.System:
+    """Harmonic springs between all atoms, and a torsion, with a parameter of the Context."""
+    system = openmm.System()
+    for mass in atoms.get_masses():
+        system.addParticle(float(mass))
+    stretch = openmm.CustomBondForce("0.5*k*stiffness*(r-r0)^2")
+    stretch.addGlobalParameter("stiffness", 1.0)
+    stretch.addPerBondParameter("k")
+    stretch.addPerBondParameter("r0")
+    for i in range(len(atoms)):
+        for j in range(i):
+            length = atoms.get_distance(i, j) / 10.0
+            stretch.addBond(i, j, [200000.0 if length < 0.16 else 3000.0, length])
+    stretch.setForceGroup(group)
+    system.addForce(stretch)
+    torsion = openmm.PeriodicTorsionForce()
+    torsion.addTorsion(0, 1, 2, 3, 3, 0.0, 4.0)
+    torsion.setForceGroup(group + 1)
+    system.addForce(torsion)
+    return system
+
+
+class Counted:
+    """A physics of no force at all, that counts how often OpenMM evaluates it."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
+        self.calls += 1
+        return 0.0, np.zeros((len(state.getPositions(asNumpy=True)), 3))
+
+    def __reduce__(self) -> tuple[type[Counted], tuple[()]]:
+        return Counted, ()
+
+    def join(self, system: openmm.System) -> Counted:
+        system.addForce(openmm.PythonForce(self))
+        return self
+
+
+class OpenMMCalculator(Calculator):
+    """A System on the Reference platform as an ASE calculator."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, system: openmm.System) -> None:
+        super().__init__()
+        self.context = context(system, openmm.VerletIntegrator(0.001))
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
+        super().calculate(atoms, properties, system_changes)
+        self.context.setPositions(self.atoms.positions / 10.0)
+        state = self.context.getState(getEnergy=True, getForces=True)
+        energy = state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+        forces = state.getForces(asNumpy=True)
+        self.results = {
+            "energy": energy * units.kJ / units.mol,
+            "forces": forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer) * KJ_NM,
+        }
+
+
+def context(system: openmm.System, integrator: openmm.Integrator, platform: str = "Reference"):
+    return openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
+
+
+def place(found: openmm.Context, atoms: Atoms) -> openmm.Context:
+    """Positions and velocities of an Atoms object."""
+    found.setPositions(atoms.positions / 10.0)
+    # nm/ps in ASE units
+    found.setVelocities(atoms.get_velocities() / (units.nm / (1000.0 * units.fs)))
+    return found
+
+
+def where(found: openmm.Context) -> np.ndarray:
+    state = found.getState(getPositions=True)
+    return state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
+
+
+def moving(found: openmm.Context) -> np.ndarray:
+    state = found.getState(getVelocities=True)
+    return state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
+
+
+def topology(atoms: Atoms) -> app.Topology:
+    """One residue, without bonds."""
+    made = app.Topology()
+    residue = made.addResidue("MOL", made.addChain())
+    for number, z in enumerate(atoms.numbers):
+        made.addAtom(f"A{number}", app.Element.getByAtomicNumber(int(z)), residue)
+    return made
+
+
+def growth(
+    atoms: Atoms, system: openmm.System, integrator: openmm.Integrator, folder: Path
+) -> tuple[int, int]:
+    """Bytes that steps, each with every reporter, leave behind.
+
+    Of a thousand in the process, libraries in C included, as the system counts it in pages; and of
+    300 in what Python and numpy have allocated, to the byte.
+    """
+    platform = openmm.Platform.getPlatformByName("Reference")
+    simulation = app.Simulation(topology(atoms), system, integrator, platform)
+    place(simulation.context, atoms)
+    simulation.reporters += [
+        app.StateDataReporter(str(folder / "log.csv"), 1, potentialEnergy=True, temperature=True),
+        app.DCDReporter(str(folder / "path.dcd"), 1),
+        app.CheckpointReporter(str(folder / "run.chk"), 1),
+        app.CheckpointReporter(str(folder / "run.xml"), 1, writeState=True),
+    ]
+
+    def resident() -> int:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    simulation.step(100)
+    before = resident()
+    simulation.step(1000)
+    grown = resident() - before
+    tracemalloc.start()
+    try:
+        simulation.step(100)  # more than the geometries that are remembered
+        gc.collect()
+        traced = tracemalloc.get_traced_memory()[0]
+        simulation.step(300)
+        gc.collect()
+        return grown, tracemalloc.get_traced_memory()[0] - traced
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> NetworkPotential:
+    """An untrained network from a file, soft enough to jump with, in float64."""
+    built = network()
+    path = tmp_path_factory.mktemp("models") / "untrained.safetensors"
+    write_model(path, built, ModelHeader("untrained", built.config, "none"))
+    return load_model(path, device="cpu", dtype=torch.float64)
+
+
+@pytest.fixture
+def molecule() -> Atoms:
+    return hot(temperature=300.0)

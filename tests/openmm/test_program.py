@@ -1,0 +1,65 @@
+"""The program of a step: short enough for what OpenMM makes of it before the first."""
+
+import openmm
+import pytest
+
+from kstep_integrators.openmm import KStepIntegrator
+from tests.openmm.direct_jumps import BATH, make, molecule_of
+from tests.openmm.systems import model
+
+__all__ = ["make", "model"]
+
+KINDS = openmm.CustomIntegrator
+
+
+def paths(kinds):
+    """Ways through a program, or through the block that it is in: in or past each block."""
+    ways = 1
+    for kind in kinds:
+        if kind == KINDS.BlockEnd:
+            break
+        if kind in (KINDS.IfBlockStart, KINDS.WhileBlockStart):
+            ways *= 1 + paths(kinds)
+    return ways
+
+
+def steps_of(integrator):
+    return [integrator.getComputationStep(i)[0] for i in range(integrator.getNumComputations())]
+
+
+def test_paths_are_counted():
+    integrator = openmm.CustomIntegrator(0.001)
+    integrator.addGlobalVariable("a", 0)
+    for _ in range(3):
+        integrator.beginIfBlock("a < 1")
+        integrator.beginWhileBlock("a < 2")
+        integrator.addComputeGlobal("a", "a + 1")
+        integrator.endBlock()
+        integrator.endBlock()
+    assert paths(iter(steps_of(integrator))) == 3**3
+
+
+@pytest.mark.parametrize(
+    ("settings", "fixed"),
+    [
+        ({}, False),
+        (BATH, True),
+        ({"corrector": "none"}, True),
+        ({"metropolize": True, **BATH}, False),
+    ],
+    ids=["controlled", "constrained", "none", "metropolized"],
+)
+def test_few_paths(model, settings, fixed):
+    """OpenMM goes through all paths of two steps in a row: squares of these numbers.
+
+    Each block more, side by side with the others, doubles them; 40,000 took seven seconds.
+    """
+    _, system = molecule_of(fixed)
+    integrator = KStepIntegrator(system, model, k=2, **settings)
+    assert paths(iter(steps_of(integrator))) <= 240
+
+
+def test_few_paths_of_direct_jumps(make):
+    _, system = molecule_of(fixed=True)
+    integrator = KStepIntegrator(system, make(constraints="HBonds", force_head=True), k=2)
+    assert paths(iter(steps_of(integrator))) <= 240
