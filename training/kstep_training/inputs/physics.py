@@ -22,7 +22,7 @@ from kstep_integrators.calculators import OpenMMCalculator, PySCFCalculator, xtb
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.keys import setting
 
-__all__ = ["METHODS", "Physics", "PhysicsSettings", "is_physics", "make_physics"]
+__all__ = ["METHODS", "InputPhysics", "PhysicsSettings", "is_physics", "make_physics"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class PhysicsSettings:
 
 
 @dataclass(frozen=True)
-class Physics:
+class InputPhysics:
     """A method that makes a calculator for each molecule; can be sent to other processes.
 
     Attributes
@@ -133,7 +133,9 @@ class Physics:
         return _find(self.settings.physics).make(self, atoms)
 
 
-def make_physics(settings: PhysicsSettings | str, molecule: InputMolecule | None = None) -> Physics:
+def make_physics(
+    settings: PhysicsSettings | str, molecule: InputMolecule | None = None
+) -> InputPhysics:
     """The physics that settings ask for.
 
     Parameters
@@ -161,14 +163,14 @@ def make_physics(settings: PhysicsSettings | str, molecule: InputMolecule | None
     if ":" in physics.physics:
         _load(physics.physics)  # what cannot be loaded is said at once
     if physics.physics != "mm":
-        return Physics(physics)
+        return InputPhysics(physics)
     if molecule is None or molecule.system is None:
         name = "this molecule" if molecule is None else repr(molecule.name)
         raise ValueError(
             "physics=mm needs the force field of a molecule that kstep prep has made, and "
             f"{name} has none; give OUT/NAME of kstep prep LIST --output OUT"
         )
-    return Physics(physics, molecule.system, molecule.forcefield or "mm")
+    return InputPhysics(physics, molecule.system, molecule.forcefield or "mm")
 
 
 def is_physics(name: str) -> bool:
@@ -198,10 +200,10 @@ class _Method:
         Name of what is computed.
     """
 
-    make: Callable[[Physics, Atoms], BaseCalculator]
+    make: Callable[[InputPhysics, Atoms], BaseCalculator]
     package: str | None = None
     takes: tuple[str, ...] = ()
-    describe: Callable[[Physics], str] = lambda physics: physics.settings.physics
+    describe: Callable[[InputPhysics], str] = lambda physics: physics.settings.physics
 
 
 def _charge(atoms: Atoms) -> int:
@@ -212,7 +214,7 @@ def _multiplicity(atoms: Atoms) -> int:
     return int(atoms.info.get("multiplicity", 1))
 
 
-def _make_xtb(physics: Physics, atoms: Atoms) -> BaseCalculator:
+def _make_xtb(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
     name = physics.settings.physics
     calculator = xtb_calculator(name, _charge(atoms), _multiplicity(atoms))
     if name == "GFN-FF":
@@ -221,16 +223,16 @@ def _make_xtb(physics: Physics, atoms: Atoms) -> BaseCalculator:
     return calculator
 
 
-def _xc(physics: Physics) -> str | None:
+def _xc(physics: InputPhysics) -> str | None:
     xc = physics.settings.xc
     return None if xc is None or xc.lower() == "hf" else xc
 
 
-def _basis(physics: Physics) -> str:
+def _basis(physics: InputPhysics) -> str:
     return physics.settings.basis or "sto-3g"
 
 
-def _make_pyscf(physics: Physics, atoms: Atoms) -> BaseCalculator:
+def _make_pyscf(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
     xc = _xc(physics)
     return PySCFCalculator(
         "hf" if xc is None else None,
@@ -244,17 +246,17 @@ def _make_pyscf(physics: Physics, atoms: Atoms) -> BaseCalculator:
     )
 
 
-def _describe_pyscf(physics: Physics) -> str:
+def _describe_pyscf(physics: InputPhysics) -> str:
     parts = [_xc(physics) or "hf", physics.settings.dispersion]
     return f"{'-'.join(part for part in parts if part)}/{_basis(physics)}"
 
 
-def _make_mm(physics: Physics, atoms: Atoms) -> BaseCalculator:
+def _make_mm(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
     del atoms  # the System has its own
     return OpenMMCalculator(physics.system)
 
 
-def _make_own(physics: Physics, atoms: Atoms) -> BaseCalculator:
+def _make_own(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
     made: BaseCalculator = _load(physics.settings.physics)(atoms)
     return made
 

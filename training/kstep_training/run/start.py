@@ -16,7 +16,7 @@ from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.units import FS
 from kstep_training.inputs.models import read_model
 from kstep_training.inputs.molecules import InputMolecule, read_molecule
-from kstep_training.inputs.physics import Physics, make_physics
+from kstep_training.inputs.physics import InputPhysics, make_physics
 from kstep_training.inputs.start import thermal_start
 from kstep_training.run.settings import RunSettings
 
@@ -31,12 +31,12 @@ class RunInputs:
     ----------
     molecule : InputMolecule
         Under ``physics=mm`` on the constraints of its System, if there are any.
-    physics : Physics
+    physics : InputPhysics
     jump : Jump
     """
 
     molecule: InputMolecule
-    physics: Physics
+    physics: InputPhysics
     jump: Jump
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kstep_training.inputs.molecules import InputMolecule
-from kstep_training.inputs.physics import Physics, make_physics
+from kstep_training.inputs.physics import InputPhysics, make_physics
 from kstep_training.prep.prepared import Prepared
 from kstep_training.simulate.settings import SimulateSettings
 
@@ -50,7 +50,7 @@ class Run:
     failed: Path = Path("failed")
 
     @property
-    def physics(self) -> Physics:
+    def physics(self) -> InputPhysics:
         """That which labels the frames.
 
         Raises
