@@ -12,12 +12,13 @@ from ase.io import write
 
 from kstep_integrators import units
 from kstep_integrators.cli import main
+from kstep_training.evaluate.checks import MISS
 from kstep_training.evaluate.frames import read_trajectory
 from kstep_training.evaluate.outside import outside_metrics, run_outside
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.verdict import MISS, check_molecule
+from kstep_training.evaluate.verdict import check_molecule
 from kstep_training.trajectory import Trajectory, write_npz
-from tests.training.synthetic import Harmonic
+from tests.training.evaluate.harmonic_runs import Harmonic
 
 MOLECULE = Harmonic()
 RUN = MOLECULE.run(60, 2.0, 0)

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from kstep_training.evaluate.checks import MISS, OPEN, PASS, Check, overall
 from kstep_training.evaluate.metrics import molecule_metrics
-from kstep_training.evaluate.verdict import MISS, OPEN, PASS, Check, check_molecule, overall
-from tests.training.synthetic import METHODS, SETTINGS, records
+from kstep_training.evaluate.verdict import check_molecule
+from tests.training.evaluate.harmonic_runs import METHODS, SETTINGS, records
 
 BAR = "verlet-1"
 IMPULSE, JUMPS = "impulse-4", "metropolis-20"
@@ -75,7 +76,7 @@ def test_heated_hydrogens(sound):
     checks = judged(planted(sound, IMPULSE, heat))
     found = checks["dynamics", IMPULSE, "equipartition"]
     assert found.status == MISS
-    assert "of H" in found.words
+    assert "of H" in found.explanation
     assert found.value == pytest.approx(45.0, rel=0.4)
 
 
@@ -89,7 +90,7 @@ def test_a_bath_of_another_temperature(sound):
 
 
 def test_shifted_spectrum(sound):
-    from tests.training.synthetic import Harmonic
+    from tests.training.evaluate.harmonic_runs import Harmonic
 
     molecule = Harmonic()
     runs = [molecule.run(701, 2.0, s, 1.02, 2e-4) for s in range(8)]
@@ -111,9 +112,9 @@ def test_broken_bond(sound):
     assert checks["dynamics", IMPULSE, "intact bonds"].status == MISS
     assert checks["dynamics", IMPULSE, "intact bonds"].value == 1
     # And nobody was told.
-    assert checks["honesty", IMPULSE, "broken bonds told"].status == MISS
+    assert checks["honesty", IMPULSE, "broken bonds reported"].status == MISS
     told = judged(planted(sound, IMPULSE, lambda r: facts(stretched(r), bond_changes=1), seeds=[3]))
-    assert told["honesty", IMPULSE, "broken bonds told"].status == PASS
+    assert told["honesty", IMPULSE, "broken bonds reported"].status == PASS
 
 
 def handed_over(r):
@@ -136,8 +137,8 @@ def test_an_atom_that_changes_hands(sound, mine, reference, status):
     checks = judged(planted(runs, "reference", handed_over, range(reference)))
     found = checks["dynamics", IMPULSE, "intact bonds"]
     assert (found.status, found.value, found.limit) == (status, mine, reference)
-    assert ("now O1-H2" in found.words) == (mine > 0)
-    assert checks["honesty", IMPULSE, "broken bonds told"].status == PASS
+    assert ("now O1-H2" in found.explanation) == (mine > 0)
+    assert checks["honesty", IMPULSE, "broken bonds reported"].status == PASS
 
 
 def test_doubled_evaluation_count(sound):
@@ -171,7 +172,7 @@ def test_correlated_seeds(sound, method):
     promise = "references" if method in ("reference", "langevin") else "honesty"
     found = checks[promise, method, "independent seeds"]
     assert found.status == MISS
-    assert "runs 1 and 6" in found.words
+    assert "runs 1 and 6" in found.explanation
 
 
 def test_energies_that_are_not_those_of_the_physics(sound):
@@ -217,7 +218,7 @@ def test_too_few_samples_leave_a_difference_open(sound):
     # It did not sample anything wrong, but nothing much either.
     for kind in ("bonds", "angles", "dihedrals", "energy"):
         assert checks["ensemble", JUMPS, kind].status == OPEN
-        assert "effective samples" in checks["ensemble", JUMPS, kind].words
+        assert "effective samples" in checks["ensemble", JUMPS, kind].explanation
 
 
 def test_lost_runs_are_misses(sound):
@@ -225,7 +226,7 @@ def test_lost_runs_are_misses(sound):
         planted(sound, IMPULSE, lambda r: facts(r, error="100 fs: it flew apart"), seeds=[2])
     )
     assert checks["dynamics", IMPULSE, "complete"].status == MISS
-    assert "flew apart" in checks["dynamics", IMPULSE, "complete"].words
+    assert "flew apart" in checks["dynamics", IMPULSE, "complete"].explanation
     gone = planted(sound, "langevin", lambda r: facts(r, error="gone"), seeds=[0])
     lost = judged(gone, ENSEMBLE)
     assert lost["references", "langevin", "complete"].status == MISS
@@ -262,7 +263,7 @@ def test_a_drift_that_noise_could_hide_is_open(sound):
 
     found = judged(planted(sound, IMPULSE, wandering))["dynamics", IMPULSE, "drift"]
     assert found.status == OPEN
-    assert "would matter" in found.words
+    assert "would matter" in found.explanation
 
 
 def test_a_run_no_better_than_the_bar_is_open_or_a_miss(sound):

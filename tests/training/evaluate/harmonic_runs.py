@@ -10,7 +10,7 @@ from kstep_training.evaluate.settings import EvaluateSettings
 
 TEMPERATURE = 300.0
 SETTINGS = EvaluateSettings(
-    physics="GFN2-xTB", picoseconds=1.4, ensemble_picoseconds=4.0, seeds=8, strides_fs=[2.0, 4.0],
+    physics="GFN2-xTB", length_ps=1.4, ensemble_length_ps=4.0, seeds=8, strides_fs=[2.0, 4.0],
     ensemble_strides_fs=[20.0], respa="none", spot_checks=4,
 )  # fmt: skip
 METHODS = make_methods("organic-gfn2", SETTINGS)
@@ -78,7 +78,7 @@ def records(molecule=None):
     molecule = molecule or Harmonic()
     found = {}
     for m in METHODS:
-        frames = int(1000.0 * m.picoseconds / m.frame_fs) + 1
+        frames = int(1000.0 * m.length_ps / m.frame_fs) + 1
         runs = []
         for seed in range(SETTINGS.seeds):
             if m.part == "ensemble":

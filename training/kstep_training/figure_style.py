@@ -1,4 +1,4 @@
-"""How all figures of the report look."""
+"""The style of figures, and the colours of methods in all of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 import matplotlib as mpl
-import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-__all__ = ["FILL", "POINTS", "Array", "colour", "make_figure", "styled", "svg"]
-
-Array = NDArray[np.float64]
+__all__ = ["FILL", "POINTS", "colour", "make_figure", "styled", "svg"]
 
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
@@ -32,7 +28,7 @@ _STYLE: Final[Any] = {
 }
 _WIDTH: Final = 6.3
 FILL: Final = "#c9ced6"
-"""Of references."""
+"""Colour of references."""
 # Distinguishable with any colour vision (Okabe-Ito).
 _FAMILY: Final = {
     "impulse": "#D55E00",
@@ -47,16 +43,16 @@ _FAMILY: Final = {
     "direct": "#D55E00",
 }
 POINTS: Final = 300
-"""Of a line; more would only make the file larger."""
+"""Points of a line; more would only make the file larger."""
 
 
 def colour(name: str) -> str:
-    """Of a method, by its family."""
+    """Colour of a method, by the beginning of its name."""
     return next((c for family, c in _FAMILY.items() if name.startswith(family)), "#56B4E9")
 
 
 def styled() -> AbstractContextManager[None]:
-    """The style, for figures made within."""
+    """A context in which figures get the style."""
     return mpl.rc_context(_STYLE)
 
 
@@ -66,7 +62,7 @@ def make_figure(height: float) -> Figure:
 
 
 def svg(figure: Figure) -> str:
-    """The figure as text."""
+    """A figure as the text of an SVG file."""
     FigureCanvasSVG(figure)
     text = io.StringIO()
     figure.savefig(text, format="svg", metadata={"Date": None})

@@ -1,4 +1,4 @@
-"""Distributions of internal coordinates and energies, overlaid."""
+"""Figures of distributions: internal coordinates, energies, and radial distributions, overlaid."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from kstep_training.evaluate.figures.style import FILL, Array, colour, make_figure, styled, svg
 from kstep_training.evaluate.metrics import BURN_IN
 from kstep_training.evaluate.plan import REFERENCE, THERMAL, TRUTH, Method
-from kstep_training.evaluate.record import Record
-from kstep_training.evaluate.shapes import coordinates_of, label, shape_values
+from kstep_training.evaluate.record import Array, Record
+from kstep_training.evaluate.structure import coordinates_of, label, shape_values
+from kstep_training.figure_style import FILL, colour, make_figure, styled, svg
 
-__all__ = ["distributions"]
+__all__ = ["distributions", "radial"]
 
 
 def _panels(reference: Record, values: Mapping[str, Sequence[Array]]) -> list[tuple[str, str, int]]:
     """Title, kind and number of the coordinates to show: stiff and soft ones."""
     coordinates = coordinates_of(reference)
-    found: list[tuple[str, str, int]] = []
+    panels: list[tuple[str, str, int]] = []
     for kind, count in (("bonds", 2), ("angles", 1), ("dihedrals", 2), ("energy", 1)):
         if kind not in values:
             continue
@@ -28,12 +28,12 @@ def _panels(reference: Record, values: Mapping[str, Sequence[Array]]) -> list[tu
         picked = [order[0], order[-1]][: min(count, len(order))] if count > 1 else [order[-1]]
         for q in dict.fromkeys(int(i) for i in picked):
             if kind == "energy":
-                found.append(("potential energy, meV", kind, q))
+                panels.append(("potential energy, meV", kind, q))
             else:
                 group = coordinates[kind][q]
                 unit = "\N{ANGSTROM SIGN}" if kind == "bonds" else "\N{DEGREE SIGN}"
-                found.append((f"{label(reference.numbers, group)}, {unit}", kind, q))
-    return found[:6]
+                panels.append((f"{label(reference.numbers, group)}, {unit}", kind, q))
+    return panels[:6]
 
 
 def distributions(
@@ -104,10 +104,10 @@ def _panel(
     )
     edges = np.linspace(low, high, 49)
     centres = 0.5 * (edges[1:] + edges[:-1])
-    for name, found in values.items():
-        if kind not in found:
+    for name, runs in values.items():
+        if kind not in runs:
             continue
-        mine = scale * (np.concatenate(found[kind])[:, q] - zero)
+        mine = scale * (np.concatenate(runs[kind])[:, q] - zero)
         density = np.histogram(mine, edges)[0] / len(mine)
         if name == origin:
             axis.fill_between(centres, density, color=FILL, lw=0, step="mid", label=name)
@@ -125,3 +125,23 @@ def _dash(name: str, names: Sequence[str]) -> Any:
     """Solid for the first of a family, then shorter and shorter dashes."""
     family = [other for other in names if colour(other) == colour(name)]
     return ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (1, 1)))[min(family.index(name), 3)]
+
+
+def radial(runs: Mapping[str, Sequence[Any]], reference: Mapping[str, Sequence[Any]]) -> str | None:
+    """Radial distributions of each pair of elements, over those of the reference."""
+    pairs = [pair for pair in runs if pair in reference][:6]
+    if not pairs:
+        return None
+    with styled():
+        figure = make_figure(1.7 * -(-len(pairs) // 3) + 0.3)
+        axes = figure.subplots(-(-len(pairs) // 3), 3, squeeze=False)
+        for axis, pair in zip(axes.flat, pairs, strict=False):
+            r = reference[pair][0].distances
+            axis.fill_between(r, np.mean([g.density for g in reference[pair]], 0), color=FILL)
+            r = runs[pair][0].distances
+            mine = np.mean([g.density for g in runs[pair]], 0)
+            axis.plot(r, mine, color=colour("trajectory"), linewidth=1.0)
+            axis.set_title(f"{pair}, \N{ANGSTROM SIGN}")
+        for axis in axes.flat[len(pairs) :]:
+            axis.set_visible(False)
+        return svg(figure)

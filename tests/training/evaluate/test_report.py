@@ -9,11 +9,11 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from kstep_training.evaluate.html import draw_molecule, draw_overview, write_html
 from kstep_training.evaluate.metrics import molecule_metrics
+from kstep_training.evaluate.page import draw_molecule, draw_overview, write_html
 from kstep_training.evaluate.report import build_report, cell, write_json
 from kstep_training.evaluate.screen import print_summary
-from tests.training.synthetic import METHODS, SETTINGS, records
+from tests.training.evaluate.harmonic_runs import METHODS, SETTINGS, records
 
 BAR = "verlet-1"
 
@@ -135,7 +135,7 @@ def test_no_verdict_is_hidden_where_there_is_little_room(made):
     out = io.StringIO()
     print_summary(Console(file=out, width=80), {**report, "molecules": [molecule]}, [path])
     lines = out.getvalue().splitlines()
-    assert any("told" in line and "refe-" in line for line in lines)
+    assert any("hon-" in line and "refe-" in line for line in lines)
     row = next(line for line in lines if "dimethylformamide" in line)
     assert sum(row.count(symbol) for symbol in "✓✕∼") == 9 + 2
     assert max(len(line) for line in lines if "evaluation.html" not in line) <= 80

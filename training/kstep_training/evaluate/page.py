@@ -1,4 +1,4 @@
-"""The report as one HTML file that asks nothing of the network."""
+"""The report as an HTML page: one file, without a request to the network."""
 
 from __future__ import annotations
 
@@ -12,13 +12,8 @@ import jinja2
 import numpy as np
 
 from kstep_integrators.files import write_text_atomically
-from kstep_training.evaluate.figures import (
-    Point,
-    distributions,
-    energies,
-    spectra,
-    speed_and_error,
-)
+from kstep_training.evaluate.distribution_figures import distributions
+from kstep_training.evaluate.figures import Point, energies, spectra, speed_and_error
 from kstep_training.evaluate.plan import Method
 from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.report import SYMBOLS, cell, reasons
@@ -43,7 +38,7 @@ class Picture:
 
     @property
     def uri(self) -> str:
-        """The picture itself as an address: names inside it cannot clash with those of others."""
+        """The picture itself as an address, so that names in it clash with no others."""
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg.encode()).decode()
 
 
@@ -55,7 +50,7 @@ def draw_molecule(
     bar: str | None,
 ) -> list[Picture]:
     """The pictures of one molecule."""
-    found = [
+    figures = [
         ("Speed against error",
          f"Distance of the atoms from the fine reference after {settings.compared_fs:g} fs, mean "
          "over starts, against what a picosecond costs. Dotted: the bar.",
@@ -71,7 +66,7 @@ def draw_molecule(
          "Langevin dynamics on the physics in grey; untested: jumps without a Metropolis test.",
          distributions(records, methods, "ensemble")),
     ]  # fmt: skip
-    return [Picture(title, caption, svg) for title, caption, svg in found if svg]
+    return [Picture(title, caption, svg) for title, caption, svg in figures if svg]
 
 
 def _distance_title(settings: EvaluateSettings) -> str:
@@ -86,15 +81,15 @@ def _paid(row: Mapping[str, Any], evaluations: float | None) -> float:
 
 
 def _series(metrics: Mapping[str, Any]) -> list[Point]:
-    found: list[Point] = []
+    points: list[Point] = []
     for name, row in metrics["methods"].items():
         if "distance" not in row:
             continue
         gaps = [np.inf if d is None else d for d in row["distance"]]
         mean = float(np.mean(gaps))
         cost = _paid(row, row["cost"]["evaluations"] if row["cost"] else None)
-        found.append(Point(name, cost, mean if np.isfinite(mean) else None))
-    return found
+        points.append(Point(name, cost, mean if np.isfinite(mean) else None))
+    return points
 
 
 def draw_overview(report: Mapping[str, Any], settings: EvaluateSettings) -> list[Picture]:
@@ -167,7 +162,7 @@ def write_html(
 
 
 def _number(value: Any, digits: int = 3) -> str:
-    """Few digits, no exponents where they can be avoided; a dash for what is not there."""
+    """Few digits, no exponents where they can be avoided; a dash for None."""
     if value is None:
         return "\N{EN DASH}"
     if isinstance(value, str | bool):
@@ -181,8 +176,8 @@ def _number(value: Any, digits: int = 3) -> str:
 
 
 def _signed(value: Any, digits: int = 2) -> str:
-    """With its sign, unless what is left of it is nothing."""
-    words = _number(value, digits)
+    """A number with its sign, unless it is rounded to 0."""
+    text = _number(value, digits)
     if value is None or abs(value) < 0.5 * 10.0**-digits:
-        return words if value is None else "0"
-    return words if value < 0.0 else f"+{words}"
+        return text if value is None else "0"
+    return text if value < 0.0 else f"+{text}"

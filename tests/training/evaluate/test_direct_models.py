@@ -8,14 +8,14 @@ import pytest
 from kstep_integrators import units
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.nn.increments.network import IncrementNetwork
+from kstep_training.evaluate.execute import make_records
+from kstep_training.evaluate.metrics import one_jump
 from kstep_training.evaluate.plan import make_methods
-from kstep_training.evaluate.runs import make_records
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.shapes import coordinates_of
-from kstep_training.evaluate.single import one_jump
 from kstep_training.evaluate.sources import make_model, read_targets, trained_strides
+from kstep_training.evaluate.structure import coordinates_of
 from tests.direct_systems import arguments
-from tests.training.synthetic import METHODS, Harmonic
+from tests.training.evaluate.harmonic_runs import METHODS, Harmonic
 
 MOLECULE = Harmonic()
 IMPULSE = next(m for m in METHODS if m.name == "impulse-4")
@@ -65,7 +65,7 @@ def direct(tmp_path):
 
 
 SETTINGS = EvaluateSettings(
-    physics="tests.training.evaluate_physics:physics", seeds=2, picoseconds=0.032, respa="none",
+    physics="tests.training.evaluate_physics:physics", seeds=2, length_ps=0.032, respa="none",
     compared_fs=16.0, spot_checks=1,
 )  # fmt: skip
 

@@ -11,20 +11,24 @@ from kstep_integrators import CalculatorPotential, FlowJump, units
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.diagnostics import kinetic_energy
 from kstep_integrators.state import Evaluation
-from kstep_training.evaluate.execute import execute, jobs_of, load_records
+from kstep_training.evaluate.execute import (
+    execute,
+    jobs_of,
+    load_records,
+    make_records,
+    thermal_start,
+)
+from kstep_training.evaluate.jumps import WatchedJump
 from kstep_training.evaluate.plan import make_methods
 from kstep_training.evaluate.record import read_record
-from kstep_training.evaluate.runs import make_records
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.sources import read_targets
-from kstep_training.evaluate.starts import thermal_start
-from kstep_training.evaluate.watched import WatchedJump
 from tests.training import evaluate_physics as springs
 
 PHYSICS = "tests.training.evaluate_physics:physics"
 CHEAP = "tests.training.evaluate_physics:cheap"
 SETTINGS = EvaluateSettings(
-    physics=PHYSICS, seeds=2, picoseconds=0.032, ensemble_picoseconds=0.08, equilibration_ps=0.01,
+    physics=PHYSICS, seeds=2, length_ps=0.032, ensemble_length_ps=0.08, equilibration_ps=0.01,
     strides_fs=[2.0, 4.0], ensemble_strides_fs=[20.0], compared_fs=16.0, spot_checks=2,
     respa="tests.training.evaluate_physics:poor",
 )  # fmt: skip

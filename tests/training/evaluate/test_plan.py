@@ -33,15 +33,15 @@ def test_words_set_them():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["temperature=0"], "temperature is 0.0"),
-        (["picoseconds=-1"], "picoseconds is -1.0"),
-        (["picoseconds=0", "ensemble_picoseconds=0"], "nothing is left"),
+        (["temperature_K=0"], "temperature_K is 0.0"),
+        (["length_ps=-1"], "length_ps is -1.0"),
+        (["length_ps=0", "ensemble_length_ps=0"], "nothing is left"),
         (["seeds=1"], "noise needs at least 2"),
         (["seed=-1"], "seed is -1"),
         (["strides_fs=[2.3]"], "a multiple of 0.5 fs"),
         (["strides_fs=[3]"], "no multiple of frame_fs"),
         (["strides_fs=[6]"], "expected a multiple of the stride of 6.0 fs"),
-        (["picoseconds=0.1"], "shorter than compared_fs"),
+        (["length_ps=0.1"], "shorter than compared_fs"),
         (["stride_fs=[2]"], "did you mean 'strides_fs'"),
     ],
 )
@@ -62,14 +62,12 @@ def test_methods_have_all_controls_and_one_length():
     for method in methods.values():
         length = {"dynamics": 2.5, "ensemble": 10.0}[method.part]
         if method.name != "fine":
-            assert method.picoseconds == length
+            assert method.length_ps == length
             assert 0 <= 1000.0 * length - method.steps * method.stride_fs < method.stride_fs
     assert methods["fine"].steps * methods["fine"].stride_fs == settings.compared_fs
-    only = make_methods(
-        "organic-gfn2", dataclasses.replace(settings, picoseconds=0.0, respa="none")
-    )
+    only = make_methods("organic-gfn2", dataclasses.replace(settings, length_ps=0.0, respa="none"))
     assert {m.part for m in only} == {"ensemble"}
-    other = dataclasses.replace(settings, ensemble_picoseconds=0.0, strides_fs=[], respa="none")
+    other = dataclasses.replace(settings, ensemble_length_ps=0.0, strides_fs=[], respa="none")
     names = [m.name for m in make_methods("organic-gfn2", other)]
     assert names == ["reference", "fine", "verlet-1"]
 
@@ -93,7 +91,7 @@ def test_keys_change_with_what_frames_depend_on_and_with_nothing_else():
         n for n in base
         if n.startswith(("reference", "fine", "verlet", "ballistic", "langevin", "respa"))
     }  # fmt: skip
-    for change in ({"temperature": 310.0}, {"seed": 1}, {"physics": "GFN1-xTB"}):
+    for change in ({"temperature_K": 310.0}, {"seed": 1}, {"physics": "GFN1-xTB"}):
         assert not set(keys(dataclasses.replace(settings, **change)).values()) & set(base.values())
     moved = WATER.atoms.copy()
     moved.positions[0, 0] += 1e-3

@@ -1,4 +1,4 @@
-"""Spectra, velocity autocorrelation, temperatures and distances of runs."""
+"""Energies, temperatures, vibrational spectra and velocity autocorrelation of runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from kstep_integrators import units
 from kstep_integrators.diagnostics import (
     Spectrum,
     compare_curves,
-    distance_between,
     energy_drift,
     kinetic_energy,
     peak_shift,
@@ -23,7 +22,13 @@ from kstep_integrators.diagnostics import (
     vibrational_density,
 )
 from kstep_integrators.mechanics.degrees_of_freedom import atomic_degrees_of_freedom
-from kstep_training.evaluate.noise import estimate, floor_of_halves, t_limit
+from kstep_training.evaluate.noise import (
+    Estimate,
+    estimate,
+    floor_of_halves,
+    t_limit,
+    written,
+)
 from kstep_training.evaluate.record import Record
 
 __all__ = [
@@ -31,7 +36,7 @@ __all__ = [
     "LIMIT",
     "band_shift",
     "compare_spectra",
-    "distance",
+    "difference_of_temperatures",
     "drift_and_fluctuation",
     "mean_spectrum",
     "run_spectra",
@@ -52,7 +57,7 @@ MEMORY_FS = 500.0
 
 
 def total_energy(record: Record) -> tuple[Array, Array]:
-    """Times and total energies where both energies are known."""
+    """Times (ASE units) and total energies (eV) of the frames where both energies are known."""
     known = np.flatnonzero(np.isfinite(record.energies))
     total = record.energies[known] + kinetic_energy(record.momenta[known], record.masses)
     finite = np.isfinite(total)
@@ -60,22 +65,12 @@ def total_energy(record: Record) -> tuple[Array, Array]:
 
 
 def drift_and_fluctuation(record: Record) -> tuple[float, float]:
-    """meV/atom/ps and meV/atom; NaN of a run that failed or has no energies."""
+    """Drift (meV/atom/ps) and fluctuation (meV/atom); NaN of a run without energies or end."""
     time, energy = total_energy(record)
     if not record.whole or len(time) < 3:
         return np.nan, np.nan
-    found = energy_drift(time, energy, len(record.masses))
-    return found.drift, found.fluctuation
-
-
-def distance(record: Record, truth: Record, femtoseconds: float) -> float:
-    """Root mean square distance of the atoms from another run at a time, angstrom; inf if lost."""
-    if len(record) < 2:
-        return np.inf  # lost before the second frame
-    here, there = (round(femtoseconds * units.FS / r.interval) for r in (record, truth))
-    if len(record) <= here or not np.isfinite(record.positions[here]).all():
-        return np.inf
-    return float(distance_between(record.positions[here], truth.positions[there]))
+    line = energy_drift(time, energy, len(record.masses))
+    return line.drift, line.fluctuation
 
 
 def temperatures(record: Record, conserved: bool) -> dict[str, float]:
@@ -100,8 +95,31 @@ def temperatures(record: Record, conserved: bool) -> dict[str, float]:
     return temperature_per_element(record.momenta[frames], record.masses, record.numbers, share)
 
 
+def difference_of_temperatures(
+    runs: Sequence[Record], reference: Sequence[Record], conserved: bool, paired: bool
+) -> dict[str, Any]:
+    """Kinetic temperature of each element less that of the reference, K."""
+    mine = [temperatures(r, conserved) for r in runs if r.whole]
+    if paired:
+        pairs = zip(runs, reference, strict=True)
+        other = [temperatures(b, conserved) for a, b in pairs if a.whole]
+    else:
+        other = [temperatures(r, conserved) for r in reference if r.whole]
+    rows: dict[str, Any] = {}
+    for element in mine[0] if mine and other else ():
+        a = np.array([t[element] for t in mine if element in t])
+        b = np.array([t[element] for t in other if element in t])
+        if paired and len(a) == len(b):
+            rows[element] = written(estimate(a - b))
+        elif len(a) > 1 and len(b) > 1:
+            error = float(np.hypot(a.std(ddof=1) / len(a) ** 0.5, b.std(ddof=1) / len(b) ** 0.5))
+            both = Estimate(float(a.mean() - b.mean()), error, min(len(a), len(b)))
+            rows[element] = written(both)
+    return rows
+
+
 def _stretch(record: Record, every: int) -> Array:
-    """Momenta of the longest stretch of frames that are all known, thinned out."""
+    """Momenta (F, N, 3) of the longest stretch of frames that are all known, thinned out."""
     p = record.momenta[::every]
     known = np.isfinite(p).all((1, 2))
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
@@ -116,17 +134,17 @@ def run_spectra(
     records: Sequence[Record], interval: float, resolution: float
 ) -> list[Spectrum | None]:
     """Spectra of runs, sampled at an interval that theirs is a part of; None of those too short."""
-    found: list[Spectrum | None] = []
+    spectra: list[Spectrum | None] = []
     for record in records:
         if not record.whole:
-            found.append(None)
+            spectra.append(None)
             continue
         momenta = _stretch(record, round(interval / record.interval))
         try:
-            found.append(vibrational_density(momenta, record.masses, interval, resolution))
+            spectra.append(vibrational_density(momenta, record.masses, interval, resolution))
         except ValueError:
-            found.append(None)  # too short, or nothing moves
-    return found
+            spectra.append(None)  # too short, or nothing moves
+    return spectra
 
 
 def mean_spectrum(spectra: Sequence[Spectrum]) -> Spectrum:
@@ -155,45 +173,45 @@ def compare_spectra(
         Whether runs of one number have one start. Then shifts are taken start by start: how much
         energy each vibration has differs much more between starts than a stride could change.
         Otherwise whole runs are relabelled, as in
-        :func:`~kstep_integrators.diagnostics.compare_curves`: ``relabelled`` is what it finds.
+        :func:`~kstep_integrators.diagnostics.compare_curves`: ``relabelled`` is its result.
     """
     mine = [s for s in spectra if s is not None]
     other = [s for s in reference if s is not None]
     if not mine or not other:
         return None
     mean = mean_spectrum(other)
-    found: dict[str, Any] = {"overlap": spectral_overlap(mean, mean_spectrum(mine))}
+    row: dict[str, Any] = {"overlap": spectral_overlap(mean, mean_spectrum(mine))}
     lost = floor_of_halves(
         other, lambda a, b: 1.0 - spectral_overlap(mean_spectrum(a), mean_spectrum(b))
     )
-    found["overlap_floor"] = None if lost is None else 1.0 - lost
+    row["overlap_floor"] = None if lost is None else 1.0 - lost
     bands = [band for band in BANDS if _shows(mean, *BANDS[band])]
-    found["bands"] = len(bands)
+    row["bands"] = len(bands)
     for band in bands:
         if paired:
             pairs = [(b, a) for a, b in zip(spectra, reference, strict=True) if a and b]
             shifts = [band_shift(b, a, band) for b, a in pairs]
             known = estimate([s for s in shifts if s is not None])
             beyond = known is None or 2 * shifts.count(None) > len(shifts)
-            found[band] = {
+            row[band] = {
                 "shift": None if beyond or known is None else known.mean,
                 "noise": None
                 if known is None or known.count < 2
                 else t_limit(known.count, len(bands)) * known.error,
             }
             continue
-        found[band] = {"shift": band_shift(mean, mean_spectrum(mine), band), "noise": None}
+        row[band] = {"shift": band_shift(mean, mean_spectrum(mine), band), "noise": None}
     if not paired:
-        found["relabelled"] = None
+        row["relabelled"] = None
         if len(mine) > 1 and len(other) > 1:
             first, second = ([s.density for s in part] for part in (mine, other))
             result = compare_curves(first, second, RELABELLINGS)
-            found["relabelled"] = {**asdict(result), "runs": [len(mine), len(other)]}
-    return found
+            row["relabelled"] = {**asdict(result), "runs": [len(mine), len(other)]}
+    return row
 
 
 def _shows(spectrum: Spectrum, low: float, high: float) -> bool:
-    """Whether a band is there: not folded back, and more than the noise of its neighbours."""
+    """True if a band is there: not folded back, and more than the noise of its neighbours."""
     if float(spectrum.wavenumbers[-1]) < high:
         return False
     inside = (spectrum.wavenumbers >= low) & (spectrum.wavenumbers <= high)

@@ -11,8 +11,8 @@ from tests.training.interrupts import interrupt, interruptible
 
 WORDS = [
     "tests.training.evaluate_physics:cheap", "water,methane",
-    "physics=tests.training.evaluate_physics:physics", "respa=none", "seeds=2", "picoseconds=0.032",
-    "ensemble_picoseconds=0.04", "equilibration_ps=0.01", "strides_fs=[2]", "compared_fs=16",
+    "physics=tests.training.evaluate_physics:physics", "respa=none", "seeds=2", "length_ps=0.032",
+    "ensemble_length_ps=0.04", "equilibration_ps=0.01", "strides_fs=[2]", "compared_fs=16",
     "correctors=[impulse]", "ensemble_strides_fs=[20]", "spot_checks=1",
 ]  # fmt: skip
 
@@ -62,7 +62,7 @@ def records(cache):
 @pytest.mark.slow
 def test_ctrl_c_while_runs_go_on(tmp_path):
     cache = tmp_path / "cache"
-    words = ["evaluate", *WORDS, "picoseconds=0.16", "--cache", str(cache)]
+    words = ["evaluate", *WORDS, "length_ps=0.16", "--cache", str(cache)]
     words += ["--output", str(tmp_path / "out")]
     with interruptible(*words, "--workers", "2") as process:
         # The four starts and some runs.

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from kstep_training.evaluate.checks import MISS, check_equipartition
+from kstep_training.evaluate.dynamics_checks import check_dynamics
 from kstep_training.evaluate.noise import SIGMA3, estimate, t_limit, written
-from kstep_training.evaluate.verdict import MISS
-from kstep_training.evaluate.verdict.dynamics import check_dynamics
-from kstep_training.evaluate.verdict.samples import check_equipartition
 
 RUNS, TRIALS = 8, 4000
 MOST = SIGMA3 * TRIALS + 3.0 * np.sqrt(SIGMA3 * TRIALS)
@@ -15,7 +14,7 @@ MOST = SIGMA3 * TRIALS + 3.0 * np.sqrt(SIGMA3 * TRIALS)
 
 
 def dynamics(rng, **more):
-    row = {"drift": rng.normal(size=RUNS), "fluctuation": np.ones(RUNS), "picoseconds": 1.0}
+    row = {"drift": rng.normal(size=RUNS), "fluctuation": np.ones(RUNS), "length_ps": 1.0}
     return {**row, **more}
 
 
