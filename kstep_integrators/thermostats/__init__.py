@@ -3,6 +3,6 @@
 from kstep_integrators.thermostats.base import NoThermostat, Thermostat
 from kstep_integrators.thermostats.bussi import Bussi
 from kstep_integrators.thermostats.langevin import Langevin
-from kstep_integrators.thermostats.make import THERMOSTATS, make_thermostat
+from kstep_integrators.thermostats.make import make_thermostat
 
-__all__ = ["THERMOSTATS", "Bussi", "Langevin", "NoThermostat", "Thermostat", "make_thermostat"]
+__all__ = ["Bussi", "Langevin", "NoThermostat", "Thermostat", "make_thermostat"]
