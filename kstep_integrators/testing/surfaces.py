@@ -45,6 +45,12 @@ class Surface:
         Of one replica.
     timestep : float
         ASE time units; of a potential.
+
+    Examples
+    --------
+    >>> surface = Surface(one_atom(quartic), 4)
+    >>> surface.evaluate(torch.zeros(8, 3).double(), forces=False).energy
+    tensor([0., 0.], dtype=torch.float64)
     """
 
     device = torch.device("cpu")
@@ -59,25 +65,25 @@ class Surface:
         """The physics, of the replicas that need it."""
         began = time.perf_counter()
         if which is None or bool(which.all()):
-            found = self.evaluate(state.positions, forces)
+            evaluation = self.evaluate(state.positions, forces)
             self.evaluations += state.n_molecules
         else:
             some = which[state.batch]
             part = self.evaluate(state.positions[some], forces)
-            found = nowhere(state)
-            found.energy[which] = part.energy
+            evaluation = nowhere(state)
+            evaluation.energy[which] = part.energy
             if part.forces is not None:
-                found.require_forces()[some] = part.forces
+                evaluation.require_forces()[some] = part.forces
             self.evaluations += len(part.energy)
         self.seconds += time.perf_counter() - began
-        return found
+        return evaluation
 
     def to(self, device: torch.device | str) -> Surface:
-        """Itself: on the CPU."""
+        """The surface itself, which stays on the CPU."""
         return self
 
     def describe(self) -> dict[str, Any]:
-        """Nothing but that."""
+        """The name of the kind."""
         return {"potential": "surface"}
 
     def bind(self, state: PhaseState) -> _Bound:
@@ -106,11 +112,11 @@ class Surface:
         def products(vectors: Tensor) -> Tensor:
             wide = vectors.reshape(len(vectors), *x.shape)
             # A few at a time stay in the cache of the processor.
-            found = [
+            parts = [
                 torch.autograd.grad(gradient, x, part, retain_graph=True, is_grads_batched=True)[0]
                 for part in wide.split(CHUNK)
             ]
-            return torch.cat(found).reshape(vectors.shape)
+            return torch.cat(parts).reshape(vectors.shape)
 
         return products
 
@@ -135,7 +141,12 @@ def one_atom(field: Callable[[Tensor], Tensor]) -> EnergyFunction:
 
 def polynomial(*coefficients: float) -> Callable[[Tensor], Tensor]:
     """The sum over three coordinates of c1 x^2 + c2 x^4 + ..., in units of kT at 300 K."""
-    return lambda x: KT * sum(c * x ** (2 * i) for i, c in enumerate(coefficients, 1)).sum(1)
+
+    def field(x: Tensor) -> Tensor:
+        terms = [c * x ** (2 * i) for i, c in enumerate(coefficients, 1)]
+        return KT * torch.stack(terms).sum(0).sum(1)
+
+    return field
 
 
 quartic = polynomial(0.5, 1.0)
