@@ -88,7 +88,8 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     binaries = folder / "venv" / "bin"
     install = ("install", "--quiet", "--no-deps", "--no-index", wheel)
     run(sys.executable, "-m", "pip", "--python", binaries / "python", *install, folder=folder)
-    purelib = sysconfig.get_path("purelib", "venv", {"base": str(folder / "venv")})
+    ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    purelib = run(binaries / "python", "-c", ask, folder=folder).strip()
     # A line of a .pth file is searched last, and .pth files in it, such as that of an editable
     # installation of this checkout, are not read.
     borrowed = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))

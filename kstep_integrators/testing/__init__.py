@@ -1,4 +1,9 @@
-"""For tests of your own jumps, potentials and scripts: systems with known answers, and counters."""
+"""For tests of your own jumps, potentials and scripts: systems with known answers, and counters.
+
+Calculators and the contract of a jump are imported from here. Canonical ensembles that are known,
+and the statistics that hold a run against them, have modules of their own: `known_ensembles`,
+`surfaces`, `droplet`, `sampling`, `block_averages`, `baths` and `energies`.
+"""
 
 from kstep_integrators.testing.calculators import (
     BrokenCalculator,
