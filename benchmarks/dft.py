@@ -53,7 +53,7 @@ STRIDES_FS = (0.25, 1.0, 2.0, 4.0, 8.0)
 class DFTOptions(Options):
     """Method and length."""
 
-    femtoseconds: float = option(100.0, "length of each run")
+    length_fs: float = option(100.0, "of each run")
     xc: str = option("b3lyp", "functional")
     basis: str = option("def2-svp", "basis")
     tuned: str = option("", "model file of a network tuned on the physics")
@@ -176,14 +176,14 @@ def dft(options: DFTOptions) -> dict[str, Any]:
     start.calc = None
     available = _runs(start, options.xc, options.basis, options.tuned)
     runs = [available[name]() for name in options.only or available]
-    for _ in tqdm(range(round(options.femtoseconds / TURN_FS))):
+    for _ in tqdm(range(round(options.length_fs / TURN_FS))):
         for run in runs:
             run.advance()
     reference = next((r for r in runs if r.name == "verlet-0.5"), None)
     return {
         "molecule": "ethanol",
         "physics": f"{options.xc}/{options.basis}",
-        "femtoseconds": options.femtoseconds,
+        "femtoseconds": options.length_fs,
         "threads": 1,
         "rows": [run.row(reference) for run in runs],
     }

@@ -93,7 +93,7 @@ class NVEOptions(Options):
         ("verlet-1", "kstep-2", "plain", "gfnff-2"), f"{', '.join(JUMPS)}, or verlet-STEP"
     )
     molecules: tuple[str, ...] = option((), "all of the list by default")
-    picoseconds: float = option(10.0, "length of each run")
+    length_ps: float = option(10.0, "of each run")
 
     @classmethod
     def smoke(cls, cache: Path) -> NVEOptions:
@@ -176,8 +176,8 @@ def nve(options: NVEOptions) -> dict[str, Any]:
         names = options.molecules or (("ethanol",) if key == "gfnff-2" else named_molecules())
         mine = [
             kept(
-                options.cache / f"nve.{name}.{key}.{options.picoseconds:g}.json",
-                functools.partial(_tried, name, key, options.picoseconds),
+                options.cache / f"nve.{name}.{key}.{options.length_ps:g}.json",
+                functools.partial(_tried, name, key, options.length_ps),
             )
             for name in names
         ]

@@ -44,7 +44,7 @@ class EvaluationOptions(Options):
     model: str = option("organic-gfn2", "bundled name or model file")
     molecules: tuple[str, ...] = option((), "only these of the suite")
     workers: int = option(2, "local processes")
-    picoseconds: float = option(0.0, "length of each run, not that of the suite")
+    length_ps: float = option(0.0, "length of each run, not that of the suite")
 
 
 def _target(name: str) -> Target:
@@ -83,9 +83,9 @@ def _evaluated(
         raise ValueError(
             f"{suite} has no {', '.join(sorted(unknown))}; its molecules are {', '.join(names)}"
         )
-    if options.picoseconds:
-        lengths = ("picoseconds", "ensemble_picoseconds")
-        changed = {key: options.picoseconds for key in lengths if getattr(settings, key)}
+    if options.length_ps:
+        lengths = ("length_ps", "ensemble_length_ps")
+        changed = {key: options.length_ps for key in lengths if getattr(settings, key)}
         settings = replace(settings, **changed)
     targets = [_target(name) for name in options.molecules or names]
     report = evaluate(
@@ -97,9 +97,9 @@ def _evaluated(
 def evaluate_quick(options: EvaluationOptions) -> dict[str, Any]:
     """Two small molecules and short runs, for a look after a change."""
     settings = EvaluateSettings(
-        picoseconds=1.25,
+        length_ps=1.25,
         strides_fs=[2.0, 4.0],
-        ensemble_picoseconds=2.0,
+        ensemble_length_ps=2.0,
         ensemble_strides_fs=[20.0],
         # Compiling takes longer than such runs.
         compile=False,
@@ -109,15 +109,15 @@ def evaluate_quick(options: EvaluationOptions) -> dict[str, Any]:
 
 def evaluate_full(options: EvaluationOptions) -> dict[str, Any]:
     """Fifteen molecules, half as long as `kstep evaluate` runs them by default."""
-    settings = EvaluateSettings(picoseconds=1.25, ensemble_picoseconds=5.0)
+    settings = EvaluateSettings(length_ps=1.25, ensemble_length_ps=5.0)
     return _evaluated("full", (*LISTED, *OUTSIDE), settings, options)
 
 
 def evaluate_strides(options: EvaluationOptions) -> dict[str, Any]:
     """Long strides at constant energy; ``--model`` sets a tuned model beside the bundled one."""
     settings = EvaluateSettings(
-        picoseconds=10.0, strides_fs=[2.0, 4.0, 6.0, 8.0], compared_fs=168.0,
-        ensemble_picoseconds=0.0,
+        length_ps=10.0, strides_fs=[2.0, 4.0, 6.0, 8.0], compared_fs=168.0,
+        ensemble_length_ps=0.0,
     )  # fmt: skip
     return _evaluated("strides", LISTED, settings, options)
 
@@ -125,7 +125,7 @@ def evaluate_strides(options: EvaluationOptions) -> dict[str, Any]:
 def evaluate_sampling(options: EvaluationOptions) -> dict[str, Any]:
     """Exact sampling at strides of 8 to 100 fs, of small molecules and of larger ones."""
     settings = EvaluateSettings(
-        picoseconds=0.0, ensemble_picoseconds=20.0, ensemble_strides_fs=[8.0, 20.0, 50.0, 100.0]
+        length_ps=0.0, ensemble_length_ps=20.0, ensemble_strides_fs=[8.0, 20.0, 50.0, 100.0]
     )
     names = ("ethanol", "malonaldehyde", "cyclohexane", *SIZES)
     return _evaluated("sampling", names, settings, options)

@@ -78,10 +78,10 @@ def test_options_from_flags():
     options = SUITES["nve"].options
     parser = argparse.ArgumentParser()
     add_options(parser, options)
-    given = parser.parse_args(["--methods", "plain", "verlet-2", "--picoseconds", "2"])
+    given = parser.parse_args(["--methods", "plain", "verlet-2", "--length-ps", "2"])
     chosen = options_from(given, options)
     assert (chosen.methods, chosen.molecules) == (("plain", "verlet-2"), ())
-    assert chosen.picoseconds == 2.0
+    assert chosen.length_ps == 2.0
 
 
 def test_evaluations_of_molecules_that_a_suite_does_not_have(tmp_path):
