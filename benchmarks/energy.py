@@ -47,7 +47,7 @@ JUMPS = {
 """Potential, k, base step in fs and corrector; others are velocity Verlet with the step named."""
 PREP = PrepSettings(conformers=6, forcefield=None, seed=2)
 SETTINGS = SimulateSettings(
-    method="GFN2-xTB",
+    physics="GFN2-xTB",
     temperatures=[300.0, 500.0],
     trajectories=6,
     timestep_fs=1.0,
