@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from kstep_integrators import DynamicsFailed, __version__
 from kstep_integrators.cli.command_line import build_parser, override_word

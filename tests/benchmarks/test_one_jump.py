@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Methanol with free bonds at 0.5 fs and with rigid ones at 2 fs, three trajectories each."""
     folder = tmp_path_factory.mktemp("one_jump")
     settings = SimulateSettings(
-        method="mm", trajectories=3, segments=2, equilibration_ps=0.2, refresh_ps=0.05,
+        physics="mm", trajectories=3, segments=2, equilibration_ps=0.2, refresh_ps=0.05,
         segment_ps=0.04,
     )  # fmt: skip
     with LocalCluster(

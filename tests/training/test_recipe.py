@@ -84,7 +84,7 @@ def test_a_flow_and_again(smiles: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert read_model(model)[1].training["molecules"] == ["methanol"]
     assert end(output)["evaluations"] == 5
     recorded = json.loads((output / "recipe.json").read_text())
-    assert recorded["recipe"]["simulate"]["method"] == "GFN2-xTB"
+    assert recorded["recipe"]["simulate"]["physics"] == "GFN2-xTB"
 
     made = {path: path.stat().st_mtime_ns for path in output.glob("*/*/*.np[yz]")}
     assert len(made) == 8  # three parts of the trajectories of two molecules, and their shards

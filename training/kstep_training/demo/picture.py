@@ -17,11 +17,10 @@ from kstep_integrators.diagnostics import bond_lengths
 from kstep_integrators.units import MEV, PS
 from kstep_training.demo.runs import DemoRun
 from kstep_training.evaluate.energy_and_spectra import total_energy
+from kstep_training.figure_style import PALETTE, styled
 
 __all__ = ["bond_groups", "draw"]
 
-# Distinguishable with any colour vision (Okabe-Ito), in the order of the runs.
-_COLOURS: Final = ("#0072B2", "#56B4E9", "#D55E00", "#7F7F7F", "#009E73", "#CC79A7")
 _CONTROLS: Final = 3
 """Runs from here on are controls: dashed, and with an energy scale of their own."""
 _FONT: Final = 11
@@ -79,26 +78,27 @@ def draw(path: Path, title: str, runs: Sequence[DemoRun], pairs: NDArray[np.int6
     title : str
         Heading.
     runs : sequence of DemoRun
-        The runs, reference first.
+        Reference first.
     pairs : numpy.ndarray
         Shape (B, 2), indices of bonded atoms.
     """
-    figure = Figure(
-        figsize=(15.0, 5.6), dpi=130, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
-    )
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=_FONT + 4, fontweight="bold")
-    panels: Any = figure.subfigures(1, 3, width_ratios=(1.15, 0.85, 1.0))
-    _energies(panels[0], runs)
-    _evaluations(panels[1], runs)
-    _bonds(panels[2], runs, bond_groups(runs[0], pairs))
-    figure.savefig(path)
+    with styled():
+        figure = Figure(
+            figsize=(15.0, 5.6), dpi=130, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+        )
+        FigureCanvasAgg(figure)
+        figure.suptitle(title, fontsize=_FONT + 4, fontweight="bold")
+        panels: Any = figure.subfigures(1, 3, width_ratios=(1.15, 0.85, 1.0))
+        _energies(panels[0], runs)
+        _evaluations(panels[1], runs)
+        _bonds(panels[2], runs, bond_groups(runs[0], pairs))
+        figure.savefig(path)
 
 
 def _energies(panel: Any, runs: Sequence[DemoRun]) -> None:
     """One strip for each run, as overlaid traces hide each other; controls on their own scale."""
     strips = np.atleast_1d(panel.subplots(len(runs), 1, sharex=True))
-    panel.suptitle("Total energy, change since the start", fontsize=_FONT + 1)
+    panel.suptitle("Total energy, change since the start", fontsize=_FONT + 1, fontweight="bold")
     panel.supylabel("meV / atom", fontsize=_FONT)
     traces = [total_energy(run.record) for run in runs]
     changes = [
@@ -110,7 +110,7 @@ def _energies(panel: Any, runs: Sequence[DemoRun]) -> None:
         control = index >= _CONTROLS
         scale = changes[index] if control else common
         low, room = float(scale.min()), max(float(np.ptp(scale)), 1e-6)
-        colour, drift = _COLOURS[index], run.drift
+        colour, drift = PALETTE[index], run.drift
         axis.plot(traces[index][0] / PS, changes[index], color=colour, linewidth=0.8)
         # Head room, so that the label never lies on the trace.
         axis.set_ylim(low - 0.08 * room, low + 1.5 * room)
@@ -125,7 +125,7 @@ def _energies(panel: Any, runs: Sequence[DemoRun]) -> None:
             color=colour,
             fontweight="bold",
         )
-        _plain(axis)
+        axis.tick_params(labelsize=_FONT - 2)
     strips[-1].set_xlabel("time / ps", fontsize=_FONT)
     strips[-1].set_xlim(0.0, max(float(time[-1]) for time, _ in traces) / PS)
 
@@ -133,7 +133,7 @@ def _energies(panel: Any, runs: Sequence[DemoRun]) -> None:
 def _evaluations(panel: Any, runs: Sequence[DemoRun]) -> None:
     axis = panel.subplots()
     axis.set_title("Force evaluations paid for", fontsize=_FONT + 1)
-    for index, (run, colour) in enumerate(zip(runs, _COLOURS, strict=False)):
+    for index, (run, colour) in enumerate(zip(runs, PALETTE, strict=False)):
         axis.plot(
             run.record.time / PS,
             run.evaluations,
@@ -149,7 +149,7 @@ def _evaluations(panel: Any, runs: Sequence[DemoRun]) -> None:
     axis.set_xlabel("time / ps", fontsize=_FONT)
     axis.set_ylabel("GFN2 evaluations", fontsize=_FONT)
     axis.legend(loc="upper left", fontsize=_FONT - 1, frameon=False)
-    _plain(axis)
+    axis.tick_params(labelsize=_FONT - 2)
 
 
 def _bonds(
@@ -173,7 +173,7 @@ def _bonds(
         centre = float(lengths[0].mean())
         counts = [np.histogram(x - centre, edges)[0] / x.size for x in lengths]
         scale = 0.8 / max(float(count.max()) for count in counts)
-        for index, (count, colour) in enumerate(zip(counts, _COLOURS, strict=False)):
+        for index, (count, colour) in enumerate(zip(counts, PALETTE, strict=False)):
             height = base + scale * count
             name = runs[index].name if row == 0 else None
             if index == 0:
@@ -201,10 +201,5 @@ def _bonds(
     axis.set_yticks([])
     axis.set_xlabel(f"length minus mean of {runs[0].name} / \N{ANGSTROM SIGN}", fontsize=_FONT)
     axis.legend(loc="upper center", ncols=2, fontsize=_FONT - 2, frameon=False)
-    _plain(axis)
-    axis.spines["left"].set_visible(False)
-
-
-def _plain(axis: Any) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=_FONT - 2)
+    axis.spines["left"].set_visible(False)

@@ -107,7 +107,7 @@ def print_report(
     for run in runs:
         table.add_row(
             run.name,
-            f"{run.stride_fs:g}",
+            f"{run.method.stride_fs:g}",
             f"{run.n_evaluations}",
             f"{run.drift.drift:+.3f}",
             f"{run.drift.fluctuation:.3f}",

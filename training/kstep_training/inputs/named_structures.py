@@ -1,6 +1,6 @@
 """Relaxed geometries of the bundled molecules, by name.
 
-``python -m kstep_training.prep.named_structures`` rewrites the file that
+``python -m kstep_training.inputs.named_structures`` rewrites the file that
 :mod:`kstep_integrators.models.molecules` reads, so that a demonstration needs no RDKit. Each
 molecule is embedded several times, every conformer is relaxed with GFN2-xTB, and the lowest one is
 kept.
@@ -17,11 +17,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import ase.io
 from ase import Atoms
-from ase.optimize import BFGS
-from tqdm import tqdm
+from rich.progress import track
 
-from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.models.molecules import NAMED_FILE
+from kstep_training.inputs.physics import make_physics
+from kstep_training.inputs.start import relax
 from kstep_training.prep.molecules import Molecule, bundled_list, conformers, read_smiles
 
 __all__ = ["lowest_conformer", "main"]
@@ -54,16 +54,19 @@ def lowest_conformer(
     ------
     RuntimeError
         If no conformer converges.
+    RelaxationFailed
+        If forces cannot be computed.
 
     Notes
     -----
     GFN2-xTB: doi:10.1021/acs.jctc.8b01176.
     """
+    physics = make_physics("GFN2-xTB")
     best: Atoms | None = None
     lowest = float("inf")
     for atoms in conformers(molecule.smiles, count, seed):
-        atoms.calc = xtb_calculator("GFN2-xTB")
-        if not BFGS(atoms, logfile=None).run(fmax=fmax, steps=max_steps):
+        atoms.calc = physics(atoms)
+        if not relax(atoms, fmax, max_steps, molecule.name):
             continue
         energy = atoms.get_potential_energy()
         if energy < lowest:
@@ -95,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("; ".join(problems))
     structures = [
         lowest_conformer(molecule, options.conformers, options.seed)
-        for molecule in tqdm(molecules, desc="relaxing", unit="molecule")
+        for molecule in track(molecules, "relaxing molecules")
     ]
     options.output.parent.mkdir(parents=True, exist_ok=True)
     ase.io.write(options.output, structures, format="extxyz")
