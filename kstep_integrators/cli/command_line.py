@@ -120,7 +120,7 @@ def _add_dataset(commands: Any) -> None:
         "overrides",
         nargs="*",
         metavar="TRAJECTORIES or key=value",
-        help="folders made by kstep simulate or of NPZ files, and settings, e.g. strides=[4,8]",
+        help="folders made by kstep simulate or of NPZ files, and settings, e.g. k=[4,8]",
     )
     dataset.add_argument(
         "--output", type=Path, metavar="DIR", help="folder (TRAJECTORIES_dataset if none is given)"

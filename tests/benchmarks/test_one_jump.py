@@ -93,7 +93,7 @@ def test_controls(data: dict[str, Path]) -> None:
 
 def test_what_was_trained_on_is_left_out(data: dict[str, Path], tmp_path: Path) -> None:
     settings = DatasetSettings(
-        strides=[2], split="trajectory", validation_fraction=0.0, test_fraction=0.4, seed=3
+        k=[2], split="trajectory", validation_fraction=0.0, test_fraction=0.4, seed=3
     )
     dataset = make_dataset([data["free"]], tmp_path, settings)
     tested = [shard for shard in dataset.shards if shard.part == "test"]

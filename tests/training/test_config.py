@@ -49,9 +49,9 @@ def test_bundled_recipes_fit_together(name: str) -> None:
     if recipe.simulate.physics == "mm":
         assert recipe.prep.forcefield is not None
     if recipe.network.kind == "direct":
-        strides = recipe.network.strides or recipe.dataset.strides
+        strides = recipe.network.k or recipe.dataset.k
         assert recipe.simulate.production == "nve"
-        assert set(strides) <= set(recipe.dataset.strides)
+        assert set(strides) <= set(recipe.dataset.k)
         assert recipe.run.k in strides
     if recipe.pretrain is not None:
         before = load_recipe(recipe.pretrain)
@@ -115,7 +115,7 @@ def test_unknown_recipe() -> None:
         ("fit.learning_rates", "fit.learning_rate"),
         ("network.chanels", "network.channels"),
         ("simulate.temperature", "simulate.temperatures"),
-        ("dataset.stride", "dataset.strides"),
+        ("dataset.strides", "dataset.k"),
         ("prep.conformer", "prep.conformers"),
         ("run.thermostats", "run.thermostat"),
         ("nmae", "name"),

@@ -119,7 +119,7 @@ def test_transfer(smiles: str, tmp_path: Path) -> None:
 
 def test_direct_jumps_on_gfn2(smiles: str, tmp_path: Path) -> None:
     words = [smiles, *DIRECT, "simulate.segment_ps=0.02", *NETWORK, *FIT, *HELD_OUT]
-    words += ["dataset.strides=[4,8]", "run.k=8"]
+    words += ["dataset.k=[4,8]", "run.k=8"]
     model = run_recipe("qm-gfn2-direct", words, tmp_path / "out", workers=1)
     network, header, _ = read_model(model)
     assert (header.kind, header.timestep_fs) == ("increments", 0.25)

@@ -13,10 +13,18 @@ from dataclasses import field
 from types import MappingProxyType
 from typing import Any, Final
 
-__all__ = ["FORMER_NAMES", "nearest", "setting"]
+__all__ = ["FORMER_NAMES", "current_names", "nearest", "setting"]
 
 FORMER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
-    {"calculator": "physics", "method": "physics", "strides": "k"}
+    {
+        "base_fs": "timestep_fs",
+        "calculator": "physics",
+        "ensemble_picoseconds": "ensemble_length_ps",
+        "method": "physics",
+        "picoseconds": "length_ps",
+        "strides": "k",
+        "temperature": "temperature_K",
+    }
 )
 """Keys of earlier versions, and those that have taken their places."""
 
@@ -48,6 +56,17 @@ def setting(default: Any, meaning: str, unit: str = "") -> Any:
     return field(default=default, metadata=metadata)
 
 
+def current_names(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings on record, under the keys of this version.
+
+    Examples
+    --------
+    >>> current_names({"strides": [4, 8], "seed": 0})
+    {'k': [4, 8], 'seed': 0}
+    """
+    return {FORMER_NAMES.get(key, key): value for key, value in settings.items()}
+
+
 def nearest(key: str, known: Collection[str]) -> str:
     """The known key that an unknown one most likely stands for.
 
@@ -63,8 +82,10 @@ def nearest(key: str, known: Collection[str]) -> str:
     >>> nearest("lenth_ps", ["length_ps", "k"]), nearest("run.calculator", ["run.physics", "run.k"])
     ('length_ps', 'run.physics')
     """
-    section, dot, name = key.rpartition(".")
-    renamed = f"{section}{dot}{FORMER_NAMES.get(name, name)}"
-    if renamed in known:
-        return renamed
-    return difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+    meant = {name: name for name in known}
+    for name in known:
+        section, dot, last = name.rpartition(".")
+        for former, current in FORMER_NAMES.items():
+            if current == last:
+                meant.setdefault(f"{section}{dot}{former}", name)
+    return meant[difflib.get_close_matches(key, meant, n=1, cutoff=0.0)[0]]

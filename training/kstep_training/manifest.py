@@ -22,7 +22,7 @@ _NULL_NOW: Final[Mapping[str, Any]] = MappingProxyType({"basis": "sto-3g", "mult
 def differences(
     kept: Mapping[str, Any], now: Mapping[str, Any], free: Sequence[str] = ()
 ) -> list[str]:
-    """In words, what settings differ in from those that are on record.
+    """The keys in which settings differ from those on record, each with both values.
 
     Parameters
     ----------

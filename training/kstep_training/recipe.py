@@ -113,9 +113,9 @@ def run_recipe(
     recipe = dataclasses.replace(recipe, fit=settings, pretrain=None)
     model = _model(recipe, output, _Workers(workers, scheduler))
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        molecule, words = _molecule(recipe, output), as_overrides(recipe.run)
+        molecule, settings_of_run = _molecule(recipe, output), as_overrides(recipe.run)
         _Record(recipe, output).timed(
-            "run", lambda: run_dynamics(str(model), molecule, words, output / "run")
+            "run", lambda: run_dynamics(str(model), molecule, settings_of_run, output / "run")
         )
     return model
 

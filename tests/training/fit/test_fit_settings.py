@@ -11,8 +11,8 @@ from kstep_training.options import as_overrides, override
 
 
 def test_words_make_a_stage() -> None:
-    words = ["name=mine", "network.kind=direct", "network.strides=[4,8]", "fit.patience=3"]
-    network = NetworkSettings(kind="direct", strides=[4, 8])
+    words = ["name=mine", "network.kind=direct", "network.k=[4,8]", "fit.patience=3"]
+    network = NetworkSettings(kind="direct", k=[4, 8])
     assert override(FitStage, words) == FitStage("mine", network, FitSettings(patience=3))
 
 

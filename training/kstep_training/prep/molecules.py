@@ -113,11 +113,11 @@ def read_smiles(path: str | Path) -> tuple[list[Molecule], list[str]]:
     problems: list[str] = []
     seen: set[str] = set()
     for number, raw in enumerate(Path(path).read_text().splitlines(), start=1):
-        words = raw.split("#")[0].split() if raw.lstrip().startswith("#") else raw.split()
-        if not words:
+        columns = raw.split("#")[0].split() if raw.lstrip().startswith("#") else raw.split()
+        if not columns:
             continue
-        smiles = words[0]
-        name = words[1] if len(words) > 1 else f"line{number}"
+        smiles = columns[0]
+        name = columns[1] if len(columns) > 1 else f"line{number}"
         where = f"{path}:{number}: {smiles!r}"
         if chem.MolFromSmiles(smiles) is None:
             problems.append(f"{where} is not a SMILES string that RDKit can read")
@@ -209,7 +209,7 @@ def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
         energies = [energy for _, energy in relaxed]
     numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
     charge = chem.GetFormalCharge(mol)
-    found = [
+    structures = [
         Atoms(
             numbers,
             positions=mol.GetConformer(ids[i]).GetPositions(),
@@ -217,7 +217,7 @@ def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
         )
         for i in np.argsort(energies, kind="stable")
     ]
-    return _distinct(found)[:count]
+    return _distinct(structures)[:count]
 
 
 def _distinct(relaxed: list[Atoms]) -> list[Atoms]:
