@@ -23,10 +23,9 @@ from typing import Any
 from benchmarks.common import write_result
 from benchmarks.long_strides import MOLECULES
 from benchmarks.residuals import OUTSIDE
-from kstep_integrators import named_molecule
 from kstep_training.evaluate.command import evaluate
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import Target
+from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.prep.molecules import conformers
 
 MODEL = "organic-gfn2"
@@ -46,12 +45,14 @@ SUITES = {
 """Base step 0.5 fs; the full one: 2, 4 and 8 fs, and 20, 50 and 100 fs under a Metropolis test."""
 
 
-def targets(suite: str) -> list[Target]:
+def targets(suite: str) -> list[InputMolecule]:
     """Molecules of a suite."""
     if suite == "quick":
-        return [Target(name, named_molecule(name)) for name in ("water", "methanol")]
-    listed = [Target(name, named_molecule(name)) for name in MOLECULES]
-    return listed + [Target(name, conformers(smiles, 1)[0]) for name, smiles in OUTSIDE.items()]
+        return [InputMolecule(name, named_molecule(name)) for name in ("water", "methanol")]
+    listed = [InputMolecule(name, named_molecule(name)) for name in MOLECULES]
+    return listed + [
+        InputMolecule(name, conformers(smiles, 1)[0]) for name, smiles in OUTSIDE.items()
+    ]
 
 
 def committed(report: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from kstep_integrators import DirectJump, load_model
+from kstep_integrators import load_model
 from kstep_training.demo.plan import make_methods, warm_up_method
 from kstep_training.demo.settings import DemoSettings
-from tests.direct_systems import untrained
+from tests.direct_systems import direct, untrained
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_all_runs_have_one_length(k: int, timestep_fs: float, time_fs: float) ->
 
 def test_direct_jumps_have_no_potential_to_be_run_alone() -> None:
     settings = DemoSettings(k=2, time_fs=30.0)
-    model = DirectJump(untrained())
+    model = direct(untrained())
     methods = make_methods(model, settings)
     assert [method.name for method in methods] == ["Verlet 0.5 fs", "Verlet 1 fs", "direct 1 fs"]
     assert methods[2].corrector == model.correctors[0]
