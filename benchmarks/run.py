@@ -48,11 +48,9 @@ SUITES = {
 def targets(suite: str) -> list[InputMolecule]:
     """Molecules of a suite."""
     if suite == "quick":
-        return [InputMolecule(name, named_molecule(name)) for name in ("water", "methanol")]
-    listed = [InputMolecule(name, named_molecule(name)) for name in MOLECULES]
-    return listed + [
-        InputMolecule(name, conformers(smiles, 1)[0]) for name, smiles in OUTSIDE.items()
-    ]
+        return [read_molecule(name) for name in ("water", "methanol")]
+    unlike = [InputMolecule(name, conformers(smiles, 1)[0]) for name, smiles in OUTSIDE.items()]
+    return [read_molecule(name) for name in MOLECULES] + unlike
 
 
 def committed(report: dict[str, Any]) -> dict[str, Any]:
