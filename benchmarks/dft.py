@@ -270,6 +270,11 @@ def dft_tune(options: TuneOptions) -> dict[str, Any]:
     its own. The frames of the last tenth of every trajectory are for validation. Labels are written
     as they come, and a second call goes on where the first stopped.
     """
+    if options.frames < 40:
+        raise ValueError(
+            f"frames is {options.frames}; expected at least 40: a tenth of each of four "
+            "trajectories is for validation"
+        )
     folder, method = options.cache / "dft_tune", f"{options.xc}/{options.basis}"
     (folder / "labels").mkdir(parents=True, exist_ok=True)
     drawn = geometries(options.molecule, options.frames)
