@@ -24,7 +24,7 @@ __all__ = ["Recipe", "load_recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """From a molecule list to a model and a run with it.
+    """Settings of all stages, from a molecule list to a model and a run with it.
 
     Raises
     ------

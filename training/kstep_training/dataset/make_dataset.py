@@ -37,7 +37,7 @@ OF_SHARDS = ("k", "every", "twins")
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """How trajectories become supervision.
+    """Windows, frames and parts that trajectories become.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def _assemble(records: Sequence[dict[str, Any]], settings: DatasetSettings) -> d
 
 
 def _agreement(records: Sequence[dict[str, Any]]) -> float | None:
-    """The base step, once all records agree in what a dataset has one of."""
+    """Check that all records agree in what a dataset has one of; the base step, fs."""
     first: dict[str, dict[str, Any]] = {}
     timed = next((r for r in records if r["timestep_fs"] is not None), None)
     for record in records:
