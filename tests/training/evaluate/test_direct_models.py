@@ -8,12 +8,14 @@ import pytest
 from kstep_integrators import units
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.nn.increments.network import IncrementNetwork
-from kstep_training.evaluate.execute import make_records
 from kstep_training.evaluate.metrics import one_jump
 from kstep_training.evaluate.plan import make_methods
+from kstep_training.evaluate.runs import make_records
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import make_model, read_targets, trained_strides
 from kstep_training.evaluate.structure import coordinates_of
+from kstep_training.inputs.models import read_model, trained_strides
+from kstep_training.inputs.molecules import read_molecule
+from kstep_training.inputs.physics import make_physics
 from tests.direct_systems import arguments
 from tests.training.evaluate.harmonic_runs import METHODS, Harmonic
 
@@ -71,8 +73,8 @@ SETTINGS = EvaluateSettings(
 
 
 def test_a_direct_model_runs_at_its_strides_and_nowhere_else(direct):
-    target = read_targets("water")[0]
-    model = make_model(direct, target.atoms, False)
+    molecule = read_molecule("water")
+    model = read_model(direct, molecule.atoms)
     strides = trained_strides(direct)
     assert list(strides) == pytest.approx([k * model.timestep / units.FS for k in model.strides])
     methods = make_methods(direct, SETTINGS)
@@ -80,9 +82,9 @@ def test_a_direct_model_runs_at_its_strides_and_nowhere_else(direct):
     assert [m.name for m in tests] == [f"direct-{h:g}" for h in strides]
     assert {m.corrector for m in tests} == set(model.correctors)
     assert not [m for m in methods if m.part == "ensemble" or m.name == "potential-only"]
-    atoms = target.atoms
+    atoms = molecule.atoms
     atoms.set_momenta(np.zeros((3, 3)))
-    record = make_records(tests[0], [atoms], SETTINGS, [1])[0]
+    record = make_records(tests[0], [atoms], make_physics(SETTINGS), SETTINGS, [1])[0]
     assert record.interval == pytest.approx(tests[0].stride_fs * units.FS)
     assert record.facts["spot"]["residual"] == []
     assert record.facts["counted"] == record.facts["evaluations"] == tests[0].steps + 1

@@ -15,14 +15,14 @@ from kstep_training.evaluate.execute import (
     execute,
     jobs_of,
     load_records,
-    make_records,
-    thermal_start,
 )
 from kstep_training.evaluate.jumps import WatchedJump
 from kstep_training.evaluate.plan import make_methods
 from kstep_training.evaluate.record import read_record
+from kstep_training.evaluate.runs import kept_start, make_records
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import read_targets
+from kstep_training.inputs.molecules import read_molecule
+from kstep_training.inputs.physics import make_physics
 from tests.training import evaluate_physics as springs
 
 PHYSICS = "tests.training.evaluate_physics:physics"
@@ -32,21 +32,21 @@ SETTINGS = EvaluateSettings(
     strides_fs=[2.0, 4.0], ensemble_strides_fs=[20.0], compared_fs=16.0, spot_checks=2,
     respa="tests.training.evaluate_physics:poor",
 )  # fmt: skip
-TARGET = read_targets("water")[0]
+WATER = read_molecule("water")
 METHODS = {m.name: m for m in make_methods(CHEAP, SETTINGS)}
 
 
 @pytest.fixture(scope="module")
 def starts():
-    return [thermal_start(TARGET, seed, SETTINGS) for seed in range(2)]
+    return [kept_start(WATER, seed, SETTINGS) for seed in range(2)]
 
 
 def run(name, starts):
-    return make_records(METHODS[name], starts, SETTINGS, [11, 12])
+    return make_records(METHODS[name], starts, make_physics(SETTINGS), SETTINGS, [11, 12])
 
 
 def physics_energy(positions):
-    atoms = Atoms(TARGET.atoms.numbers, positions=positions)
+    atoms = Atoms(WATER.atoms.numbers, positions=positions)
     return springs.physics(atoms).get_potential_energy(atoms)
 
 
@@ -56,8 +56,8 @@ def test_starts_are_thermal_and_at_rest(starts, tmp_path):
         assert np.abs(atoms.get_angular_momentum()).max() < 1e-10
         assert 20.0 < 2 * atoms.get_kinetic_energy() / (3 * units.KB) < 2000.0
     assert not np.allclose(starts[0].positions, starts[1].positions)
-    kept = thermal_start(TARGET, 0, SETTINGS, tmp_path)
-    again = thermal_start(TARGET, 0, SETTINGS, tmp_path)
+    kept = kept_start(WATER, 0, SETTINGS, tmp_path)
+    again = kept_start(WATER, 0, SETTINGS, tmp_path)
     assert np.array_equal(kept.positions, starts[0].positions)
     assert np.array_equal(again.get_momenta(), kept.get_momenta())
 
@@ -148,7 +148,7 @@ def test_constant_temperature(name, starts):
 
 def test_a_run_that_flies_apart_keeps_what_it_has(starts):
     stiff = dataclasses.replace(SETTINGS, physics="tests.training.evaluate_physics:stiff")
-    record = make_records(METHODS["verlet-4"], starts, stiff, [1, 2])[0]
+    record = make_records(METHODS["verlet-4"], starts, make_physics(stiff), stiff, [1, 2])[0]
     assert not record.whole
     assert "total energy changed" in record.facts["error"]
     assert 0 < len(record) < 9
@@ -170,16 +170,16 @@ def test_watching_changes_nothing(starts):
 
 def test_what_is_cached_is_never_made_again(tmp_path):
     methods = [METHODS[name] for name in ("reference", "impulse-4")]
-    starts, jobs = jobs_of([TARGET], methods, SETTINGS, tmp_path)
+    starts, jobs = jobs_of([WATER], methods, SETTINGS, tmp_path)
     assert [(job.method, job.seeds) for job in starts] == [(None, (0,)), (None, (1,))]
     assert [job.seeds for job in jobs] == [(0, 1), (0, 1)]
     assert [problem for _, problem in execute([*starts, *jobs], 1)] == [""] * 4
-    assert jobs_of([TARGET], methods, SETTINGS, tmp_path) == ([], [])
-    found = load_records(TARGET, methods, SETTINGS, tmp_path)
+    assert jobs_of([WATER], methods, SETTINGS, tmp_path) == ([], [])
+    found = load_records(WATER, methods, SETTINGS, tmp_path)
     assert {name: len(runs) for name, runs in found.items()} == {"reference": 2, "impulse-4": 2}
     # A file that is gone is the only one made again.
     next(iter(sorted(tmp_path.glob("*[0-9a-f].npz")))).unlink()
-    _, left = jobs_of([TARGET], methods, SETTINGS, tmp_path)
+    _, left = jobs_of([WATER], methods, SETTINGS, tmp_path)
     assert sum(len(job.seeds) for job in left) <= 1
 
 
@@ -187,7 +187,7 @@ def test_workers_and_problems(tmp_path):
     settings = EvaluateSettings(
         physics="tests.training.evaluate_physics:refuses", seeds=2, equilibration_ps=0.01
     )
-    starts, _ = jobs_of([TARGET], list(METHODS.values())[:1], settings, tmp_path)
+    starts, _ = jobs_of([WATER], list(METHODS.values())[:1], settings, tmp_path)
     found = {problem for _, problem in execute(starts, 2)}
     assert found == {"LookupError: no parameters for this molecule"}
 
