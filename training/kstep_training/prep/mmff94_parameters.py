@@ -121,7 +121,7 @@ def mmff94_parameters(mol: Any, variant: str = "MMFF94") -> MMFF94Parameters:
 
 
 _SCALE_1_4: Final = 0.75
-"""Of electrostatics between atoms three bonds apart; van der Waals terms have none."""
+"""Factor of electrostatics between atoms three bonds apart; van der Waals terms have none."""
 
 
 def _nonbonded(
