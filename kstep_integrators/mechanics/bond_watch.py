@@ -1,4 +1,4 @@
-"""Which atoms are bonded, and when that changes."""
+"""Bond watch: bonds of a state, and warnings of those that break or form."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def find_bonds(state: PhaseState) -> Topology:
 
 
 def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reasons]:
-    """What has formed or broken since the bonds were found.
+    """Bonds that have formed or broken since the last look.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
     Returns
     -------
     Topology
-        With the changes, so that each is told once.
+        With the changes, so that each is reported once.
     dict of int to str
-        What happened in which molecules; atoms are counted within the molecule.
+        Changes in each molecule; atoms are counted within the molecule.
     """
     distances = _distances(state, topology.pairs)
     scaled = distances / topology.length
@@ -79,7 +79,7 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
         return topology, {}
     symbols = [chemical_symbols[z] for z in state.numbers.tolist()]
     first = torch.searchsorted(state.batch, torch.arange(state.n_molecules).to(state.batch))
-    told: Reasons = {}
+    changes: Reasons = {}
     for (i, j), molecule, start, was, distance in zip(
         topology.pairs.T[changed].tolist(),
         state.batch[topology.pairs[0][changed]].tolist(),
@@ -89,9 +89,9 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
         strict=True,
     ):
         bond = f"{symbols[i]}{i - start}-{symbols[j]}{j - start}"
-        words = f"the bond {bond} has {'broken' if was else 'formed'} ({distance:.2f} A)"
-        told[molecule] = f"{told[molecule]}; {words}" if molecule in told else words
-    return replace(topology, bonded=topology.bonded ^ changed), told
+        change = f"the bond {bond} has {'broken' if was else 'formed'} ({distance:.2f} A)"
+        changes[molecule] = f"{changes[molecule]}; {change}" if molecule in changes else change
+    return replace(topology, bonded=topology.bonded ^ changed), changes
 
 
 def _distances(state: PhaseState, pairs: Tensor) -> Tensor:
