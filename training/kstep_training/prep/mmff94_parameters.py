@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
 
-__all__ = ["VARIANTS", "MMFF94Parameters", "mmff94_parameters"]
+__all__ = ["MMFF94Parameters", "mmff94_parameters"]
 
 VARIANTS: Final = ("MMFF94", "MMFF94s")
 

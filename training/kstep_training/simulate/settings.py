@@ -8,7 +8,7 @@ from typing import Final
 from kstep_training.inputs.physics import PhysicsSettings
 from kstep_training.keys import setting
 
-__all__ = ["PRODUCTIONS", "SimulateSettings"]
+__all__ = ["SimulateSettings"]
 
 PRODUCTIONS: Final = ("nve", "langevin")
 
