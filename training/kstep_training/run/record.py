@@ -36,6 +36,11 @@ def mark_frame(dynamics: KStepDynamics) -> None:
     }
 
 
+def unmark_frame(dynamics: KStepDynamics) -> None:
+    """Take the note of :func:`mark_frame` away again."""
+    dynamics.atoms.info.pop(_MARK, None)
+
+
 def read_run(path: Path, settings: RunSettings, metadata: dict[str, Any]) -> Trajectory:
     """The frames of a run.
 
