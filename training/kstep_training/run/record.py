@@ -20,7 +20,7 @@ from kstep_integrators.units import KB, MEV, PS
 from kstep_training.run.settings import RunSettings
 from kstep_training.trajectory import Trajectory, trajectory_of
 
-__all__ = ["mark_frame", "read_run", "summarize"]
+__all__ = ["mark_frame", "read_run", "summarize", "unmark_frame"]
 
 _MARK = "kstep"
 """Key in ``info`` of a frame for its time, heat and interruptions."""
