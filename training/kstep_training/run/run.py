@@ -56,7 +56,7 @@ class _Job:
 
     @property
     def stride_fs(self) -> float:
-        return self.settings.k * self.inputs.jump.timestep / FS
+        return float(self.settings.k * self.inputs.jump.timestep / FS)
 
     def strides(self, picoseconds: float) -> int:
         return max(1, round(1000.0 * picoseconds / self.stride_fs))
