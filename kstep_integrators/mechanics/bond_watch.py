@@ -8,6 +8,7 @@ import torch
 from ase.data import chemical_symbols, covalent_radii
 from torch import Tensor
 
+from kstep_integrators.fields import ATOM_INDEX, OF_ATOMS, scoped
 from kstep_integrators.state import PhaseState, Reasons
 
 __all__ = ["Topology", "bond_changes", "find_bonds"]
@@ -23,16 +24,16 @@ class Topology:
 
     Attributes
     ----------
-    pairs : (2, P) int64
+    pairs : (P, 2) int64
         Pairs of atoms within each molecule.
     length : (P,) float64, angstrom
         Sum of the covalent radii.
     bonded : (P,) bool
     """
 
-    pairs: Tensor
-    length: Tensor
-    bonded: Tensor
+    pairs: Tensor = scoped(ATOM_INDEX)
+    length: Tensor = scoped(OF_ATOMS)
+    bonded: Tensor = scoped(OF_ATOMS)
 
 
 def find_bonds(state: PhaseState) -> Topology:
@@ -49,9 +50,9 @@ def find_bonds(state: PhaseState) -> Topology:
             torch.combinations(torch.nonzero(batch == molecule).flatten())
             for molecule in range(state.n_molecules)
         ]
-    ).T.contiguous()
+    )
     radii = torch.from_numpy(covalent_radii[state.numbers.cpu().numpy()])
-    length = (radii[pairs[0]] + radii[pairs[1]]).to(device)
+    length = (radii[pairs[:, 0]] + radii[pairs[:, 1]]).to(device)
     pairs = pairs.to(device)
     return Topology(pairs, length, _distances(state, pairs) < BOND * length)
 
@@ -68,7 +69,7 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
     Returns
     -------
     Topology
-        With the changes, so that each is told once.
+        With the changes, so that each is reported once.
     dict of int to str
         What happened in which molecules; atoms are counted within the molecule.
     """
@@ -79,24 +80,25 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
         return topology, {}
     symbols = [chemical_symbols[z] for z in state.numbers.tolist()]
     first = torch.searchsorted(state.batch, torch.arange(state.n_molecules).to(state.batch))
-    told: Reasons = {}
+    changes: Reasons = {}
     for (i, j), molecule, start, was, distance in zip(
-        topology.pairs.T[changed].tolist(),
-        state.batch[topology.pairs[0][changed]].tolist(),
-        first[state.batch[topology.pairs[0][changed]]].tolist(),
+        topology.pairs[changed].tolist(),
+        state.batch[topology.pairs[changed, 0]].tolist(),
+        first[state.batch[topology.pairs[changed, 0]]].tolist(),
         topology.bonded[changed].tolist(),
         distances[changed].tolist(),
         strict=True,
     ):
         bond = f"{symbols[i]}{i - start}-{symbols[j]}{j - start}"
-        words = f"the bond {bond} has {'broken' if was else 'formed'} ({distance:.2f} A)"
-        told[molecule] = f"{told[molecule]}; {words}" if molecule in told else words
-    return replace(topology, bonded=topology.bonded ^ changed), told
+        text = f"the bond {bond} has {'broken' if was else 'formed'} ({distance:.2f} A)"
+        before = f"{changes[molecule]}; " if molecule in changes else ""
+        changes[molecule] = before + text
+    return replace(topology, bonded=topology.bonded ^ changed), changes
 
 
 def _distances(state: PhaseState, pairs: Tensor) -> Tensor:
     """(P,) angstrom; of the nearest image along periodic axes, good for bonds in any usual cell."""
-    vectors = state.positions[pairs[1]] - state.positions[pairs[0]]
+    vectors = state.positions[pairs[:, 1]] - state.positions[pairs[:, 0]]
     if any(state.pbc):
         periodic = torch.tensor(state.pbc, dtype=vectors.dtype, device=vectors.device)
         cell = torch.where(periodic.bool().unsqueeze(1), state.cell, torch.eye(3).to(state.cell))
