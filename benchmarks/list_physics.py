@@ -9,9 +9,9 @@ from ase import Atoms
 from torch import Tensor
 
 from kstep_integrators.ase.atoms import state_from_atoms
-from kstep_integrators.ensemble.batch import join
+from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.physics.calculation import ask
-from kstep_integrators.physics.evaluation import nowhere
+from kstep_integrators.state import no_evaluation
 from kstep_integrators.state import Evaluation, PhaseState, Reasons
 from kstep_integrators.testing import CountingCalculator
 
@@ -45,7 +45,7 @@ class ListPhysics:
     ) -> Evaluation:
         """Energies (B,) and, if wanted, forces (N, 3)."""
         began = time.perf_counter()
-        found = nowhere(state)
+        found = no_evaluation(state)
         energies, gradients = found.energy, found.require_forces()
         for i, atoms in enumerate(self.molecules):
             if which is not None and not bool(which[i]):

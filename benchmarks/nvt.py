@@ -32,7 +32,7 @@ from kstep_integrators.mechanics.degrees_of_freedom import degrees_of_freedom, f
 from kstep_integrators.potentials import Potential
 from kstep_integrators.state import PhaseState, kinetic_energy
 from kstep_integrators.step.metropolis import Metropolis
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.thermostats import Bussi, Langevin, Thermostat
 
@@ -153,7 +153,7 @@ def sample(
     jump = FlowJump(potential, timestep)
     noise = torch.from_numpy(rng.standard_normal(state.momenta.shape))
     state = state.replace(momenta=(units.KB * temperature * state.masses).sqrt() * noise)
-    first = Scheme(
+    first = BoundScheme(
         jump=jump.bind(state),
         corrector=make_corrector(run.corrector, jump.correctors),
         thermostat=Langevin(temperature, 0.1 / FS),

@@ -45,8 +45,8 @@ from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.mechanics.shake import shake
 from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.potentials import NetworkPotential
-from kstep_integrators.state import Carry, Evaluation, PhaseState, Reasons, velocities
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.state import PhasePoint, Evaluation, PhaseState, Reasons, velocities
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stride import make_stride
 from kstep_integrators.thermostats import NoThermostat
 from kstep_integrators.units import FS
@@ -109,14 +109,14 @@ class Model:
         jump = self.loaded
         if not isinstance(jump, DirectJump):
             jump = FlowJump(jump, timestep)
-        scheme = Scheme(
+        scheme = BoundScheme(
             jump=jump.bind(state),
             corrector=make_corrector(jump.correctors[0], jump.correctors),
             thermostat=NoThermostat(),
             physics=physics,
             timestep=jump.timestep,
         )
-        landing = make_stride(Carry(state, start, None), scheme, k, None)
+        landing = make_stride(PhasePoint(state, start, None), scheme, k, None)
         return landing.carry.state, landing.undone
 
 

@@ -24,9 +24,9 @@ from kstep_integrators.calculators import (
     xtb_calculator,
 )
 from kstep_integrators.calculators.semiempirical import METHODS
-from kstep_integrators.ensemble.batch import join
+from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.physics.calculation import ask
-from kstep_integrators.physics.evaluation import nowhere
+from kstep_integrators.state import no_evaluation
 from kstep_integrators.state import Evaluation, PhaseState
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.internal_coordinates import internal_coordinates
@@ -147,7 +147,7 @@ class WindowPhysics:
     ) -> Evaluation:
         """Energies and forces; NaN and a reason for geometries that cannot be computed."""
         began = time.perf_counter()
-        found = nowhere(state)
+        found = no_evaluation(state)
         energy, force = found.energy, found.forces
         failures = {}
         n = len(self.atoms)

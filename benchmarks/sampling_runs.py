@@ -25,7 +25,7 @@ from kstep_integrators.correctors import NoCorrection
 from kstep_integrators.potentials import Potential
 from kstep_integrators.state import Evaluation, PhaseState
 from kstep_integrators.step.metropolis import Metropolis
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.thermostats import Langevin
 from kstep_integrators.units import KB
@@ -251,7 +251,7 @@ def legs(plan: Plan, atoms: Atoms, potential: Potential, state: PhaseState) -> L
 
     if plan.kind == "jumps":
         jump = FlowJump(potential, BASE_FS * units.fs)
-        scheme = Scheme(
+        scheme = BoundScheme(
             jump.bind(state),
             NoCorrection(),
             Langevin(TEMPERATURE, friction),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.physics.evaluation import nowhere
+from kstep_integrators.state import no_evaluation
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 
 __all__ = [
@@ -64,7 +64,7 @@ class Surface:
         else:
             some = which[state.batch]
             part = self.evaluate(state.positions[some], forces)
-            found = nowhere(state)
+            found = no_evaluation(state)
             found.energy[which] = part.energy
             if part.forces is not None:
                 found.require_forces()[some] = part.forces

@@ -18,16 +18,8 @@ from kstep_integrators import FlowJump
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.potentials import Potential
-from kstep_integrators.state import (
-    Carry,
-    Evaluation,
-    HessianProducts,
-    PhaseState,
-    Reasons,
-    kinetic_energy,
-    mask_of,
-)
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.state import (PhasePoint, Evaluation, HessianProducts, PhaseState, Reasons, kinetic_energy, mask_of)
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.thermostats import NoThermostat
 
@@ -121,7 +113,7 @@ def run_nve(
     jump = FlowJump(potential, base_fs * units.fs)
     bound = jump.bind(state)
     watched = _WatchedJump(bound, k if frame_fs is None else round(frame_fs / base_fs))
-    scheme = Scheme(
+    scheme = BoundScheme(
         bound if frame_fs is None else watched,
         make_corrector(corrector, jump.correctors),
         NoThermostat(),
@@ -135,7 +127,7 @@ def run_nve(
     rows: list[dict[str, Any]] = [{"fallbacks": 0, "strides": 0, "error": ""} for _ in molecules]
     interval = round(sample_fs / (k * base_fs))
 
-    def total(carry: Carry) -> Array:
+    def total(carry: PhasePoint) -> Array:
         return (carry.physics.energy + kinetic_energy(carry.state)).numpy()
 
     times, energies, frames = [0.0], [total(carry)], [state]
