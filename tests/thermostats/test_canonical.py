@@ -11,7 +11,6 @@ import pytest
 import torch
 from scipy import stats
 
-from benchmarks.nvt import simulation_data
 from kstep_integrators import FlowJump, units
 from kstep_integrators.correctors import Impulse
 from kstep_integrators.mechanics.degrees_of_freedom import degrees_of_freedom, free_motion
@@ -19,6 +18,7 @@ from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.state import Evaluation, PhaseState, kinetic_energy
 from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
+from kstep_integrators.testing.energies import simulation_data
 from kstep_integrators.thermostats import Bussi, Langevin, Thermostat
 
 FS = units.FS
