@@ -254,6 +254,7 @@ class KStepDynamics(ResumableDynamics):
             others. Nothing has been changed then.
         """
         kept = read_checkpoint(path)
+        kept.require(path, ensemble=False)
         changes = kept.changes(physics)
         if changes:
             warnings.warn(
