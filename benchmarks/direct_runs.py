@@ -156,7 +156,7 @@ def methods(reference: Reference, arguments: argparse.Namespace) -> list[str]:
         found += [f"flow {Path(name).stem}-{k}" for name in arguments.flow]
         for name in arguments.models:
             model = load_model(name, device="cpu")
-            if not isinstance(model, DirectJump) or k in model.strides:
+            if not isinstance(model, DirectJump) or k in model.allowed_k:
                 found.append(f"{Path(name).stem}-{k}")
     return found
 

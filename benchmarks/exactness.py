@@ -11,7 +11,6 @@ Rows that CACHE holds are not made again.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import time
 from pathlib import Path
@@ -20,95 +19,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.blocks import Expected, Histogram, Moments, deviate, expected_largest, family_limit
 from benchmarks.common import write_result
-from benchmarks.known_ensembles import CONTAINER, SYSTEMS, System
-from benchmarks.monte_carlo import droplet_monte_carlo
-from benchmarks.replicas import Averages, compare, sample
-from benchmarks.surfaces import ARGON
-
-__all__ = ["REFERENCED", "equilibrated", "expected_from", "reference"]
+from kstep_integrators.testing.block_averages import deviate, expected_largest, family_limit
+from kstep_integrators.testing.droplet import equilibrated, expected_from, reference
+from kstep_integrators.testing.known_ensembles import SYSTEMS
+from kstep_integrators.testing.sampling import compare, sample
 
 SMALL = {"count": 256, "equilibration": 20, "strides": 300}
 DROPLET = {"count": 64, "equilibration": 10, "strides": 250}
 FILTERED_DROPLET = {"count": 64, "equilibration": 10, "strides": 100}
 SMALL_ONES = ("quartic", "double well", "harmonic")
-REFERENCED = ("energy", "radius", "distance")
-"""Observables of the droplet that no formula gives."""
-
-
-def reference(count: int, equilibration: int, sweeps: int) -> dict[str, Any]:
-    """The droplet by Monte Carlo: expectations, and how well it keeps what is exact."""
-    system = SYSTEMS["LJ13"]()
-    epsilon, sigma, _ = ARGON
-    averages = Averages(system.edges)
-
-    def seen(sweep: int, x: Any) -> None:
-        if sweep >= equilibration and sweep % 5 == 0:
-            averages.add(system.observe(torch.from_numpy(x)))
-
-    accepted = droplet_monte_carlo(
-        system.start(count, np.random.default_rng(0)),
-        system.kt,
-        epsilon,
-        sigma,
-        CONTAINER,
-        equilibration + sweeps,
-        0.35,
-        np.random.default_rng(20),
-        seen,
-    )
-    exact = {name: known for name, known in system.expected.items() if name != "kinetic"}
-    found = averages.expected()
-    return {
-        "replicas": count,
-        "sweeps": sweeps,
-        "accepted": accepted,
-        "exact": compare(averages, exact).rows,
-        "expected": {name: _written(found[name]) for name in REFERENCED},
-    }
-
-
-def equilibrated(system: System, count: int, sweeps: int, seed: int) -> System:
-    """The droplet started from Monte Carlo of its own."""
-    epsilon, sigma, _ = ARGON
-    last: list[Any] = []
-
-    def seen(sweep: int, x: Any) -> None:
-        last[:] = [x]
-
-    droplet_monte_carlo(
-        system.start(count, np.random.default_rng(0)),
-        system.kt,
-        epsilon,
-        sigma,
-        CONTAINER,
-        sweeps,
-        0.35,
-        np.random.default_rng(seed),
-        seen,
-    )
-    return dataclasses.replace(system, start=lambda count, rng: last[0])
-
-
-def _written(expected: Expected) -> dict[str, Any]:
-    moments, histogram = expected.moments, expected.histogram
-    row: dict[str, Any] = {"moments": dataclasses.asdict(moments) if moments else None}
-    if histogram is not None and histogram.covariance is not None:
-        row["fractions"] = histogram.fractions.tolist()
-        row["covariance"] = histogram.covariance.tolist()
-    return row
-
-
-def expected_from(written: dict[str, Any]) -> dict[str, Expected]:
-    """What :func:`reference` found, as other runs are held against."""
-    return {
-        name: Expected(
-            Moments(**row["moments"]),
-            Histogram(np.array(row["fractions"]), np.array(row["covariance"])),
-        )
-        for name, row in written["expected"].items()
-    }
 
 
 def run(name: str, corrector: str, chances: int, seed: int, written: Any) -> dict[str, Any]:

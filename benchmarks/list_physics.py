@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
 
 from kstep_integrators.ase.atoms import state_from_atoms
-from kstep_integrators.ensemble.batch import join
+from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.physics.calculation import ask
-from kstep_integrators.physics.evaluation import nowhere
-from kstep_integrators.state import Evaluation, PhaseState, Reasons
+from kstep_integrators.physics.protocol import Cost
+from kstep_integrators.state import Evaluation, PhaseState, Reasons, no_evaluation
 from kstep_integrators.testing import CountingCalculator
 
 __all__ = ["ListPhysics", "joined"]
@@ -20,7 +21,7 @@ __all__ = ["ListPhysics", "joined"]
 
 def joined(molecules: list[Atoms]) -> PhaseState:
     """One state of several molecules."""
-    return join([state_from_atoms(atoms) for atoms in molecules])
+    return join_states([state_from_atoms(atoms) for atoms in molecules])
 
 
 class ListPhysics:
@@ -37,15 +38,15 @@ class ListPhysics:
         for mine, atoms in zip(self.molecules, molecules, strict=True):
             mine.calc = CountingCalculator(atoms.calc)
         self.lost: Reasons = {}
-        self.evaluations = 0
         self.seconds = 0.0
 
     def __call__(
         self, state: PhaseState, forces: bool = True, which: Tensor | None = None
-    ) -> Evaluation:
+    ) -> tuple[Evaluation, Cost]:
         """Energies (B,) and, if wanted, forces (N, 3)."""
         began = time.perf_counter()
-        found = nowhere(state)
+        found = no_evaluation(state)
+        evaluations = np.zeros(state.n_molecules, dtype=np.int64)
         energies, gradients = found.energy, found.require_forces()
         for i, atoms in enumerate(self.molecules):
             if which is not None and not bool(which[i]):
@@ -55,7 +56,7 @@ class ListPhysics:
                 continue
             mine = state.batch == i
             atoms.positions = state.positions[mine].numpy()
-            self.evaluations += 1
+            evaluations[i] = 1
             answer = ask(atoms, forces)
             if answer.failure is not None:
                 found.failures[i] = answer.failure
@@ -63,8 +64,10 @@ class ListPhysics:
             energies[i] = answer.energy
             if answer.forces is not None:
                 gradients[mine] = torch.from_numpy(answer.forces)
-        self.seconds += time.perf_counter() - began
-        return found if forces else Evaluation(energies, None, found.failures)
+        seconds = time.perf_counter() - began
+        self.seconds += seconds
+        found = found if forces else Evaluation(energies, None, found.failures)
+        return found, Cost(evaluations, seconds)
 
     def counts(self) -> list[int]:
         """Evaluations of each molecule, counted in its calculator."""

@@ -24,10 +24,10 @@ from kstep_integrators.calculators import (
     xtb_calculator,
 )
 from kstep_integrators.calculators.semiempirical import METHODS
-from kstep_integrators.ensemble.batch import join
+from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.physics.calculation import ask
-from kstep_integrators.physics.evaluation import nowhere
-from kstep_integrators.state import Evaluation, PhaseState
+from kstep_integrators.physics.protocol import Cost
+from kstep_integrators.state import Evaluation, PhaseState, no_evaluation
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.internal_coordinates import internal_coordinates
 from kstep_training.dataset.make_dataset import find_trajectories
@@ -110,7 +110,7 @@ class Reference:
             atoms.positions[:] = row["positions"]
             atoms.set_velocities(row["velocities"])
             states.append(state_from_atoms(atoms))
-        return join(states)
+        return join_states(states)
 
     def evaluation(self, rows: npt.NDArray[np.void]) -> Evaluation:
         """What the data knows of them."""
@@ -140,23 +140,23 @@ class WindowPhysics:
         self.atoms = reference.atoms.copy()
         self.atoms.set_constraint()
         self.atoms.calc = reference.calculator()
-        self.evaluations, self.seconds = 0, 0.0
 
     def __call__(
         self, state: PhaseState, forces: bool = True, which: Tensor | None = None
-    ) -> Evaluation:
+    ) -> tuple[Evaluation, Cost]:
         """Energies and forces; NaN and a reason for geometries that cannot be computed."""
         began = time.perf_counter()
-        found = nowhere(state)
+        found = no_evaluation(state)
         energy, force = found.energy, found.forces
         failures = {}
+        evaluations = np.zeros(state.n_molecules, dtype=np.int64)
         n = len(self.atoms)
         for i in range(state.n_molecules):
             if which is not None and not bool(which[i]):
                 continue
             rows = slice(i * n, (i + 1) * n)
             self.atoms.positions[:] = state.positions[rows].numpy()
-            self.evaluations += 1
+            evaluations[i] = 1
             answer = ask(self.atoms, True)
             if answer.failure is not None or answer.forces is None:
                 failures[i] = str(answer.failure)
@@ -164,8 +164,8 @@ class WindowPhysics:
             energy[i] = answer.energy
             if force is not None:
                 force[rows] = torch.from_numpy(answer.forces)
-        self.seconds += time.perf_counter() - began
-        return Evaluation(energy, force, failures)
+        cost = Cost(evaluations, time.perf_counter() - began)
+        return Evaluation(energy, force, failures), cost
 
 
 def read_references(

@@ -25,7 +25,7 @@ from kstep_integrators.correctors import NoCorrection
 from kstep_integrators.potentials import Potential
 from kstep_integrators.state import Evaluation, PhaseState
 from kstep_integrators.step.metropolis import Metropolis
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.thermostats import Langevin
 from kstep_integrators.units import KB
@@ -251,7 +251,7 @@ def legs(plan: Plan, atoms: Atoms, potential: Potential, state: PhaseState) -> L
 
     if plan.kind == "jumps":
         jump = FlowJump(potential, BASE_FS * units.fs)
-        scheme = Scheme(
+        scheme = BoundScheme(
             jump.bind(state),
             NoCorrection(),
             Langevin(TEMPERATURE, friction),
@@ -266,15 +266,15 @@ def legs(plan: Plan, atoms: Atoms, potential: Potential, state: PhaseState) -> L
             state: PhaseState, count: int, rng: np.random.Generator
         ) -> tuple[PhaseState, dict[str, Array], Array]:
             before = np.array(physics.counts())
-            carry = start(state, scheme)
+            point = start(state, scheme)
             x, p, e, taken, change = [], [], [], [], []
             for _ in range(count):
                 # Whatever the state is, or the test would not hold.
                 k = int(rng.integers(mean - reach, mean + reach + 1)) if reach else mean
-                carry, info = step(carry, scheme, k, rng)
-                x.append(carry.state.positions.numpy().astype(np.float32))
-                p.append(carry.state.momenta.numpy().astype(np.float32))
-                e.append(carry.physics.energy.numpy())
+                point, info = step(point, scheme, k, rng)
+                x.append(point.state.positions.numpy().astype(np.float32))
+                p.append(point.state.momenta.numpy().astype(np.float32))
+                e.append(point.physics.energy.numpy())
                 if info.verdict is not None:
                     taken.append(info.verdict.accepted_at.numpy())
                     change.append(info.verdict.first_change.numpy() / (KB * TEMPERATURE))
@@ -285,7 +285,7 @@ def legs(plan: Plan, atoms: Atoms, potential: Potential, state: PhaseState) -> L
                 "accepted_at": np.array(taken).T,
                 "first_change": np.array(change).T,
             }
-            return carry.state, frames, counted(before)
+            return point.state, frames, counted(before)
 
         return jumps
 
@@ -295,7 +295,7 @@ def legs(plan: Plan, atoms: Atoms, potential: Potential, state: PhaseState) -> L
         state: PhaseState, count: int, rng: np.random.Generator
     ) -> tuple[PhaseState, dict[str, Array], Array]:
         before = np.array(physics.counts())
-        evaluate = inner or (lambda positions: physics(state.replace(positions=positions)))
+        evaluate = inner or (lambda positions: physics(state.replace(positions=positions))[0])
         every = round(SAMPLE_FS / BASE_FS)
         state, x, p, e = baoab(
             evaluate, state, BASE_FS * units.fs, friction, TEMPERATURE, count, every, rng

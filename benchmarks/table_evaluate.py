@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from benchmarks.common import load, or_infinite
@@ -93,10 +94,13 @@ def _evaluation(name: str) -> str:
     missing = f"; {left} more of the suite have not been run yet" if left else ""
     lines += [
         "",
-        f"{len(names)} molecules ({', '.join(names)}{missing}). "
-        f"As reported: {told.get('pass', 0)} checks pass, {told.get('miss', 0)} miss, "
-        f"{told.get('open', 0)} open. Of all {result['checks']} checks "
-        f"at most {result['misses_by_chance']:.1f} would miss by chance.",
+        textwrap.fill(
+            f"{len(names)} molecules ({', '.join(names)}{missing}). "
+            f"As reported: {told.get('pass', 0)} checks pass, {told.get('miss', 0)} miss, "
+            f"{told.get('open', 0)} open. Of all {result['checks']} checks "
+            f"at most {result['misses_by_chance']:.1f} would miss by chance.",
+            118,
+        ),
     ]
     return "\n".join(lines)
 

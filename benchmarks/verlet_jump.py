@@ -7,15 +7,14 @@ from typing import Any
 import torch
 
 from kstep_integrators.jumps.base import JumpInfo
-from kstep_integrators.mechanics.motion import constrain
-from kstep_integrators.mechanics.shake import shake
+from kstep_integrators.mechanics.motion import constrain, drift, kick
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 
 __all__ = ["VerletJump"]
 
 
 class VerletJump:
-    """The drift between the two half-kicks of the corrector ``delta``; with fixed bonds RATTLE.
+    """Half-kick and drift, before the half-kick of the corrector ``delta``; RATTLE.
 
     Parameters
     ----------
@@ -24,9 +23,9 @@ class VerletJump:
     """
 
     correctors = ("delta",)
-    strides = None
+    allowed_k = None
     predicts = ()
-    needs_forces = False
+    needs_forces = True
     reversible = True
     device = torch.device("cpu")
 
@@ -47,12 +46,13 @@ class VerletJump:
     def __call__(
         self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, k: int
     ) -> tuple[PhaseState, JumpInfo]:
-        """Drift."""
-        drift = k * self.timestep / state.masses
-        shaken = shake(state, state.positions + drift * state.momenta)
-        landed = state.replace(positions=shaken.positions, time=state.time + k * self.timestep)
-        momenta = constrain(landed, state.momenta + shaken.displacement / drift)
-        return landed.replace(momenta=momenta), JumpInfo(k, None, None, shaken.failures)
+        """Half-kick and drift."""
+        stride = k * self.timestep
+        opened = kick(state, physics.require_forces(), 0.5 * stride)
+        landed, failures = drift(opened, stride)
+        landed = landed.replace(time=state.time + stride)
+        momenta = constrain(landed, landed.momenta)
+        return landed.replace(momenta=momenta), JumpInfo(k, None, None, failures)
 
     def describe(self) -> dict[str, Any]:
         """Kind and base step."""

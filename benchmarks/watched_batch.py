@@ -19,15 +19,15 @@ from kstep_integrators.correctors import make_corrector
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.potentials import Potential
 from kstep_integrators.state import (
-    Carry,
     Evaluation,
     HessianProducts,
+    PhasePoint,
     PhaseState,
     Reasons,
     kinetic_energy,
     mask_of,
 )
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.thermostats import NoThermostat
 
@@ -121,7 +121,7 @@ def run_nve(
     jump = FlowJump(potential, base_fs * units.fs)
     bound = jump.bind(state)
     watched = _WatchedJump(bound, k if frame_fs is None else round(frame_fs / base_fs))
-    scheme = Scheme(
+    scheme = BoundScheme(
         bound if frame_fs is None else watched,
         make_corrector(corrector, jump.correctors),
         NoThermostat(),
@@ -129,18 +129,18 @@ def run_nve(
         jump.timestep,
     )
     rng = np.random.default_rng(0)
-    carry = start(state, scheme)
+    point = start(state, scheme)
     squares = torch.zeros(state.n_molecules, dtype=torch.float64)
     counts = torch.zeros_like(squares)
     rows: list[dict[str, Any]] = [{"fallbacks": 0, "strides": 0, "error": ""} for _ in molecules]
     interval = round(sample_fs / (k * base_fs))
 
-    def total(carry: Carry) -> Array:
-        return (carry.physics.energy + kinetic_energy(carry.state)).numpy()
+    def total(point: PhasePoint) -> Array:
+        return (point.physics.energy + kinetic_energy(point.state)).numpy()
 
-    times, energies, frames = [0.0], [total(carry)], [state]
+    times, energies, frames = [0.0], [total(point)], [state]
     for number in range(1, round(1000 * picoseconds / (k * base_fs)) + 1):
-        carry, info = step(carry, scheme, k, rng)
+        point, info = step(point, scheme, k, rng)
         for molecule, reason in info.lost.items():
             physics.lost.setdefault(molecule, reason)
             rows[molecule]["error"] = physics.lost[molecule]
@@ -148,16 +148,19 @@ def run_nve(
             row["fallbacks"] += molecule in info.fallbacks
             row["strides"] += molecule not in physics.lost
         if info.residual is not None:
-            found = info.residual.square().sum(1).nan_to_num(nan=0.0)
-            squares.index_add_(0, state.batch, found)
-            known = state.batch[~info.residual.isnan().any(1)]
+            stands = torch.ones(len(counts), dtype=torch.bool)
+            if info.undone is not None:
+                stands = ~info.undone
+            kept = stands[state.batch]
+            known = state.batch[kept]
+            squares.index_add_(0, known, info.residual[kept].square().sum(1))
             counts += 3.0 * torch.bincount(known, minlength=len(counts))
         if frame_fs is not None:
             undone = {**info.fallbacks, **info.lost}
-            frames += [*(_hidden(inside, undone) for inside in watched.inside), carry.state]
+            frames += [*(_hidden(inside, undone) for inside in watched.inside), point.state]
         if number % interval == 0:
             times.append(number * k * jump.timestep)
-            energies.append(total(carry))
+            energies.append(total(point))
         if number % 500 == 0:
             print(f"{number} strides, {physics.seconds:.0f} s of physics", flush=True)
         if len(physics.lost) == len(molecules):

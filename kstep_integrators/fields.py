@@ -255,6 +255,10 @@ def where(some: Layout, yes: T, no: T) -> T:
         Of the same molecules. What is not known in one of them, or global and not the same in a
         part, is not known of the whole; other global and fixed fields are those of ``no``.
     """
+    if bool(some.molecules.all()):
+        return yes
+    if not bool(some.molecules.any()):
+        return no
 
     def like(mask: Tensor, field: Tensor) -> Tensor:
         return mask.view(-1, *[1] * (field.dim() - 1))

@@ -6,8 +6,12 @@ import os
 import subprocess
 import sys
 from importlib import metadata, resources
+from pathlib import Path
 
 import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
 
 HEAVY = ("openmm", "pyscf", "gpu4pyscf", "cupy", "lightning", "pytorch_lightning", "tblite", "xtb")
 ALSO_NOT = ("dask", "distributed", "rdkit", "omegaconf", "kstep_training")
@@ -56,6 +60,14 @@ def test_metadata() -> None:
     assert {*wanted, "dev"} <= extras
     (script,) = metadata.entry_points(group="console_scripts", name="kstep")
     assert script.value == "kstep_integrators.cli:main"
+
+
+def test_the_citation_names_this_version() -> None:
+    import kstep_integrators
+
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["version"] == kstep_integrators.__version__
+    assert citation["license"] == metadata.metadata("kstep-integrators")["License-Expression"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from scipy.signal import correlate
 from kstep_integrators.units import PS
 
 __all__ = [
-    "STAGGERED",
     "Flips",
     "torsion_flips",
     "torsion_wells",

@@ -24,7 +24,6 @@ from kstep_integrators.nn.increments.network import IncrementNetwork
 
 __all__ = [
     "FORMAT_VERSION",
-    "NETWORKS",
     "ModelFileError",
     "ModelHeader",
     "bundled_models",

@@ -13,12 +13,13 @@ V = TypeVar("V")
 
 
 def geometry(state: PhaseState) -> bytes:
-    """The key of a geometry: positions and cell, to the last bit.
+    """The key of a geometry: positions, cell and periodicity, to the last bit.
 
     All else that an evaluation depends on is fixed for the life of a store.
     """
     positions, cell = state.positions, state.cell
-    return positions.detach().cpu().numpy().tobytes() + cell.detach().cpu().numpy().tobytes()
+    arrays = (positions.detach().cpu().numpy(), cell.detach().cpu().numpy())
+    return b"".join(array.tobytes() for array in arrays) + bytes(state.pbc)
 
 
 class EvaluationStore(Generic[V]):

@@ -3,7 +3,7 @@
 from kstep_integrators.thermostats.base import NoThermostat, Thermostat, bath_kelvin
 from kstep_integrators.thermostats.bussi import Bussi
 from kstep_integrators.thermostats.langevin import Langevin
-from kstep_integrators.thermostats.make import THERMOSTATS, make_thermostat
+from kstep_integrators.thermostats.make import make_thermostat
 
 __all__ = [
     "THERMOSTATS",

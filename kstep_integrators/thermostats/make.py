@@ -8,7 +8,7 @@ from kstep_integrators.thermostats.base import NoThermostat, Thermostat
 from kstep_integrators.thermostats.bussi import Bussi
 from kstep_integrators.thermostats.langevin import Langevin
 
-__all__ = ["THERMOSTATS", "make_thermostat"]
+__all__ = ["make_thermostat"]
 
 THERMOSTATS: dict[str, str] = {"langevin": "friction", "bussi": "taut"}
 """Thermostats by name, each with the argument that says how tightly it couples."""

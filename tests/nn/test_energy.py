@@ -172,6 +172,28 @@ def test_the_compiled_force_is_the_eager_one(state):
         torch.testing.assert_close(energy, eager_energy.double().sum(-1), atol=1e-4, rtol=1e-4)
 
 
+LAYERS = {
+    "egnn": "center neighbor distance message gate hidden out",
+    "painn": "phi_in phi_out filter mix hidden out",
+    "tensor_product": "sent hidden weights gathered kept",
+    "transformer": "norm query key value position_bias filter gathered gate hidden_norm hidden out",
+}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_weights_keep_the_names_of_saved_model_files(backbone):
+    names = [name for name, _ in network(backbone, layers=2).named_parameters()]
+    parts = [name.split(".") for name in names if name.startswith("backbone.")]
+    assert parts[0] == ["backbone", "embedding", "weight"]
+    lists = ["messages", "updates"] if backbone == "painn" else ["layers"]
+    assert list(dict.fromkeys(part[1] for part in parts[1:])) == lists
+    first = [part[3] for part in parts[1:] if part[2] == "0"]
+    assert list(dict.fromkeys(first)) == LAYERS[backbone].split()
+    assert list(dict.fromkeys(name for name in names if name.startswith("readout"))) == [
+        f"readout.{layer}.{kind}" for layer in ("hidden", "out") for kind in ("weight", "bias")
+    ]
+
+
 def test_wrong_networks_are_refused():
     with pytest.raises(ValueError, match="unknown backbone 'mpnn'"):
         EnergyNetwork(ELEMENTS, "mpnn")
@@ -183,9 +205,8 @@ def test_wrong_networks_are_refused():
 
 def test_a_backbone_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "e3nn", None)
-    monkeypatch.delitem(
-        sys.modules, "kstep_integrators.nn.increments.tensor_product", raising=False
-    )
+    for module in ("common.tensor_products", "energy.tensor_product"):
+        monkeypatch.delitem(sys.modules, f"kstep_integrators.nn.{module}", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'kstep-integrators\[e3nn\]'"):
         EnergyNetwork(ELEMENTS, "tensor_product")
 

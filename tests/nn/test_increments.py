@@ -261,6 +261,24 @@ def test_a_network_is_its_configuration_and_its_weights(backbone, pair):
     same(again(*arguments), net(*arguments), 1e-12)
 
 
+LAYERS = {
+    "egnn": "norm center neighbor distance rate vectors message coefficients gathered update",
+    "painn": "norm hidden sent received vectors filters exchange update",
+    "tensor_product": "sent hidden weights gathered kept",
+    "transformer": "norm query key position_bias center neighbor vectors distance rate "
+    "coefficients gathered pushed exchanged update",
+}
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_weights_keep_the_names_of_saved_model_files(backbone):
+    names = [name for name, _ in increments(backbone).named_parameters()]
+    whole = ["element", "stride", "inputs", "backbone", "readout"]
+    assert list(dict.fromkeys(name.split(".")[0] for name in names)) == whole
+    first = [name.split(".")[3] for name in names if name.startswith("backbone.layers.0.")]
+    assert list(dict.fromkeys(first)) == LAYERS[backbone].split()
+
+
 def test_single_precision_far_from_the_origin(pair):
     net = increments()
     x, v, f, stride, graph = inputs(net, *pair)
@@ -294,9 +312,8 @@ def test_wrong_networks_are_refused(change, message):
 
 def test_a_backbone_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "e3nn", None)
-    monkeypatch.delitem(
-        sys.modules, "kstep_integrators.nn.increments.tensor_product", raising=False
-    )
+    for module in ("common.tensor_products", "increments.tensor_product"):
+        monkeypatch.delitem(sys.modules, f"kstep_integrators.nn.{module}", raising=False)
     with pytest.raises(ImportError, match=r"pip install 'kstep-integrators\[e3nn\]'"):
         increments("tensor_product")
 

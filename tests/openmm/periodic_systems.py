@@ -26,7 +26,7 @@ class Network:
     def __init__(self, model: NetworkPotential, numbers: np.ndarray, masses: np.ndarray) -> None:
         self.calls = 0
         self.atoms = Particles(tuple(map(int, numbers)), tuple(map(float, masses)))
-        self.forces = model.bind(self.atoms.nowhere())
+        self.forces = model.bind(self.atoms.no_evaluation())
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
         self.calls += 1

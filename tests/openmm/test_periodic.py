@@ -285,11 +285,11 @@ def test_barostats_are_refused(model, barostat):
 
 def test_the_model_knows_of_no_box(model):
     atoms = particles_of(force_field(box_atoms()))
-    state = atoms.nowhere().replace(pbc=(True, True, True))
+    state = atoms.no_evaluation().replace(pbc=(True, True, True))
     with pytest.raises(ValueError, match="not periodic, but the system has pbc"):
         model.bind(state)
     isolated = Isolated(model)
-    assert isolated.bind(state) is model.bind(atoms.nowhere())
+    assert isolated.bind(state) is model.bind(atoms.no_evaluation())
     assert isolated.to("cpu").potential is model
     assert isolated.describe() == model.describe()
     assert (isolated.timestep, isolated.device) == (model.timestep, model.device)

@@ -94,7 +94,7 @@ def test_a_corrector_without_potential_is_velocity_verlet(starts):
         def bind(self, state):
             return self
 
-        def __call__(self, positions, carry):
+        def __call__(self, positions, workspace):
             zero = torch.zeros(1, dtype=torch.float64)
             return Evaluation(zero, torch.zeros_like(positions)), None
 

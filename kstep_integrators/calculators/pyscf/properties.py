@@ -15,7 +15,7 @@ from kstep_integrators import units
 from kstep_integrators.calculators.pyscf.density import Array, mulliken_charges
 from kstep_integrators.calculators.pyscf.device import to_host
 
-__all__ = ["charges", "dipole", "energies", "forces_and_stress", "total_density"]
+__all__ = ["charges", "dipole", "energies", "forces_and_stress"]
 
 _Floats = npt.NDArray[np.float64]
 

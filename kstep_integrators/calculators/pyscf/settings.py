@@ -11,7 +11,7 @@ from typing import Any
 from kstep_integrators.calculators.pyscf.device import DEVICES
 from kstep_integrators.calculators.pyscf.extrapolation import GUESSES
 
-__all__ = ["DISPERSIONS", "SOLVENT_MODELS", "Basis", "Settings"]
+__all__ = ["Basis", "Settings"]
 
 DISPERSIONS = ("d3bj", "d3zero", "d3bjm", "d3zerom", "d3op", "d4")
 """Corrections of the package pyscf-dispersion; ``d3bjatm`` etc. add the three-body term."""

@@ -1,46 +1,33 @@
-"""Door to the backbones that need the optional package e3nn."""
+"""Errors that name the extra to install where e3nn is missing."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from torch import nn
-
-__all__ = ["phase_tensor_product", "tensor_product"]
-
-
-def tensor_product(*sizes: Any) -> nn.Module:
-    """A :class:`kstep_integrators.nn.increments.tensor_product.TensorProduct`.
-
-    Raises
-    ------
-    ImportError
-        If e3nn is not installed.
-    """
-    try:
-        from kstep_integrators.nn.increments.tensor_product import TensorProduct
-    except ImportError as error:
-        raise _missing(error) from error
-    return TensorProduct(*sizes)
+__all__ = ["needs_e3nn"]
 
 
-def phase_tensor_product(*sizes: Any) -> nn.Module:
-    """A :class:`kstep_integrators.nn.increments.tensor_product.PhaseTensorProduct`.
+@contextmanager
+def needs_e3nn() -> Iterator[None]:
+    """Say which extra to install if an import inside fails.
 
     Raises
     ------
     ImportError
         If e3nn is not installed.
+
+    Examples
+    --------
+    >>> with needs_e3nn():
+    ...     raise ImportError("No module named 'e3nn'")
+    Traceback (most recent call last):
+    ImportError: the backbone tensor_product needs e3nn, which cannot be imported ...
     """
     try:
-        from kstep_integrators.nn.increments.tensor_product import PhaseTensorProduct
+        yield
     except ImportError as error:
-        raise _missing(error) from error
-    return PhaseTensorProduct(*sizes)
-
-
-def _missing(error: ImportError) -> ImportError:
-    return ImportError(
-        f"the backbone tensor_product needs e3nn, which cannot be imported ({error}); install it "
-        "with: pip install 'kstep-integrators[e3nn]'"
-    )
+        raise ImportError(
+            f"the backbone tensor_product needs e3nn, which cannot be imported ({error}); install "
+            "it with: pip install 'kstep-integrators[e3nn]'"
+        ) from error

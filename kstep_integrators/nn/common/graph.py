@@ -1,4 +1,4 @@
-"""What a network sees of a system: atoms, and for each atom a row of neighbours.
+"""Graph of a system: atoms, and for each atom a row of neighbours.
 
 One layout serves both neighbour paths. Every atom has a row of K slots; in the dense path slot j of
 atom i is atom j of the same molecule, in the list path ``index`` says which atom it is. Sums over
@@ -7,12 +7,13 @@ neighbours are then plain sums over one axis, with no scatter, in the same order
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Graph", "displacements", "neighbor_values", "pair_values"]
+__all__ = ["Graph", "displacements", "neighbor_values", "pair_sums", "pair_values", "species_table"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,24 @@ class Graph:
         )
 
 
+def species_table(elements: Sequence[int]) -> Tensor:
+    """Index of each atomic number among some elements, (120,) int64; -1 for all others.
+
+    Parameters
+    ----------
+    elements : sequence of int
+        Atomic numbers.
+
+    Examples
+    --------
+    >>> species_table([1, 6, 8])[[8, 1, 7]].tolist()
+    [2, 0, -1]
+    """
+    table = torch.full((120,), -1, dtype=torch.int64)
+    table[torch.tensor(list(elements))] = torch.arange(len(elements))
+    return table
+
+
 def neighbor_values(values: Tensor, index: Tensor | None) -> Tensor:
     """Bring per-atom values to the slots: (..., N, *F) -> (..., N or 1, K, *F).
 
@@ -56,6 +75,11 @@ def neighbor_values(values: Tensor, index: Tensor | None) -> Tensor:
     if index is None:
         return values.unsqueeze(1)
     return values.index_select(0, index.reshape(-1)).reshape(*index.shape, *values.shape[1:])
+
+
+def pair_sums(receivers: Tensor, senders: Tensor, index: Tensor | None) -> Tensor:
+    """Add values of each atom and of each neighbour: two (..., N, F) to (..., N, K, F)."""
+    return receivers.unsqueeze(-2) + neighbor_values(senders, index)
 
 
 def pair_values(table: Tensor, graph: Graph) -> Tensor:

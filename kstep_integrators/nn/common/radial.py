@@ -70,6 +70,7 @@ class BesselBasis(nn.Module):
 
     def __init__(self, size: int, cutoff: float) -> None:
         super().__init__()
+        self.cutoff = cutoff
         self.scale = math.sqrt(2.0 / cutoff)
         frequencies = torch.arange(1, size + 1, dtype=torch.float64) * (math.pi / cutoff)
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -80,8 +81,8 @@ class BesselBasis(nn.Module):
         return self.scale * torch.sin(d * self.frequencies) / d
 
 
-def cut_basis(basis: BesselBasis, distance: Tensor, cutoff: float) -> Tensor:
-    r"""A Bessel basis times the smooth cutoff, and the cutoff itself, with two derivatives.
+def cut_basis(basis: BesselBasis, distance: Tensor) -> Tensor:
+    r"""Bessel basis times the smooth cutoff, and the cutoff itself, with two derivatives.
 
     With :math:`b = \sin(\omega d)/d`: :math:`b' = (\omega \cos \omega d - b)/d`,
     :math:`b'' = -\omega^2 b - 2b'/d`; of the cutoff :math:`P' = -140 u^3 (1-u)^3 / r_c`,
@@ -91,8 +92,6 @@ def cut_basis(basis: BesselBasis, distance: Tensor, cutoff: float) -> Tensor:
     ----------
     basis : BesselBasis
     distance : Tensor, any shape, angstrom
-    cutoff : float
-        angstrom.
 
     Returns
     -------
@@ -100,7 +99,7 @@ def cut_basis(basis: BesselBasis, distance: Tensor, cutoff: float) -> Tensor:
         Values, first and second derivatives; the cutoff is the last function.
     """
     d = distance.unsqueeze(-1)
-    frequencies = basis.frequencies
+    cutoff, frequencies = basis.cutoff, basis.frequencies
     b = basis(distance)
     slope = (basis.scale * frequencies * torch.cos(d * frequencies) - b) / d
     curvature = -frequencies.square() * b - 2.0 * slope / d

@@ -1,29 +1,40 @@
-"""The invariant-energy network: backbone + readout + shifts + repulsion."""
+"""Invariant-energy network: backbone, readout, element shifts, and repulsion."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from ase.data import covalent_radii
 from torch import Tensor, nn
 
-from kstep_integrators.nn.common.e3nn_extra import tensor_product
-from kstep_integrators.nn.common.graph import Graph, displacements, pair_values
+from kstep_integrators.nn.common.e3nn_extra import needs_e3nn
+from kstep_integrators.nn.common.graph import Graph, displacements, pair_values, species_table
 from kstep_integrators.nn.common.radial import frozen_below
-from kstep_integrators.nn.energy.egnn import EGNN
+from kstep_integrators.nn.energy.backbone import Backbone, MovingBackbone
+from kstep_integrators.nn.energy.egnn import EGNNLayer
 from kstep_integrators.nn.energy.heads import AtomicEnergy, Repulsion
 from kstep_integrators.nn.energy.painn import PaiNN
-from kstep_integrators.nn.energy.transformer import Transformer
+from kstep_integrators.nn.energy.transformer import TransformerLayer
 
 __all__ = ["BACKBONES", "EnergyNetwork"]
 
-BACKBONES: dict[str, Callable[..., nn.Module]] = {
-    "egnn": EGNN,
+
+def _tensor_product(
+    species: int, channels: int, layers: int, radial: int, cutoff: float
+) -> Backbone:
+    with needs_e3nn():
+        from kstep_integrators.nn.energy.tensor_product import TensorProduct
+    return TensorProduct(species, channels, layers, radial, cutoff)
+
+
+BACKBONES: dict[str, Callable[[int, int, int, int, float], Backbone]] = {
+    "egnn": partial(MovingBackbone, EGNNLayer),
     "painn": PaiNN,
-    "tensor_product": tensor_product,
-    "transformer": Transformer,
+    "tensor_product": _tensor_product,
+    "transformer": partial(MovingBackbone, TransformerLayer),
 }
 """Makers of backbones by the name used in recipes and model files."""
 
@@ -107,9 +118,7 @@ class EnergyNetwork(nn.Module):
         self.repulsion = Repulsion(elements, torch.maximum(near, bonds))
         self.register_buffer("nearest", near, persistent=False)
         self.register_buffer("shifts", torch.tensor(shifts, dtype=torch.float64), persistent=False)
-        table = torch.full((120,), -1, dtype=torch.int64)
-        table[torch.tensor(list(elements))] = torch.arange(len(elements))
-        self.register_buffer("species_of", table, persistent=False)
+        self.register_buffer("species_of", species_table(elements), persistent=False)
 
     def interaction_energy(self, positions: Tensor, graph: Graph, fixed: bool = False) -> Tensor:
         """Energy per atom without element shifts, (..., N) eV, in the network's precision.
@@ -137,8 +146,9 @@ class EnergyNetwork(nn.Module):
 
     def lean_backbone(self, graph: Graph) -> PaiNN | None:
         """The backbone, if it has a way of its own to be differentiated twice."""
-        found = isinstance(self.backbone, PaiNN) and graph.index is None
-        return self.backbone if found else None  # type: ignore[return-value]
+        if isinstance(self.backbone, PaiNN) and graph.index is None:
+            return self.backbone
+        return None
 
     def shift_energy(self, graph: Graph) -> Tensor:
         """Element shifts per atom, (..., N) eV, float64."""

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from kstep_integrators.nn.common.edges import Edges
 from kstep_integrators.nn.common.graph import Graph, neighbor_values
-from kstep_integrators.nn.common.radial import BesselBasis, cut_basis, smooth_cutoff
+from kstep_integrators.nn.common.radial import cut_basis
+from kstep_integrators.nn.energy.backbone import Backbone
 from kstep_integrators.nn.energy.messages import messages
 
 __all__ = ["PaiNN"]
@@ -28,16 +30,14 @@ class _Message(nn.Module):
         self.phi_out = nn.Linear(channels, 3 * channels)
         self.filter = nn.Linear(radial, 3 * channels)
 
-    def forward(
-        self, s: Tensor, v: Tensor | None, basis: Tensor, cut: Tensor, unit: Tensor, graph: Graph
-    ) -> tuple[Tensor, Tensor]:
-        phi = neighbor_values(self.phi_out(functional.silu(self.phi_in(s))), graph.index)
-        weights = (self.filter(basis) * cut * phi).chunk(3, dim=-1)
+    def forward(self, s: Tensor, v: Tensor | None, edges: Edges) -> tuple[Tensor, Tensor]:
+        phi = neighbor_values(self.phi_out(functional.silu(self.phi_in(s))), edges.index)
+        weights = (self.filter(edges.basis) * edges.cut * phi).chunk(3, dim=-1)
         ds = weights[0].sum(-2)
         # (..., N, K, 1, F) * (..., N, K, 3, 1) summed over the K slots
-        dv = (weights[1].unsqueeze(-2) * unit.unsqueeze(-1)).sum(-3)
+        dv = (weights[1].unsqueeze(-2) * edges.unit.unsqueeze(-1)).sum(-3)
         if v is not None:
-            dv = dv + (weights[2].unsqueeze(-2) * neighbor_values(v, graph.index)).sum(-3)
+            dv = dv + (weights[2].unsqueeze(-2) * neighbor_values(v, edges.index)).sum(-3)
         return ds, dv
 
 
@@ -59,84 +59,56 @@ class _Update(nn.Module):
         return ds, a_vv.unsqueeze(-2) * left
 
 
-class PaiNN(nn.Module):
-    """Backbone that maps a graph to one invariant feature vector per atom.
+class PaiNN(Backbone):
+    """Scalar and vector features, filtered by distance.
 
-    Parameters
-    ----------
-    species : int
-        Number of elements.
-    channels : int
-        Width F of scalar and of vector features.
-    layers : int
-        Message-passing layers.
-    radial : int
-        Size of the radial basis.
-    cutoff : float
-        angstrom.
+    Parameters are those of :class:`~kstep_integrators.nn.energy.backbone.Backbone`.
     """
 
     def __init__(
-        self,
-        species: int,
-        channels: int = 64,
-        layers: int = 2,
-        radial: int = 16,
-        cutoff: float = 5.0,
+        self, species: int, channels: int, layers: int, radial: int, cutoff: float
     ) -> None:
-        super().__init__()
-        self.cutoff = cutoff
-        self.embedding = nn.Embedding(species, channels)
-        self.basis = BesselBasis(radial, cutoff)
+        super().__init__(species, channels, layers, radial, cutoff)
         self.messages = nn.ModuleList(_Message(channels, radial) for _ in range(layers))
         self.updates = nn.ModuleList(_Update(channels) for _ in range(layers))
 
-    def forward(self, vectors: Tensor, distances: Tensor, graph: Graph) -> Tensor:
-        """Map neighbour vectors (..., N, K, 3) and lengths (..., N, K) in angstrom to features.
+    def features(self, h: Tensor, edges: Edges) -> Tensor:
+        """Pass embedded atoms (..., N, F) through the layers."""
 
-        Returns
-        -------
-        Tensor, (..., N, channels)
-        """
-        basis = self.basis(distances)
-        cut = smooth_cutoff(distances, self.cutoff).unsqueeze(-1)
-        unit = vectors / distances.unsqueeze(-1)
-
-        def send(layer: int, s: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
-            message: _Message = self.messages[layer]  # type: ignore[assignment]
-            ds, dv = message(s, v, basis, cut, unit, graph)
+        def send(message: _Message, s: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
+            ds, dv = message(s, v, edges)
             return ds, dv
 
-        return self._layers(graph, send)
+        return self._layers(h, send)
 
     def fixed(self, vectors: Tensor, distances: Tensor, graph: Graph) -> Tensor:
-        """The same features by another way, much cheaper to differentiate twice.
+        """The same features as :meth:`forward`, by a way that is cheaper to differentiate twice.
 
         With respect to positions only: the filters enter as tables, so that nothing can be
         differentiated with respect to their weights. Parameters are those of :meth:`forward`, for
         the dense path.
         """
-        functions = cut_basis(self.basis, distances.detach(), self.cutoff)
+        functions = cut_basis(self.basis, distances.detach())
         unit = vectors / distances.unsqueeze(-1)
 
-        def send(layer: int, s: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
-            message: _Message = self.messages[layer]  # type: ignore[assignment]
+        def send(message: _Message, s: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
             rows = [message.filter.weight, message.filter.bias.unsqueeze(1)]
             value, slope, curvature = (functions @ torch.cat(rows, dim=1).detach().T).unbind()
             a, b, c = message.phi_out(functional.silu(message.phi_in(s))).chunk(3, dim=-1)
             c = c.unsqueeze(-2) * (c.new_zeros(3, 1) if v is None else v)
             return messages(distances, unit, a, b, c, (value, slope, curvature))
 
-        return self._layers(graph, send)
+        return self._layers(self.embedding(graph.species), send)
 
     def _layers(
-        self, graph: Graph, send: Callable[[int, Tensor, Tensor | None], tuple[Tensor, Tensor]]
+        self,
+        s: Tensor,
+        send: Callable[[_Message, Tensor, Tensor | None], tuple[Tensor, Tensor]],
     ) -> Tensor:
         """Messages and updates in turn; ``send`` gives what the messages of a layer add."""
-        s: Tensor = self.embedding(graph.species)
         v: Tensor | None = None
-        for layer, update in enumerate(self.updates):
-            ds, dv = send(layer, s, v)
+        for message, update in zip(self.messages, self.updates, strict=True):
+            ds, dv = send(message, s, v)  # type: ignore[arg-type]
             s, v = s + ds, dv if v is None else v + dv
             ds, dv = update(s, v)
             s, v = s + ds, v + dv

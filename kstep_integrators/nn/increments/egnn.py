@@ -10,23 +10,26 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kstep_integrators.nn.increments.layers import (
-    AtomUpdate,
-    Edges,
-    along,
-    exchanged,
-    projections,
-    tempered,
-)
+from kstep_integrators.nn.common.edges import SUM_SCALE, Edges
+from kstep_integrators.nn.common.graph import pair_sums
+from kstep_integrators.nn.increments.backbone import AtomUpdate, PhaseLayer
+from kstep_integrators.nn.increments.couplings import along, exchanged, projections
 
-__all__ = ["PhaseEGNN"]
+__all__ = ["EGNNLayer"]
 
 
-class _Layer(nn.Module):
+class EGNNLayer(PhaseLayer):
+    """Messages that are functions of distances, scalars and projections.
+
+    Parameters
+    ----------
+    channels, radial, heads : int
+        As for :class:`~kstep_integrators.nn.increments.backbone.PhaseBackbone`.
+    """
+
     def __init__(self, channels: int, radial: int, heads: int) -> None:
-        super().__init__()
+        super().__init__(channels)
         self.heads = heads
-        self.norm = nn.LayerNorm(channels)
         self.center = nn.Linear(channels, channels)
         self.neighbor = nn.Linear(channels, channels, bias=False)
         self.distance = nn.Linear(radial, channels, bias=False)
@@ -38,37 +41,16 @@ class _Layer(nn.Module):
         self.gathered = nn.Linear(channels, channels)
         self.update = AtomUpdate(channels)
 
-    def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
+    def messages(self, s: Tensor, u: Tensor, edges: Edges) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over the neighbours: scalars, vectors along the edges, exchanged vectors."""
         channels = s.shape[-1]
-        seen, u = self.norm(s), self.vectors(tempered(v))
         p = projections(u, edges.unit)
-        pre = self.center(seen).unsqueeze(2) + self.neighbor(seen).unsqueeze(1)
-        hidden = functional.silu(pre + self.distance(edges.basis) + self.rate(p))
-        # A quarter: sums over some sixteen neighbours stay of order one.
-        m = functional.silu(self.message(hidden)) * (0.25 * edges.cut)
-        s = s + self.gathered(m.sum(2))
+        pairs = pair_sums(self.center(s), self.neighbor(s), edges.index)
+        hidden = functional.silu(pairs + self.distance(edges.basis) + self.rate(p))
+        m = functional.silu(self.message(hidden)) * (SUM_SCALE * edges.cut)
         push, couple, weights = self.coefficients(m).split([channels, channels, self.heads], -1)
-        v = v + along(push + couple * p, edges.unit) + exchanged(weights.permute(0, 3, 1, 2), u)
-        ds, dv = self.update(s, v)
-        return s + ds, v + dv
-
-
-class PhaseEGNN(nn.Module):
-    """Layers of messages that are functions of distances, scalars and projections.
-
-    Parameters
-    ----------
-    channels, layers, radial, heads : int
-        ``heads`` counts the groups of channels that have weights of their own for the exchange of
-        whole vectors.
-    """
-
-    def __init__(self, channels: int, layers: int, radial: int, heads: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(_Layer(channels, radial, heads) for _ in range(layers))
-
-    def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
-        """Scalars (B, N, F) and vectors (B, N, 3, F) after all layers."""
-        for layer in self.layers:
-            s, v = layer(s, v, edges)
-        return s, v
+        return (
+            self.gathered(m.sum(2)),
+            along(push + couple * p, edges.unit),
+            exchanged(weights.permute(0, 3, 1, 2), u),
+        )

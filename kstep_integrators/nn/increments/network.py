@@ -1,36 +1,46 @@
-"""The network of a direct jump: positions, velocities and forces to increments of a stride."""
+"""Network of a direct jump: positions, velocities and forces to increments of a stride."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from kstep_integrators import units
-from kstep_integrators.nn.common.e3nn_extra import phase_tensor_product
-from kstep_integrators.nn.common.graph import Graph
+from kstep_integrators.nn.common.e3nn_extra import needs_e3nn
+from kstep_integrators.nn.common.edges import Edges
+from kstep_integrators.nn.common.graph import Graph, displacements, species_table
 from kstep_integrators.nn.common.radial import BesselBasis
-from kstep_integrators.nn.increments.egnn import PhaseEGNN
-from kstep_integrators.nn.increments.layers import find_edges
-from kstep_integrators.nn.increments.painn import PhasePaiNN
-from kstep_integrators.nn.increments.transformer import PhaseTransformer
+from kstep_integrators.nn.increments.backbone import PhaseBackbone
+from kstep_integrators.nn.increments.egnn import EGNNLayer
+from kstep_integrators.nn.increments.heads import VectorInputs, VectorReadout
+from kstep_integrators.nn.increments.painn import PaiNNLayer
+from kstep_integrators.nn.increments.transformer import TransformerLayer
 
 __all__ = ["BASELINES", "INCREMENT_BACKBONES", "IncrementNetwork", "Increments"]
 
-INCREMENT_BACKBONES: dict[str, Callable[..., nn.Module]] = {
-    "egnn": PhaseEGNN,
-    "painn": PhasePaiNN,
-    "tensor_product": phase_tensor_product,
-    "transformer": PhaseTransformer,
+
+def _tensor_product(channels: int, layers: int, radial: int, heads: int) -> nn.Module:
+    """Make a backbone in which heads have no meaning."""
+    with needs_e3nn():
+        from kstep_integrators.nn.increments.tensor_product import PhaseTensorProduct
+    return PhaseTensorProduct(channels, layers, radial)
+
+
+INCREMENT_BACKBONES: dict[str, Callable[[int, int, int, int], nn.Module]] = {
+    "egnn": partial(PhaseBackbone, EGNNLayer),
+    "painn": partial(PhaseBackbone, PaiNNLayer),
+    "tensor_product": _tensor_product,
+    "transformer": partial(PhaseBackbone, TransformerLayer),
 }
 """Makers of backbones by the name used in recipes and model files."""
 
 BASELINES = ("plain", "verlet")
-"""What increments can be added to."""
+"""Baselines that increments can be added to."""
 
 SPEED = (units.KB * 300.0 / 12.0) ** 0.5
 """Thermal velocity of a carbon atom at 300 K, by which velocities are divided."""
@@ -38,7 +48,7 @@ SPEED = (units.KB * 300.0 / 12.0) ** 0.5
 
 @dataclass(frozen=True)
 class Increments:
-    """What a network adds to a baseline, and what it expects of the physics at the landing.
+    """Increments over a stride, and the forces expected of the physics at the landing.
 
     Attributes
     ----------
@@ -171,17 +181,15 @@ class IncrementNetwork(nn.Module):
         self.basis = BesselBasis(radial, cutoff)
         self.element = nn.Embedding(len(elements), channels)
         self.stride = nn.Embedding(len(strides), channels)
-        self.inputs = _Inputs(channels)
+        self.inputs = VectorInputs(channels)
         self.backbone = INCREMENT_BACKBONES[backbone](channels, layers, radial, heads)
-        self.readout = _Readout(channels, 3 if force_head else 2)
+        self.readout = VectorReadout(channels, 3 if force_head else 2)
         self.force_head = force_head
         self.register_buffer("scales", table, persistent=False)
         self.register_buffer(
             "masses", torch.tensor(list(masses), dtype=torch.float64), persistent=False
         )
-        lookup = torch.full((120,), -1, dtype=torch.int64)
-        lookup[torch.tensor(list(elements))] = torch.arange(len(elements))
-        self.register_buffer("species_of", lookup, persistent=False)
+        self.register_buffer("species_of", species_table(elements), persistent=False)
 
     def forward(
         self, positions: Tensor, velocities: Tensor, forces: Tensor, stride: Tensor, graph: Graph
@@ -214,18 +222,20 @@ class IncrementNetwork(nn.Module):
         if graph.index is not None:
             raise ValueError(
                 "increments are computed for all pairs of a molecule, and a neighbour list was "
-                "given; expected a dense graph (see neighbors.dense_graph)"
+                "given; expected a dense graph "
+                "(see kstep_integrators.nn.common.neighbor_lists.dense_graph)"
             )
         dtype = self.element.weight.dtype
         real = graph.atom_mask.unsqueeze(-1).to(dtype)
         mass = self.masses.to(dtype)[graph.species].unsqueeze(-1) * real
         v, f = velocities.to(dtype) * real, forces.to(dtype) * real
-        edges = find_edges(positions, graph, self.basis, self.cutoff, dtype)
+        vectors, distances = (part.to(dtype) for part in displacements(positions, graph))
+        edges = Edges(vectors, distances, graph.index, self.basis)
 
         s = self.element(graph.species) + self.stride(stride).unsqueeze(1)
         given = self._given(v, f, mass)
-        features, vectors = self.backbone(s, self.inputs(s, given), edges)
-        raw = self.readout(s, features, vectors, given)
+        features, moved = self.backbone(s, self.inputs(s, given), edges)
+        raw = self.readout(s, features, moved, given)
 
         scale = self.scales.to(dtype)[stride.unsqueeze(-1), graph.species].unsqueeze(-1)
         dx = _momentum_free(scale[:, :, 0] * self.bounded(raw[..., 0]), mass) * real
@@ -253,48 +263,6 @@ class IncrementNetwork(nn.Module):
         # Of the length and not of each component, which would single out the axes.
         length = (raw.square().sum(-1, keepdim=True) + 1e-12).sqrt() / self.bound
         return raw * (torch.tanh(length) / length)
-
-
-class _Inputs(nn.Module):
-    """Vector features to begin with, weighted by what the atom is and by the stride.
-
-    The first half of the channels is given forces, the second velocities.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.mixed = nn.Parameter(torch.randn(2, channels))
-        self.gate = nn.Linear(channels, 2 * channels)
-        nn.init.normal_(self.gate.weight, std=0.3 * channels**-0.5)
-        nn.init.zeros_(self.gate.bias)
-
-    def forward(self, s: Tensor, given: Tensor) -> Tensor:
-        velocities, forces = given[..., :2], given[..., 2:]
-        half = self.mixed.shape[1] // 2
-        gate = 0.7 * self.mixed + self.gate(s).unflatten(-1, self.mixed.shape)
-        first, second = gate[..., :half], gate[..., half:]
-        return torch.cat([forces @ first, velocities @ second], dim=-1)
-
-
-class _Readout(nn.Module):
-    """Vector outputs (B, N, 3, outputs): gated internal vectors, and the given ones."""
-
-    def __init__(self, channels: int, outputs: int) -> None:
-        super().__init__()
-        self.outputs = outputs
-        self.hidden = nn.Linear(2 * channels, channels)
-        self.gate = nn.Linear(channels, channels)
-        self.out = nn.Linear(channels, outputs, bias=False)
-        self.own = nn.Linear(channels, 4 * outputs)
-        # An untrained network adds next to nothing to the baseline.
-        for weight in (self.out.weight, self.own.weight, self.own.bias):
-            nn.init.normal_(weight, std=1e-3)
-
-    def forward(self, s: Tensor, features: Tensor, vectors: Tensor, given: Tensor) -> Tensor:
-        hidden = functional.silu(self.hidden(torch.cat([s, features], dim=-1)))
-        own = self.own(hidden).unflatten(-1, (4, self.outputs))
-        total: Tensor = self.out(self.gate(hidden).unsqueeze(-2) * vectors) + given @ own
-        return total
 
 
 def _mean(values: Tensor, weights: Tensor) -> Tensor:

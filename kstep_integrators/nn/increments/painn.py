@@ -10,22 +10,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kstep_integrators.nn.increments.layers import (
-    AtomUpdate,
-    Edges,
-    along,
-    exchanged,
-    projections,
-    tempered,
-)
+from kstep_integrators.nn.common.edges import SUM_SCALE, Edges
+from kstep_integrators.nn.increments.backbone import AtomUpdate, PhaseLayer
+from kstep_integrators.nn.increments.couplings import along, exchanged, projections
 
-__all__ = ["PhasePaiNN"]
+__all__ = ["PaiNNLayer"]
 
 
-class _Layer(nn.Module):
+class PaiNNLayer(PhaseLayer):
+    """Messages filtered by distance.
+
+    Parameters
+    ----------
+    channels, radial, heads : int
+        As for :class:`~kstep_integrators.nn.increments.backbone.PhaseBackbone`.
+    """
+
     def __init__(self, channels: int, radial: int, heads: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
+        super().__init__(channels)
         self.hidden = nn.Linear(channels, channels)
         self.sent = nn.Linear(channels, 3 * channels)
         self.received = nn.Linear(channels, channels, bias=False)
@@ -34,33 +36,17 @@ class _Layer(nn.Module):
         self.exchange = nn.Linear(radial, heads)
         self.update = AtomUpdate(channels)
 
-    def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
-        seen, u = functional.silu(self.hidden(self.norm(s))), self.vectors(tempered(v))
+    def messages(self, s: Tensor, u: Tensor, edges: Edges) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over the neighbours: scalars, vectors along the edges, exchanged vectors."""
+        seen = functional.silu(self.hidden(s))
         scalar, push, couple = self.sent(seen).unsqueeze(1).chunk(3, dim=-1)
-        # A quarter: sums over some sixteen neighbours stay of order one.
-        cut = 0.25 * edges.cut
-        f_scalar, f_rate, f_push, f_couple = (linear(edges.basis) * cut for linear in self.filters)
         p = projections(u, edges.unit)
-        s = s + torch.addcmul(f_rate * p, f_scalar, scalar).sum(2)
+        filters = [linear(edges.basis) for linear in self.filters]
+        cut = SUM_SCALE * edges.cut
+        f_scalar, f_rate, f_push, f_couple = (values * cut for values in filters)
         both = couple + self.received(seen).unsqueeze(2)
-        v = v + along(torch.addcmul(f_couple * both * p, f_push, push), edges.unit)
-        v = v + exchanged((self.exchange(edges.basis) * cut).permute(0, 3, 1, 2), u)
-        ds, dv = self.update(s, v)
-        return s + ds, v + dv
-
-
-class PhasePaiNN(nn.Module):
-    """Layers of messages filtered by distance.
-
-    Parameters are those of :class:`kstep_integrators.nn.increments.egnn.PhaseEGNN`.
-    """
-
-    def __init__(self, channels: int, layers: int, radial: int, heads: int) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(_Layer(channels, radial, heads) for _ in range(layers))
-
-    def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
-        """Scalars (B, N, F) and vectors (B, N, 3, F) after all layers."""
-        for layer in self.layers:
-            s, v = layer(s, v, edges)
-        return s, v
+        return (
+            torch.addcmul(f_rate * p, f_scalar, scalar).sum(2),
+            along(torch.addcmul(f_couple * both * p, f_push, push), edges.unit),
+            exchanged((self.exchange(edges.basis) * cut).permute(0, 3, 1, 2), u),
+        )

@@ -15,15 +15,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from kstep_integrators.nn.common.attention import smooth_softmax
-from kstep_integrators.nn.increments.layers import (
-    AtomUpdate,
-    Edges,
-    exchanged,
-    projections,
-    tempered,
-)
+from kstep_integrators.nn.common.edges import Edges
+from kstep_integrators.nn.common.graph import pair_sums
+from kstep_integrators.nn.increments.backbone import AtomUpdate, PhaseLayer
+from kstep_integrators.nn.increments.couplings import exchanged, projections
 
-__all__ = ["PhaseTransformer"]
+__all__ = ["TransformerLayer"]
 
 
 class _Streams(nn.Module):
@@ -52,11 +49,25 @@ class _Streams(nn.Module):
         return torch.cat([own[0], own[1], other[0], other[1]], dim=-1)
 
 
-class _Layer(nn.Module):
+class TransformerLayer(PhaseLayer):
+    """Attention over the neighbours.
+
+    Parameters
+    ----------
+    channels, radial, heads : int
+        ``heads`` is a multiple of 4, because there are four pairs of streams.
+
+    Raises
+    ------
+    ValueError
+        If the heads cannot be divided among the pairs of streams.
+    """
+
     def __init__(self, channels: int, radial: int, heads: int) -> None:
-        super().__init__()
+        if heads % 4:
+            raise ValueError(f"{heads} heads given; expected heads a multiple of 4")
+        super().__init__(channels)
         self.heads = heads
-        self.norm = nn.LayerNorm(channels)
         self.query = _Streams(channels, sends=False)
         self.key = _Streams(channels, sends=True, bias=False)
         self.position_bias = nn.Linear(radial, heads)
@@ -81,18 +92,18 @@ class _Layer(nn.Module):
         bias = self.position_bias(edges.basis).permute(0, 3, 1, 2)
         return smooth_softmax(logits + bias, edges.cut.permute(0, 3, 1, 2))
 
-    def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
-        seen, u = self.norm(s), self.vectors(tempered(v))
-        weights = self._attention(seen, edges)
+    def messages(self, s: Tensor, u: Tensor, edges: Edges) -> tuple[Tensor, Tensor, Tensor]:
+        """Sums over the neighbours: scalars, vectors along the edges, exchanged vectors."""
         p = projections(u, edges.unit)
-        pre = self.center(seen).unsqueeze(2) + self.neighbor(seen).unsqueeze(1)
-        message = functional.silu(pre + self.distance(edges.basis) + self.rate(p))
+        weights = self._attention(s, edges)
+        pairs = pair_sums(self.center(s), self.neighbor(s), edges.index)
+        message = functional.silu(pairs + self.distance(edges.basis) + self.rate(p))
         push, couple = self.coefficients(message).chunk(2, dim=-1)
-        s = s + self.gathered(_attended(weights, message).squeeze(2))
-        v = v + self.pushed(_attended(weights, push + couple * p, edges.unit))
-        v = v + self.exchanged(exchanged(weights, u))
-        ds, dv = self.update(s, v)
-        return s + ds, v + dv
+        return (
+            self.gathered(_attended(weights, message).squeeze(2)),
+            self.pushed(_attended(weights, push + couple * p, edges.unit)),
+            self.exchanged(exchanged(weights, u)),
+        )
 
 
 def _attended(weights: Tensor, values: Tensor, components: Tensor | None = None) -> Tensor:
@@ -110,30 +121,3 @@ def _attended(weights: Tensor, values: Tensor, components: Tensor | None = None)
     split = product.unflatten(2, (-1, heads)).unflatten(-1, (heads, -1))
     own: Tensor = split.diagonal(dim1=3, dim2=4).transpose(-1, -2).flatten(-2)
     return own
-
-
-class PhaseTransformer(nn.Module):
-    """Layers of attention over the neighbours.
-
-    Parameters
-    ----------
-    channels, layers, radial, heads : int
-        ``heads`` is a multiple of 4, because there are four pairs of streams.
-
-    Raises
-    ------
-    ValueError
-        If the heads cannot be divided among the pairs of streams.
-    """
-
-    def __init__(self, channels: int, layers: int, radial: int, heads: int) -> None:
-        super().__init__()
-        if heads % 4:
-            raise ValueError(f"{heads} heads given; expected heads a multiple of 4")
-        self.layers = nn.ModuleList(_Layer(channels, radial, heads) for _ in range(layers))
-
-    def forward(self, s: Tensor, v: Tensor, edges: Edges) -> tuple[Tensor, Tensor]:
-        """Scalars (B, N, F) and vectors (B, N, 3, F) after all layers."""
-        for layer in self.layers:
-            s, v = layer(s, v, edges)
-        return s, v

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 
-from benchmarks.blocks import (
+from kstep_integrators.testing import MorseNetwork
+from kstep_integrators.testing.block_averages import (
     Expected,
     Histogram,
     Moments,
@@ -22,14 +24,15 @@ from benchmarks.blocks import (
     moments,
     z_score,
 )
-from benchmarks.common import RESULTS
-from benchmarks.exactness import equilibrated, expected_from
-from benchmarks.known_ensembles import SYSTEMS, replicas
-from benchmarks.replicas import Averages, compare, sample
-from benchmarks.surfaces import Surface, morse
-from kstep_integrators.testing import MorseNetwork
+from kstep_integrators.testing.droplet import equilibrated, expected_from
+from kstep_integrators.testing.known_ensembles import SYSTEMS
+from kstep_integrators.testing.sampling import Averages, compare, sample
+from kstep_integrators.testing.surfaces import Surface, morse
+from kstep_integrators.testing.system import replicas
 from tests.conftest import hot
 
+COMMITTED = Path(__file__).parents[2] / "benchmarks/results/exactness.json"
+"""With a long Monte Carlo run of the droplet."""
 SMALL = ["quartic", "double well", "harmonic"]
 LENGTHS = {"none": (200, 10, 120), "impulse": (200, 10, 120), "filtered": (60, 10, 50)}
 """Replicas, strides of equilibration, and strides."""
@@ -70,7 +73,7 @@ def test_without_the_metropolis_test_the_same_checks_fail(name):
 def droplets():
     """LJ13 in equilibrium by Monte Carlo, and what is known of it."""
     system = SYSTEMS["LJ13"]()
-    written = json.loads((RESULTS / "exactness.json").read_text())["reference"]
+    written = json.loads(COMMITTED.read_text())["reference"]
     known = {**system.expected, **expected_from(written)}
     # histograms of so few replicas have empty bins, and no covariance
     known = {name: dataclasses.replace(e, histogram=None) for name, e in known.items()}
@@ -78,7 +81,7 @@ def droplets():
 
 
 def test_monte_carlo_keeps_the_virial_theorem_and_the_centre_of_mass(droplets):
-    rows = json.loads((RESULTS / "exactness.json").read_text())["reference"]["exact"]
+    rows = json.loads(COMMITTED.read_text())["reference"]["exact"]
     assert {row["observable"] for row in rows} == {"virial", "centre"}
     assert max(abs(row["deviate"]) for row in rows) < family_limit(len(rows))
 
@@ -168,9 +171,9 @@ def test_morse_springs_are_those_of_the_library():
     reference = atoms.positions - 0.02 * np.arange(9).reshape(3, 3)
     atoms.calc = MorseNetwork(reference, depth=1.9)
     surface = Surface(morse(torch.from_numpy(reference), 1.9), 3)
-    found = surface.evaluate(torch.from_numpy(atoms.positions), True)
-    assert float(found.energy) == pytest.approx(atoms.get_potential_energy(), abs=1e-12)
-    np.testing.assert_allclose(found.forces.numpy(), atoms.get_forces(), atol=1e-12)
+    evaluation = surface.evaluate(torch.from_numpy(atoms.positions), True)
+    assert float(evaluation.energy) == pytest.approx(atoms.get_potential_energy(), abs=1e-12)
+    np.testing.assert_allclose(evaluation.forces.numpy(), atoms.get_forces(), atol=1e-12)
 
 
 # Errors from blocks

@@ -7,15 +7,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.nvt import (
-    MORSE_RUNS,
+from kstep_integrators import units
+from kstep_integrators.testing.baths import MORSE_RUNS, morse_water
+from kstep_integrators.testing.energies import (
     Samples,
     ensemble_check,
     kinetic_checks,
-    morse_water,
     suggested_temperature,
 )
-from kstep_integrators import units
 
 SMALLER = {"replicas": 300, "frames": 3, "equilibration": 60, "every": 30}
 

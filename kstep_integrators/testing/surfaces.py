@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.physics.evaluation import nowhere
-from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
+from kstep_integrators.physics.protocol import Cost
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState, no_evaluation
 
 __all__ = [
     "ARGON",
@@ -45,39 +46,45 @@ class Surface:
         Of one replica.
     timestep : float
         ASE time units; of a potential.
+
+    Examples
+    --------
+    >>> surface = Surface(one_atom(quartic), 4)
+    >>> surface.evaluate(torch.zeros(8, 3).double(), forces=False).energy
+    tensor([0., 0.], dtype=torch.float64)
     """
 
     device = torch.device("cpu")
 
     def __init__(self, energy: EnergyFunction, atoms: int, timestep: float = 1.0) -> None:
         self.energy, self.atoms, self.timestep = energy, atoms, timestep
-        self.evaluations, self.seconds = 0, 0.0
+        self.evaluations = 0
 
     def __call__(
         self, state: PhaseState, forces: bool = True, which: Tensor | None = None
-    ) -> Evaluation:
+    ) -> tuple[Evaluation, Cost]:
         """The physics, of the replicas that need it."""
         began = time.perf_counter()
         if which is None or bool(which.all()):
-            found = self.evaluate(state.positions, forces)
-            self.evaluations += state.n_molecules
+            evaluation = self.evaluate(state.positions, forces)
         else:
             some = which[state.batch]
             part = self.evaluate(state.positions[some], forces)
-            found = nowhere(state)
-            found.energy[which] = part.energy
+            evaluation = no_evaluation(state)
+            evaluation.energy[which] = part.energy
             if part.forces is not None:
-                found.require_forces()[some] = part.forces
-            self.evaluations += len(part.energy)
-        self.seconds += time.perf_counter() - began
-        return found
+                evaluation.require_forces()[some] = part.forces
+        asked = np.ones(state.n_molecules, np.int64) if which is None else which.cpu().numpy()
+        cost = Cost(asked.astype(np.int64), time.perf_counter() - began)
+        self.evaluations += int(cost.evaluations.sum())
+        return evaluation, cost
 
     def to(self, device: torch.device | str) -> Surface:
-        """Itself: on the CPU."""
+        """The surface itself, which stays on the CPU."""
         return self
 
     def describe(self) -> dict[str, Any]:
-        """Nothing but that."""
+        """The name of the kind."""
         return {"potential": "surface"}
 
     def bind(self, state: PhaseState) -> _Bound:
@@ -106,11 +113,11 @@ class Surface:
         def products(vectors: Tensor) -> Tensor:
             wide = vectors.reshape(len(vectors), *x.shape)
             # A few at a time stay in the cache of the processor.
-            found = [
+            parts = [
                 torch.autograd.grad(gradient, x, part, retain_graph=True, is_grads_batched=True)[0]
                 for part in wide.split(CHUNK)
             ]
-            return torch.cat(found).reshape(vectors.shape)
+            return torch.cat(parts).reshape(vectors.shape)
 
         return products
 
@@ -121,7 +128,7 @@ class _Bound:
     def __init__(self, surface: Surface) -> None:
         self.surface = surface
 
-    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, None]:
+    def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, None]:
         return self.surface.evaluate(positions, True), None
 
     def linearized(self, positions: Tensor) -> HessianProducts:
@@ -135,7 +142,12 @@ def one_atom(field: Callable[[Tensor], Tensor]) -> EnergyFunction:
 
 def polynomial(*coefficients: float) -> Callable[[Tensor], Tensor]:
     """The sum over three coordinates of c1 x^2 + c2 x^4 + ..., in units of kT at 300 K."""
-    return lambda x: KT * sum(c * x ** (2 * i) for i, c in enumerate(coefficients, 1)).sum(1)
+
+    def field(x: Tensor) -> Tensor:
+        terms = [c * x ** (2 * i) for i, c in enumerate(coefficients, 1)]
+        return KT * torch.stack(terms).sum(0).sum(1)
+
+    return field
 
 
 quartic = polynomial(0.5, 1.0)

@@ -18,8 +18,9 @@ Array = NDArray[np.float64]
 def _energies(x: Array, others: Array, epsilon: float, sigma: float, container: float) -> Array:
     """What one atom at (B, 3) has of the energy, beside others at (B, n - 1, 3)."""
     inverse = sigma**6 / np.square(x[:, None] - others).sum(2) ** 3
-    pairs: Array = 4.0 * epsilon * (inverse * (inverse - 1.0)).sum(1)
-    return pairs + 0.5 * container * np.square(x).sum(1)
+    pairs = 4.0 * epsilon * (inverse * (inverse - 1.0)).sum(1)
+    total: Array = pairs + 0.5 * container * np.square(x).sum(1)
+    return total
 
 
 def droplet_monte_carlo(
@@ -31,7 +32,7 @@ def droplet_monte_carlo(
     sweeps: int,
     width: float,
     rng: np.random.Generator,
-    seen: Callable[[int, Array], None],
+    watch: Callable[[int, Array], None],
 ) -> float:
     """Sample exp(-V / kT) of replicas.
 
@@ -44,13 +45,24 @@ def droplet_monte_carlo(
     sweeps : int
         In each, every atom is displaced once, by normal deviates of ``width`` angstrom.
     rng : numpy.random.Generator
-    seen : callable
+    watch : callable
         Is shown the number of every sweep and the positions after it.
 
     Returns
     -------
     float
         Fraction of displacements that were accepted.
+
+    Examples
+    --------
+    >>> start, rng = np.zeros((1, 2, 3)), np.random.default_rng(0)
+    >>> start[0, 1, 0] = 4.0
+    >>> visited = []
+    >>> accepted = droplet_monte_carlo(
+    ...     start, 0.005, 0.0104, 3.4, 1e-3, 5, 0.3, rng, lambda sweep, x: visited.append(sweep)
+    ... )
+    >>> visited, 0.0 < accepted <= 1.0
+    ([0, 1, 2, 3, 4], True)
     """
     x, taken = start.copy(), 0
     count, atoms = x.shape[:2]
@@ -63,5 +75,6 @@ def droplet_monte_carlo(
             accepted = change <= rng.standard_exponential(count) * kt
             x[accepted, atom] = trial[accepted]
             taken += int(accepted.sum())
-        seen(sweep, x)
-    return taken / (sweeps * atoms * count)
+        watch(sweep, x)
+    displacements: int = sweeps * atoms * count
+    return taken / displacements

@@ -30,7 +30,7 @@ from kstep_training.run.start import find_molecule
 from kstep_training.trajectory import Trajectory, read_npz
 from tests.direct_systems import arguments
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHORT = ["k=4", "timestep_fs=0.5", "length_ps=0.04", "equilibration_ps=0.02"]
 
 

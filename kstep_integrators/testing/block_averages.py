@@ -61,7 +61,7 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Expected:
-    """What an observable should be; None for what is not known."""
+    """Known moments and histogram of an observable; None for what is not known."""
 
     moments: Moments | None = None
     histogram: Histogram | None = None
@@ -71,6 +71,16 @@ def moments(first: Array, second: Array) -> Moments:
     """Mean and variance from the averages of v and of v^2 in each block.
 
     To first order the error of the mean does not enter that of the variance.
+
+    Parameters
+    ----------
+    first, second : (blocks,)
+
+    Examples
+    --------
+    >>> result = moments(np.array([1.0, 3.0]), np.array([2.0, 10.0]))
+    >>> result.mean, result.variance
+    (2.0, 2.0)
     """
     blocks, mean = len(first), float(first.mean())
     squares = second - 2.0 * mean * first + mean**2
@@ -88,14 +98,14 @@ def measured(fractions: Array) -> Histogram:
 
 
 def z_score(
-    found: float, error: float, expected: float, expected_error: float, blocks: int
+    value: float, error: float, expected: float, expected_error: float, blocks: int
 ) -> float:
     """Difference in standard errors, as the normal deviate that is as rare as Student's t."""
-    t = (found - expected) / math.hypot(error, expected_error)
+    t = (value - expected) / math.hypot(error, expected_error)
     return math.copysign(float(stats.norm.isf(stats.t.sf(abs(t), blocks - 1))), t)
 
 
-def histogram_test(found: Histogram, blocks: int, expected: Histogram) -> dict[str, float]:
+def histogram_test(sampled: Histogram, blocks: int, expected: Histogram) -> dict[str, float]:
     """Hotelling's test, with the degrees of freedom of ``blocks`` alone (which is cautious).
 
     Returns
@@ -103,10 +113,10 @@ def histogram_test(found: Histogram, blocks: int, expected: Histogram) -> dict[s
     dict
         ``chi2`` (T^2), ``bins`` (p), ``degrees`` (nu - p + 1), ``p_value``.
     """
-    covariance = found.covariance if found.covariance is not None else 0.0
+    covariance = sampled.covariance if sampled.covariance is not None else 0.0
     if expected.covariance is not None:
         covariance = covariance + expected.covariance
-    d, c = (found.fractions - expected.fractions)[:-1], np.asarray(covariance)[:-1, :-1]
+    d, c = (sampled.fractions - expected.fractions)[:-1], np.asarray(covariance)[:-1, :-1]
     square = float(d @ np.linalg.solve(c, d))
     p, left = len(d), blocks - len(d)
     value = float(stats.f.sf(square * left / ((blocks - 1) * p), p, left))
@@ -120,7 +130,13 @@ def expected_largest(count: int) -> float:
 
 
 def family_limit(count: int, chance: float = 0.0027) -> float:
-    """What the largest modulus among so many exceeds with the chance of three sigma."""
+    """The modulus that the largest of so many exceeds with the chance of three sigma.
+
+    Examples
+    --------
+    >>> round(family_limit(1), 3), round(family_limit(100), 2)
+    (3.0, 4.2)
+    """
     return float(stats.norm.isf(0.5 * -math.expm1(math.log1p(-chance) / count)))
 
 

@@ -11,16 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.blocks import Expected, deviate, histogram_test, measured, moments, z_score
-from benchmarks.known_ensembles import System, replicas
-from benchmarks.surfaces import Surface
 from kstep_integrators import FlowJump
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.state import kinetic_energy
 from kstep_integrators.step.guard import Control, Guard
 from kstep_integrators.step.metropolis import Metropolis
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
+from kstep_integrators.testing.block_averages import (
+    Expected,
+    deviate,
+    histogram_test,
+    measured,
+    moments,
+    z_score,
+)
+from kstep_integrators.testing.surfaces import Surface
+from kstep_integrators.testing.system import System, replicas
 from kstep_integrators.thermostats import Langevin
 
 __all__ = ["Averages", "Tests", "compare", "sample"]
@@ -35,6 +42,13 @@ class Averages:
     ----------
     edges : dict
         Inner edges of bins, for the observables that have a histogram.
+
+    Examples
+    --------
+    >>> averages = Averages({})
+    >>> averages.add({"x": torch.tensor([[1.0], [3.0]])})
+    >>> averages.blocks, averages.expected()["x"].moments.mean
+    (2, 2.0)
     """
 
     def __init__(self, edges: dict[str, Array]) -> None:
@@ -46,14 +60,14 @@ class Averages:
     def add(self, values: dict[str, Tensor]) -> None:
         """One frame: (B, m) of each observable, averaged over m."""
         self.frames += 1
-        for name, found in values.items():
-            pair = torch.stack([found.mean(1), found.square().mean(1)])
+        for name, each in values.items():
+            pair = torch.stack([each.mean(1), each.square().mean(1)])
             self._sums[name] = self._sums[name] + pair if name in self._sums else pair
             if name in self.edges:
-                bins = torch.bucketize(found.contiguous(), self.edges[name])
-                shape = (len(found), len(self.edges[name]) + 1)
+                bins = torch.bucketize(each.contiguous(), self.edges[name])
+                shape = (len(each), len(self.edges[name]) + 1)
                 counts = torch.zeros(shape, dtype=torch.float64)
-                counts.scatter_add_(1, bins, torch.full_like(found, 1.0 / found.shape[1]))
+                counts.scatter_add_(1, bins, torch.full_like(each, 1.0 / each.shape[1]))
                 self._bins[name] = self._bins[name] + counts if name in self._bins else counts
 
     def expected(self) -> dict[str, Expected]:
@@ -92,7 +106,7 @@ class Tests:
 
 def compare(averages: Averages, known: dict[str, Expected]) -> Tests:
     """Means, variances and histograms, wherever they are known."""
-    found, blocks = averages.expected(), averages.blocks
+    measured_ones, blocks = averages.expected(), averages.blocks
     rows: list[dict[str, Any]] = []
 
     def score(name: str, quantity: str, pairs: tuple[float, float, float, float]) -> None:
@@ -105,7 +119,7 @@ def compare(averages: Averages, known: dict[str, Expected]) -> Tests:
             )
 
     for name, expected in known.items():
-        here = found[name]
+        here = measured_ones[name]
         one, other = here.moments, expected.moments
         if one is not None and other is not None:
             score(name, "mean", (one.mean, one.mean_error, other.mean, other.mean_error))
@@ -135,6 +149,19 @@ def sample(
 ) -> tuple[Averages, dict[str, Any]]:
     """Run replicas and average over the strides behind the equilibration.
 
+    Parameters
+    ----------
+    system : System
+    corrector : str
+        A key of the proposals of the system.
+    chances : int
+        Extra chances of the Metropolis test.
+    count, equilibration, strides : int
+        Replicas, and strides before the averages and in them.
+    seed : int
+    metropolize : bool
+        Without the test the ensemble is off by what the potential is wrong.
+
     Returns
     -------
     Averages
@@ -150,7 +177,7 @@ def sample(
     proposal = system.proposals[corrector]
     n = len(system.masses)
     jump = FlowJump(Surface(proposal.potential, n), proposal.timestep)
-    scheme = Scheme(
+    scheme = BoundScheme(
         jump=jump.bind(state),
         corrector=make_corrector(corrector, jump.correctors),
         thermostat=Langevin(system.temperature_K, system.friction),
@@ -161,13 +188,13 @@ def sample(
     )
     averages = Averages(system.edges)
     changes, taken = [], []
-    carry = start(state, scheme)
+    point = start(state, scheme)
     for number in range(equilibration + strides):
-        carry, info = step(carry, scheme, proposal.k, rng)
+        point, info = step(point, scheme, proposal.k, rng)
         if number < equilibration:
             continue
-        values = system.observe(carry.state.positions.reshape(count, n, 3))
-        averages.add({**values, "kinetic": kinetic_energy(carry.state)[:, None]})
+        values = system.observe(point.state.positions.reshape(count, n, 3))
+        averages.add({**values, "kinetic": kinetic_energy(point.state)[:, None]})
         if info.verdict is not None:
             changes.append(info.verdict.first_change / system.kt)
             taken.append(info.verdict.accepted_at)
@@ -181,8 +208,8 @@ def sample(
         }
         weights = torch.exp(-every)
         balance = every.sign() * weights.clamp(max=1.0)
-        for name, values, wanted in (("exp_minus_dH", weights, 1.0), ("balance", balance, 0.0)):
-            each = values.mean(0).numpy()
+        for name, changes_of, wanted in (("exp_minus_dH", weights, 1.0), ("balance", balance, 0.0)):
+            each = changes_of.mean(0).numpy()
             mean, error = float(each.mean()), float(each.std(ddof=1)) / math.sqrt(count)
             report[name], report[f"{name}_error"] = mean, error
             report[f"{name}_deviate"] = z_score(mean, error, wanted, 0.0, count)
