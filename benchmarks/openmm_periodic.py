@@ -33,9 +33,10 @@ from benchmarks.common import write_result
 from kstep_integrators import load_model, named_molecule
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.mechanics.shake import shake
-from kstep_integrators.openmm import add_jump, stages
-from kstep_integrators.openmm.particles import particles_of
-from kstep_integrators.openmm.whole import tree_of
+from kstep_integrators.openmm import add_jump
+from kstep_integrators.openmm.solute import spanning_tree
+from kstep_integrators.openmm.stages import Stage
+from kstep_integrators.openmm.system import particles_of
 
 WATERS = (50, 200, 800)
 BLOCKS, CALLS = 10, 20
@@ -88,9 +89,9 @@ def telling(system: openmm.System, group: int, calls: bool) -> openmm.CustomInte
     integrator.setIntegrationForceGroups({0})
     integrator.addPerDofVariable("box", 0.0)
     if calls:
-        integrator.addComputeGlobal(stages.STAGE, f"{stages.BOX}")
+        integrator.addComputeGlobal("kstep_stage", f"{Stage.BOX.value}")
         integrator.addComputePerDof("box", f"f{group}")
-    integrator.addComputeGlobal(stages.STAGE, f"{stages.IDLE}")
+    integrator.addComputeGlobal("kstep_stage", f"{Stage.IDLE.value}")
     return integrator
 
 
@@ -103,11 +104,11 @@ def row(waters: int) -> dict[str, Any]:
     moved = state.positions + 0.01 * noise
     found["shake_ms"] = 1e3 * processor_seconds(lambda: shake(state, moved))
     found["momenta_ms"] = 1e3 * processor_seconds(lambda: constrain(state, noise))
-    tree = tree_of(np.arange(6), places, box)
+    tree = spanning_tree(np.arange(6), places, box)
     torn = places.copy()
     torn[2:4] += box[0]
-    found["whole_us"] = 1e6 * processor_seconds(lambda: tree.whole(places, box))
-    found["pieces_us"] = 1e6 * processor_seconds(lambda: tree.whole(torn, box))
+    found["whole_us"] = 1e6 * processor_seconds(lambda: tree.unwrapped(places, box))
+    found["pieces_us"] = 1e6 * processor_seconds(lambda: tree.unwrapped(torn, box))
     group = add_jump(system, load_model("organic-gfn2", device="cpu"), particles=range(6))
     for name in ("Reference", "CPU"):
         spent = []

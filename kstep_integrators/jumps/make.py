@@ -49,9 +49,9 @@ def make_jump(
     if isinstance(model, Jump):
         if timestep is not None and not math.isclose(timestep, model.timestep, rel_tol=1e-9):
             raise ValueError(
-                f"the base step is {timestep / units.FS:.9g} fs, but the jump has its own, "
-                f"{model.timestep / units.FS:.9g} fs, and a direct jump has learned those of no "
-                "other length: leave timestep out and the step size as it is, or use a potential"
+                f"the base step is {timestep / units.FS:.9g} fs, but the jump has its own: a "
+                f"direct jump has learned those of {model.timestep / units.FS:.9g} fs, and no "
+                "others; leave timestep out and the step size as it is, or use a potential"
             )
         if isinstance(model, DirectJump) and device != "auto":
             return model.to(device)

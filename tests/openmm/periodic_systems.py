@@ -7,7 +7,7 @@ import openmm
 import torch
 from ase import Atoms, units
 
-from kstep_integrators.openmm.particles import Particles
+from kstep_integrators.openmm.system import Particles
 from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.units import KJ_PER_MOL, KJ_PER_MOL_NM, NM
 from tests.conftest import hot
@@ -26,7 +26,7 @@ class Network:
     def __init__(self, model: NetworkPotential, numbers: np.ndarray, masses: np.ndarray) -> None:
         self.calls = 0
         self.atoms = Particles(tuple(map(int, numbers)), tuple(map(float, masses)))
-        self.forces = model.bind(self.atoms.no_evaluation())
+        self.forces = model.bind(self.atoms.unplaced())
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
         self.calls += 1

@@ -22,6 +22,14 @@ from tests.conftest import hot, network
 KJ_NM = units.kJ / units.mol / units.nm
 
 
+def water() -> openmm.System:
+    """Three particles without forces."""
+    system = openmm.System()
+    for mass in (15.999, 1.008, 1.008):
+        system.addParticle(mass)
+    return system
+
+
 def springs(atoms: Atoms, group: int = 0) -> openmm.System:
     """Harmonic springs between all atoms, and a torsion, with a parameter of the Context."""
     system = openmm.System()
@@ -85,6 +93,19 @@ class OpenMMCalculator(Calculator):
 
 def context(system: openmm.System, integrator: openmm.Integrator, platform: str = "Reference"):
     return openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
+
+
+def require_platform(name: str) -> None:
+    """Skip a test on a platform that is not there; OpenCL is where Debian's pocl is installed."""
+    count = openmm.Platform.getNumPlatforms()
+    if name not in [openmm.Platform.getPlatform(i).getName() for i in range(count)]:
+        pytest.skip(f"OpenMM has no platform {name} here")
+    atom = openmm.System()
+    atom.addParticle(1.008)
+    try:
+        context(atom, openmm.VerletIntegrator(0.001), name)
+    except openmm.OpenMMException as error:
+        pytest.skip(f"no device for {name}: {error}")
 
 
 def place(found: openmm.Context, atoms: Atoms) -> openmm.Context:

@@ -62,8 +62,8 @@ def test_rigid_water_is_no_direct_jump(make):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"corrector": "filtered"}, "'filtered' with 6 constraints"),
-        ({"metropolize": True, **BATH}, "metropolize=True with 6 constraints"),
+        ({"corrector": "filtered"}, "'filtered' with 6 bonds of fixed length"),
+        ({"metropolize": True, **BATH}, "metropolize=True with 6 bonds of fixed length"),
     ],
     ids=["filtered", "metropolize"],
 )

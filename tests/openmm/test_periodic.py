@@ -11,8 +11,8 @@ from openmm import unit
 from openmmml import MLPotential
 
 from kstep_integrators.openmm import KStepIntegrator, add_jump
-from kstep_integrators.openmm.inner import Isolated
-from kstep_integrators.openmm.particles import particles_of
+from kstep_integrators.openmm.solute import Isolated
+from kstep_integrators.openmm.system import particles_of
 from kstep_integrators.testing import MorseNetwork
 from tests.openmm.periodic_systems import (
     CHEAP,
@@ -26,7 +26,15 @@ from tests.openmm.periodic_systems import (
     solvated,
     verlet,
 )
-from tests.openmm.systems import context, model, moving, place, topology, where
+from tests.openmm.systems import (
+    context,
+    model,
+    moving,
+    place,
+    require_platform,
+    topology,
+    where,
+)
 
 __all__ = ["model"]
 
@@ -79,14 +87,17 @@ def test_steps_of_the_physics_across_the_boundary(model, box):
     assert integrator.stats.residual_rms < 1e-12
 
 
-def test_on_the_platform_cpu(model):
-    """The same in single precision, whatever that platform does with positions inside."""
-    _, integrator, found = setting(model, platform="CPU", drift=DRIFT)
+@pytest.mark.parametrize("platform", ["CPU", "OpenCL"])
+def test_on_other_platforms(model, platform):
+    """The same in single precision, whatever a platform does with positions inside."""
+    require_platform(platform)
+    _, integrator, found = setting(model, platform=platform, drift=DRIFT)
     other = plain(model, platform="CPU", drift=DRIFT)
     integrator.step(20)
     other.getIntegrator().step(40)
     assert np.abs(where(found) - where(other)).max() < 1e-6
     assert integrator.stats.fallbacks == 0
+    assert integrator.stats.physics_evaluations == 21
 
 
 def test_energy_is_conserved(model):
@@ -163,7 +174,7 @@ def test_a_solute_in_pieces_is_put_together(model, caplog):
     x[:6] -= cells(torn, SLANTED) @ SLANTED
     assert np.ptp(x[:6], axis=0).max() > 1.0
     torn.setPositions(x)
-    with caplog.at_level(logging.WARNING, "kstep_integrators.openmm.subject"):
+    with caplog.at_level(logging.WARNING, "kstep_integrators.openmm.system"):
         for each in (integrator, other):
             each.step(3)
     assert [record.message[:34] for record in caplog.records] == [
@@ -285,11 +296,11 @@ def test_barostats_are_refused(model, barostat):
 
 def test_the_model_knows_of_no_box(model):
     atoms = particles_of(force_field(box_atoms()))
-    state = atoms.no_evaluation().replace(pbc=(True, True, True))
+    state = atoms.unplaced().replace(pbc=(True, True, True))
     with pytest.raises(ValueError, match="not periodic, but the system has pbc"):
         model.bind(state)
     isolated = Isolated(model)
-    assert isolated.bind(state) is model.bind(atoms.no_evaluation())
+    assert isolated.bind(state) is model.bind(atoms.unplaced())
     assert isolated.to("cpu").potential is model
     assert isolated.describe() == model.describe()
     assert (isolated.timestep, isolated.device) == (model.timestep, model.device)

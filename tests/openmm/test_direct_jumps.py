@@ -4,8 +4,9 @@ import numpy as np
 import openmm
 import pytest
 
-from kstep_integrators.openmm import KStepIntegrator, stages
+from kstep_integrators.openmm import KStepIntegrator
 from kstep_integrators.openmm.force import JumpForce
+from kstep_integrators.openmm.stages import Stage
 from tests.openmm.direct_jumps import BATH, BONDS, both, distance, make, molecule_of, off_lengths
 from tests.openmm.systems import Counted, context, model, moving, place, where
 
@@ -45,7 +46,7 @@ def test_forces_are_told_to_jumps_that_look_at_them(make, model, monkeypatch, ki
     call = JumpForce.__call__
 
     def told(self, state):
-        asked.append(round(state.getParameters()[stages.STAGE]))
+        asked.append(round(state.getParameters()["kstep_stage"]))
         return call(self, state)
 
     monkeypatch.setattr(JumpForce, "__call__", told)
@@ -59,7 +60,7 @@ def test_forces_are_told_to_jumps_that_look_at_them(make, model, monkeypatch, ki
     assert integrator.stats.fallbacks == 0
     assert found.getStepCount() == 6
     assert len(asked) == 5 * calls
-    assert asked.count(stages.FORCES) == (5 if kind == "direct" else 0)
+    assert asked.count(Stage.FORCES) == (5 if kind == "direct" else 0)
 
 
 def test_increments_matter(make):

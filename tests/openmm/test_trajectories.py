@@ -10,9 +10,10 @@ from openmmml import MLPotential
 from kstep_integrators import KStepDynamics, load_model
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.openmm import KStepIntegrator, add_jump
-from kstep_integrators.openmm.particles import masses_of
+from kstep_integrators.openmm.system import masses_of
 from kstep_integrators.testing import CountingCalculator
 from tests.conftest import hot
+from tests.openmm.direct_jumps import BATH, molecule_of, off_lengths
 from tests.openmm.systems import (
     Counted,
     OpenMMCalculator,
@@ -21,6 +22,7 @@ from tests.openmm.systems import (
     molecule,
     moving,
     place,
+    require_platform,
     springs,
     where,
 )
@@ -71,29 +73,22 @@ def test_trajectory_of_impulses(molecule, model, platform):
     assert found.getTime() / unit.picosecond == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("precision", ["double", "mixed"])
+@pytest.mark.parametrize("precision", ["double", "mixed", "single"])
 @pytest.mark.parametrize("name", ["CUDA", "OpenCL"])
 def test_trajectory_on_a_gpu(molecule, model, name, precision):
     """Answers of the jump pass through single precision there; a rounded landing is no mistake."""
-    here = [
-        openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())
-    ]
-    if name not in here:
-        pytest.skip(f"OpenMM has no platform {name} here")
+    require_platform(name)
     system = springs(hot())
     counter = Counted().join(system)
     integrator = KStepIntegrator(system, model, k=2, timestep=0.25 * FS)
     platform = openmm.Platform.getPlatformByName(name)
-    try:
-        found = openmm.Context(system, integrator, platform, {"Precision": precision})
-    except openmm.OpenMMException as error:
-        pytest.skip(f"no device for {name}: {error}")
+    found = openmm.Context(system, integrator, platform, {"Precision": precision})
     place(found, molecule)
     molecule.calc = OpenMMCalculator(springs(hot()))
     dynamics = KStepDynamics(molecule, model, k=2, timestep=0.25 * units.fs)
     integrator.step(100)
     dynamics.run(100)
-    # In mixed precision forces are those of positions in single precision.
+    # Forces of the other precisions are those of positions in single precision.
     assert distance(found, molecule) < (1e-5 if precision == "double" else 1e-4)
     assert integrator.stats.fallbacks == 0
     # Where rounding makes a position look as if it had been set, it costs an evaluation.
@@ -110,6 +105,32 @@ def test_trajectory_on_a_gpu(molecule, model, name, precision):
     assert np.abs(where(found) - end).max() < 1e-7
     integrator.step(2)
     assert np.abs(where(found) - after).max() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["CUDA", "OpenCL"])
+@pytest.mark.parametrize("tested", [False, True], ids=["constrained", "metropolized"])
+def test_parts_of_a_step_on_a_gpu(model, name, tested):
+    """Heat bath with constraints, and the test: one evaluation for each stride, none undone."""
+    require_platform(name)
+    molecule, system = molecule_of(fixed=not tested)
+    counter = Counted().join(system)
+    settings = {"metropolize": True, "extra_chances": 0} if tested else {}
+    integrator = KStepIntegrator(system, model, k=2, timestep=0.25 * FS, **BATH, **settings)
+    integrator.setRandomNumberSeed(1)
+    platform = openmm.Platform.getPlatformByName(name)
+    found = openmm.Context(system, integrator, platform, {"Precision": "mixed"})
+    place(found, molecule)
+    integrator.step(20)
+    stats = integrator.stats
+    assert stats.fallbacks == stats.failures == 0
+    assert counter.calls == stats.physics_evaluations
+    if tested:
+        assert stats.accepted + stats.flips == 20
+        assert stats.accepted > 10
+        assert counter.calls == 21
+    else:
+        assert 21 <= counter.calls <= 41
+        assert off_lengths(system, where(found)) < 1e-6
 
 
 @pytest.mark.filterwarnings(BONDS)

@@ -3,15 +3,11 @@
 import numpy as np
 import openmm
 import pytest
-import torch
 from ase import units
 from openmm import unit
 
 from kstep_integrators import KStepDynamics
-from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.openmm import KStepIntegrator, add_jump
-from kstep_integrators.openmm.bonds import BondMemory
-from kstep_integrators.state import PhaseState
 from tests.conftest import hot
 from tests.openmm.systems import OpenMMCalculator, context, model, moving, place, springs, where
 
@@ -28,14 +24,6 @@ def pair(stiffness=0.0):
     spring.addBond(system.addParticle(1.008), system.addParticle(1.008), 0.0, stiffness)
     system.addForce(spring)
     return system
-
-
-def hot_state(scale: float) -> PhaseState:
-    """Ethanol, scaled."""
-    molecule = hot()
-    x = torch.from_numpy(scale * molecule.positions)
-    masses = torch.from_numpy(molecule.get_masses())
-    return make_state(torch.from_numpy(molecule.numbers), masses, x, torch.zeros_like(x))
 
 
 def flying(model, speed, **settings):
@@ -151,7 +139,7 @@ def test_an_error_in_the_question_leaves_the_context_in_order(model, monkeypatch
             integrator.step(1)
 
     with monkeypatch.context() as patch:
-        patch.setattr("kstep_integrators.openmm.force._milestone", interrupted)
+        patch.setattr("kstep_integrators.openmm.force.milestone", interrupted)
         with pytest.raises(openmm.OpenMMException, match="stop"):
             run()
     assert np.array_equal(where(found), starts[-1][0])
@@ -159,15 +147,3 @@ def test_an_error_in_the_question_leaves_the_context_in_order(model, monkeypatch
     assert integrator.stats.bond_changes == 0
     integrator.step(1)
     assert integrator.stats.bond_changes == 1
-
-
-def test_memory():
-    """Rounded positions are known again; the oldest geometries are not."""
-    memory, state = BondMemory(), hot_state(1.0)
-    bonded = memory.at(state.positions.numpy() / 10.0, state)
-    stretched = hot_state(1.05)
-    assert memory.at(stretched.positions.numpy() / 10.0 + 4e-7, stretched) is not bonded
-    assert memory.at(state.positions.numpy() / 10.0 + 4e-7, state) is bonded
-    for number in range(64):
-        memory.put(np.full((9, 3), float(number)), bonded)
-    assert memory.at(state.positions.numpy() / 10.0, state) is not bonded
