@@ -158,9 +158,10 @@ def test_restored_from_xml(molecule, model, bath):
     restored = KStepIntegrator.restore(plain)
     assert restored is plain
     assert KStepIntegrator.restore(restored) is restored
+    integrator.step(5)
+    # One after the other: the noise of the platform Reference is one stream.
     elsewhere = place(context(again, restored), molecule)
-    for each in (integrator, restored):
-        each.step(5)
+    restored.step(5)
     assert np.array_equal(where(elsewhere), where(found))
     assert np.array_equal(moving(elsewhere), moving(found))
     assert restored.getNumBaseSteps() == 2
@@ -174,7 +175,7 @@ def test_restored_from_xml(molecule, model, bath):
     assert np.array_equal(where(elsewhere), before)
     restored.invalidateForces()
     restored.step(1)
-    assert restored.stats.physics_evaluations == 8
+    assert restored.stats.physics_evaluations == 9
     if bath:
         restored.setTemperature(310 * K)
         assert restored.getTemperature() / K == pytest.approx(310)

@@ -77,11 +77,11 @@ def test_the_program_is_printed(model):
     for line in (
         "update the state of the Context",
         "start_kinetic <- sum of 0.5*m*v*v",
-        "    v <- v + 0.5*dt*correction/m",
+        "      v <- v + 0.5*dt*correction/m",
         "stage <- JUMP",
-        "    dx <- force of the jump",
-        "        while count < base_steps:",
-        "            constrain positions",
+        "      dx <- force of the jump",
+        "      while count < base_steps:",
+        "          constrain positions",
         "constrain velocities",
     ):
         assert any(found.endswith(line) for found in program.splitlines()), line
