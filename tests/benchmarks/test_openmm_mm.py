@@ -13,7 +13,7 @@ from benchmarks.references import Reference
 from kstep_training.dataset.internal_coordinates import internal_coordinates
 from kstep_training.dataset.segments import row_type
 from tests.conftest import hot
-from tests.openmm.systems import context, moving, place, springs, where
+from tests.openmm.systems import make_context, moving, place, springs, where
 
 
 def reference():
@@ -27,18 +27,18 @@ def reference():
 def test_controls():
     molecule = hot(temperature=300.0)
     fly = verlet(0.001, 300.0, 0.0, kicks=False)
-    found = place(context(springs(hot()), fly), molecule)
+    found = place(make_context(springs(hot()), fly), molecule)
     x, v = where(found), moving(found)
     fly.step(3)
     assert np.allclose(where(found), x + 0.003 * v, atol=1e-12)
     there = verlet(0.0005, 300.0, 0.0)
-    found = place(context(springs(hot()), there), molecule)
+    found = place(make_context(springs(hot()), there), molecule)
     there.step(20)
     found.setVelocities(-moving(found))
     there.step(20)
     assert np.abs(where(found) - x).max() < 1e-10
     bath = verlet(0.0005, 300.0, 1e6)
-    found = place(context(springs(hot()), bath), molecule)
+    found = place(make_context(springs(hot()), bath), molecule)
     kinetic = []
     for _ in range(100):
         bath.step(1)

@@ -7,7 +7,7 @@ from openmm import unit
 
 from kstep_integrators.openmm import KStepIntegrator
 from tests.conftest import hot
-from tests.openmm.systems import Counted, context, place, springs
+from tests.openmm.systems import Counted, make_context, place, springs
 
 KJ = unit.kilojoule_per_mole
 BATH = {"temperature": 300 * unit.kelvin, "friction": 10 / unit.picosecond}
@@ -18,12 +18,12 @@ def setting(molecule, model, platform="Reference", **settings):
     system = springs(hot())
     counter = Counted().join(system)
     integrator = KStepIntegrator(system, model, k=2, **settings)
-    return system, counter, integrator, place(context(system, integrator, platform), molecule)
+    return system, counter, integrator, place(make_context(system, integrator, platform), molecule)
 
 
-def potential_energy(found: openmm.Context) -> float:
+def potential_energy(context: openmm.Context) -> float:
     """kJ/mol."""
-    return found.getState(getEnergy=True).getPotentialEnergy().value_in_unit(KJ)
+    return context.getState(getEnergy=True).getPotentialEnergy().value_in_unit(KJ)
 
 
 def calls(counter, action) -> int:

@@ -34,8 +34,8 @@ class Network:
         x = np.array(state.getPositions(asNumpy=True)._value)
         x -= np.rint((x - x[0]) @ np.linalg.inv(box)) @ box
         with torch.no_grad():
-            found, _ = self.forces(torch.from_numpy(x * NM), None)
-        return float(found.energy[0]) / KJ_PER_MOL, found.forces.numpy() / KJ_PER_MOL_NM
+            evaluation, _ = self.forces(torch.from_numpy(x * NM), None)
+        return float(evaluation.energy[0]) / KJ_PER_MOL, evaluation.forces.numpy() / KJ_PER_MOL_NM
 
 
 def box_atoms(waters: int = 26, length: float = LENGTH) -> Atoms:

@@ -16,8 +16,8 @@ from tests.conftest import hot, network
 from tests.openmm.hosted import BATH, calls, potential_energy, setting
 from tests.openmm.systems import (
     Counted,
-    context,
     growth,
+    make_context,
     model,
     molecule,
     moving,
@@ -47,22 +47,22 @@ def test_two_contexts_of_one_system_do_not_mix(molecule, model):
     runs = []
     for _ in range(2):
         integrator = KStepIntegrator(system, model, k=2)
-        runs.append((integrator, place(context(system, integrator), molecule)))
+        runs.append((integrator, place(make_context(system, integrator), molecule)))
     runs[1][1].setVelocities(-moving(runs[1][1]))
     assert system.getNumForces() == 3
     alone = []
-    for integrator, found in runs:
-        saved = found.createCheckpoint()
+    for integrator, context in runs:
+        saved = context.createCheckpoint()
         integrator.step(10)
-        alone.append(where(found))
-        found.loadCheckpoint(saved)
+        alone.append(where(context))
+        context.loadCheckpoint(saved)
     threads = [threading.Thread(target=integrator.step, args=(10,)) for integrator, _ in runs]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    for (_, found), expected in zip(runs, alone, strict=True):
-        assert np.abs(where(found) - expected).max() < 1e-13
+    for (_, context), expected in zip(runs, alone, strict=True):
+        assert np.abs(where(context) - expected).max() < 1e-13
 
 
 @pytest.mark.slow
@@ -80,33 +80,33 @@ def test_errors_leave_the_context_in_order(molecule, tmp_path):
     built = network()
     path = tmp_path / "model.safetensors"
     write_model(path, built, ModelHeader("untrained", built.config, "none"))
-    system, _, integrator, found = setting(molecule, load_model(path, device="cpu"))
+    system, _, integrator, context = setting(molecule, load_model(path, device="cpu"))
     integrator.step(1)
     again = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(system))
     same = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(integrator))
-    elsewhere = context(again, same)
-    elsewhere.setPositions(where(found))
-    elsewhere.setVelocities(moving(found))
+    elsewhere = make_context(again, same)
+    elsewhere.setPositions(where(context))
+    elsewhere.setVelocities(moving(context))
     write_model(path, network(seed=1), ModelHeader("another", built.config, "none"))
     for _ in range(2):
         with pytest.raises(openmm.OpenMMException, match="put the old file back"):
             same.step(1)
-        assert np.array_equal(where(elsewhere), where(found))
-        assert np.array_equal(moving(elsewhere), moving(found))
-        assert potential_energy(elsewhere) == pytest.approx(potential_energy(found), abs=1e-9)
+        assert np.array_equal(where(elsewhere), where(context))
+        assert np.array_equal(moving(elsewhere), moving(context))
+        assert potential_energy(elsewhere) == pytest.approx(potential_energy(context), abs=1e-9)
     path.unlink()
     with pytest.raises(openmm.OpenMMException, match="neither a file nor a bundled"):
         same.step(1)
     write_model(path, built, ModelHeader("untrained", built.config, "none"))
     integrator.step(2)
     same.step(2)
-    assert np.abs(where(elsewhere) - where(found)).max() < 1e-7  # float32 inside
+    assert np.abs(where(elsewhere) - where(context)).max() < 1e-7  # float32 inside
 
 
 def test_interrupt_in_a_jump_leaves_the_context_in_order(molecule, model, monkeypatch):
-    _, counter, integrator, found = setting(molecule, model)
+    _, counter, integrator, context = setting(molecule, model)
     integrator.step(1)
-    start = where(found), moving(found)
+    start = where(context), moving(context)
 
     def interrupted(*_):
         raise KeyboardInterrupt("stop")
@@ -115,8 +115,8 @@ def test_interrupt_in_a_jump_leaves_the_context_in_order(molecule, model, monkey
         patch.setattr("kstep_integrators.openmm.force.Guard.check_jump", interrupted)
         with pytest.raises(openmm.OpenMMException, match="stop"):
             integrator.step(1)
-    assert np.array_equal(where(found), start[0])
-    assert np.array_equal(moving(found), start[1])
+    assert np.array_equal(where(context), start[0])
+    assert np.array_equal(moving(context), start[1])
     # What was kept is not trusted after an error.
     assert calls(counter, lambda: integrator.step(1)) == 2
 
@@ -133,36 +133,36 @@ def test_error_of_the_physics_makes_what_is_kept_stale(molecule, model, bad):
     system = springs(hot())
     counter = Failing().join(system)
     integrator = KStepIntegrator(system, model, k=2)
-    found = place(context(system, integrator), molecule)
+    context = place(make_context(system, integrator), molecule)
     integrator.step(1)
-    start = where(found), moving(found)
+    start = where(context), moving(context)
     integrator.step(1)
-    expected = where(found)
-    found.setPositions(start[0])
-    found.setVelocities(start[1])
+    expected = where(context)
+    context.setPositions(start[0])
+    context.setVelocities(start[1])
     with pytest.raises(openmm.OpenMMException, match="no convergence"):
         integrator.step(1)
-    assert np.array_equal(where(found), start[0]) == (bad == 3)
-    integrator.undoStep(found)
-    assert np.array_equal(where(found), start[0])
-    assert np.array_equal(moving(found), start[1])
+    assert np.array_equal(where(context), start[0]) == (bad == 3)
+    integrator.undoStep(context)
+    assert np.array_equal(where(context), start[0])
+    assert np.array_equal(moving(context), start[1])
     assert calls(counter, lambda: integrator.step(1)) == 2
-    assert np.abs(where(found) - expected).max() < 1e-14
+    assert np.abs(where(context) - expected).max() < 1e-14
 
 
 def test_a_start_that_nothing_can_advance(molecule, model):
-    _, _, integrator, found = setting(molecule, model)
-    found.setVelocities(np.full((9, 3), 500.0) * np.random.default_rng(0).normal(size=(9, 3)))
-    start = where(found)
+    _, _, integrator, context = setting(molecule, model)
+    context.setVelocities(np.full((9, 3), 500.0) * np.random.default_rng(0).normal(size=(9, 3)))
+    start = where(context)
     with pytest.raises(openmm.OpenMMException, match="base step may be too long"):
         integrator.step(1)
-    assert np.array_equal(where(found), start)
+    assert np.array_equal(where(context), start)
 
 
 def test_positions_that_are_not_finite(molecule, model):
-    _, _, integrator, found = setting(molecule, model, "CPU")
-    broken = where(found)
+    _, _, integrator, context = setting(molecule, model, "CPU")
+    broken = where(context)
     broken[2, 1] = np.nan
-    found.setPositions(broken)
+    context.setPositions(broken)
     with pytest.raises(openmm.OpenMMException, match=r"(?i)nan|not finite"):
         integrator.step(1)

@@ -14,7 +14,7 @@ from tests.openmm.hosted import BATH, KJ, calls, potential_energy, setting
 from tests.openmm.systems import (
     Counted,
     OpenMMCalculator,
-    context,
+    make_context,
     model,
     molecule,
     moving,
@@ -28,12 +28,12 @@ __all__ = ["model", "molecule"]
 
 
 def test_what_is_reported_is_the_physics(molecule, model):
-    _system, counter, integrator, found = setting(molecule, model)
+    _system, counter, integrator, context = setting(molecule, model)
     molecule.calc = OpenMMCalculator(springs(hot()))
     for _ in range(3):
         integrator.step(1)
-        molecule.positions = where(found) * 10.0
-        state = found.getState(getEnergy=True, getForces=True)
+        molecule.positions = where(context) * 10.0
+        state = context.getState(getEnergy=True, getForces=True)
         energy = state.getPotentialEnergy().value_in_unit(KJ)
         before = counter.calls
         assert energy == pytest.approx(integrator.getLandingEnergy() / KJ, abs=1e-9)
@@ -47,7 +47,7 @@ def test_what_is_reported_is_the_physics(molecule, model):
 
 
 def test_evaluations_are_counted_and_stale_forces_found(molecule, model):
-    _system, counter, integrator, found = setting(molecule, model)
+    _system, counter, integrator, context = setting(molecule, model)
 
     def step():
         integrator.step(1)
@@ -55,18 +55,18 @@ def test_evaluations_are_counted_and_stale_forces_found(molecule, model):
     assert calls(counter, step) == 2  # the start and the landing
     assert calls(counter, step) == 1
     # A report of energies costs its own evaluation and no other.
-    assert calls(counter, lambda: found.getState(getEnergy=True)) == 1
+    assert calls(counter, lambda: context.getState(getEnergy=True)) == 1
     assert calls(counter, step) == 1
-    assert calls(counter, lambda: found.getState(getPositions=True, getVelocities=True)) == 0
-    assert calls(counter, lambda: found.setPositions(where(found) + 1e-5)) == 0
+    assert calls(counter, lambda: context.getState(getPositions=True, getVelocities=True)) == 0
+    assert calls(counter, lambda: context.setPositions(where(context) + 1e-5)) == 0
     assert calls(counter, step) == 2
-    assert calls(counter, lambda: found.setPositions(where(found))) == 0
+    assert calls(counter, lambda: context.setPositions(where(context))) == 0
     assert calls(counter, step) == 1  # nothing has moved
-    assert calls(counter, lambda: found.setVelocitiesToTemperature(300, 1)) == 0
+    assert calls(counter, lambda: context.setVelocitiesToTemperature(300, 1)) == 0
     assert calls(counter, step) == 1  # forces do not depend on velocities
-    openmm.LocalEnergyMinimizer.minimize(found, maxIterations=5)
+    openmm.LocalEnergyMinimizer.minimize(context, maxIterations=5)
     assert calls(counter, step) == 2
-    found.setParameter("stiffness", 1.1)
+    context.setParameter("stiffness", 1.1)
     assert calls(counter, step) == 2
     integrator.setStepSize(0.4 * unit.femtosecond)
     assert calls(counter, step) == 2
@@ -78,58 +78,58 @@ def test_evaluations_are_counted_and_stale_forces_found(molecule, model):
 @pytest.mark.parametrize("how", ["positions", "minimization", "parameter", "state"])
 def test_stale_forces_do_not_act(molecule, model, how):
     """After a change the path is that of a new Context which starts there."""
-    _system, _counter, integrator, found = setting(molecule, model)
+    _system, _counter, integrator, context = setting(molecule, model)
     integrator.step(2)
     if how == "positions":
-        found.setPositions(where(found) * 1.001)
+        context.setPositions(where(context) * 1.001)
     elif how == "minimization":
-        openmm.LocalEnergyMinimizer.minimize(found, maxIterations=3)
+        openmm.LocalEnergyMinimizer.minimize(context, maxIterations=3)
     elif how == "state":  # of another run, without what its integrator knows
-        other = place(context(springs(hot()), openmm.VerletIntegrator(0.0005)), molecule)
+        other = place(make_context(springs(hot()), openmm.VerletIntegrator(0.0005)), molecule)
         other.getIntegrator().step(5)
         text = openmm.XmlSerializer.serialize(other.getState(getPositions=True, getVelocities=True))
-        found.setState(openmm.XmlSerializer.deserialize(text))
+        context.setState(openmm.XmlSerializer.deserialize(text))
     else:
-        found.setParameter("stiffness", 1.2)
+        context.setParameter("stiffness", 1.2)
     fresh = setting(molecule, model)
-    fresh[3].setPositions(where(found))
-    fresh[3].setVelocities(moving(found))
-    fresh[3].setParameter("stiffness", found.getParameter("stiffness"))
-    assert np.abs(where(found) - where(fresh[3])).max() == 0.0
+    fresh[3].setPositions(where(context))
+    fresh[3].setVelocities(moving(context))
+    fresh[3].setParameter("stiffness", context.getParameter("stiffness"))
+    assert np.abs(where(context) - where(fresh[3])).max() == 0.0
     for each in (integrator, fresh[2]):
         each.step(3)
-    assert np.abs(where(found) - where(fresh[3])).max() < 1e-13
+    assert np.abs(where(context) - where(fresh[3])).max() < 1e-13
 
 
 def test_parameters_updated_in_the_context_need_a_word(molecule, model):
-    system, counter, integrator, found = setting(molecule, model)
+    system, counter, integrator, context = setting(molecule, model)
     integrator.step(1)
     torsion = system.getForce(1)
     torsion.setTorsionParameters(0, 0, 1, 2, 3, 3, 0.0, 40.0)
-    torsion.updateParametersInContext(found)
+    torsion.updateParametersInContext(context)
     integrator.invalidateForces()
     assert calls(counter, lambda: integrator.step(1)) == 2
 
 
 def test_minimization_ignores_the_jump(molecule, model):
-    _system, _counter, _integrator, found = setting(molecule, model)
-    openmm.LocalEnergyMinimizer.minimize(found, tolerance=0.001)
-    plain = place(context(springs(hot()), openmm.VerletIntegrator(0.001)), molecule)
+    _system, _counter, _integrator, context = setting(molecule, model)
+    openmm.LocalEnergyMinimizer.minimize(context, tolerance=0.001)
+    plain = place(make_context(springs(hot()), openmm.VerletIntegrator(0.001)), molecule)
     openmm.LocalEnergyMinimizer.minimize(plain, tolerance=0.001)
-    assert potential_energy(found) == pytest.approx(potential_energy(plain), abs=1e-6)
+    assert potential_energy(context) == pytest.approx(potential_energy(plain), abs=1e-6)
 
 
 @pytest.mark.parametrize("platform", ["Reference", "CPU"])
 def test_checkpoint_goes_on(molecule, model, platform):
-    _system, counter, integrator, found = setting(molecule, model, platform, **BATH)
+    _system, counter, integrator, context = setting(molecule, model, platform, **BATH)
     integrator.step(3)
-    saved = found.createCheckpoint()
+    saved = context.createCheckpoint()
     integrator.step(3)
-    ends = where(found), moving(found)
-    found.loadCheckpoint(saved)
+    ends = where(context), moving(context)
+    context.loadCheckpoint(saved)
     assert calls(counter, lambda: integrator.step(3)) == 3
-    assert np.array_equal(where(found), ends[0])
-    assert np.array_equal(moving(found), ends[1])
+    assert np.array_equal(where(context), ends[0])
+    assert np.array_equal(moving(context), ends[1])
     _, counter, other, elsewhere = setting(molecule, model, platform, **BATH)
     elsewhere.loadCheckpoint(saved)
     assert calls(counter, lambda: other.step(3)) == 3
@@ -139,14 +139,14 @@ def test_checkpoint_goes_on(molecule, model, platform):
 
 
 def test_xml_goes_on(molecule, model):
-    system, _counter, integrator, found = setting(molecule, model)
+    system, _counter, integrator, context = setting(molecule, model)
     integrator.step(3)
     texts = [
         openmm.XmlSerializer.serialize(each)
         for each in (
             system,
             integrator,
-            found.getState(
+            context.getState(
                 getPositions=True,
                 getVelocities=True,
                 getParameters=True,
@@ -157,10 +157,10 @@ def test_xml_goes_on(molecule, model):
     integrator.step(3)
     again, same, state = [openmm.XmlSerializer.deserialize(text) for text in texts]
     assert type(same) is openmm.CustomIntegrator
-    elsewhere = context(again, same)
+    elsewhere = make_context(again, same)
     elsewhere.setState(state)
     same.step(3)
-    assert np.abs(where(elsewhere) - where(found)).max() < 1e-14
+    assert np.abs(where(elsewhere) - where(context)).max() < 1e-14
     # The start was evaluated before the state was written.
     assert same.getGlobalVariableByName("kstep_evaluations") == 7
 

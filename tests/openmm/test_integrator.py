@@ -12,7 +12,7 @@ from openmm import unit
 
 from kstep_integrators.openmm import KStepIntegrator, add_jump
 from tests.openmm.hosted import BATH, setting
-from tests.openmm.systems import context, model, molecule, moving, place, water, where
+from tests.openmm.systems import make_context, model, molecule, moving, place, water, where
 
 __all__ = ["model", "molecule"]
 
@@ -132,24 +132,24 @@ def test_infinite_friction_draws_velocities_anew(model):
     for each in (integrator, restored):
         system = water()
         add_jump(system, model)
-        found = context(system, each)
-        found.setPositions([[0, 0, 0], [0.0957, 0, 0], [-0.024, 0.0927, 0]])
-        found.setVelocities(np.full((3, 3), 1.0))
+        context = make_context(system, each)
+        context.setPositions([[0, 0, 0], [0.0957, 0, 0], [-0.024, 0.0927, 0]])
+        context.setVelocities(np.full((3, 3), 1.0))
         each.setRandomNumberSeed(2)
         each.step(1)
-        first = moving(found)
+        first = moving(context)
         each.step(1)
-        assert np.abs(moving(found) - first).min() > 1e-4
-        assert np.abs(moving(found)).max() < 10.0
+        assert np.abs(moving(context) - first).min() > 1e-4
+        assert np.abs(moving(context)).max() < 10.0
 
 
 @pytest.mark.parametrize("bath", [{}, BATH], ids=["constant energy", "langevin"])
 def test_restored_from_xml(molecule, model, bath):
     """The same trajectory to the bit, and all methods."""
-    system, _, integrator, found = setting(molecule, model, **bath)
+    system, _, integrator, context = setting(molecule, model, **bath)
     integrator.setRandomNumberSeed(3)
-    found.reinitialize()
-    place(found, molecule)
+    context.reinitialize()
+    place(context, molecule)
     again, plain = (
         openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(each))
         for each in (system, integrator)
@@ -160,10 +160,10 @@ def test_restored_from_xml(molecule, model, bath):
     assert KStepIntegrator.restore(restored) is restored
     integrator.step(5)
     # One after the other: the noise of the platform Reference is one stream.
-    elsewhere = place(context(again, restored), molecule)
+    elsewhere = place(make_context(again, restored), molecule)
     restored.step(5)
-    assert np.array_equal(where(elsewhere), where(found))
-    assert np.array_equal(moving(elsewhere), moving(found))
+    assert np.array_equal(where(elsewhere), where(context))
+    assert np.array_equal(moving(elsewhere), moving(context))
     assert restored.getNumBaseSteps() == 2
     assert restored.getLandingEnergy() == integrator.getLandingEnergy()
     assert restored.stats.physics_evaluations == integrator.stats.physics_evaluations == 6
@@ -187,9 +187,9 @@ def test_restored_from_xml(molecule, model, bath):
 
 def test_restored_in_its_context(molecule, model):
     """``Context.getIntegrator`` of a Context that was made elsewhere gives the plain class too."""
-    _, _, integrator, found = setting(molecule, model)
+    _, _, integrator, context = setting(molecule, model)
     integrator.step(2)
-    restored = KStepIntegrator.restore(found.getIntegrator())
+    restored = KStepIntegrator.restore(context.getIntegrator())
     assert restored.stats.jumps == 2
 
 

@@ -84,7 +84,7 @@ def test_the_program_is_printed(model):
         "          constrain positions",
         "constrain velocities",
     ):
-        assert any(found.endswith(line) for found in program.splitlines()), line
+        assert any(each.endswith(line) for each in program.splitlines()), line
     assert max(map(len, program.splitlines())) < 120
     assert "JUMP: takes v, nm/ps, and jumps" in stages
     assert "BOX" not in stages
