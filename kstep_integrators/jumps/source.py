@@ -17,7 +17,7 @@ __all__ = ["ModelSource"]
 
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model is, and how it is computed; no weights.
+    """The file of a model, and how it is computed; no weights.
 
     Attributes
     ----------

@@ -142,7 +142,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         # "f" and "energy" of the program, and minimizers, see these groups.
         self.setIntegrationForceGroups(set(range(32)) - {group})
         parameters = physics_parameters(system)
-        StepProgram(self, group, scheme, options.first_k, system, parameters).step()
+        StepProgram(self, group, scheme, options.first_k, system, parameters).write()
         if kelvin is not None and rate is not None:
             self.setTemperature(kelvin)
             self.setFriction(rate)

@@ -92,11 +92,10 @@ def add_jump(
     some = particles is not None and len(set(particles)) < system.getNumParticles()
     # What the jump that is there covers was checked when it was added, with its label.
     check_system(system, solute=some or present is not None)
+    solute = solute_of(system, loaded, particles, inner_groups, inner_platform)
     if present is not None:
-        solute = solute_of(system, loaded, particles, inner_groups, inner_platform)
         _check_same(system, present, source, elements, solute)
         return int(system.getForce(present).getForceGroup())
-    solute = solute_of(system, loaded, particles, inner_groups, inner_platform)
     atoms = particles_of(system, elements)
     make_jump(solute.with_surroundings(loaded)).bind(atoms.unplaced())
     taken = {force.getForceGroup() for force in system.getForces()}
@@ -137,7 +136,13 @@ def as_model(model: Model | str | Path) -> Model:
 
 
 def find_jump(system: openmm.System) -> int | None:
-    """Number of the force that is the jump of a System; None if it has none."""
+    """Number of the force that is the jump of a System; None if it has none.
+
+    Examples
+    --------
+    >>> find_jump(openmm.System()) is None
+    True
+    """
     for index, force in enumerate(system.getForces()):
         if isinstance(force, openmm.PythonForce) and force.getName().startswith(_NAME):
             return index
@@ -145,7 +150,16 @@ def find_jump(system: openmm.System) -> int | None:
 
 
 def physics_parameters(system: openmm.System) -> list[str]:
-    """Parameters of the Context that the forces of a System, but the jump, depend on."""
+    """Parameters of the Context that the forces of a System, but the jump, depend on.
+
+    Examples
+    --------
+    >>> system = openmm.System()
+    >>> force = openmm.CustomExternalForce("strength*z")
+    >>> _ = force.addGlobalParameter("strength", 1.0), system.addForce(force)
+    >>> physics_parameters(system)
+    ['strength']
+    """
     jump = find_jump(system)
     names: set[str] = set()
     for index, force in enumerate(system.getForces()):

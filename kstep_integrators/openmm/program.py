@@ -32,7 +32,7 @@ class StepProgram(ProgramWriter):
     Parameters
     ----------
     integrator : openmm.CustomIntegrator
-        Without variables and computations; :meth:`step` adds them.
+        Without variables and computations; :meth:`write` adds them.
     group : int
         Force group of the jump.
     scheme : Scheme
@@ -42,6 +42,19 @@ class StepProgram(ProgramWriter):
     system : openmm.System
     parameters : sequence of str
         Of the Context, that the physics depends on.
+
+    Examples
+    --------
+    >>> import openmm
+    >>> from kstep_integrators.step.make_scheme import make_scheme
+    >>> from kstep_integrators.step.options import RunOptions
+    >>> hydrogen = openmm.System()
+    >>> _ = hydrogen.addParticle(1.008), hydrogen.addParticle(1.008)
+    >>> scheme = make_scheme("organic-gfn2", RunOptions(k=4, corrector="none"))
+    >>> integrator = openmm.CustomIntegrator(0.001)
+    >>> StepProgram(integrator, 31, scheme, 4, hydrogen, []).write()
+    >>> integrator.getComputationStep(0)[1:]
+    ['kstep_last_x', 'x']
     """
 
     def __init__(
@@ -67,8 +80,8 @@ class StepProgram(ProgramWriter):
         self.constrained = system.getNumConstraints() > 0
         self.periodic = bool(system.usesPeriodicBoundaryConditions())
 
-    def step(self) -> None:
-        """One step, O C J C O or O { C J C } O."""
+    def write(self) -> None:
+        """Add the step to the integrator: O C J C O, or O { C J C } O."""
         self._variables()
         self.each("last_x", "x")
         self.each("last_v", "v")
@@ -96,7 +109,7 @@ class StepProgram(ProgramWriter):
             self._heat_bath()
 
     def _variables(self) -> None:
-        """All variables of the program, and their values before the first step."""
+        """Declare all variables, with their values before the first step."""
         atoms = torch.tensor([self.n_particles], dtype=torch.float64)
         limit = float(self.guard.energy_limit(atoms)[0])
         self.numbers(
@@ -169,14 +182,13 @@ class StepProgram(ProgramWriter):
             self.integrator.addConstrainVelocities()
 
     def _remember(self) -> None:
-        """What the jump is to know of this step, where it starts, and what is known there."""
+        """Tell the jump of the step, and note where it starts and what is known there."""
         self.set("k", f"{self.k}")
         self.set("stride", "dt")
         self.set("corrector", f"{CORRECTOR_CODES[self.corrector.name]:g}")
         self.set("watched", "0")
         self.set("guarded", "1" if self.metropolis is None else "0")
-        # An error of the physics may end the program anywhere: nothing that is kept is true by
-        # then.
+        # An error of the physics may end the program anywhere: nothing kept is true by then.
         self.each("kept", "x + 1")
         self.each("start_x", "x")
         self.each("start_v", "v")
@@ -186,7 +198,7 @@ class StepProgram(ProgramWriter):
         self.total("start_kinetic", "0.5*m*v*v")
 
     def _controlled_stride(self) -> None:
-        """A jump that does not stand is made with velocity Verlet on the physics."""
+        """C J C, or velocity Verlet on the physics in place of a jump that does not stand."""
         with self._stride():
             self._energy_change()
             # step(NaN) is zero
@@ -297,12 +309,12 @@ class StepProgram(ProgramWriter):
         self.set("failed", "max(0, -residual)")
 
     def _energy_change(self) -> None:
-        """Total energy at the landing over that at the start of the step."""
+        """Compare the total energy at the landing with that at the start of the step."""
         self.total("kinetic", "0.5*m*v*v")
         self.set("change", "potential + kinetic - start_potential - start_kinetic")
 
     def _add_up(self, counts: str) -> None:
-        """How well the model predicted the physics, over all landings that count."""
+        """Sum up the errors of the model, over all landings that count."""
         self.set("landings", f"landings + {counts}")
         self.set("residual_squares", f"residual_squares + select({counts}, residual, 0)")
         if "energy" in self.jump.predicts:
@@ -340,7 +352,7 @@ class StepProgram(ProgramWriter):
         self.set("watched", f"delta(failed - {Verdict.UNDONE.value})")
 
     def _watch_bonds(self) -> None:
-        """Bonds at the end of a step, where the jump found others or was not asked."""
+        """Count bonds that broke or formed, where the jump saw any or was not asked."""
         with self.when("watched > 0"):
             self.ask(Stage.BONDS, "dx", "bond_change")
             self.idle()

@@ -31,7 +31,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int64]
 
 Model: TypeAlias = NetworkPotential | DirectJump
-"""What a model file makes."""
+"""The models that files hold."""
 
 REACH = 0.4
 """Longest link, as a fraction of a box vector; from a half on its image would be the nearer one."""
@@ -55,7 +55,7 @@ class Isolated:
 
     @property
     def device(self) -> torch.device:
-        """Where the forces are computed."""
+        """The device of the forces."""
         return self.potential.device
 
     def to(self, device: torch.device | str) -> Isolated:
@@ -132,6 +132,17 @@ def solute_of(
     ValueError
         If there are no such particles or forces, a force is a Python function, or the model makes
         direct jumps.
+
+    Examples
+    --------
+    >>> import openmm
+    >>> from kstep_integrators import load_model
+    >>> system = openmm.System()
+    >>> for mass in (15.999, 1.008, 1.008, 39.948):
+    ...     _ = system.addParticle(mass)
+    >>> model = load_model("organic-gfn2", device="cpu")
+    >>> solute_of(system, model, range(3), [], "Reference").particles
+    (0, 1, 2)
     """
     groups = sorted({int(group) for group in groups})
     if particles is None and not groups:
@@ -244,6 +255,13 @@ def spanning_tree(particles: Indices, positions: Array, box: Array) -> SpanningT
     ValueError
         As :meth:`SpanningTree.unwrapped`, and if the solute touches its own image: nothing tells
         then where it ends.
+
+    Examples
+    --------
+    >>> box = np.eye(3)
+    >>> torn = np.array([[0.95, 0.5, 0.5], [0.05, 0.5, 0.5]])
+    >>> spanning_tree(np.arange(2), torn, box).unwrapped(torn, box)[:, 0].round(2).tolist()
+    [0.95, 1.05]
     """
     mine = positions[particles]
     inverse = np.asarray(np.linalg.inv(box), dtype=np.float64)

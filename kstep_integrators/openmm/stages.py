@@ -35,7 +35,13 @@ __all__ = [
 
 
 class Stage(IntEnum):
-    """The stages, by the number that the parameter ``kstep_stage`` takes."""
+    """The stages, by the number that the parameter ``kstep_stage`` takes.
+
+    Examples
+    --------
+    >>> Stage.JUMP.meaning
+    'takes v, nm/ps, and jumps; force: change of positions; energy: a verdict'
+    """
 
     IDLE = 0
     POSITIONS = 1
@@ -51,7 +57,7 @@ class Stage(IntEnum):
 
     @property
     def meaning(self) -> str:
-        """What is handed over, and what force and energy answer."""
+        """The values handed over, and the answers in force and energy."""
         return _MEANINGS[self]
 
 

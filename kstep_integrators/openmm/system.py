@@ -167,6 +167,15 @@ def particles_of(system: openmm.System, elements: Sequence[int] | None = None) -
     ------
     ValueError
         If a mass is that of no element, or their number is wrong.
+
+    Examples
+    --------
+    >>> import openmm
+    >>> water = openmm.System()
+    >>> for mass in (15.999, 1.008, 1.008):
+    ...     _ = water.addParticle(mass)
+    >>> particles_of(water).numbers
+    (8, 1, 1)
     """
     count, masses = system.getNumParticles(), masses_of(system)
     bonds, lengths = constraints_of(system)
