@@ -87,7 +87,7 @@ def test_steps_of_the_physics_across_the_boundary(model, box):
     assert integrator.stats.residual_rms < 1e-12
 
 
-@pytest.mark.parametrize("platform", ["CPU", "OpenCL"])
+@pytest.mark.parametrize("platform", ["CPU", pytest.param("OpenCL", marks=pytest.mark.slow)])
 def test_on_other_platforms(model, platform):
     """The same in single precision, whatever a platform does with positions inside."""
     require_platform(platform)

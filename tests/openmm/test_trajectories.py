@@ -75,6 +75,7 @@ def test_trajectory_of_impulses(molecule, model, platform):
     assert context.getTime() / unit.picosecond == pytest.approx(0.05)
 
 
+@pytest.mark.slow  # OpenCL compiles for each precision
 @pytest.mark.parametrize("precision", ["double", "mixed", "single"])
 @pytest.mark.parametrize("name", ["CUDA", "OpenCL"])
 def test_trajectory_on_a_gpu(molecule, model, name, precision):
@@ -109,6 +110,7 @@ def test_trajectory_on_a_gpu(molecule, model, name, precision):
     assert np.abs(where(context) - after).max() < 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["CUDA", "OpenCL"])
 @pytest.mark.parametrize("tested", [False, True], ids=["constrained", "metropolized"])
 def test_parts_of_a_step_on_a_gpu(model, name, tested):
