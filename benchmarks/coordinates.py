@@ -12,7 +12,7 @@ from kstep_integrators.diagnostics import (
     torsion_wells,
 )
 from kstep_training.dataset.internal_coordinates import internal_coordinates
-from kstep_training.evaluate.shapes import label
+from kstep_training.evaluate.structure import label
 
 __all__ = ["SLOW", "Coordinates", "folded", "slow_wells", "torsion_names"]
 

@@ -36,7 +36,7 @@ EPOCHS = 4
 BATCHES = (32, 128)
 NETWORKS = {
     "flow, PaiNN 64x2, compiled": NetworkSettings("flow", "painn", channels=64, layers=2),
-    "direct, EGNN 48x4": NetworkSettings("direct", "egnn", channels=48, layers=4, strides=[4, 8]),
+    "direct, EGNN 48x4": NetworkSettings("direct", "egnn", channels=48, layers=4, k=[4, 8]),
 }
 
 
@@ -62,7 +62,7 @@ def dataset(trajectories: Path, folder: Path) -> DatasetFile:
             for path in paths:
                 if not (chosen / name / path.name).exists():
                     (chosen / name / path.name).symlink_to(path.resolve())
-    settings = DatasetSettings(strides=[4, 8], split="trajectory", test_fraction=0.0, seed=1)
+    settings = DatasetSettings(k=[4, 8], split="trajectory", test_fraction=0.0, seed=1)
     return make_dataset(sorted(chosen.iterdir()), folder / "dataset", settings)
 
 

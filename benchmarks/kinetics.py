@@ -15,7 +15,7 @@ from kstep_integrators.diagnostics import (
     vibrational_density,
     well_changes,
 )
-from kstep_training.evaluate.motion import mean_spectrum
+from kstep_training.evaluate.energy_and_spectra import mean_spectrum
 
 __all__ = ["kinetics_report"]
 

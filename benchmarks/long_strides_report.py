@@ -18,7 +18,7 @@ from kstep_integrators.diagnostics import (
     spectral_overlap,
     vibrational_density,
 )
-from kstep_training.evaluate.motion import BANDS, band_shift
+from kstep_training.evaluate.energy_and_spectra import BANDS, band_shift
 from kstep_training.evaluate.noise import quantile
 
 __all__ = ["joined_legs", "row", "summary", "verdicts"]

@@ -140,6 +140,7 @@ class WindowPhysics:
         self.atoms = reference.atoms.copy()
         self.atoms.set_constraint()
         self.atoms.calc = reference.calculator()
+        self.evaluations = 0
 
     def __call__(
         self, state: PhaseState, forces: bool = True, which: Tensor | None = None
@@ -165,6 +166,7 @@ class WindowPhysics:
             if force is not None:
                 force[rows] = torch.from_numpy(answer.forces)
         cost = Cost(evaluations, time.perf_counter() - began)
+        self.evaluations += int(evaluations.sum())
         return Evaluation(energy, force, failures), cost
 
 

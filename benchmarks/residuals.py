@@ -34,7 +34,7 @@ OUTSIDE = {
 }
 PREP = PrepSettings(conformers=6, forcefield=None, seed=2)
 SETTINGS = SimulateSettings(
-    method="GFN2-xTB",
+    physics="GFN2-xTB",
     temperatures=[300.0, 500.0],
     trajectories=6,
     timestep_fs=1.0,

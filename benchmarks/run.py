@@ -33,15 +33,15 @@ MODEL = "organic-gfn2"
 
 SUITES = {
     "quick": EvaluateSettings(
-        picoseconds=1.25,
+        length_ps=1.25,
         strides_fs=[2.0, 4.0],
-        ensemble_picoseconds=2.0,
+        ensemble_length_ps=2.0,
         ensemble_strides_fs=[20.0],
         # Compiling takes longer than such runs.
         compile=False,
     ),
     # Half as long as `kstep evaluate` makes them by default: it is fifteen molecules.
-    "full": EvaluateSettings(picoseconds=1.25, ensemble_picoseconds=5.0),
+    "full": EvaluateSettings(length_ps=1.25, ensemble_length_ps=5.0),
 }
 """Base step 0.5 fs; the full one: 2, 4 and 8 fs, and 20, 50 and 100 fs under a Metropolis test."""
 

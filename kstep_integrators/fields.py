@@ -27,6 +27,7 @@ __all__ = [
     "OF_ATOMS",
     "PARTS",
     "Layout",
+    "derived",
     "join",
     "replaced",
     "scoped",
@@ -36,6 +37,9 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+_DERIVED = "_derived"
+"""Where :func:`derived` keeps numbers; a copy with other fields begins without."""
 
 ATOM = "atom"
 """Rows (N, ...), one for each atom."""
@@ -110,7 +114,24 @@ def replaced(value: T, **changes: Any) -> T:
     copy = object.__new__(type(value))
     vars(copy).update(before)
     vars(copy).update(changes)
+    vars(copy).pop(_DERIVED, None)
     return copy
+
+
+def derived(value: Any, name: str, compute: Callable[[Any], Any]) -> Any:
+    """A number that follows from a frozen dataclass, computed when it is first asked for.
+
+    Parameters
+    ----------
+    value : dataclass
+    name : str
+    compute : callable
+        Takes the value.
+    """
+    kept = vars(value).setdefault(_DERIVED, {})
+    if name not in kept:
+        kept[name] = compute(value)
+    return kept[name]
 
 
 def _map(value: T, change: Callable[[Any, dataclasses.Field[Any]], Any]) -> T:

@@ -19,6 +19,7 @@ from kstep_integrators.fields import (
     OF_ATOMS,
     PARTS,
     Layout,
+    derived,
     replaced,
     scoped,
     to_device,
@@ -254,6 +255,11 @@ def inverse_masses(state: PhaseState) -> Tensor:
 
 def kinetic_energy(state: PhaseState) -> Tensor:
     """Kinetic energy of each molecule, (B,) eV."""
+    energy: Tensor = derived(state, "kinetic energy", _kinetic_energy)
+    return energy
+
+
+def _kinetic_energy(state: PhaseState) -> Tensor:
     per_atom = (state.momenta.square() / (2.0 * state.masses)).sum(1)
     total = torch.zeros(state.n_molecules, dtype=per_atom.dtype, device=per_atom.device)
     return total.index_add(0, state.batch, per_atom)

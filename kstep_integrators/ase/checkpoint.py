@@ -131,6 +131,22 @@ class Checkpoint:
     lost: dict[int, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=current_versions)
 
+    def require(self, path: str | Path, ensemble: bool) -> None:
+        """Refuse the checkpoint of an ensemble for a single run, and the other way round.
+
+        Raises
+        ------
+        CheckpointError
+            The message says what it is of, and what resumes it.
+        """
+        if self.settings.get("ensemble", False) == ensemble:
+            return
+        if ensemble:
+            kind, other = "one run", "KStepDynamics"
+        else:
+            kind, other = f"an ensemble of {len(self.atoms)}", "Ensemble"
+        raise CheckpointError(f"{path} is a checkpoint of {kind}; go on with {other}.resume")
+
     def changes(self, calculator: BaseCalculator | None) -> list[str]:
         """List what is not as it was, as far as can be seen, when a run is to go on from here."""
         now = current_versions()

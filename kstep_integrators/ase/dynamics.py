@@ -254,6 +254,7 @@ class KStepDynamics(ResumableDynamics):
             others. Nothing has been changed then.
         """
         kept = read_checkpoint(path)
+        kept.require(path, ensemble=False)
         changes = kept.changes(physics)
         if changes:
             warnings.warn(
@@ -393,8 +394,8 @@ class KStepDynamics(ResumableDynamics):
     def _stand(self, run: Run) -> None:
         """Put the atoms and their calculator where the run is."""
         state = run.point.state
-        self.atoms.set_positions(state.positions.cpu().numpy(), apply_constraint=False)
-        self.atoms.set_momenta(state.momenta.cpu().numpy(), apply_constraint=False)
+        self.atoms.arrays["positions"][:] = state.positions.cpu().numpy()
+        self.atoms.set_array("momenta", state.momenta.cpu().numpy(), float, (3,))
         if self._physics is not None:
             self._physics.serve(run.point.physics)
         self._remember()
@@ -404,7 +405,7 @@ class KStepDynamics(ResumableDynamics):
         if self._run is not None:
             state = self._run.point.state
             positions, momenta = state.positions.cpu().numpy(), state.momenta.cpu().numpy()
-            self._written = Written.of(self.atoms, positions, momenta, self._written)
+            self._written = Written.of(self.atoms, positions, momenta)
 
     def _freeze(self) -> None:
         """Say that the burn-in is over, in the log of the run too."""

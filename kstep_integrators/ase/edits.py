@@ -24,10 +24,10 @@ class Written:
     ----------
     positions, momenta : (N, 3) arrays
         As last written; not to be changed.
-    system : dict
+    system : dict of str to object
         All else that physics or model may depend on: every other array of the atoms (elements,
         masses, charges, moments, tags), cell, periodicity, info, constraints, and the parameters
-        of the calculator.
+        of the calculator; each as a value that compares by its content.
     calculator : object
         The calculator itself.
     """
@@ -43,13 +43,9 @@ class Written:
         atoms: Atoms,
         positions: npt.NDArray[np.float64],
         momenta: npt.NDArray[np.float64],
-        before: Written | None = None,
     ) -> Written:
-        """The atoms as they are now; what is as it was ``before`` is not copied again."""
-        now = _system(atoms)
-        same = before is not None and _same(before.system, now)
-        kept = before.system if same and before is not None else _copied(now)
-        return cls(positions, momenta, kept, atoms.calc)
+        """The atoms as they are now."""
+        return cls(positions, momenta, _system(atoms), atoms.calc)
 
     def moved(self, atoms: Atoms) -> bool:
         """Whether positions have been changed."""
@@ -65,63 +61,46 @@ class Written:
         if atoms.calc is not self.calculator:
             return ["calculator"]
         now = _system(atoms)
-        if _same(self.system, now):
+        if now == self.system:
             return []
-        return [
-            name
-            for name in {**self.system, **now}
-            if name not in now or name not in self.system or not _same(self.system[name], now[name])
-        ]
+        names = {**self.system, **now}
+        return [name for name in names if self.system.get(name) != now.get(name)]
 
 
 def _system(atoms: Atoms) -> dict[str, Any]:
-    """All but positions and momenta that a number may depend on, without copies."""
-    parts: dict[str, Any] = {
-        name: array for name, array in atoms.arrays.items() if name not in _MOVING
-    }
-    parts["cell"] = atoms.cell.array
-    parts["pbc"] = atoms.pbc
+    """All but positions and momenta that a number may depend on, by its content."""
+    parts = {name: _content(array) for name, array in atoms.arrays.items() if name not in _MOVING}
+    parts["cell"] = atoms.cell.array.tobytes()
+    parts["pbc"] = atoms.pbc.tobytes()
     if atoms.info:
-        parts["info"] = atoms.info
+        parts["info"] = _content(atoms.info)
     if atoms.constraints:
         parts["constraints"] = [
-            (type(one).__name__, {k: v for k, v in vars(one).items() if k not in _RESULTS})
+            (
+                type(one).__name__,
+                [(name, _content(v)) for name, v in vars(one).items() if name not in _RESULTS],
+            )
             for one in atoms.constraints
         ]
     parameters = getattr(atoms.calc, "parameters", None)
     if isinstance(parameters, dict) and parameters:
-        parts["parameters of the calculator"] = parameters
+        parts["parameters of the calculator"] = _content(parameters)
     return parts
 
 
-def _copied(value: Any) -> Any:
-    """The same value in containers and arrays of its own."""
+def _content(value: Any) -> Any:
+    """A value that compares by content: bytes of arrays, containers of their own, the rest as is.
+
+    A number that is not a number equals itself, as its bytes do.
+    """
+    if isinstance(value, str | int):
+        return value
     if isinstance(value, np.ndarray):
-        return value.copy()
+        if value.dtype.hasobject:
+            return [_content(entry) for entry in value.tolist()]
+        return (value.dtype.str, value.shape, value.tobytes())
     if isinstance(value, dict):
-        return {key: _copied(entry) for key, entry in value.items()}
-    if isinstance(value, list):
-        return [_copied(entry) for entry in value]
-    if type(value) is tuple:
-        return tuple(_copied(entry) for entry in value)
-    return value
-
-
-def _same(before: Any, now: Any) -> bool:
-    """Equality of nested containers and arrays; NaN equals itself."""
-    if before is now and not isinstance(now, np.ndarray | dict | list):
-        return True
-    if isinstance(before, np.ndarray) or isinstance(now, np.ndarray):
-        if type(before) is not type(now) or before.dtype != now.dtype:
-            return False
-        if np.array_equal(before, now):
-            return True
-        return bool(before.dtype.kind in "fc" and np.array_equal(before, now, equal_nan=True))
-    if isinstance(before, dict) and isinstance(now, dict):
-        return before.keys() == now.keys() and all(_same(before[key], now[key]) for key in now)
-    if isinstance(before, list | tuple) and isinstance(now, list | tuple):
-        return len(before) == len(now) and all(map(_same, before, now))
-    try:
-        return bool(before == now) or bool(before != before and now != now)
-    except (TypeError, ValueError):  # it compares as an array does, or not at all
-        return False
+        return {key: _content(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_content(entry) for entry in value]
+    return "nan" if isinstance(value, float) and value != value else value

@@ -96,10 +96,14 @@ def _add_simulate(commands: Any) -> None:
     )
     simulate.add_argument("prepared", type=Path, metavar="FOLDER", help="made by kstep prep")
     simulate.add_argument(
-        "overrides", nargs="*", type=override_word, metavar="key=value", help="e.g. method=GFN2-xTB"
+        "overrides",
+        nargs="*",
+        type=override_word,
+        metavar="key=value",
+        help="e.g. physics=GFN2-xTB",
     )
     simulate.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder (FOLDER_METHOD if none is given)"
+        "--output", type=Path, metavar="DIR", help="folder (FOLDER_PHYSICS if none is given)"
     )
     where = simulate.add_mutually_exclusive_group()
     _add_workers(where, "processes, one trajectory each")
@@ -116,7 +120,7 @@ def _add_dataset(commands: Any) -> None:
         "overrides",
         nargs="*",
         metavar="TRAJECTORIES or key=value",
-        help="folders made by kstep simulate or of NPZ files, and settings, e.g. strides=[4,8]",
+        help="folders made by kstep simulate or of NPZ files, and settings, e.g. k=[4,8]",
     )
     dataset.add_argument(
         "--output", type=Path, metavar="DIR", help="folder (TRAJECTORIES_dataset if none is given)"

@@ -53,6 +53,9 @@ __all__ = ["Ensemble", "run_ensemble"]
 
 _log = logging.getLogger(__name__)
 
+_BOOKS = ("ensemble", "exchanges")
+"""Settings in a checkpoint that are no arguments."""
+
 
 class Ensemble:
     """Molecules or replicas that move in step: one network call for the jumps of all of them.
@@ -190,7 +193,7 @@ energy_tolerance, force_tolerance, guard, device
             self._settings = record_outputs(
                 trajectory, logfile, loginterval, self._checkpoint_interval
             )
-            self._settings["exchange_interval"] = exchange_interval
+            self._settings |= {"exchange_interval": exchange_interval, "ensemble": True}
             self.options.to_json()  # or say now what cannot be kept
             make_generator(self._exchange_rng.bit_generator.state)
         marks = None if _resumed is None else _resumed.marks
@@ -237,6 +240,7 @@ energy_tolerance, force_tolerance, guard, device
             Nothing has been changed then.
         """
         kept = read_checkpoint(path)
+        kept.require(path, ensemble=True)
         changes = kept.changes(None)
         if changes:
             warnings.warn(
@@ -247,7 +251,7 @@ energy_tolerance, force_tolerance, guard, device
         arguments = {name: getattr(kept.options, name) for name in vars(kept.options)}
         for learned in ("timestep", "device"):  # the jump has them
             del arguments[learned]
-        settings = {name: value for name, value in kept.settings.items() if name != "exchanges"}
+        settings = {name: value for name, value in kept.settings.items() if name not in _BOOKS}
         return cls(
             kept.atoms,
             restore_jump(kept.jump, model),

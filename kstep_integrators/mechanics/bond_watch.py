@@ -8,7 +8,7 @@ import torch
 from ase.data import chemical_symbols, covalent_radii
 from torch import Tensor
 
-from kstep_integrators.fields import ATOM_INDEX, OF_ATOMS, scoped
+from kstep_integrators.fields import ATOM_INDEX, OF_ATOMS, derived, scoped
 from kstep_integrators.state import PhaseState, Reasons
 
 __all__ = ["Topology", "bond_changes", "find_bonds"]
@@ -74,8 +74,8 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
         What happened in which molecules; atoms are counted within the molecule.
     """
     distances = _distances(state, topology.pairs)
-    scaled = distances / topology.length
-    changed = torch.where(topology.bonded, scaled > BROKEN, scaled < FORMED)
+    least, most = derived(topology, "limits", _limits)
+    changed = (distances < least) | (distances > most)
     if not bool(changed.any()):
         return topology, {}
     symbols = [chemical_symbols[z] for z in state.numbers.tolist()]
@@ -96,12 +96,19 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
     return replace(topology, bonded=topology.bonded ^ changed), changes
 
 
+def _limits(topology: Topology) -> tuple[Tensor, Tensor]:
+    """Distances (P,) angstrom between which each pair stays what it is, bonded or not."""
+    least = torch.where(topology.bonded, 0.0, FORMED * topology.length)
+    return least, torch.where(topology.bonded, BROKEN * topology.length, torch.inf)
+
+
 def _distances(state: PhaseState, pairs: Tensor) -> Tensor:
     """(P,) angstrom; of the nearest image along periodic axes, good for bonds in any usual cell."""
-    vectors = state.positions[pairs[:, 1]] - state.positions[pairs[:, 0]]
+    ends = state.positions.index_select(0, pairs.flatten()).view(-1, 2, 3)
+    vectors = ends[:, 1] - ends[:, 0]
     if any(state.pbc):
         periodic = torch.tensor(state.pbc, dtype=vectors.dtype, device=vectors.device)
         cell = torch.where(periodic.bool().unsqueeze(1), state.cell, torch.eye(3).to(state.cell))
         vectors = vectors - ((vectors @ torch.linalg.inv(cell)).round() * periodic) @ cell
-    distances: Tensor = vectors.norm(dim=1)
+    distances: Tensor = torch.linalg.vector_norm(vectors, dim=1)
     return distances

@@ -1,6 +1,6 @@
 """Small molecules by name, relaxed with GFN2-xTB, and the bonds of a molecule.
 
-The geometries come with the package (``python -m kstep_training.prep.named_structures`` makes
+The geometries come with the package (``python -m kstep_training.inputs.named_structures`` makes
 them), so nothing here needs RDKit.
 """
 

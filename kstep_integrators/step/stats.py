@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from kstep_integrators.fields import replaced
 from kstep_integrators.notices import warn_sparingly
 from kstep_integrators.step.info import StepInfo
 
@@ -90,7 +91,7 @@ class Stats:
         evaluations = 0 if info.evaluations is None else int(info.evaluations.sum())
         tested = 0 if info.verdict is None else len(info.verdict.accepted_at)
         accepted = 0 if info.verdict is None else int((info.verdict.accepted_at > 0).sum())
-        return dataclasses.replace(
+        return replaced(
             self,
             jumps=self.jumps + 1,
             fallbacks=self.fallbacks + len(info.fallbacks),
@@ -127,6 +128,8 @@ def warn_of_changes(
     reason : str or None
         Why a jump that stands was beyond the tolerances.
     """
+    if (old.bond_changes, old.exceeded) == (new.bond_changes, new.exceeded):
+        return
     warn_sparingly(
         f"{where}: {bonds}. The model may not cover what follows",
         old.bond_changes,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from torch import Tensor
 
 from kstep_integrators.fields import replaced
@@ -83,7 +81,7 @@ def step(
         lost = mask_of(info.lost, point.physics.energy)
         done = point.where(lost, done)
         heat = None if heat is None else heat.masked_fill(lost, 0.0)
-    info = dataclasses.replace(
+    info = replaced(
         info, heat=heat, evaluations=physics.evaluations, physics_seconds=physics.seconds
     )
     return done, info

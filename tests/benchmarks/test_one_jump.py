@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Methanol with free bonds at 0.5 fs and with rigid ones at 2 fs, three trajectories each."""
     folder = tmp_path_factory.mktemp("one_jump")
     settings = SimulateSettings(
-        method="mm", trajectories=3, segments=2, equilibration_ps=0.2, refresh_ps=0.05,
+        physics="mm", trajectories=3, segments=2, equilibration_ps=0.2, refresh_ps=0.05,
         segment_ps=0.04,
     )  # fmt: skip
     with LocalCluster(
@@ -93,7 +93,7 @@ def test_controls(data: dict[str, Path]) -> None:
 
 def test_what_was_trained_on_is_left_out(data: dict[str, Path], tmp_path: Path) -> None:
     settings = DatasetSettings(
-        strides=[2], split="trajectory", validation_fraction=0.0, test_fraction=0.4, seed=3
+        k=[2], split="trajectory", validation_fraction=0.0, test_fraction=0.4, seed=3
     )
     dataset = make_dataset([data["free"]], tmp_path, settings)
     tested = [shard for shard in dataset.shards if shard.part == "test"]

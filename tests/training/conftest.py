@@ -25,7 +25,7 @@ def spring_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             trajectory = dynamics(formula, frames=24, seed=number)
             write_npz(root / "production" / f"{formula}.300K.{number}.0.npz", trajectory)
     settings = DatasetSettings(
-        strides=[4, 8],
+        k=[4, 8],
         every=2,
         split="trajectory",
         validation_fraction=0.25,

@@ -45,14 +45,13 @@ def test_bundled_recipes_fit_together(name: str) -> None:
     assert set(recipe.dataset.validation) | set(recipe.dataset.test) <= names
     assert recipe.molecule is None or recipe.molecule in names
     assert recipe.description
-    expected = {"mm": "mm", "pyscf": "pyscf"}.get(recipe.simulate.method, recipe.simulate.method)
-    assert recipe.run.calculator == expected
-    if recipe.simulate.method == "mm":
+    assert recipe.run.physics == recipe.simulate.physics
+    if recipe.simulate.physics == "mm":
         assert recipe.prep.forcefield is not None
     if recipe.network.kind == "direct":
-        strides = recipe.network.strides or recipe.dataset.strides
+        strides = recipe.network.k or recipe.dataset.k
         assert recipe.simulate.production == "nve"
-        assert set(strides) <= set(recipe.dataset.strides)
+        assert set(strides) <= set(recipe.dataset.k)
         assert recipe.run.k in strides
     if recipe.pretrain is not None:
         before = load_recipe(recipe.pretrain)
@@ -63,7 +62,7 @@ def test_bundled_recipes_fit_together(name: str) -> None:
 def test_the_sampling_of_the_bundled_model() -> None:
     recipe = load_recipe("qm-gfn2")
     assert recipe.name == "organic-gfn2"
-    assert recipe.simulate.method == "GFN2-xTB"
+    assert recipe.simulate.physics == "GFN2-xTB"
     assert (recipe.simulate.temperatures, recipe.simulate.trajectories) == ([300, 500, 800], 6)
     assert (recipe.network.backbone, recipe.network.layers, recipe.fit.epochs) == ("painn", 3, 28)
 
@@ -116,10 +115,12 @@ def test_unknown_recipe() -> None:
         ("fit.learning_rates", "fit.learning_rate"),
         ("network.chanels", "network.channels"),
         ("simulate.temperature", "simulate.temperatures"),
-        ("dataset.stride", "dataset.strides"),
+        ("dataset.strides", "dataset.k"),
         ("prep.conformer", "prep.conformers"),
         ("run.thermostats", "run.thermostat"),
         ("nmae", "name"),
+        ("simulate.method", "simulate.physics"),  # former names
+        ("run.calculator", "run.physics"),
     ],
 )
 def test_mistyped_key(mistyped: str, meant: str, tmp_path: Path) -> None:

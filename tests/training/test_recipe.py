@@ -84,7 +84,7 @@ def test_a_flow_and_again(smiles: str, tmp_path: Path, capsys: pytest.CaptureFix
     assert read_model(model)[1].training["molecules"] == ["methanol"]
     assert end(output)["evaluations"] == 5
     recorded = json.loads((output / "recipe.json").read_text())
-    assert recorded["recipe"]["simulate"]["method"] == "GFN2-xTB"
+    assert recorded["recipe"]["simulate"]["physics"] == "GFN2-xTB"
 
     made = {path: path.stat().st_mtime_ns for path in output.glob("*/*/*.np[yz]")}
     assert len(made) == 8  # three parts of the trajectories of two molecules, and their shards
@@ -119,7 +119,7 @@ def test_transfer(smiles: str, tmp_path: Path) -> None:
 
 def test_direct_jumps_on_gfn2(smiles: str, tmp_path: Path) -> None:
     words = [smiles, *DIRECT, "simulate.segment_ps=0.02", *NETWORK, *FIT, *HELD_OUT]
-    words += ["dataset.strides=[4,8]", "run.k=8"]
+    words += ["dataset.k=[4,8]", "run.k=8"]
     model = run_recipe("qm-gfn2-direct", words, tmp_path / "out", workers=1)
     network, header, _ = read_model(model)
     assert (header.kind, header.timestep_fs) == ("increments", 0.25)

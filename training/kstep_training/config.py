@@ -13,6 +13,7 @@ from pathlib import Path
 
 from kstep_training.dataset.make_dataset import DatasetSettings
 from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
+from kstep_training.keys import setting
 from kstep_training.options import read_options
 from kstep_training.prep.prepare import PrepSettings
 from kstep_training.run.settings import RunSettings
@@ -31,16 +32,15 @@ class Recipe:
         If sections do not go together.
     """
 
-    name: str = "model"
-    """Of the model file."""
-    description: str = ""
-    molecules: str = "qm_train"
-    """A bundled molecule list, or the path of a ``.smi`` file."""
-    pretrain: str | None = None
-    """Another recipe, whose model the fit starts from."""
-    molecule: str | None = None
-    """Of the run: one of the list, or anything ``kstep run`` takes. Null: one that the fit has not
-    seen."""
+    name: str = setting("model", "of the model file")
+    description: str = setting("", "one line on the model")
+    molecules: str = setting("qm_train", "a bundled molecule list, or a .smi file")
+    pretrain: str | None = setting(None, "another recipe, whose model the fit starts from")
+    molecule: str | None = setting(
+        None,
+        "of the run: one of the list, or anything that kstep run takes; null: one that the fit has "
+        "not seen",
+    )
     prep: PrepSettings = field(default_factory=PrepSettings)
     simulate: SimulateSettings = field(default_factory=SimulateSettings)
     dataset: DatasetSettings = field(default_factory=DatasetSettings)

@@ -1,44 +1,84 @@
-"""``manifest.json``: what a folder of results was made with, and how each molecule ended."""
+"""``manifest.json``: the settings of a folder of results, and how each molecule ended."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from kstep_integrators.files import write_text_atomically
+from kstep_training.keys import FORMER_NAMES
 
 __all__ = ["differences", "open_manifest", "write_manifest"]
+
+
+_NULL_NOW: Final[Mapping[str, Any]] = MappingProxyType({"basis": "sto-3g", "multiplicity": 1})
+"""Defaults of earlier versions that null stands for now."""
 
 
 def differences(
     kept: Mapping[str, Any], now: Mapping[str, Any], free: Sequence[str] = ()
 ) -> list[str]:
-    """In words, what settings differ in from those that are on record.
+    """The keys in which settings differ from those on record, each with both values.
 
     Parameters
     ----------
     kept, now : mapping
-        As JSON gives them back.
+        As JSON gives them back. Keys of earlier versions are known by their former names.
     free : sequence of str
         What may differ; ``fit.epochs`` is the key ``epochs`` in the mapping ``fit``.
+
+    Examples
+    --------
+    >>> kept = {"run": {"calculator": "GFN-FF", "k": 4}}
+    >>> differences(kept, {"run": {"physics": "GFN-FF", "k": 8}})
+    ['run.k was 4, now 8']
     """
-    before, after = _flat(kept), _flat(now)
+    after = _flat(now)
+    before = {_renamed(key, after): value for key, value in _flat(kept).items()}
     return [
         f"{key} was {before.get(key, 'not there')!r}, now {after.get(key, 'not there')!r}"
         for key in sorted({*before, *after} - {*free})
-        if key not in before or key not in after or before[key] != after[key]
+        if key not in before or key not in after or not _same(key, before[key], after[key])
     ]
 
 
+def _renamed(key: str, known: Mapping[str, Any]) -> str:
+    section, dot, name = key.rpartition(".")
+    renamed = f"{section}{dot}{FORMER_NAMES.get(name, name)}"
+    return renamed if key not in known and renamed in known else key
+
+
+def _same(key: str, kept: Any, now: Any) -> bool:
+    null = _NULL_NOW.get(key.rpartition(".")[2])
+    return bool(kept == now or (now is None and null is not None and kept == null))
+
+
 def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in settings.items():
         inside = isinstance(value, Mapping)
-        found |= _flat(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
-    return found
+        flat |= _flat(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
+    return flat
+
+
+def _with_defaults(kept: Mapping[str, Any], settings: Any) -> dict[str, Any]:
+    """Settings on record, with the defaults of those that there were not when they were made."""
+    whole = dict(kept)
+    former = {new: old for old, new in FORMER_NAMES.items() if old in kept}
+    for option in fields(settings):
+        value, name = getattr(settings, option.name), option.name
+        if is_dataclass(value) and isinstance(kept.get(name), Mapping):
+            whole[name] = _with_defaults(kept[name], value)
+        elif name not in kept and name not in former:
+            if option.default is not MISSING:
+                whole[name] = option.default
+            elif option.default_factory is not MISSING:
+                whole[name] = option.default_factory()
+    return whole
 
 
 def open_manifest(folder: Path, settings: Any, free: Sequence[str] = ()) -> dict[str, Any]:
@@ -66,9 +106,10 @@ def open_manifest(folder: Path, settings: Any, free: Sequence[str] = ()) -> dict
     described = json.loads(json.dumps(asdict(settings)))
     if path.exists():
         manifest: dict[str, Any] = json.loads(path.read_text())
-        if found := differences(manifest["settings"], described, free):
+        kept = json.loads(json.dumps(_with_defaults(manifest["settings"], settings)))
+        if changes := differences(kept, described, free):
             raise ValueError(
-                f"{folder} holds data made with other settings: {'; '.join(found)}. Choose "
+                f"{folder} holds data made with other settings: {'; '.join(changes)}. Choose "
                 "another folder or go back to those settings"
             )
         return manifest

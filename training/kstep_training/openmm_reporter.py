@@ -177,8 +177,8 @@ class TrajectoryReporter:
             self.close()
 
     def _files(self) -> list[Path]:
-        found = self.folder.glob(f"{self.stem}.*.npz")
-        return sorted(found, key=_number)
+        files = self.folder.glob(f"{self.stem}.*.npz")
+        return sorted(files, key=_number)
 
     def _remove_from(self, time: float) -> None:
         for path in self._files():

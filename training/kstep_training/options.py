@@ -1,4 +1,4 @@
-"""Settings from files and ``key=value`` words, checked against a dataclass.
+"""Settings from files and ``key=value`` arguments, checked against a dataclass.
 
 A key that is no field of the dataclass is an error that names the nearest one that is.
 """
@@ -6,7 +6,6 @@ A key that is no field of the dataclass is an error that names the nearest one t
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
-__all__ = ["as_words", "override", "read_options"]
+from kstep_training.keys import nearest
+
+__all__ = ["as_overrides", "override", "read_options"]
 
 T = TypeVar("T")
 
@@ -29,7 +30,7 @@ def _keys(config: Any, prefix: str = "") -> Iterator[str]:
 
 
 def read_options(settings: type[T], path: Path, overrides: Sequence[str] = ()) -> T:
-    """A dataclass of settings from a YAML file, changed by ``key=value`` words.
+    """A dataclass of settings from a YAML file, changed by ``key=value`` overrides.
 
     Parameters
     ----------
@@ -55,7 +56,7 @@ def read_options(settings: type[T], path: Path, overrides: Sequence[str] = ()) -
 
 
 def override(settings: type[T], overrides: Sequence[str]) -> T:
-    """The defaults of a dataclass of settings, changed by ``key=value`` words.
+    """The defaults of a dataclass of settings, changed by ``key=value`` overrides.
 
     Parameters
     ----------
@@ -71,8 +72,8 @@ def override(settings: type[T], overrides: Sequence[str]) -> T:
     return _merged(settings, OmegaConf.create(), overrides, "")
 
 
-def as_words(settings: Any) -> list[str]:
-    """The ``key=value`` words that make settings without sections out of their defaults.
+def as_overrides(settings: Any) -> list[str]:
+    """The ``key=value`` overrides that make settings without sections out of their defaults.
 
     Parameters
     ----------
@@ -90,13 +91,12 @@ def _merged(kind: type[T], given: DictConfig, overrides: Sequence[str], where: s
     schema = OmegaConf.structured(kind)
     OmegaConf.set_readonly(schema, False)  # it is, if the dataclass is frozen
     known = list(_keys(schema))
-    for key in (*_keys(given), *(word.split("=", 1)[0] for word in overrides)):
+    for key in (*_keys(given), *(text.split("=", 1)[0] for text in overrides)):
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            raise ValueError(f"{where}unknown key {key!r}; did you mean {near!r}?")
-    for word in overrides:
-        if "=" not in word:
-            raise ValueError(f"override {word!r} is not of the form key=value")
+            raise ValueError(f"{where}unknown key {key!r}; did you mean {nearest(key, known)!r}?")
+    for text in overrides:
+        if "=" not in text:
+            raise ValueError(f"override {text!r} is not of the form key=value")
     try:
         merged = OmegaConf.merge(schema, given, OmegaConf.from_dotlist(list(overrides)))
         return cast(T, OmegaConf.to_object(merged))

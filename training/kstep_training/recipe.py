@@ -20,7 +20,7 @@ from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.make_dataset import run_dataset
 from kstep_training.fit.fit import fit, report_fit
 from kstep_training.fit.settings import FitStage
-from kstep_training.options import as_words
+from kstep_training.options import as_overrides
 from kstep_training.prep.prepare import run_prep
 from kstep_training.run.run import run_dynamics
 from kstep_training.simulate.simulate import run_simulate
@@ -113,9 +113,9 @@ def run_recipe(
     recipe = dataclasses.replace(recipe, fit=settings, pretrain=None)
     model = _model(recipe, output, _Workers(workers, scheduler))
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
-        molecule, words = _molecule(recipe, output), as_words(recipe.run)
+        molecule, settings_of_run = _molecule(recipe, output), as_overrides(recipe.run)
         _Record(recipe, output).timed(
-            "run", lambda: run_dynamics(str(model), molecule, words, output / "run")
+            "run", lambda: run_dynamics(str(model), molecule, settings_of_run, output / "run")
         )
     return model
 
@@ -131,14 +131,16 @@ def _model(recipe: Recipe, output: Path, workers: _Workers) -> Path:
         # One of several processes of a fit, started by the first when the data were there.
         return fit(stage, dataset, output / "fit")
     record = _Record(recipe, output)
-    record.timed("prep", lambda: run_prep(recipe.molecules, as_words(recipe.prep), prepared))
+    record.timed("prep", lambda: run_prep(recipe.molecules, as_overrides(recipe.prep), prepared))
     record.timed(
         "simulate",
         lambda: run_simulate(
-            prepared, as_words(recipe.simulate), trajectories, workers.count, workers.scheduler
+            prepared, as_overrides(recipe.simulate), trajectories, workers.count, workers.scheduler
         ),
     )
-    record.timed("dataset", lambda: run_dataset([trajectories], as_words(recipe.dataset), dataset))
+    record.timed(
+        "dataset", lambda: run_dataset([trajectories], as_overrides(recipe.dataset), dataset)
+    )
     record.timed("fit", lambda: report_fit(fit(stage, dataset, output / "fit")))
     return output / "fit" / f"{recipe.name}.safetensors"
 

@@ -17,9 +17,7 @@ from kstep_training.dataset.shard_reader import MAX_OPEN, ShardReader
 from kstep_training.trajectory import Trajectory, write_npz
 from tests.training.trajectories import dynamics
 
-SETTINGS = DatasetSettings(
-    strides=[2], split="trajectory", validation_fraction=0.0, test_fraction=0.0
-)
+SETTINGS = DatasetSettings(k=[2], split="trajectory", validation_fraction=0.0, test_fraction=0.0)
 PADDING = [4, 6]
 LENGTHS = {"H2O": 7, "NH3": 6, "CH3OH": 5}
 

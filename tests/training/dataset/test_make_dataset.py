@@ -25,9 +25,7 @@ from kstep_training.fit.structure_losses import InternalCoordinates, structure_p
 from kstep_training.trajectory import Trajectory, write_npz
 from tests.training.trajectories import dynamics
 
-SETTINGS = DatasetSettings(
-    strides=[2], split="trajectory", validation_fraction=0.0, test_fraction=0.0
-)
+SETTINGS = DatasetSettings(k=[2], split="trajectory", validation_fraction=0.0, test_fraction=0.0)
 
 
 def simulated(folder: Path, formulas: tuple[str, ...] = ("H2O", "NH3"), segments: int = 2) -> Path:
@@ -290,7 +288,7 @@ def test_plain_files(tmp_path: Path) -> None:
         ("first", "first"), ("second.run", "second.run")
     ]  # fmt: skip
     assert dataset.timestep_fs is None
-    with pytest.raises(ValueError, match="has no training windows of stride 2 that move"):
+    with pytest.raises(ValueError, match="has no training windows of 2 base steps that move"):
         dataset.scales("verlet", [2])
 
 
@@ -359,8 +357,8 @@ def test_two_names_of_one_molecule(source: Path, tmp_path: Path) -> None:
 
 def test_other_settings(source: Path, tmp_path: Path) -> None:
     make_dataset([source], tmp_path / "out", SETTINGS)
-    other = dataclasses.replace(SETTINGS, strides=[3])
-    with pytest.raises(ValueError, match=r"other settings: strides was \[.*\], now \[3\]\."):
+    other = dataclasses.replace(SETTINGS, k=[3])
+    with pytest.raises(ValueError, match=r"other settings: k was \[.*\], now \[3\]\."):
         make_dataset([source], tmp_path / "out", other)
 
 
@@ -375,9 +373,9 @@ def test_another_format(source: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"strides": []}, r"strides are \[\], expected different whole numbers"),
-        ({"strides": [4, 0]}, r"strides are \[4, 0\]"),
-        ({"strides": [4, 4]}, r"strides are \[4, 4\]"),
+        ({"k": []}, r"k is \[\], expected different whole numbers"),
+        ({"k": [4, 0]}, r"k is \[4, 0\]"),
+        ({"k": [4, 4]}, r"k is \[4, 4\]"),
         ({"every": 0}, "every is 0, expected at least 1"),
         ({"split": "frame"}, "split is 'frame', expected 'molecule' or 'trajectory'"),
         ({"test_fraction": -0.1}, r"are \(0.1, -0.1\), expected at least 0"),
@@ -390,8 +388,21 @@ def test_settings_out_of_range(values: dict[str, Any], message: str) -> None:
         DatasetSettings(**values)
 
 
+def test_a_dataset_of_an_earlier_version_is_read_and_grows(source: Path, tmp_path: Path) -> None:
+    """Its settings called k strides."""
+    made = make_dataset([source], tmp_path / "out", SETTINGS)
+    path = tmp_path / "out" / "dataset.json"
+    content = json.loads(path.read_text())
+    content["settings"]["strides"] = content["settings"].pop("k")
+    path.write_text(json.dumps(content))
+    assert open_dataset(tmp_path / "out") == made
+    assert make_dataset([source], tmp_path / "out", SETTINGS) == made
+    with pytest.raises(ValueError, match=r"other settings: k was \[2\], now \[3\]\."):
+        make_dataset([source], tmp_path / "out", dataclasses.replace(SETTINGS, k=[3]))
+
+
 def test_on_the_console(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["strides=[2,3]", "validation_fraction=0", "test_fraction=0", "every=2"]
+    words = ["k=[2,3]", "validation_fraction=0", "test_fraction=0", "every=2"]
     dataset = run_dataset([source], words, tmp_path / "out")
     out = capsys.readouterr().out
     # Of eight frames: starts 0, 2, 4 with stride 2; 0, 2, 4 with stride 3; eight segments.
@@ -405,5 +416,5 @@ def test_on_the_console(source: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     path.write_bytes(path.read_bytes()[:-1] + b"\0")
     with pytest.raises(ValueError, match="has the SHA-256"):
         run_dataset([], [], tmp_path / "out", check=True)
-    with pytest.raises(ValueError, match="unknown key 'stride'; did you mean 'strides'"):
-        run_dataset([source], ["stride=2"], tmp_path / "out")
+    with pytest.raises(ValueError, match="unknown key 'stride'; did you mean 'k'"):
+        run_dataset([source], ["stride=[2]"], tmp_path / "out")

@@ -46,7 +46,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, water: Trajectory) -> dict[st
     folders = {}
     for name, twins in (("plain", False), ("twins", True)):
         settings = DatasetSettings(
-            strides=[2, 5], every=2, twins=twins, validation_fraction=0.0, test_fraction=0.0
+            k=[2, 5], every=2, twins=twins, validation_fraction=0.0, test_fraction=0.0
         )
         folders[name] = root / name
         make_dataset([root / "in"], folders[name], settings)
@@ -61,7 +61,7 @@ def test_numbers_and_groups(made: dict[str, Path]) -> None:
     assert len(data) == 27
     assert len(WindowDataset(made["twins"], "train", "verlet", [2, 5], PADDING)) == 54
     assert len(WindowDataset(made["plain"], "train", "verlet", [5], PADDING)) == 11
-    assert all(data[batch].stride.shape == (4,) for batch in BatchSampler(data.offsets, 4, 0))
+    assert all(data[batch].k_index.shape == (4,) for batch in BatchSampler(data.offsets, 4, 0))
 
 
 @pytest.mark.parametrize("baseline", ["verlet", "plain"])
@@ -71,7 +71,7 @@ def test_a_window_is_what_the_trajectory_did(
     """The third window of stride 5 of the water starts at frame 4 and ends at frame 9."""
     data = WindowDataset(made["plain"], "train", baseline, [2, 5], PADDING)
     batch = data[[9 + 2]]
-    assert batch.stride.tolist() == [1]
+    assert batch.k_index.tolist() == [1]
     assert batch.species.tolist() == [[2, 0, 0, 0]]  # O H H padding, of H C O
     assert batch.atom_mask.tolist() == [[True, True, True, False]]
     assert data.file.molecules[int(batch.molecule)].name == "H2O"
@@ -111,8 +111,8 @@ def test_a_jump_with_these_increments_lands_at_the_end(
 ) -> None:
     data = WindowDataset(made["twins"], "train", baseline, [2, 5], PADDING)
     b = data[list(range(0, 34, 3))]  # the water, both strides, both directions
-    assert set(b.stride.tolist()) == {0, 1}
-    h = torch.tensor([2.0, 5.0])[b.stride][:, None, None] * 0.5 * units.FS
+    assert set(b.k_index.tolist()) == {0, 1}
+    h = torch.tensor([2.0, 5.0])[b.k_index][:, None, None] * 0.5 * units.FS
     mass = torch.tensor([*data.file.molecule("H2O").masses, 0.0])[:, None]
     x, v = landing(baseline, b.positions, b.velocities, b.forces, b.dx, b.dv, b.end_forces, mass, h)
     torch.testing.assert_close(x, b.end_positions, atol=1e-5, rtol=0.0)
@@ -149,7 +149,7 @@ def test_statistics_are_those_of_the_windows(made: dict[str, Path]) -> None:
             counts = np.zeros((2, 3, 1))
             for window in range(len(data)):
                 batch = data[[window]]
-                k, real = int(batch.stride), batch.atom_mask[0]
+                k, real = int(batch.k_index), batch.atom_mask[0]
                 for z, dx, dv in zip(
                     batch.species[0, real], batch.dx[0, real], batch.dv[0, real], strict=True
                 ):
@@ -174,7 +174,7 @@ def test_wrong_requests(made: dict[str, Path]) -> None:
     folder = made["plain"]
     with pytest.raises(ValueError, match="unknown baseline 'euler'"):
         WindowDataset(folder, "train", "euler", [2], PADDING)
-    with pytest.raises(ValueError, match=r"strides are \[3\], but .* was made with \[2, 5\]"):
+    with pytest.raises(ValueError, match=r"k is \[3\], but .* was made with \[2, 5\]"):
         WindowDataset(folder, "train", "verlet", [3], PADDING)
     with pytest.raises(ValueError, match="part is 'training', expected one of"):
         WindowDataset(folder, "training", "verlet", [2], PADDING)

@@ -100,9 +100,9 @@ def test_recorded_errors_of_increments(straight: Callable[[str], Path], spring_d
     for window in range(72):
         b = data[[window]]
         found = network(
-            b.positions.double(), b.velocities.double(), b.forces.double(), b.stride, b.graph
+            b.positions.double(), b.velocities.double(), b.forces.double(), b.k_index, b.graph
         )
-        stride = int(b.stride)
+        stride = int(b.k_index)
         for kind, (guess, target) in enumerate(
             ((found.positions, b.dx.double()), (found.velocities, b.dv.double()))
         ):

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
-from kstep_training.options import as_words, override
+from kstep_training.options import as_overrides, override
 
 
 def test_words_make_a_stage() -> None:
-    words = ["name=mine", "network.kind=direct", "network.strides=[4,8]", "fit.patience=3"]
-    network = NetworkSettings(kind="direct", strides=[4, 8])
+    words = ["name=mine", "network.kind=direct", "network.k=[4,8]", "fit.patience=3"]
+    network = NetworkSettings(kind="direct", k=[4, 8])
     assert override(FitStage, words) == FitStage("mine", network, FitSettings(patience=3))
 
 
@@ -77,9 +77,9 @@ def test_what_a_flow_does_not_take(settings: dict[str, Any], message: str) -> No
     FitStage(network=NetworkSettings(kind="direct"), fit=FitSettings(**settings))
 
 
-def test_settings_as_words_and_back() -> None:
+def test_settings_as_overrides_and_back() -> None:
     settings = FitSettings(init_from="a b", padding=[3, 5], patience=None, compile=False, epochs=7)
-    words = as_words(settings)
+    words = as_overrides(settings)
     assert words == ['init_from="a b"', "epochs=7", "padding=[3, 5]", "compile=false"]
     assert override(FitSettings, words) == settings
-    assert as_words(FitSettings()) == []
+    assert as_overrides(FitSettings()) == []

@@ -68,7 +68,7 @@ def deviations(spring_data: Path, batch: WindowBatch) -> Tensor:
     found = []
     for kind, target in enumerate((batch.dx, batch.dv)):
         rows = [
-            target[b, a].double() / scales[batch.stride[b], batch.species[b, a], kind]
+            target[b, a].double() / scales[batch.k_index[b], batch.species[b, a], kind]
             for b in range(len(target))
             for a in range(target.shape[1])
             if batch.atom_mask[b, a]

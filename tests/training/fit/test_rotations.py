@@ -23,7 +23,7 @@ def windows() -> WindowBatch:
         **dict(zip(names, draws, strict=True)),
         species=torch.zeros(3, 4, dtype=torch.int64),
         atom_mask=torch.ones(3, 4, dtype=torch.bool),
-        stride=torch.tensor([0, 1, 0]),
+        k_index=torch.tensor([0, 1, 0]),
         molecule=torch.tensor([2, 0, 1]),
     )
 

@@ -66,7 +66,7 @@ def test_a_new_network_has_no_origin(spring_data: Path) -> None:
 
 def test_a_new_network_of_increments(spring_data: Path) -> None:
     data = open_dataset(spring_data)
-    settings = dataclasses.replace(DIRECT, baseline="plain", strides=[8], force_head=True)
+    settings = dataclasses.replace(DIRECT, baseline="plain", k=[8], force_head=True)
     network, origin = starting_network(FitStage(network=settings), data)
     assert origin == {}
     assert isinstance(network, IncrementNetwork)
@@ -187,8 +187,8 @@ def test_another_network_is_refused_with_both_shapes(increments: Path, spring_da
     refused(NetworkSettings(), increments, spring_data, "'start'.* is a direct model")
     verlet = dataclasses.replace(DIRECT, channels=16)
     refused(verlet, increments, spring_data, "'channels': 16.*'start'.*'channels': 8")
-    one = dataclasses.replace(DIRECT, strides=[4])
-    refused(one, increments, spring_data, r"strides \[4\], but .* for 2: \[2, 3\]")
+    one = dataclasses.replace(DIRECT, k=[4])
+    refused(one, increments, spring_data, r"windows of \[4\] base steps, but .* for 2: \[2, 3\]")
     refused(NetworkSettings(), "nothing", spring_data, "no model 'nothing'")
 
 
@@ -210,6 +210,6 @@ def test_data_without_windows(spring_data: Path, tmp_path: Path) -> None:
     thermal = edited(spring_data, tmp_path / "thermal", timestep_fs=None)
     with pytest.raises(ValueError, match="has no windows: direct jumps are learned from segments"):
         starting_network(FitStage(network=DIRECT), open_dataset(thermal))
-    five = FitStage(network=dataclasses.replace(DIRECT, strides=[5]))
-    with pytest.raises(ValueError, match="no training windows of stride 5"):
+    five = FitStage(network=dataclasses.replace(DIRECT, k=[5]))
+    with pytest.raises(ValueError, match="no training windows of 5 base steps"):
         starting_network(five, open_dataset(spring_data))

@@ -140,7 +140,7 @@ def test_of_a_dataset(tmp_path: Path) -> None:
     for formula in ("H2O", "CH3OH", "C2H6"):
         (tmp_path / "in").mkdir(exist_ok=True)
         write_npz(tmp_path / "in" / f"{formula}.npz", dynamics(formula, 30, timestep_fs=2.0))
-    settings = DatasetSettings(strides=[2], validation_fraction=0.0, test_fraction=0.0)
+    settings = DatasetSettings(k=[2], validation_fraction=0.0, test_fraction=0.0)
     make_dataset([tmp_path / "in"], tmp_path / "out", settings)
     dataset = open_dataset(tmp_path / "out")
     assert [m.name for m in dataset.molecules] == ["C2H6", "CH3OH", "H2O"]

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from kstep_integrators import DynamicsFailed, named_molecule
+from kstep_integrators import DynamicsFailed
 from kstep_integrators.cli import main
 from kstep_integrators.diagnostics import bond_lengths
 from kstep_integrators.models.model_file import ModelHeader, write_model
@@ -26,7 +26,7 @@ from kstep_training.options import override
 from kstep_training.prep.molecules import Molecule
 from kstep_training.prep.prepare import PrepSettings, prepare
 from kstep_training.run.run import RunSettings, dynamics_run
-from kstep_training.run.start import find_molecule
+from kstep_training.run.start import read_inputs
 from kstep_training.trajectory import Trajectory, read_npz
 from tests.direct_systems import arguments
 
@@ -105,7 +105,7 @@ def test_a_finished_run_is_reported_and_another_refused(
 def test_a_finished_run_goes_on_to_a_greater_length(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["run", "organic-gfn2", "water", "calculator=GFN-FF"]
+    words = ["run", "organic-gfn2", "water", "physics=GFN-FF"]
     words += ["equilibration_ps=0.02", "thermostat=langevin"]
     lengths = {"twice": ("0.04", "0.08"), "once": ("0.08",)}
     for name, parts in lengths.items():
@@ -146,7 +146,7 @@ def _started(command: list[str]) -> subprocess.Popen[bytes]:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_interrupted_and_killed_is_the_same_as_neither(tmp_path: Path) -> None:
-    words = ["calculator=GFN-FF", "k=2", "length_ps=0.08", "equilibration_ps=0.03",
+    words = ["physics=GFN-FF", "k=2", "length_ps=0.08", "equilibration_ps=0.03",
              "checkpoint_interval=4", "interval_fs=1", "thermostat=langevin"]  # fmt: skip
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     command = ["run", "organic-gfn2", "water", *words, "--output", str(cut)]
@@ -208,7 +208,7 @@ def test_no_segment_spans_a_kick_or_a_fallback(
 
 
 def test_what_was_not_computed_has_no_label(tmp_path: Path) -> None:
-    words = ["calculator=pyscf", "metropolize=true", "thermostat=langevin", "corrector=none",
+    words = ["physics=pyscf", "metropolize=true", "thermostat=langevin", "corrector=none",
              "equilibration_ps=0", "extra_chances=1", "k=1"]  # fmt: skip
     summary = dynamics_run("GFN2-xTB", "[H][H]", short(*words), tmp_path)
     run = read(tmp_path)[1]
@@ -221,51 +221,18 @@ def test_what_was_not_computed_has_no_label(tmp_path: Path) -> None:
     assert run.metadata["segments"] == list(range(len(run)))
 
 
-def test_where_a_molecule_may_come_from(tmp_path: Path) -> None:
-    list(prepare([Molecule("water", "O", 1)], tmp_path, PrepSettings(conformers=1)))
-    default = RunSettings()
-    prepared = find_molecule(str(tmp_path / "water"), default)
-    assert (prepared.name, prepared.forcefield) == ("water", "mmff94")
-    assert find_molecule("Acetic acid", default).name == "acetic_acid"
-    geometry = tmp_path / "mine.xyz"
-    ase.io.write(geometry, named_molecule("methanol"))
-    from_file = find_molecule(str(geometry), RunSettings(charge=1))
-    assert (from_file.name, from_file.atoms.info["charge"]) == ("mine", 1)
-    acetate = find_molecule("CC(=O)[O-]", default)
-    assert (len(acetate.atoms), acetate.atoms.info["charge"]) == (7, -1)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ("nowhere.xyz", "no file nowhere.xyz"),
-        ("etanol", "did you mean ethanol"),
-        ("CC(", "no SMILES string"),
-    ],
-)
-def test_no_molecule(words: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        find_molecule(words, RunSettings())
-
-
-def test_a_crystal_is_no_molecule(tmp_path: Path) -> None:
-    ase.io.write(tmp_path / "x.xyz", Atoms("He", cell=[3, 3, 3], pbc=True), format="extxyz")
-    with pytest.raises(ValueError, match="periodic"):
-        find_molecule(str(tmp_path / "x.xyz"), RunSettings())
-
-
 def test_bonds_with_hydrogen_stay_as_long_as_the_force_field_says(tmp_path: Path) -> None:
     made = PrepSettings(conformers=1, constraints="HBonds")
     list(prepare([Molecule("methanol", "CO", 1)], tmp_path / "prep", made))
-    words = ["calculator=mm", "k=1", "timestep_fs=2", "length_ps=0.06", "equilibration_ps=0.02"]
+    words = ["physics=mm", "k=1", "timestep_fs=2", "length_ps=0.06", "equilibration_ps=0.02"]
     cheap = "organic-gfn2"
     molecule = str(tmp_path / "prep" / "methanol")
     summary = dynamics_run(cheap, molecule, override(RunSettings, words), tmp_path / "run")
     run = read(tmp_path / "run")[1]
     assert summary["method"] == run.metadata["method"] == "mmff94"
     assert run.metadata["constraints"] == "HBonds"
-    subject = find_molecule(molecule, override(RunSettings, words))
-    (fixed,) = subject.atoms.constraints
+    inputs = read_inputs(cheap, molecule, override(RunSettings, words))
+    (fixed,) = inputs.molecule.atoms.constraints
     assert len(fixed.pairs) == 4
     lengths = bond_lengths(run.positions, fixed.pairs)
     np.testing.assert_allclose(lengths, np.tile(fixed.bondlengths, (31, 1)), atol=1e-9)
@@ -279,23 +246,25 @@ def test_bonds_with_hydrogen_stay_as_long_as_the_force_field_says(tmp_path: Path
 
 def test_a_force_field_needs_a_prepared_molecule(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="kstep prep has made"):
-        find_molecule("ethanol", RunSettings(calculator="mm"))
+        read_inputs("organic-gfn2", "ethanol", RunSettings(physics="mm"))
     list(prepare([Molecule("water", "O", 1)], tmp_path, PrepSettings(conformers=1)))
-    with pytest.raises(ValueError, match="charge is 1"):
-        find_molecule(str(tmp_path / "water"), RunSettings(calculator="mm", charge=1))
+    for name in ("charge", "multiplicity"):
+        settings = RunSettings(physics="mm", **{name: 1})
+        with pytest.raises(ValueError, match=f"{name} is 1, but the force field has its own"):
+            read_inputs("organic-gfn2", str(tmp_path / "water"), settings)
 
 
 def test_a_molecule_that_the_physics_cannot_take(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "x.xyz", Atoms("OH", positions=[[0, 0, 0], [0, 0, 0]]))
-    with pytest.raises(ValueError, match="GFN2-xTB cannot relax x"):
+    with pytest.raises(ValueError, match="x with GFN2-xTB cannot be relaxed"):
         dynamics_run("organic-gfn2", str(tmp_path / "x.xyz"), short(), tmp_path / "run")
 
 
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("calculator=am1", "expected one of GFN2-xTB"),
-        ("xc=pbe", "needs calculator=pyscf"),
+        ("physics=am1", "physics is 'am1', expected one of GFN2-xTB"),
+        ("xc=pbe", "xc is 'pbe' and physics is 'GFN2-xTB'.*needs physics=pyscf"),
         ("thermostat=nose", "expected langevin, bussi or null"),
         ("metropolize=true", "needs thermostat=langevin"),
         ("k=0", "k is 0, expected at least 1"),

@@ -27,15 +27,15 @@ def run_of(smiles: str, number: int = 0, failed: Path = Path("failed"), **settin
     times = {"equilibration_ps": 0.01, "segment_ps": 0.01, "refresh_ps": 0.005}
     mol = hydrogenated(smiles)
     prepared = Prepared("molecule", topology(mol), None, tuple(conformers(smiles, 4)))
-    chosen = SimulateSettings(**{"method": "GFN2-xTB", **times, **settings})
+    chosen = SimulateSettings(**{"physics": "GFN2-xTB", **times, **settings})
     return Run(prepared, PREP, chosen, 300.0, number, failed)
 
 
 def calculator(run: Run) -> Any:
     charge = run.prepared.conformers[0].info["charge"]
-    if run.settings.method == "pyscf":
+    if run.settings.physics == "pyscf":
         return PySCFCalculator("hf", basis="sto-3g", charge=charge, device="cpu")
-    return xtb_calculator(run.settings.method, charge)
+    return xtb_calculator(run.settings.physics, charge)
 
 
 def total(trajectory: Trajectory) -> Any:
@@ -49,7 +49,7 @@ PACKAGES = {"GFN2-xTB": "tblite", "GFN1-xTB": "tblite", "GFN-FF": "xtb", "pyscf"
 
 @pytest.fixture(scope="module", params=METHODS)
 def run(request: pytest.FixtureRequest) -> Run:
-    return run_of(METHODS[request.param], method=request.param)
+    return run_of(METHODS[request.param], physics=request.param)
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +65,11 @@ def test_what_is_recorded(run: Run, chain: tuple[Trajectory, ...]) -> None:
     assert len(start) == len(first) == len(second) == 41
     np.testing.assert_allclose(np.diff(first.time), 0.25 * units.FS, rtol=1e-9)
     assert first.time[0] == second.time[0] == 0.0
-    expected = {"GFN2-xTB": "GFN2-xTB", "pyscf": "hf/sto-3g"}.get(run.settings.method)
-    assert first.metadata["method"] == (expected or run.settings.method)
+    expected = {"GFN2-xTB": "GFN2-xTB", "pyscf": "hf/sto-3g"}.get(run.settings.physics)
+    assert first.metadata["method"] == (expected or run.settings.physics)
     assert first.metadata["constraints"] is None  # those of prep are the force field's
     assert first.metadata["interval_steps"] == 1
-    assert set(first.metadata["versions"]) == {PACKAGES[run.settings.method], "ase"}
+    assert set(first.metadata["versions"]) == {PACKAGES[run.settings.physics], "ase"}
     assert [t.metadata["stage"] for t in chain] == ["equilibration", *2 * ["production"]]
     assert [t.metadata.get("segment") for t in chain] == [None, 0, 1]
 
@@ -167,7 +167,7 @@ def test_friction_per_picosecond() -> None:
 
 def test_langevin_keeps_the_temperature() -> None:
     settings = {"timestep_fs": 0.5, "equilibration_ps": 2.5, "friction_per_ps": 200.0}
-    run = run_of("[H][H]", method="GFN-FF", **settings)
+    run = run_of("[H][H]", physics="GFN-FF", **settings)
     found = equilibrate(run)
     v = found.velocities[5:]
     temperature = (found.masses[:, None] * v**2).sum(axis=(1, 2)) / (6 * units.KB)
@@ -216,7 +216,7 @@ def test_distorted_copies_with_absurd_forces_are_left_out() -> None:
 
 def test_an_ion_is_labelled_with_its_charge() -> None:
     for method in ("GFN2-xTB", "GFN-FF", "pyscf"):
-        run = run_of("[OH-]", method=method, equilibration_ps=0.001)
+        run = run_of("[OH-]", physics=method, equilibration_ps=0.001)
         found = equilibrate(run)
         atoms = Atoms("OH", found.positions[0])
         atoms.info["charge"] = -1
@@ -228,7 +228,7 @@ def test_an_ion_is_labelled_with_its_charge() -> None:
 
 
 def test_a_functional() -> None:
-    run = run_of("[H][H]", method="pyscf", xc="lda", basis="6-31g", equilibration_ps=0.0005)
+    run = run_of("[H][H]", physics="pyscf", xc="lda", basis="6-31g", equilibration_ps=0.0005)
     found = equilibrate(run)
     assert found.metadata["method"] == "lda/6-31g"
     atoms = Atoms("H2", found.positions[0], calculator=PySCFCalculator(xc="lda", basis="6-31g"))
@@ -236,7 +236,7 @@ def test_a_functional() -> None:
 
 
 def test_an_scf_that_fails_ends_the_trajectory(tmp_path: Path) -> None:
-    run = run_of("O", method="pyscf", failed=tmp_path / "failed")
+    run = run_of("O", physics="pyscf", failed=tmp_path / "failed")
     engine = ASEEngine(run)
     calc: Any = engine.atoms.calc
     calc.set(max_cycle=1)
@@ -263,5 +263,5 @@ def test_steps_before_any_dynamics() -> None:
 
 def test_gfnff_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    equilibrate(run_of("CO", method="GFN-FF", equilibration_ps=0.001))
+    equilibrate(run_of("CO", physics="GFN-FF", equilibration_ps=0.001))
     assert not list(tmp_path.iterdir())

@@ -179,7 +179,7 @@ def test_friction_per_picosecond() -> None:
 def test_a_molecule_without_a_system_is_refused_by_name() -> None:
     run = run_of("CO")
     run = dataclasses.replace(run, prepared=dataclasses.replace(run.prepared, system=None))
-    with pytest.raises(ValueError, match=r"molecule has no system\.xml, which method=mm needs"):
+    with pytest.raises(ValueError, match=r"molecule has no system\.xml, which physics=mm needs"):
         equilibrate(run)
 
 
@@ -214,8 +214,8 @@ def test_a_time_step_that_is_too_long_explodes() -> None:
         ("timestep_fs=0", "timestep_fs is 0"),
         ("timestep_fs=inf", "timestep_fs is inf"),
         ("production_friction_per_ps=0", "production_friction_per_ps is 0"),
-        ("method=xtb", "method is 'xtb', expected one of mm, GFN2-xTB, GFN1-xTB, GFN-FF, pyscf"),
-        ("basis=def2-svp", "basis 'def2-svp', but the method is 'mm'"),
+        ("physics=xtb", "physics is 'xtb', expected one of GFN2-xTB, GFN1-xTB, GFN-FF, pyscf, mm"),
+        ("basis=def2-svp", "basis is 'def2-svp' and physics is 'mm', .* needs physics=pyscf"),
         ("xc=pbe", "xc is 'pbe'"),
         ("production=npt", "production is 'npt', expected nve or langevin"),
         ("distortions=[]", "distortions are"),

@@ -141,7 +141,7 @@ def test_other_settings_or_another_force_field_are_refused(prepared: Path, tmp_p
 
 
 QM = dataclasses.replace(
-    TINY, method="GFN2-xTB", equilibration_ps=0.005, segment_ps=0.005, refresh_ps=0.005
+    TINY, physics="GFN2-xTB", equilibration_ps=0.005, segment_ps=0.005, refresh_ps=0.005
 )
 
 
@@ -287,7 +287,7 @@ def test_a_worker_that_is_killed_loses_no_finished_shard(prepared: Path, tmp_pat
 
 def simulating(prepared: Path, folder: Path, *words: str) -> tuple[str, ...]:
     """Words of a command with one worker."""
-    fixed = ("trajectories=1", "method=GFN2-xTB", "--output", str(folder), "--workers", "1")
+    fixed = ("trajectories=1", "physics=GFN2-xTB", "--output", str(folder), "--workers", "1")
     return ("simulate", str(prepared), *words, *fixed)
 
 

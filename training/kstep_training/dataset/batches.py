@@ -84,8 +84,8 @@ class WindowBatch:
     end_positions, end_velocities, end_forces : (B, N, 3) float32
     species : (B, N) int64
     atom_mask : (B, N) bool
-    stride : (B,) int64
-        Index into the strides of the dataset the batch comes from.
+    k_index : (B,) int64
+        Index into the list k of the dataset that the batch comes from.
     molecule : (B,) int64
         Index into ``DatasetFile.molecules``.
     """
@@ -100,7 +100,7 @@ class WindowBatch:
     end_forces: Tensor
     species: Tensor
     atom_mask: Tensor
-    stride: Tensor
+    k_index: Tensor
     molecule: Tensor
 
     @property

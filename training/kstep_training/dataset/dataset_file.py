@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from kstep_training.keys import current_names
+
 __all__ = ["FORMAT", "DatasetFile", "Molecule", "Shard", "file_hash", "open_dataset", "verify"]
 
 FORMAT = 1
@@ -80,7 +82,7 @@ class DatasetFile:
     ----------
     folder : Path
     settings : dict
-        Those it was made with: ``strides``, ``every``, ``twins`` and how it was split.
+        Those it was made with: ``k``, ``every``, ``twins`` and how it was split.
     method : str
         Of the labels.
     timestep_fs : float or None
@@ -131,25 +133,31 @@ class DatasetFile:
         """The file of a shard."""
         return self.folder / "shards" / f"{shard.name}.npy"
 
-    def scales(self, baseline: str, strides: Sequence[int]) -> list[list[list[float]]]:
-        """Root mean squares of dx and dv for each stride and element, in the order of elements.
+    def scales(self, baseline: str, lengths: Sequence[int]) -> list[list[list[float]]]:
+        """Root mean squares of dx and dv for each k and element, in the order of elements.
+
+        Parameters
+        ----------
+        baseline : str
+        lengths : sequence of int
+            Base steps, k, of the windows.
 
         Raises
         ------
         ValueError
-            If the training part has no window of a stride for every element.
+            If the training part has no window of a length for every element.
         """
         known = self.statistics["increments"][baseline]
-        for stride in strides:
-            found = known.get(str(stride), {})
-            missing = [z for z in self.elements if min(found.get(str(z), [0.0])) <= 0.0]
+        for k in lengths:
+            scales = known.get(str(k), {})
+            missing = [z for z in self.elements if min(scales.get(str(z), [0.0])) <= 0.0]
             if missing:
                 raise ValueError(
-                    f"{self.folder} has no training windows of stride {stride} that move the "
-                    f"elements {missing}; its strides are {self.settings['strides']} and its "
-                    "segments may be shorter"
+                    f"{self.folder} has no training windows of {k} base steps that move the "
+                    f"elements {missing}; its k is {self.settings['k']} and its segments may be "
+                    "shorter"
                 )
-        return [[known[str(k)][str(z)] for z in self.elements] for k in strides]
+        return [[known[str(k)][str(z)] for z in self.elements] for k in lengths]
 
 
 def open_dataset(folder: str | Path) -> DatasetFile:
@@ -175,7 +183,7 @@ def open_dataset(folder: str | Path) -> DatasetFile:
         raise ValueError(f"{folder} is unfinished; run kstep dataset again with the same folder")
     dataset = DatasetFile(
         folder=folder,
-        settings=content["settings"],
+        settings=current_names(content["settings"]),
         method=content["method"],
         timestep_fs=content["timestep_fs"],
         constraints=content["constraints"],
@@ -209,10 +217,10 @@ def verify(dataset: DatasetFile) -> None:
         If one differs.
     """
     for shard in dataset.shards:
-        found = file_hash(dataset.path(shard))
-        if found != shard.sha256:
+        digest = file_hash(dataset.path(shard))
+        if digest != shard.sha256:
             raise ValueError(
-                f"{dataset.path(shard)} has the SHA-256 {found}, but dataset.json says "
+                f"{dataset.path(shard)} has the SHA-256 {digest}, but dataset.json says "
                 f"{shard.sha256}; remove it and run kstep dataset again"
             )
 

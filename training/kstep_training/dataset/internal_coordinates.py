@@ -108,7 +108,7 @@ def equilibrium(
         2000, doi:10.1002/9780470316979).
     """
     weights = np.array(frames, dtype=float) / sum(frames)
-    found = {}
+    averages = {}
     for kind in KINDS:
         first, second = np.einsum("s,spc->pc", weights, np.array([m[kind] for m in moments]))
         if kind == "dihedrals":
@@ -117,5 +117,5 @@ def equilibrium(
         else:
             means = np.array([m[kind][0] for m in moments])
             mean, std = first, np.sqrt(second + weights @ (means - first) ** 2)
-        found[kind] = {"mean": mean.tolist(), "std": std.tolist()}
-    return found
+        averages[kind] = {"mean": mean.tolist(), "std": std.tolist()}
+    return averages

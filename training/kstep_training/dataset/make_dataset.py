@@ -12,7 +12,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,13 @@ from kstep_training.dataset.internal_coordinates import KINDS, equilibrium
 from kstep_training.dataset.shards import read_record, same_identity, source_stamps, write_shard
 from kstep_training.dataset.split import PARTS, split
 from kstep_training.dataset.statistics import dataset_statistics, window_starts
+from kstep_training.keys import current_names, setting
 from kstep_training.manifest import differences
 from kstep_training.options import override
 
 __all__ = ["DatasetSettings", "find_trajectories", "make_dataset", "run_dataset"]
 
-OF_SHARDS = ("strides", "every", "twins")
+OF_SHARDS = ("k", "every", "twins")
 """Settings that the records of shards depend on."""
 
 
@@ -45,28 +46,27 @@ class DatasetSettings:
         If a value is out of its range.
     """
 
-    strides: list[int] = field(default_factory=lambda: [4, 8, 12])
-    """Base steps of a jump; a base step is the time from frame to frame."""
-    every: int = 1
-    """Frames between the starts of two windows."""
-    split: str = "molecule"
-    """Or ``trajectory``: what is in one part as a whole."""
-    validation_fraction: float = 0.1
-    test_fraction: float = 0.1
-    """Of the molecules (or trajectories), on average: each is drawn by the hash of its name."""
-    validation: list[str] = field(default_factory=list)
-    test: list[str] = field(default_factory=list)
-    """Names of molecules. A part with a list gets these and no others."""
-    twins: bool = False
-    """Whether every window is also learned backwards in time."""
-    seed: int = 0
-    """Of the split."""
+    k: list[int] = setting(
+        [4, 8, 12],
+        "base steps of a window; a base step is the time from frame to frame",
+    )
+    every: int = setting(1, "frames between the starts of two windows")
+    split: str = setting("molecule", "molecule or trajectory: what is in one part as a whole")
+    validation_fraction: float = setting(
+        0.1,
+        "of the molecules (or trajectories), on average: each is drawn by the hash of its name",
+    )
+    test_fraction: float = setting(0.1, "likewise, for the test part")
+    validation: list[str] = setting(
+        [], "names of molecules; a part with a list gets these and no others"
+    )
+    test: list[str] = setting([], "likewise, for the test part")
+    twins: bool = setting(False, "whether every window is also learned backwards in time")
+    seed: int = setting(0, "of the split")
 
     def __post_init__(self) -> None:
-        if not self.strides or min(self.strides) < 1 or len(set(self.strides)) < len(self.strides):
-            raise ValueError(
-                f"strides are {self.strides}, expected different whole numbers of at least 1"
-            )
+        if not self.k or min(self.k) < 1 or len(set(self.k)) < len(self.k):
+            raise ValueError(f"k is {self.k}, expected different whole numbers of at least 1")
         if self.every < 1:
             raise ValueError(f"every is {self.every}, expected at least 1")
         if self.split not in ("molecule", "trajectory"):
@@ -90,7 +90,7 @@ def find_trajectories(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
     FileNotFoundError
         If a folder has no trajectory.
     """
-    found: dict[str, list[Path]] = {}
+    trajectories: dict[str, list[Path]] = {}
     for folder in map(Path, folders):
         parts = [folder / part for part in ("production", "distorted")]
         paths = sorted(path for part in parts for path in part.glob("*.npz"))
@@ -101,10 +101,10 @@ def find_trajectories(folders: Sequence[str | Path]) -> dict[str, list[Path]]:
             )
         for path in paths:
             match = re.match(r"(.+\.\d+(?:\.\d+)?K\.\d+)(?:\.|$)", path.stem)
-            files = found.setdefault(match[1] if match else path.stem, [])
+            files = trajectories.setdefault(match[1] if match else path.stem, [])
             if path.resolve() not in files:
                 files.append(path.resolve())
-    return found
+    return trajectories
 
 
 def make_dataset(
@@ -134,22 +134,22 @@ def make_dataset(
         left for training, or another part has elements that the training part does not.
     """
     folder = Path(folder)
-    found = find_trajectories(trajectories)
+    sources = find_trajectories(trajectories)
     described = json.loads(json.dumps(asdict(settings)))
     content = _begin(folder, described)
     kept = {shard["name"] for shard in content.get("shards", [])}
     records = {}
-    for name in sorted({*kept, *found}):
+    for name in sorted({*kept, *sources}):
         record = read_record(folder / "shards", name)
         if record is not None:
             records[name] = record
     coordinates = {r["molecule"]: r["coordinates"] for r in records.values()}
-    windows = settings.strides, settings.every, settings.twins
-    bar = tqdm(sorted(found), desc="trajectories", file=sys.stdout, disable=not progress)
+    windows = settings.k, settings.every, settings.twins
+    bar = tqdm(sorted(sources), desc="trajectories", file=sys.stdout, disable=not progress)
     for name in bar:
         old = records.get(name)
         before = [Path(path) for path, _, _ in old["sources"]] if old else []
-        files = sorted({*before, *found[name]})
+        files = sorted({*before, *sources[name]})
         if old is None or old["sources"] != source_stamps(files):
             records[name] = write_shard(folder / "shards", name, files, windows, coordinates)
             coordinates.setdefault(records[name]["molecule"], records[name]["coordinates"])
@@ -164,10 +164,12 @@ def _begin(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     # The split of a dataset that is unfinished may still be changed: no shard depends on it.
     fixed = settings if "shards" in content else {key: settings[key] for key in OF_SHARDS}
     if content:
-        kept = {"format": content["format"]} | {k: content["settings"].get(k) for k in fixed}
-        if found := differences(kept, {"format": FORMAT, **fixed}):
+        kept = {"format": content["format"]} | {
+            k: current_names(content["settings"]).get(k) for k in fixed
+        }
+        if changes := differences(kept, {"format": FORMAT, **fixed}):
             raise ValueError(
-                f"{folder} holds a dataset made with other settings: {'; '.join(found)}. Choose "
+                f"{folder} holds a dataset made with other settings: {'; '.join(changes)}. Choose "
                 "another folder or go back to those settings"
             )
     if "shards" not in content:
@@ -239,11 +241,11 @@ def _molecules(records: Sequence[dict[str, Any]], parts: Mapping[str, str]) -> l
         first = own[0]
         coordinates = {kind: {"indices": first["coordinates"][kind]} for kind in KINDS}
         if training:
-            found = equilibrium(
+            averages = equilibrium(
                 [r["sums"]["moments"] for r in training],
                 [r["sums"]["thermal"] for r in training],
             )
-            coordinates = {kind: {**coordinates[kind], **found[kind]} for kind in KINDS}
+            coordinates = {kind: {**coordinates[kind], **averages[kind]} for kind in KINDS}
         keys = ("numbers", "masses", "smiles", "charge")
         made.append({"name": name, **{k: first[k] for k in keys}, "coordinates": coordinates})
     return made
@@ -253,13 +255,13 @@ def _check_same_molecule(
     records: Sequence[dict[str, Any]], parts: Mapping[str, str], settings: DatasetSettings
 ) -> None:
     """Two names of one molecule would let it be in two parts."""
-    found: dict[str, dict[str, set[str]]] = {}
+    parts_of: dict[str, dict[str, set[str]]] = {}
     for record in records:
         if record["smiles"] is not None:
-            names = found.setdefault(record["smiles"], {})
+            names = parts_of.setdefault(record["smiles"], {})
             names.setdefault(record["molecule"], set()).add(parts[record["name"]])
     listed = {*settings.validation, *settings.test}
-    for smiles, names in found.items():
+    for smiles, names in parts_of.items():
         whole = settings.split == "molecule" or listed & set(names)
         if whole and len(names) > 1 and len(set().union(*names.values())) > 1:
             raise ValueError(
@@ -313,7 +315,7 @@ def run_dataset(
         shards = [shard for shard in dataset.shards if shard.part == part]
         counts: Counter[int] = Counter()
         for shard in shards:
-            for k in dataset.settings["strides"]:
+            for k in dataset.settings["k"]:
                 every = dataset.settings["every"]
                 counts[k] += sum(len(window_starts(run, k, every)) for run in shard.segments)
         console.print(

@@ -149,7 +149,7 @@ def _identity(path: Path, trajectory: Trajectory) -> dict[str, Any]:
 
 
 def same_identity(
-    where: str, found: Mapping[str, Any], other: str, expected: Mapping[str, Any]
+    where: str, record: Mapping[str, Any], other: str, expected: Mapping[str, Any]
 ) -> None:
     """Refuse what differs.
 
@@ -159,9 +159,9 @@ def same_identity(
         That names the key and both values.
     """
     for key, value in expected.items():
-        if found[key] != value:
+        if record[key] != value:
             raise ValueError(
-                f"{where} has {key} {found[key]!r}, but {other} has {value!r}; they cannot be in "
+                f"{where} has {key} {record[key]!r}, but {other} has {value!r}; they cannot be in "
                 "one dataset"
             )
 

@@ -21,10 +21,10 @@ Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.void]
 
 
-def window_starts(segment: tuple[int, int], stride: int, every: int) -> range:
-    """First frames of the windows of a segment."""
+def window_starts(segment: tuple[int, int], k: int, every: int) -> range:
+    """First frames of the windows of k base steps in a segment."""
     first, end = segment
-    return range(first, end - stride, every)
+    return range(first, end - k, every)
 
 
 def closest(numbers: npt.NDArray[np.int64], rows: Rows) -> dict[str, float]:
@@ -55,34 +55,35 @@ def increment_sums(
     segments : sequence of (int, int)
     timestep_fs : float
     windows : (sequence of int, int, bool)
-        Strides, frames between window starts, and whether there are time-reversed twins.
+        Base steps of the windows, frames between their starts, and whether there are time-reversed
+        twins.
 
     Returns
     -------
     dict
-        By baseline, stride and element: number of components, sum of dx^2 and sum of dv^2.
+        By baseline, k and element: number of components, sum of dx^2 and sum of dv^2.
     """
-    strides, every, twins = windows
+    lengths, every, twins = windows
     mass = torch.from_numpy(masses)
     sums: dict[str, dict[str, dict[str, list[float]]]] = {name: {} for name in BASELINES}
-    for stride in strides:
-        starts = np.array([s for run in segments for s in window_starts(run, stride, every)], int)
+    for k in lengths:
+        starts = np.array([s for run in segments for s in window_starts(run, k, every)], int)
         if not len(starts):
             continue
-        ends = _end(rows[starts], 1.0), _end(rows[starts + stride], 1.0)
+        ends = _end(rows[starts], 1.0), _end(rows[starts + k], 1.0)
         pairs = [ends]
         if twins:
-            pairs.append((_end(rows[starts + stride], -1.0), _end(rows[starts], -1.0)))
+            pairs.append((_end(rows[starts + k], -1.0), _end(rows[starts], -1.0)))
         for baseline in BASELINES:
-            found = sums[baseline].setdefault(str(stride), {})
+            by_element = sums[baseline].setdefault(str(k), {})
             for start, end in pairs:
-                duration = stride * timestep_fs * units.FS
-                both = window_increments(baseline, start, end, mass, duration)
+                stride = k * timestep_fs * units.FS
+                both = window_increments(baseline, start, end, mass, stride)
                 for z in np.unique(numbers).tolist():
                     dx, dv = (part[:, torch.from_numpy(numbers == z)] for part in both)
                     new = dx.numel(), float(dx.square().sum()), float(dv.square().sum())
-                    old = found.get(str(z), [0.0, 0.0, 0.0])
-                    found[str(z)] = [float(a + b) for a, b in zip(old, new, strict=True)]
+                    old = by_element.get(str(z), [0.0, 0.0, 0.0])
+                    by_element[str(z)] = [float(a + b) for a, b in zip(old, new, strict=True)]
     return sums
 
 
@@ -109,7 +110,7 @@ def dataset_statistics(
     dict
         ``elements``; ``shifts``, least-squares energy (eV) of each element over the mean energies
         of the molecules; ``nearest``, shortest distance (angstrom) of each pair of elements, or the
-        sum of the covalent radii where there is none; ``increments``, by baseline, stride and
+        sum of the covalent radii where there is none; ``increments``, by baseline, k and
         element the root mean squares of dx (angstrom) and dv (angstrom / ASE time).
     """
     molecules = sorted({str(shard["molecule"]) for shard in shards})
@@ -141,11 +142,11 @@ def dataset_statistics(
 def _roots(sums: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[float]]]:
     added: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
     for shard in sums:
-        for stride, by_element in shard.items():
-            found = added.setdefault(stride, {})
+        for k, by_element in shard.items():
+            totals = added.setdefault(k, {})
             for z, values in by_element.items():
-                found[z] = found.get(z, np.zeros(3)) + np.array(values)
+                totals[z] = totals.get(z, np.zeros(3)) + np.array(values)
     return {
-        stride: {z: np.sqrt(v[1:] / v[0]).tolist() for z, v in found.items()}
-        for stride, found in added.items()
+        k: {z: np.sqrt(v[1:] / v[0]).tolist() for z, v in totals.items()}
+        for k, totals in added.items()
     }

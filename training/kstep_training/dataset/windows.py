@@ -36,8 +36,8 @@ class WindowDataset(Dataset[WindowBatch]):
         ``"train"``, ``"validation"`` or ``"test"``.
     baseline : str
         ``"verlet"`` or ``"plain"``.
-    strides : sequence of int
-        In base steps; ``WindowBatch.stride`` counts in this order.
+    k : sequence of int
+        Base steps of the windows; ``WindowBatch.k_index`` counts in this order.
     padding : sequence of int
         Atom counts to pad to.
     elements : sequence of int, optional
@@ -52,9 +52,9 @@ class WindowDataset(Dataset[WindowBatch]):
     Raises
     ------
     ValueError
-        If there is no such part or baseline, the dataset has other strides, the part has no window
-        of one of them, or a molecule has an element that is not listed or is larger than the
-        largest padding.
+        If there is no such part or baseline, the dataset was made with other k, the part has no
+        window of one of them, or a molecule has an element that is not listed or is larger than
+        the largest padding.
     """
 
     def __init__(
@@ -62,25 +62,24 @@ class WindowDataset(Dataset[WindowBatch]):
         folder: str | Path,
         part: str,
         baseline: str,
-        strides: Sequence[int],
+        k: Sequence[int],
         padding: Sequence[int],
         elements: Sequence[int] | None = None,
     ) -> None:
         self.file = open_dataset(folder)
         check_baseline(baseline)
-        unknown = sorted(set(strides) - set(self.file.settings["strides"]))
-        if unknown or not strides:
+        unknown = sorted(set(k) - set(self.file.settings["k"]))
+        if unknown or not k:
             raise ValueError(
-                f"strides are {list(strides)}, but {folder} was made with "
-                f"{self.file.settings['strides']}"
+                f"k is {list(k)}, but {folder} was made with {self.file.settings['k']}"
             )
-        self._baseline, self._strides = baseline, np.array(strides, dtype=np.int64)
+        self._baseline, self._k = baseline, np.array(k, dtype=np.int64)
         self._table = AtomTable.of(self.file, part, padding, elements or self.file.elements)
         self._blocks = Blocks.of(self._rows(), n_columns=4)
-        for index, stride in enumerate(strides):
+        for index, steps in enumerate(k):
             if index not in self._blocks.columns[:, 2]:
                 raise ValueError(
-                    f"the part {part!r} of {folder} has no window of {stride} steps; its segments "
+                    f"the part {part!r} of {folder} has no window of {steps} steps; its segments "
                     "are shorter, or not NVE"
                 )
         self._reader = ShardReader(self.file)
@@ -92,8 +91,8 @@ class WindowDataset(Dataset[WindowBatch]):
             [sizes[shard], count, shard, segment[0], index, backwards]
             for shard in self._table.shards.tolist()
             for segment in self.file.shards[shard].segments
-            for index, stride in enumerate(self._strides.tolist())
-            if (count := len(window_starts(segment, stride, every)))
+            for index, k in enumerate(self._k.tolist())
+            if (count := len(window_starts(segment, k, every)))
             for backwards in ((0, 1) if twins else (0,))
         ]
 
@@ -109,7 +108,7 @@ class WindowDataset(Dataset[WindowBatch]):
         size, blocks, places = self._blocks.find(windows)
         shards, segment, index, backwards = self._blocks.columns[blocks].T
         starts = segment + self.file.settings["every"] * places
-        pair = starts, starts + self._strides[index]
+        pair = starts, starts + self._k[index]
         frames = np.concatenate([np.where(backwards, *pair[::-1]), np.where(backwards, *pair)])
         x, v, f = map(torch.from_numpy, self._reader.padded(np.tile(shards, 2), frames, size)[:3])
         v *= torch.from_numpy(np.where(np.tile(backwards, 2), -1.0, 1.0))[:, None, None]
@@ -117,7 +116,7 @@ class WindowDataset(Dataset[WindowBatch]):
         molecules = self._table.molecules[shards]
         masses = torch.from_numpy(self._table.masses[molecules, :size])
         base = (self.file.timestep_fs or 0.0) * units.FS
-        stride = torch.from_numpy(self._strides[index] * base)[:, None, None]
+        stride = torch.from_numpy(self._k[index] * base)[:, None, None]
         start, end = (x, v, f), (x_end, v_end, f_end)
         dx, dv = window_increments(self._baseline, start, end, masses, stride)
         return WindowBatch(
@@ -131,6 +130,6 @@ class WindowDataset(Dataset[WindowBatch]):
             end_forces=f_end.float(),
             species=torch.from_numpy(self._table.species[molecules, :size]),
             atom_mask=masses > 0.0,
-            stride=torch.from_numpy(index.copy()),
+            k_index=torch.from_numpy(index.copy()),
             molecule=torch.from_numpy(molecules),
         )

@@ -1,4 +1,8 @@
-"""The command ``kstep evaluate``: whether a k-step run is right, and what it saved.
+"""The command ``kstep evaluate``: judge k-step runs, and count what they saved.
 
-A plan of runs (molecule x method x seed), the runs, their numbers, the verdicts, the report.
+``plan`` says which runs are made (molecule, method, seed), ``execute`` makes them: references and
+controls (``controls``), jumps (``jumps``), evaluations counted inside the calculators
+(``counting``). ``metrics`` turns their records into numbers (``energy_and_spectra``,
+``structure``), ``verdict`` judges these against ``noise`` and controls, and ``report``, ``page``
+and ``screen`` show them. ``outside`` does the same for trajectories made elsewhere.
 """

@@ -1,4 +1,4 @@
-"""What ``kstep evaluate`` does: plan, run, judge, report."""
+"""The command ``kstep evaluate``: plan, run, judge, report."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from kstep_training.evaluate.execute import execute, jobs_of, load_records
-from kstep_training.evaluate.html import draw_molecule, draw_overview, write_html
 from kstep_training.evaluate.metrics import molecule_metrics
+from kstep_training.evaluate.page import draw_molecule, draw_overview, write_html
 from kstep_training.evaluate.plan import Method, make_methods
 from kstep_training.evaluate.report import build_report, write_json
 from kstep_training.evaluate.screen import print_summary
@@ -61,7 +61,7 @@ def run_evaluate(
     Returns
     -------
     dict
-        What ``evaluation.json`` holds.
+        The content of ``evaluation.json``.
 
     Raises
     ------
@@ -87,14 +87,14 @@ def evaluate(
 ) -> dict[str, Any]:
     """Evaluate a model; parameters as of :func:`run_evaluate`."""
     console = console or Console()
-    # What cannot work is said before anything is run.
+    # Faults in what was asked for show before anything is run.
     calculator_factory(settings.physics)
     make_model(model, targets[0].atoms, False)
     cache = cache or output / "runs"
     for folder in (output, cache):
         folder.mkdir(parents=True, exist_ok=True)
     methods = make_methods(model, settings)
-    bar = f"verlet-{settings.bar_fs:g}" if settings.picoseconds else None
+    bar = f"verlet-{settings.bar_fs:g}" if settings.length_ps else None
     problems = _make(targets, methods, settings, cache, (workers, scheduler), console)
 
     molecules, pictures = [], {}
@@ -126,7 +126,7 @@ def _make(
     places: tuple[int, str | None],
     console: Console,
 ) -> dict[str, dict[str, str]]:
-    """Make what is missing; what could not be made, by molecule and method."""
+    """Make the runs that are missing; the errors of those that fail, by molecule and method."""
     problems: dict[str, dict[str, str]] = {}
     starts, runs = jobs_of(targets, methods, settings, cache)
     columns = (TextColumn("{task.description:<34}"), BarColumn(), TimeElapsedColumn())

@@ -1,52 +1,214 @@
-"""Calculators that count what they are asked, whatever the run reports."""
+"""Evaluations counted inside the calculators, their cost, and reports of runs compared with them.
+
+Energies and forces that a run reports are computed again by fresh calculators at some landings.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
+import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator
 
+from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.diagnostics import cost_per_ps
+from kstep_integrators.physics.calculation import ask
 from kstep_integrators.physics.workers import CalculatorFactory
+from kstep_integrators.potentials import Potential
+from kstep_integrators.state import EvaluationFailed
 from kstep_integrators.testing import CountingCalculator
+from kstep_training.evaluate.noise import Estimate, estimate, written
+from kstep_training.evaluate.plan import Method
+from kstep_training.evaluate.record import Record
 
-__all__ = ["Counting", "counting", "counts"]
+__all__ = [
+    "CountedPhysics",
+    "compare_reports",
+    "cost",
+    "counting",
+    "counts",
+    "extra_evaluations",
+    "spot_check",
+]
 
 
-class Counting:
-    """Makes calculators that count, and remembers them by replica.
+class CountedPhysics:
+    """Makes calculators that count, one for each replica.
 
     Parameters
     ----------
-    factory : CalculatorFactory
+    physics : CalculatorFactory
 
     Attributes
     ----------
-    made : dict of int to CountingCalculator
+    counters : dict of int to CountingCalculator
         By ``atoms.info["replica"]``.
     """
 
-    def __init__(self, factory: CalculatorFactory) -> None:
-        self.factory = factory
-        self.made: dict[int, CountingCalculator] = {}
+    def __init__(self, physics: CalculatorFactory) -> None:
+        self.physics = physics
+        self.counters: dict[int, CountingCalculator] = {}
 
     def __call__(self, atoms: Atoms) -> BaseCalculator:
         """A new calculator for the replica that the atoms are."""
-        counter = counting(self.factory, atoms)
-        self.made[int(atoms.info["replica"])] = counter
+        counter = counting(self.physics, atoms)
+        self.counters[int(atoms.info["replica"])] = counter
         return counter
 
 
-def counting(factory: CalculatorFactory, atoms: Atoms) -> CountingCalculator:
+def counting(physics: CalculatorFactory, atoms: Atoms) -> CountingCalculator:
     """A new calculator that counts."""
-    return CountingCalculator(cast(Calculator, factory(atoms)))
+    return CountingCalculator(cast(Calculator, physics(atoms)))
 
 
 def counts(counter: CountingCalculator) -> dict[str, Any]:
-    """What a calculator counted, SCF cycles if it tells of any."""
+    """Evaluations and seconds of a calculator, and SCF cycles if it keeps any."""
     cycles = getattr(getattr(counter.calculator, "totals", None), "scf_cycles", None)
     return {
         "counted": counter.evaluations,
         "scf_cycles": cycles,
         "physics_seconds": counter.seconds,
     }
+
+
+def cost(runs: Sequence[Record], method: Method) -> dict[str, Any] | None:
+    """Per picosecond of the clock, over all seeds that came to their end; None without any."""
+    runs = [r for r in runs if r.whole]
+    if method.kind == "ballistic" or not runs:
+        return None
+    clock = sum(float(r.time[-1]) for r in runs)
+    cycles = [r.facts.get("scf_cycles") for r in runs]
+    return asdict(
+        cost_per_ps(
+            clock,
+            sum(int(r.facts["counted"]) for r in runs),
+            sum(float(r.facts["seconds"]) for r in runs),
+            None if None in cycles else sum(int(c) for c in cycles if c is not None),
+        )
+    )
+
+
+def extra_evaluations(runs: Sequence[Record], method: Method) -> int | None:
+    """Most evaluations of a run beyond its plan; None where fallbacks or failures add theirs."""
+    plain = [r for r in runs if r.whole and not r.facts.get("fallbacks")]
+    if method.kind == "ballistic" or not plain:
+        return None
+    return max(int(r.facts["counted"]) - 1 - method.steps for r in plain)
+
+
+def spot_check(
+    record: Record,
+    atoms: Atoms,
+    physics: CalculatorFactory,
+    count: int,
+    potential: Potential | None = None,
+) -> dict[str, list[float]]:
+    """Energies, residuals and errors of predicted energies at some landings, computed again.
+
+    Parameters
+    ----------
+    record : Record
+    atoms : ase.Atoms
+        Of the same atoms, for the charge.
+    physics : CalculatorFactory
+        Makes a fresh calculator for each landing.
+    count : int
+        Landings, evenly spread.
+    potential : Potential, optional
+        Of the jumps, if they ask for forces and it has an energy.
+
+    Returns
+    -------
+    dict of str to list of float
+        ``energy``: reported minus measured potential energies, eV. With a potential also
+        ``residual``: rms component at each landing, eV/A, and ``predicted``: error of the
+        change of energy that the potential predicts for the jump before it, eV. What cannot be
+        computed is left out and counted in ``failed``.
+    """
+    landings = np.flatnonzero(np.isfinite(record.energies))
+    chosen = np.unique(np.linspace(1, max(len(landings) - 1, 1), count, dtype=int))
+    chosen = chosen[chosen < len(landings)]
+    checks: dict[str, list[float]] = {"energy": [], "residual": [], "predicted": [], "failed": []}
+    bound: Any = None
+    for index in chosen:
+        places = [record.positions[landings[index - step]] for step in (1, 0)]
+        reported = float(record.energies[landings[index]])
+        answers = []
+        for place in places[1:] if potential is None else places:
+            here = atoms.copy()
+            here.positions = place
+            here.calc = physics(atoms.copy())
+            answers.append(ask(here, potential is not None))
+        if any(answer.failure for answer in answers):
+            checks["failed"].append(float(index))
+            continue
+        checks["energy"].append(reported - answers[-1].energy)
+        if potential is None:
+            continue
+        if bound is None:
+            bound = potential.bind(state_from_atoms(atoms))
+        try:
+            with torch.no_grad():
+                inner = [bound(torch.from_numpy(place.copy()), None)[0] for place in places]
+        except EvaluationFailed:
+            checks["failed"].append(float(index))
+            continue
+        forces = inner[1].require_forces().cpu().numpy()
+        residual = answers[1].forces - forces
+        checks["residual"].append(float(np.sqrt(np.mean(residual**2))))
+        change = float(inner[1].energy[0] - inner[0].energy[0])
+        checks["predicted"].append(change - (answers[1].energy - answers[0].energy))
+    return checks
+
+
+def compare_reports(runs: Sequence[Record]) -> dict[str, Any]:
+    """Reports of runs beside counts and spot checks: evaluations, energies, residuals, bonds."""
+    row: dict[str, Any] = {
+        "evaluations": [[r.facts.get("evaluations"), r.facts.get("counted")] for r in runs],
+        "fallbacks": sum(int(r.facts.get("fallbacks", 0)) for r in runs),
+        "accepted": sum(int(r.facts.get("accepted", 0)) for r in runs),
+        "jumps": sum(int(r.facts.get("jumps", 0)) for r in runs),
+        "bond_changes": [int(r.facts.get("bond_changes", 0)) for r in runs],
+    }
+    spots = [r.facts.get("spot") or {} for r in runs]
+    energy = [abs(e) for spot in spots for e in spot.get("energy", [])]
+    row["energy_checks"] = len(energy)
+    row["failed_checks"] = sum(len(spot.get("failed", [])) for spot in spots)
+    if energy:
+        row["energy_deviation_eV"] = max(energy)
+    for fact, check in (("residual_rms", "residual"), ("energy_error", "predicted")):
+        pairs = [
+            (float(r.facts[fact]) ** 2, float(np.mean(np.square(spot[check]))))
+            for r, spot in zip(runs, spots, strict=True)
+            if r.facts.get(fact) and spot.get(check)
+        ]
+        reported = [float(r.facts[fact]) for r in runs if r.facts.get(fact) is not None]
+        if reported:
+            row[fact] = float(np.sqrt(np.mean(np.square(reported))))
+        if pairs:
+            row[f"{fact}_measured"] = float(np.sqrt(np.mean([b for _, b in pairs])))
+            row[f"{fact}_factor"] = _factor([a for a, _ in pairs], [b for _, b in pairs])
+    return row
+
+
+def _factor(reported: Sequence[float], measured: Sequence[float]) -> dict[str, Any] | None:
+    """Logarithm of measured over reported root mean squares, and its noise over runs.
+
+    The noise is that of a ratio of means, linearized (W. G. Cochran, Sampling Techniques, 3rd ed.,
+    1977, chapter 6): a run whose report holds rare large errors that its sample has not met counts
+    as what it is, a large deviation.
+    """
+    top, bottom = float(np.mean(measured)), float(np.mean(reported))
+    if len(measured) < 2 or not (top > 0.0 and bottom > 0.0):
+        return None
+    noise = estimate(
+        [0.5 * (m / top - r / bottom) for m, r in zip(measured, reported, strict=True)]
+    )
+    if noise is None:
+        return None
+    # In the logarithm, so that too small and too large are as easily seen.
+    return written(Estimate(0.5 * float(np.log(top / bottom)), noise.error, noise.count))

@@ -1,4 +1,4 @@
-"""Trajectories made elsewhere: NPZ, ASE's .traj, extended XYZ, DCD with a topology."""
+"""Reading of trajectories made elsewhere: NPZ, .traj, extended XYZ, DCD with a topology."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MDANALYSIS = (".dcd", ".xtc", ".trr", ".nc")
 def read_trajectory(
     path: str | Path, topology: str | Path | None = None, interval_fs: float = 0.0
 ) -> Record:
-    """One run from a file.
+    """Read one run from a file.
 
     Parameters
     ----------
@@ -54,16 +54,16 @@ def read_trajectory(
         if not file.is_file():
             raise FileNotFoundError(f"no file {file}")
     if path.suffix == ".npz":
-        found = _from_npz(path)
+        columns = _from_npz(path)
     elif path.suffix in _MDANALYSIS:
         if topology is None:
             raise ValueError(
                 f"{path} does not say which atoms it has; give a topology (PDB, PSF) as well"
             )
-        found = _from_mdanalysis(path, Path(topology))
+        columns = _from_mdanalysis(path, Path(topology))
     else:
-        found = _from_ase(path)
-    numbers, masses, x, p, energies, time, cell, pbc = found
+        columns = _from_ase(path)
+    numbers, masses, x, p, energies, time, cell, pbc = columns
     if len(x) < 2:
         raise ValueError(f"{path} has {len(x)} frames; an evaluation needs two or more")
     if interval_fs > 0.0:
@@ -125,7 +125,7 @@ def _from_ase(path: Path) -> tuple[Any, ...]:
 
 
 def _energy(atoms: Atoms) -> float:
-    """What the file says; nothing is computed."""
+    """The energy in the file, in eV; NaN if it has none."""
     known = {} if atoms.calc is None else atoms.calc.results
     return float(known.get("energy", np.nan))
 

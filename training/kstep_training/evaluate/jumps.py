@@ -1,71 +1,80 @@
-"""Runs of jumps: all starts of a molecule as one ensemble, whose network takes them in one call."""
+"""Runs of jumps: all starts of a molecule as one ensemble, whose network takes them in one call.
+
+Spectra of long strides need frames that no stride ends at: a :class:`WatchedJump` keeps states
+inside its jumps.
+"""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 
-from kstep_integrators import FlowJump, units
+from kstep_integrators import units
 from kstep_integrators.ensemble import Ensemble, EnsembleResult
-from kstep_integrators.jumps.direct import DirectJump
-from kstep_training.evaluate.counting import Counting, counts
+from kstep_integrators.jumps.base import BoundJump, Jump, JumpInfo
+from kstep_integrators.physics.workers import CalculatorFactory
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
+from kstep_training.evaluate.counting import CountedPhysics, counts
 from kstep_training.evaluate.plan import Method
-from kstep_training.evaluate.record import Frame, Record, record_of
-from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import calculator_factory, make_model
-from kstep_training.evaluate.watched import WatchedJump
+from kstep_training.evaluate.record import EachFrame, Frame, Record, record_of
 
-__all__ = ["jumps"]
+__all__ = ["WatchedJump", "jump_runs"]
 
 
-def jumps(
-    method: Method, starts: Sequence[Atoms], settings: EvaluateSettings, entropy: Sequence[int]
+def jump_runs(
+    method: Method,
+    jump: Jump,
+    starts: Sequence[Atoms],
+    physics: CalculatorFactory,
+    rng: np.random.Generator,
+    bath: Mapping[str, Any] | None = None,
+    each_frame: EachFrame | None = None,
 ) -> list[Record]:
-    """All runs of a method: what replicas say of themselves, and what their calculators count.
+    """All runs of a method, with the books of the replicas and the counts of their calculators.
 
     Parameters
     ----------
     method : Method
+    jump : Jump
     starts : sequence of ase.Atoms
-        Of one molecule, numbered by ``info["replica"]``.
-    settings : EvaluateSettings
-    entropy : sequence of int
-        Seed of the noise of each.
+        Of one molecule, with momenta, numbered by ``info["replica"]``.
+    physics : CalculatorFactory
+    rng : numpy.random.Generator
+    bath : mapping, optional
+        Arguments of :class:`~kstep_integrators.Ensemble` for a constant temperature.
+    each_frame : EachFrame, optional
+        Called with the landings as they come, those of undone jumps too.
 
     Returns
     -------
     list of Record
-        One for each start; a replica that is lost keeps what it has.
+        One for each start; a replica that is lost keeps what it has. Seconds are without those of
+        the first stride, which compiles, and scaled to the whole run.
     """
-    model = make_model(method.potential, starts[0], settings.compile)
-    jump = model if isinstance(model, DirectJump) else FlowJump(model, settings.base_fs * units.FS)
-    base_fs = jump.timestep / units.FS
-    k, part = round(method.stride_fs / base_fs), round(method.frame_fs / base_fs)
+    timestep_fs = jump.timestep / units.FS
+    k, part = round(method.stride_fs / timestep_fs), round(method.frame_fs / timestep_fs)
     watched = WatchedJump(jump, part)
-    factory = Counting(calculator_factory(settings.physics))
-    with warnings.catch_warnings(record=True) as said:
+    counted = CountedPhysics(physics)
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with Ensemble(
-            starts,
-            watched,
-            factory,
-            k,
-            corrector=method.corrector,
-            rng=np.random.default_rng([*entropy, 3]),
-            **_bath(method, settings),
+            starts, watched, counted, k, corrector=method.corrector, rng=rng, **(bath or {})
         ) as ensemble:
-            last, frames, seconds = _followed(ensemble, watched, method, k // part - 1)
+            last, frames, seconds = _follow(
+                ensemble, watched, method, k // part - 1, counted, each_frame
+            )
     records = []
     for i, (atoms, replica) in enumerate(zip(starts, last.replicas, strict=True)):
         stats = replica.stats
         facts = {
             "evaluations": stats.physics_evaluations,
-            **counts(factory.made[i]),
+            **counts(counted.counters[i]),
             "seconds": seconds / len(starts),
             "jump_seconds": stats.jump_seconds,
             "residual_rms": stats.residual_rms,
@@ -75,35 +84,39 @@ def jumps(
             "accepted": stats.accepted,
             "flips": stats.flips,
             "bond_changes": stats.bond_changes,
-            "warnings": [str(w.message) for w in said if f"replica {i}," in str(w.message)],
+            "warnings": [str(w.message) for w in caught if f"replica {i}," in str(w.message)],
             "error": replica.failure or "",
         }
         records.append(record_of(atoms, method.frame_fs, frames[i], facts))
     return records
 
 
-def _bath(method: Method, settings: EvaluateSettings) -> dict[str, Any]:
-    """Arguments of the ensemble for a constant temperature, if that is wanted."""
-    if method.part != "ensemble":
-        return {}
-    friction = np.inf if method.metropolize else settings.friction_per_ps / units.PS
-    bath: dict[str, Any] = {"temperature_K": settings.temperature, "friction": friction}
-    return bath | ({"metropolize": True, "extra_chances": 0} if method.metropolize else {})
-
-
-def _followed(
-    ensemble: Ensemble, watched: WatchedJump, method: Method, inside: int
+def _follow(
+    ensemble: Ensemble,
+    watched: WatchedJump,
+    method: Method,
+    inside: int,
+    counted: CountedPhysics,
+    each_frame: EachFrame | None,
 ) -> tuple[EnsembleResult, list[list[Frame]], float]:
-    """The end, the frames of each replica, and the seconds it took all of them."""
+    """The end, the frames of each replica, and the seconds that all of them took."""
     ensemble.run(0)
     before = ensemble.result()
-    frames = [[_frame(replica.atoms)] for replica in before.replicas]
+    frames: list[list[Frame]] = [[] for _ in before.replicas]
+
+    def land(number: int, atoms: Atoms) -> None:
+        frames[number].append(_frame(atoms))
+        if each_frame is not None:
+            each_frame(number, atoms, counted.counters[number].evaluations)
+
+    for number, replica in enumerate(before.replicas):
+        land(number, replica.atoms)
     seconds = 0.0
-    for number in range(method.steps):
+    for stride in range(method.steps):
         began = time.perf_counter()
         ensemble.run(1)
         # The first jump compiles.
-        seconds += (time.perf_counter() - began) * (number > 0)
+        seconds += (time.perf_counter() - began) * (stride > 0)
         after = ensemble.result()
         left = [i for i, r in enumerate(before.replicas) if r.failure is None]
         between = _between(watched, inside, len(left))
@@ -113,7 +126,7 @@ def _followed(
                 continue
             undone = new.stats.fallbacks > old.stats.fallbacks or method.metropolize
             frames[i] += [_hidden(f) if undone else f for f in between[slot]]
-            frames[i].append(_frame(new.atoms))
+            land(i, new.atoms)
         before = after
         if len(after.failures) == len(frames):
             break
@@ -127,14 +140,107 @@ def _frame(atoms: Atoms) -> Frame:
 
 def _between(watched: WatchedJump, inside: int, replicas: int) -> list[list[Frame]]:
     """Frames inside the last jump of each replica."""
-    found: list[list[Frame]] = [[] for _ in range(replicas)]
+    frames: list[list[Frame]] = [[] for _ in range(replicas)]
     for state in watched.inside[-inside:] if inside else []:
         positions = state.positions.cpu().numpy().reshape(replicas, -1, 3)
         momenta = state.momenta.cpu().numpy().reshape(replicas, -1, 3)
-        for mine, x, p in zip(found, positions, momenta, strict=True):
+        for mine, x, p in zip(frames, positions, momenta, strict=True):
             mine.append((x, p, np.nan))
-    return found
+    return frames
 
 
 def _hidden(frame: Frame) -> Frame:
+    """A frame of a jump that was undone, in whose place nothing is known."""
     return np.full_like(frame[0], np.nan), np.full_like(frame[1], np.nan), np.nan
+
+
+class WatchedJump:
+    """A jump made in equal parts, whose inner states are kept.
+
+    A flow is velocity Verlet, whose steps do not depend on the jump they are in: the landing is
+    the same to the last bit.
+
+    Parameters
+    ----------
+    jump : Jump
+    part : int
+        Base steps between two states that are kept; of a direct jump, all of its own.
+
+    Attributes
+    ----------
+    inside : list of PhaseState
+        States inside the last jump, without its ends.
+    """
+
+    def __init__(self, jump: Jump, part: int) -> None:
+        self.jump, self.part = jump, part
+        self.inside: list[PhaseState] = []
+
+    @property
+    def timestep(self) -> float:
+        """Base step, ASE time units."""
+        return self.jump.timestep
+
+    @property
+    def device(self) -> torch.device:
+        """Where the jump runs."""
+        return self.jump.device
+
+    @property
+    def correctors(self) -> tuple[str, ...]:
+        """Those of the jump."""
+        return self.jump.correctors
+
+    @property
+    def allowed_k(self) -> tuple[int, ...] | None:
+        """Those of the jump."""
+        return self.jump.allowed_k
+
+    @property
+    def predicts(self) -> tuple[str, ...]:
+        """Quantities that the jump predicts."""
+        return self.jump.predicts
+
+    @property
+    def needs_forces(self) -> bool:
+        """Whether the jump does."""
+        return self.jump.needs_forces
+
+    @property
+    def reversible(self) -> bool:
+        """Whether the jump is."""
+        return self.jump.reversible
+
+    def describe(self) -> dict[str, Any]:
+        """That of the jump."""
+        return self.jump.describe()
+
+    def bind(self, state: PhaseState) -> BoundJump:
+        """The jump for one set of atoms."""
+        return _BoundWatched(self, self.jump.bind(state))
+
+
+class _BoundWatched:
+    def __init__(self, owner: WatchedJump, jump: BoundJump) -> None:
+        self.owner, self.jump = owner, jump
+
+    def begin(self, state: PhaseState) -> Evaluation | None:
+        return self.jump.begin(state)
+
+    def linearized(self, state: PhaseState) -> HessianProducts:
+        return self.jump.linearized(state)
+
+    def __call__(
+        self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, k: int
+    ) -> tuple[PhaseState, JumpInfo]:
+        inside: list[PhaseState] = []
+        first: Evaluation | None = None
+        done = 0
+        while True:
+            part = min(self.owner.part, k - done)
+            state, info = self.jump(state, physics, inner, part)
+            first, inner, done = first or info.start, info.end, done + part
+            if done == k:
+                self.owner.inside = inside
+                return state, JumpInfo(k, first, info.end)
+            inside.append(state)

@@ -1,4 +1,4 @@
-"""What the runs of one molecule come to: plain numbers for each method, ready for JSON."""
+"""Metrics of one molecule: plain numbers for each method, ready for JSON."""
 
 from __future__ import annotations
 
@@ -8,35 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from kstep_integrators.diagnostics import (
-    correlation,
-    momentum_alignment,
-)
-from kstep_integrators.mechanics.degrees_of_freedom import degrees_of_freedom
-from kstep_training.evaluate.bonds import find_broken
-from kstep_training.evaluate.motion import (
+from kstep_integrators import units
+from kstep_integrators.diagnostics import Landings, correlation, distance_between, jump_errors
+from kstep_training.evaluate.counting import compare_reports, cost, extra_evaluations
+from kstep_training.evaluate.energy_and_spectra import (
     compare_spectra,
-    distance,
+    difference_of_temperatures,
     drift_and_fluctuation,
     run_spectra,
     temperatures,
     vacf_deviation,
 )
-from kstep_training.evaluate.noise import Estimate, estimate, written
+from kstep_training.evaluate.noise import estimate, independence, written
 from kstep_training.evaluate.plan import REFERENCE, THERMAL, TRUTH, Method
 from kstep_training.evaluate.record import Record
-from kstep_training.evaluate.reported import cost, extra_evaluations, told
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.shapes import (
+from kstep_training.evaluate.structure import (
     compare_shapes,
     coordinates_of,
+    find_broken,
     flips,
     label,
     shape_values,
 )
-from kstep_training.evaluate.single import one_jump
 
-__all__ = ["difference_of_temperatures", "independence", "molecule_metrics"]
+__all__ = ["distance", "molecule_metrics", "one_jump"]
 
 BURN_IN = 0.1
 """Part of a run at constant temperature that is left out at its beginning."""
@@ -64,7 +60,7 @@ def molecule_metrics(
         ``name``, ``atoms``, and ``methods``: a mapping for each.
     """
     first = next(iter(records.values()))[0]
-    found: dict[str, Any] = {}
+    rows: dict[str, Any] = {}
     for method in methods:
         if method.name not in records:
             continue
@@ -75,100 +71,124 @@ def molecule_metrics(
             "lost": [r.facts["error"] for r in runs if not r.whole],
             "independence": independence(runs, method.part == "dynamics"),
             "cost": cost(runs, method),
-            "reported": {**told(runs), "extra_evaluations": extra_evaluations(runs, method)},
+            "reported": {
+                **compare_reports(runs),
+                "extra_evaluations": extra_evaluations(runs, method),
+            },
         }
         if method.part == "dynamics":
             row |= _dynamics(records, method, settings)
         else:
-            row |= _ensemble(records, method, settings.temperature)
-        found[method.name] = row
-    return {"name": name, "atoms": len(first.numbers), "methods": found}
+            row |= _ensemble(records, method, settings.temperature_K)
+        rows[method.name] = row
+    return {"name": name, "atoms": len(first.numbers), "methods": rows}
 
 
-def independence(runs: Sequence[Record], conserved: bool) -> dict[str, Any] | None:
-    """The most alike pair of runs, at their starts or ends; None without momenta."""
-    whole = [r for r in runs if r.whole and np.isfinite(r.momenta[[0, -1]]).all()]
-    if len(whole) < 2:
-        return None
-    size = len(whole[0].numbers)
-    degrees = degrees_of_freedom(
-        size,
-        momentum_conserved=conserved,
-        angular_momentum_conserved=conserved and not any(whole[0].pbc),
-    )
-    if degrees < 2:
-        return None
-    ends = [
-        momentum_alignment([r.momenta[frame] for r in whole], whole[0].masses, degrees)
-        for frame in (0, -1)
+def distance(record: Record, truth: Record, femtoseconds: float) -> float:
+    """Root mean square distance of the atoms from another run at a time, angstrom; inf if lost."""
+    if len(record) < 2:
+        return np.inf  # lost before the second frame
+    here, there = (round(femtoseconds * units.FS / r.interval) for r in (record, truth))
+    if len(record) <= here or not np.isfinite(record.positions[here]).all():
+        return np.inf
+    return float(distance_between(record.positions[here], truth.positions[there]))
+
+
+def one_jump(
+    runs: Sequence[Record],
+    truth: Sequence[Record],
+    reference: Sequence[Record],
+    method: Method,
+    coordinates: Mapping[str, Any],
+) -> dict[str, float | None] | None:
+    """Errors of the first jump from each start, in thermal standard deviations.
+
+    Parameters
+    ----------
+    runs, truth, reference : sequence of Record
+        From the same starts; the truth has a fine step.
+    method : Method
+    coordinates : mapping
+        Bonds and angles.
+
+    Returns
+    -------
+    dict or None
+        ``bonds`` and ``angles`` (None of molecules that have none) and ``velocities``; None if
+        every run was lost, or the jump ends between two frames of the truth.
+    """
+    time = method.stride_fs * units.FS
+    moved = [(r, t) for r, t in zip(runs, truth, strict=True) if len(r) > 1]
+    places = [(round(time / r.interval), round(time / t.interval)) for r, t in moved]
+    pairs = [
+        (r, i, t, j)
+        for (r, t), (i, j) in zip(moved, places, strict=True)
+        if i < len(r) and j < len(t) and j > 0 and np.isfinite(r.momenta[i]).all()
     ]
-    worst = min(ends, key=lambda found: found.p_value)
-    return {**asdict(worst), "p_value": min(1.0, 2.0 * worst.p_value)}
-
-
-def difference_of_temperatures(
-    runs: Sequence[Record], reference: Sequence[Record], conserved: bool, paired: bool
-) -> dict[str, Any]:
-    """Kinetic temperature of each element less that of the reference, K."""
-    mine = [temperatures(r, conserved) for r in runs if r.whole]
-    if paired:
-        pairs = zip(runs, reference, strict=True)
-        other = [temperatures(b, conserved) for a, b in pairs if a.whole]
-    else:
-        other = [temperatures(r, conserved) for r in reference if r.whole]
-    found: dict[str, Any] = {}
-    for element in mine[0] if mine and other else ():
-        a = np.array([t[element] for t in mine if element in t])
-        b = np.array([t[element] for t in other if element in t])
-        if paired and len(a) == len(b):
-            found[element] = written(estimate(a - b))
-        elif len(a) > 1 and len(b) > 1:
-            error = float(np.hypot(a.std(ddof=1) / len(a) ** 0.5, b.std(ddof=1) / len(b) ** 0.5))
-            both = Estimate(float(a.mean() - b.mean()), error, min(len(a), len(b)))
-            found[element] = written(both)
-    return found
+    if not pairs or abs(pairs[0][2].time[pairs[0][3]] - time) > 1e-6:
+        return None
+    masses = reference[0].masses[:, None]
+    errors = jump_errors(
+        [
+            Landings(
+                numbers=reference[0].numbers,
+                bonds=coordinates["bonds"],
+                angles=coordinates["angles"],
+                positions=[r.positions[i] for r, i, _, _ in pairs],
+                velocities=[r.momenta[i] / masses for r, i, _, _ in pairs],
+                reference_positions=[t.positions[j] for _, _, t, j in pairs],
+                reference_velocities=[t.momenta[j] / masses for _, _, t, j in pairs],
+                thermal_positions=np.concatenate([r.positions for r in reference]),
+                thermal_velocities=np.concatenate([r.momenta / masses for r in reference]),
+            )
+        ]
+    )
+    row: dict[str, float | None] = {"velocities": errors.velocities["all"]}
+    for kind, rows in (("bonds", errors.bonds), ("angles", errors.angles)):
+        row[kind] = rows["all"].thermal if "all" in rows else None
+    return row
 
 
 def _dynamics(
     records: Mapping[str, Sequence[Record]], method: Method, settings: EvaluateSettings
 ) -> dict[str, Any]:
     runs, reference = records[method.name], records.get(REFERENCE, [])
-    found: dict[str, Any] = {}
+    row: dict[str, Any] = {}
     if method.name != TRUTH:  # too short for a drift
         energies = [drift_and_fluctuation(r) for r in runs]
-        found["drift"] = [drift for drift, _ in energies]
-        found["fluctuation"] = [width for _, width in energies]
+        row["drift"] = [drift for drift, _ in energies]
+        row["fluctuation"] = [width for _, width in energies]
     truth = records.get(TRUTH)
     if truth is not None and method.name != TRUTH:
-        found["distance"] = [
+        row["distance"] = [
             distance(r, t, settings.compared_fs) for r, t in zip(runs, truth, strict=True)
         ]
     if method.name == TRUTH or not reference:
-        return found
+        return row
     coordinates = coordinates_of(reference[0])
     if truth is not None:
-        found["one_jump"] = one_jump(runs, truth, reference, method, coordinates)
-    found |= find_broken([] if method.kind == "ballistic" else runs, coordinates)
-    found["flips"] = flips([r for r in runs if r.whole] or runs[:1], coordinates)
+        row["one_jump"] = one_jump(runs, truth, reference, method, coordinates)
+    row |= find_broken([] if method.kind == "ballistic" else runs, coordinates)
+    row["flips"] = flips([r for r in runs if r.whole] or runs[:1], coordinates)
     if method.name == REFERENCE or not any(r.whole for r in runs):
-        return found
-    found["temperature"] = difference_of_temperatures(runs, reference, True, True)
+        return row
+    row["temperature"] = difference_of_temperatures(runs, reference, True, True)
     whole = [r for r in runs if r.whole]
     values, others = shape_values(whole, coordinates), shape_values(reference, coordinates)
     for part in (values, others):
         for kind in ("energy", "kinetic"):
             part.pop(kind, None)  # at constant energy, that of the start
-    found["shapes"] = _named(compare_shapes(values, others), reference[0], coordinates)
+    row["shapes"] = _named(compare_shapes(values, others), reference[0], coordinates)
     interval = max(whole[0].interval, reference[0].interval)
-    found["spectra"] = compare_spectra(
+    row["spectra"] = compare_spectra(
         run_spectra(runs, interval, settings.resolution),
         run_spectra(reference, interval, settings.resolution),
         paired=True,
     )
-    if found["spectra"]:
-        found["spectra"]["resolution"] = settings.resolution
-    found["vacf"] = vacf_deviation(whole, reference)
-    return found
+    if row["spectra"]:
+        row["spectra"]["resolution"] = settings.resolution
+    row["vacf"] = vacf_deviation(whole, reference)
+    return row
 
 
 def _ensemble(
@@ -176,7 +196,7 @@ def _ensemble(
 ) -> dict[str, Any]:
     runs, reference = records[method.name], records.get(THERMAL, [])
     coordinates = coordinates_of((reference or runs)[0])
-    found: dict[str, Any] = {
+    row: dict[str, Any] = {
         **find_broken(runs, coordinates),
         "flips": flips(runs, coordinates),
     }
@@ -190,29 +210,29 @@ def _ensemble(
             memory = None  # nothing moved
         if memory is not None:
             counted = sum(int(r.facts["counted"]) for r in whole) * (1.0 - BURN_IN)
-            found["energy_samples"] = {
+            row["energy_samples"] = {
                 "effective": memory.effective_samples,
                 "resolved": memory.resolved,
                 "evaluations_each": counted / memory.effective_samples,
             }
         means = [float(v.mean()) for v in values["energy"]]
-        found["mean_energy_eV"] = written(estimate(means))
+        row["mean_energy_eV"] = written(estimate(means))
     if method.name == THERMAL or not reference or len(whole) < 2:
-        return found
+        return row
     others = shape_values(reference, coordinates, BURN_IN)
     # Momenta of BAOAB are colder than they should be, by the square of the step; what they should
     # be is known.
     values.pop("kinetic", None)
     temperature = [temperatures(r, False) for r in whole]
-    found["temperature"] = {
+    row["temperature"] = {
         element: written(estimate([t[element] - kelvin for t in temperature]))
         for element in temperature[0]
     }
-    found["shapes"] = _named(compare_shapes(values, others), reference[0], coordinates)
+    row["shapes"] = _named(compare_shapes(values, others), reference[0], coordinates)
     if method.metropolize:
         accepted = [r.facts["accepted"] / max(r.facts["jumps"], 1) for r in runs]
-        found["acceptance"] = written(estimate(accepted))
-    return found
+        row["acceptance"] = written(estimate(accepted))
+    return row
 
 
 def _named(shapes: dict[str, Any], record: Record, coordinates: Any) -> dict[str, Any]:

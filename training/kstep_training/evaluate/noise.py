@@ -1,4 +1,4 @@
-"""What is noise: independent units, and how far equal things are apart."""
+"""The noise floor: independent runs, standard errors, distances between like sets of runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 import numpy as np
 from scipy import stats
 
+from kstep_integrators.diagnostics import momentum_alignment
+from kstep_integrators.mechanics.degrees_of_freedom import degrees_of_freedom
 from kstep_training.evaluate.record import Record
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "block_records",
     "estimate",
     "floor_of_halves",
+    "independence",
     "quantile",
     "t_limit",
     "written",
@@ -59,14 +62,19 @@ class Estimate:
 
 @functools.cache
 def t_limit(count: int, tests: int = 1) -> float:
-    """Standard errors that a mean of so many values stays within, as surely as three sigma.
+    """Number of standard errors that a mean stays within, as surely as three sigma.
 
     Parameters
     ----------
     count : int
-        Values; Student's t.
+        Values in the mean; Student's t.
     tests : int
         Means of which all are to stay within, as surely as one (Bonferroni).
+
+    Examples
+    --------
+    >>> round(t_limit(8), 2), round(t_limit(10_000), 2)
+    (4.53, 3.0)
     """
     return float(stats.t.isf(SIGMA3 / 2.0 / tests, count - 1)) if count > 1 else math.inf
 
@@ -82,47 +90,52 @@ def estimate(values: Sequence[float]) -> Estimate | None:
 
 
 def quantile(values: Sequence[float], q: float) -> float | None:
-    """Of values that may be infinite; None where it is."""
+    """Quantile of values that may be infinite; None where it is infinite itself."""
     with np.errstate(invalid="ignore"):
-        found = float(np.quantile(values, q))
-    return found if math.isfinite(found) else None
+        value = float(np.quantile(values, q))
+    return value if math.isfinite(value) else None
 
 
-def written(found: Estimate | None) -> dict[str, Any] | None:
+def written(known: Estimate | None) -> dict[str, Any] | None:
     """An estimate for JSON."""
-    if found is None:
+    if known is None:
         return None
-    return {**asdict(found), "limit": found.limit}
+    return {**asdict(known), "limit": known.limit}
 
 
 def floor_of_halves(
     items: Sequence[T], differ: Callable[[Sequence[T], Sequence[T]], float | None]
 ) -> float | None:
-    """How far two sets of runs like the whole one are apart, root mean square, if nothing differs.
+    """Difference of two sets of like runs, each as large as the given one; root mean square.
 
     Random halves of one set are twice as noisy, in variance, as two whole sets.
 
     Parameters
     ----------
     items : sequence
-        Independent runs; fewer than four tell nothing: None.
+        Independent runs.
     differ : callable
-        Difference of two sets, or None where there is no telling.
+        Difference of two sets, or None where it cannot be taken.
+
+    Returns
+    -------
+    float or None
+        None of fewer than four runs.
     """
     if len(items) < 4:
         return None
     rng = np.random.default_rng(0)
-    found = []
+    differences = []
     for _ in range(SPLITS):
         order = rng.permutation(len(items))
         half = len(items) // 2
         first, second = ([items[i] for i in part] for part in (order[:half], order[half:]))
         value = differ(first, second)
         if value is not None:
-            found.append(value)
-    if not found:
+            differences.append(value)
+    if not differences:
         return None
-    return float(np.sqrt(np.mean(np.square(found)) / 2.0))
+    return float(np.sqrt(np.mean(np.square(differences)) / 2.0))
 
 
 def block_records(records: Sequence[Record], least: int = BLOCKS) -> list[Record]:
@@ -145,3 +158,24 @@ def block_records(records: Sequence[Record], least: int = BLOCKS) -> list[Record
                 )
             )  # fmt: skip
     return blocks
+
+
+def independence(runs: Sequence[Record], conserved: bool) -> dict[str, Any] | None:
+    """The most alike pair of runs, at their starts or ends; None without momenta."""
+    whole = [r for r in runs if r.whole and np.isfinite(r.momenta[[0, -1]]).all()]
+    if len(whole) < 2:
+        return None
+    size = len(whole[0].numbers)
+    degrees = degrees_of_freedom(
+        size,
+        momentum_conserved=conserved,
+        angular_momentum_conserved=conserved and not any(whole[0].pbc),
+    )
+    if degrees < 2:
+        return None
+    ends = [
+        momentum_alignment([r.momenta[frame] for r in whole], whole[0].masses, degrees)
+        for frame in (0, -1)
+    ]
+    worst = min(ends, key=lambda pair: pair.p_value)
+    return {**asdict(worst), "p_value": min(1.0, 2.0 * worst.p_value)}

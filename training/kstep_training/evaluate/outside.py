@@ -1,4 +1,4 @@
-"""Trajectories made elsewhere against reference trajectories: what their files have is compared."""
+"""Evaluation of trajectories made elsewhere, against references made elsewhere."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from kstep_integrators.diagnostics import (
     radial_distribution,
 )
 from kstep_integrators.units import FS, PS
-from kstep_training.evaluate.bonds import find_broken
-from kstep_training.evaluate.figures import distributions, energies, radial, spectra
-from kstep_training.evaluate.frames import read_trajectory
-from kstep_training.evaluate.html import Picture, write_html
-from kstep_training.evaluate.metrics import difference_of_temperatures, independence
-from kstep_training.evaluate.motion import (
+from kstep_training.evaluate.counting import compare_reports
+from kstep_training.evaluate.distribution_figures import distributions, radial
+from kstep_training.evaluate.energy_and_spectra import (
     compare_spectra,
+    difference_of_temperatures,
     drift_and_fluctuation,
     run_spectra,
     vacf_deviation,
 )
-from kstep_training.evaluate.noise import block_records
+from kstep_training.evaluate.figures import energies, spectra
+from kstep_training.evaluate.frames import read_trajectory
+from kstep_training.evaluate.noise import block_records, independence
+from kstep_training.evaluate.page import Picture, write_html
 from kstep_training.evaluate.plan import REFERENCE, Method
 from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.report import build_report, write_json
-from kstep_training.evaluate.reported import told
 from kstep_training.evaluate.screen import print_summary
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.shapes import (
+from kstep_training.evaluate.structure import (
     compare_shapes,
     coordinates_of,
+    find_broken,
     flips,
     shape_values,
 )
@@ -56,7 +57,7 @@ RELABELLINGS = 19_999
 def outside_metrics(
     runs: Sequence[Record], reference: Sequence[Record], settings: EvaluateSettings
 ) -> dict[str, Any]:
-    """Numbers of some trajectories and of their reference, as of a molecule.
+    """Metrics of some trajectories and of their reference, like those of a molecule.
 
     Fewer than eight runs on a side are cut into as many blocks.
 
@@ -84,7 +85,7 @@ def outside_metrics(
             "lost": [],
             "independence": independence(mine, conserved) if len(mine) > 1 else None,
             "cost": None,
-            "reported": told(mine),
+            "reported": compare_reports(mine),
             "drift": [drift for drift, _ in energy],
             "fluctuation": [width for _, width in energy],
             **find_broken(mine, coordinates),
@@ -100,8 +101,8 @@ def outside_metrics(
     interval = max(runs[0].interval, reference[0].interval)
     whole = min(len(runs), len(reference)) >= 4
     sides = (runs, reference) if whole else (units, blocks[REFERENCE])
-    found = [run_spectra(side, interval, settings.resolution) for side in sides]
-    row["spectra"] = compare_spectra(found[0], found[1], paired=False)
+    densities = [run_spectra(side, interval, settings.resolution) for side in sides]
+    row["spectra"] = compare_spectra(densities[0], densities[1], paired=False)
     row["vacf"] = vacf_deviation(runs, reference)
     row["radial"] = _compare_radial(units, blocks[REFERENCE])
     return {"name": NAME, "atoms": len(reference[0].numbers), "methods": methods}
@@ -124,10 +125,10 @@ def _at_rest(record: Record) -> bool:
 
 
 def radial_distributions(records: Sequence[Record]) -> dict[str, list[RadialDistribution]]:
-    """Of each pair of elements, for each run; none of isolated molecules."""
-    found: dict[str, list[RadialDistribution]] = {}
+    """Radial distributions of each pair of elements, for each run; none of isolated molecules."""
+    curves: dict[str, list[RadialDistribution]] = {}
     if not all(records[0].pbc):
-        return found
+        return curves
     cell, numbers = records[0].cell, records[0].numbers
     heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
     limit = min(8.0, 0.5 * float(heights.min()))
@@ -140,10 +141,10 @@ def radial_distributions(records: Sequence[Record]) -> dict[str, list[RadialDist
             name = f"{chemical_symbols[first]}-{chemical_symbols[second]}"
             for record in records:
                 x = record.positions[:: max(1, len(record) // FRAMES)]
-                found.setdefault(name, []).append(
+                curves.setdefault(name, []).append(
                     radial_distribution(x, cell, groups[0], groups[1], limit)
                 )
-    return found
+    return curves
 
 
 def _compare_radial(runs: Sequence[Record], reference: Sequence[Record]) -> dict[str, Any]:
@@ -184,7 +185,7 @@ def run_outside(
     Returns
     -------
     dict
-        What ``evaluation.json`` holds.
+        The content of ``evaluation.json``.
 
     Raises
     ------
@@ -211,7 +212,7 @@ def run_outside(
         ("Radial distributions", "Reference in grey.",
          radial(radial_distributions(runs), radial_distributions(reference))),
     ]  # fmt: skip
-    pictures = {NAME: [Picture(title, words, svg) for title, words, svg in drawn if svg]}
+    pictures = {NAME: [Picture(title, caption, svg) for title, caption, svg in drawn if svg]}
     name = ", ".join(path.name for path in trajectories)
     report = build_report(name, "", [metrics], {}, settings, None)
     output.mkdir(parents=True, exist_ok=True)

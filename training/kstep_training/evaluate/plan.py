@@ -1,4 +1,4 @@
-"""The plan of an evaluation: which runs there are, and by which key each is known again."""
+"""The plan of an evaluation: its methods, and the key under which each run is kept."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ THERMAL: Final = "langevin"
 
 @dataclass(frozen=True)
 class Method:
-    """One way to move a molecule.
+    """One way to move a molecule, at one stride.
 
     Attributes
     ----------
@@ -44,10 +44,11 @@ class Method:
     stride_fs : float
         Between evaluations of the physics.
     frame_fs : float
-        Between frames.
-    picoseconds : float
+        Between frames; a multiple of the stride, or a part of it.
+    length_ps : float
+        Simulated time of a run, ps.
     potential : str
-        Of jumps.
+        Of jumps: a model or a cheap calculator.
     corrector : str
     metropolize : bool
     """
@@ -58,7 +59,7 @@ class Method:
     kind: str
     stride_fs: float
     frame_fs: float
-    picoseconds: float
+    length_ps: float
     potential: str = ""
     corrector: str = ""
     metropolize: bool = False
@@ -66,12 +67,12 @@ class Method:
     @property
     def steps(self) -> int:
         """Steps or strides of a run: as many as fit into the simulated time."""
-        return int(1000.0 * self.picoseconds / self.stride_fs + 1e-9)
+        return int(1000.0 * self.length_ps / self.stride_fs + 1e-9)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One trajectory of the plan."""
+    """One trajectory of the plan: a molecule, a method, and the number of its start."""
 
     target: Target
     method: Method
@@ -95,19 +96,19 @@ def make_methods(model: str, settings: EvaluateSettings) -> list[Method]:
     """
     s, methods = settings, list[Method]()
     trained = trained_strides(model)
-    for stride in trained if s.picoseconds else ():
+    for stride in trained if s.length_ps else ():
         if abs(s.compared_fs / stride - round(s.compared_fs / stride)) > 1e-6:
             raise ValueError(
-                f"compared_fs is {s.compared_fs} fs, expected a multiple of {stride:g} fs, which "
-                f"that {model} was trained for"
+                f"compared_fs is {s.compared_fs} fs, expected a multiple of {stride:g} fs, the "
+                f"stride that {model} was trained for"
             )
-    if s.picoseconds:
+    if s.length_ps:
         methods += _dynamics(model, s, trained)
     # A direct jump is not reversible: no Metropolis test holds for it.
-    if s.ensemble_picoseconds and not trained:
-        shared: dict[str, Any] = {"part": "ensemble", "picoseconds": s.ensemble_picoseconds}
+    if s.ensemble_length_ps and not trained:
+        shared: dict[str, Any] = {"part": "ensemble", "length_ps": s.ensemble_length_ps}
         methods.append(
-            Method(THERMAL, role="reference", kind="langevin", stride_fs=s.base_fs,
+            Method(THERMAL, role="reference", kind="langevin", stride_fs=s.timestep_fs,
                    frame_fs=s.ensemble_frame_fs, **shared)
         )  # fmt: skip
         for stride in s.ensemble_strides_fs:
@@ -126,18 +127,18 @@ def make_methods(model: str, settings: EvaluateSettings) -> list[Method]:
 
 
 def _dynamics(model: str, s: EvaluateSettings, trained: dict[float, str]) -> list[Method]:
-    whole: dict[str, Any] = {"part": "dynamics", "picoseconds": s.picoseconds}
+    whole: dict[str, Any] = {"part": "dynamics", "length_ps": s.length_ps}
 
-    def verlet(name: str, step: float, role: str, picoseconds: float = s.picoseconds) -> Method:
+    def verlet(name: str, step: float, role: str, length_ps: float = s.length_ps) -> Method:
         frame = max(step, s.frame_fs)
-        return Method(name, "dynamics", role, "verlet", step, frame, picoseconds)
+        return Method(name, "dynamics", role, "verlet", step, frame, length_ps)
 
     methods = [
-        verlet(REFERENCE, s.base_fs, "reference"),
-        verlet(TRUTH, s.base_fs / 4.0, "reference", s.compared_fs / 1000.0),
+        verlet(REFERENCE, s.timestep_fs, "reference"),
+        verlet(TRUTH, s.timestep_fs / 4.0, "reference", s.compared_fs / 1000.0),
     ]
     strides = [*trained] or s.strides_fs
-    steps = sorted({s.bar_fs, *strides} - {s.base_fs})
+    steps = sorted({s.bar_fs, *strides} - {s.timestep_fs})
     methods += [verlet(f"verlet-{step:g}", step, "control") for step in steps]
 
     def jumps(name: str, role: str, stride: float, potential: str, corrector: str) -> Method:
@@ -169,6 +170,7 @@ def _dynamics(model: str, s: EvaluateSettings, trained: dict[float, str]) -> lis
 
 
 def _digest(described: dict[str, Any]) -> str:
+    """Hash of a description. Keys stay those of the first version, so that kept runs stay."""
     text = json.dumps({"schema": SCHEMA, **described}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
@@ -184,12 +186,12 @@ def _molecule(target: Target) -> dict[str, Any]:
 
 
 def start_key(target: Target, seed: int, settings: EvaluateSettings) -> str:
-    """Key of the thermalized start, which all methods share."""
+    """Key of a thermalized start, which all methods share."""
     return _digest(
         {
             "start": _molecule(target),
             "physics": calculator_identity(settings.physics),
-            "temperature": settings.temperature,
+            "temperature": settings.temperature_K,
             "picoseconds": settings.equilibration_ps,
             "seed": [settings.seed, seed],
         }
@@ -197,9 +199,9 @@ def start_key(target: Target, seed: int, settings: EvaluateSettings) -> str:
 
 
 def run_key(run: Run, settings: EvaluateSettings) -> str:
-    """Key of a run: all that its frames depend on, and nothing else.
+    """Key of a run: a hash of all that its frames depend on, and of nothing else.
 
-    References know nothing of the model, so that the evaluation of another one finds them.
+    References do not depend on the model, so that the evaluation of another one finds them.
     """
     method = run.method
     described: dict[str, Any] = {
@@ -207,12 +209,12 @@ def run_key(run: Run, settings: EvaluateSettings) -> str:
         "kind": method.kind,
         "stride_fs": method.stride_fs,
         "frame_fs": method.frame_fs,
-        "picoseconds": method.picoseconds,
+        "picoseconds": method.length_ps,
         "spot_checks": settings.spot_checks,
     }
     if method.kind == "jumps":
         described |= {
-            "base_fs": settings.base_fs,
+            "base_fs": settings.timestep_fs,
             "potential": potential_identity(method.potential),
             "corrector": method.corrector,
             "metropolize": method.metropolize,

@@ -1,9 +1,9 @@
-"""One run as it was recorded, and the folder that keeps runs."""
+"""Record of one run: its frames and its bookkeeping, in memory and on disk."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,18 @@ from numpy.typing import NDArray
 from kstep_integrators import units
 from kstep_integrators.files import atomic_file
 
-__all__ = ["Frame", "Record", "read_record", "record_of", "write_record"]
+__all__ = ["EachFrame", "Frame", "Record", "read_record", "record_of", "write_record"]
 
 Array = NDArray[np.float64]
 Frame = tuple[Array, Array, float]
 """Positions, momenta, potential energy."""
+EachFrame = Callable[[int, Atoms, int], None]
+"""Called with the number of a run, its atoms at a new frame, and the evaluations counted so far."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run; ASE units, F frames at equal intervals, the start first.
+    """A run: F frames of N atoms at equal intervals, the start first; ASE units.
 
     Attributes
     ----------
@@ -39,10 +41,22 @@ class Record:
         Potential energies of the physics, as the run reported them; NaN where none are known, as
         inside strides.
     facts : dict
-        What the run said of itself, and what was found by other means; see
-        :mod:`kstep_training.evaluate.runs`.
+        Bookkeeping, where it applies: ``evaluations`` as the run reported them and ``counted``
+        inside the calculator; ``scf_cycles``; ``seconds``, ``physics_seconds``, ``jump_seconds``;
+        ``residual_rms`` (eV/A) and ``energy_error`` (eV) as reported; ``jumps``, ``fallbacks``,
+        ``accepted``, ``flips``, ``bond_changes``, ``warnings``; ``error``, why the run did not come
+        to its end; ``spot``, results of fresh calculators at some landings.
     cell : (3, 3) angstrom
     pbc : (bool, bool, bool)
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> atoms = molecule("H2")
+    >>> frame = (atoms.positions, atoms.get_momenta(), -31.7)
+    >>> record = record_of(atoms, 2.0, [frame, frame], {"error": ""})
+    >>> len(record), record.whole
+    (2, True)
     """
 
     numbers: NDArray[np.int64]
@@ -78,7 +92,7 @@ class Record:
 def record_of(
     atoms: Atoms, frame_fs: float, frames: Sequence[Frame], facts: dict[str, Any]
 ) -> Record:
-    """A run of an isolated molecule by its frames.
+    """Record of an isolated molecule's run from its frames.
 
     Parameters
     ----------

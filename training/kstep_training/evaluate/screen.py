@@ -1,4 +1,4 @@
-"""The summary that fits on a screen."""
+"""The report on the screen: one table, and the verdicts in a few lines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from kstep_training.evaluate.checks import MISS, OPEN, PASS, PROMISES
 from kstep_training.evaluate.report import SYMBOLS, cell
-from kstep_training.evaluate.verdict import MISS, OPEN, PASS, PROMISES
 
 __all__ = ["print_summary"]
 
@@ -20,7 +20,7 @@ _COLOURS: Final = {PASS: "green", MISS: "red", OPEN: "yellow"}
 
 
 def print_summary(console: Console, report: Mapping[str, Any], files: Sequence[Path]) -> None:
-    """One screen: a row for each molecule, a column for each method and promise."""
+    """Print a row for each molecule and a column for each method and promise."""
     columns = [
         (promise, name)
         for promise in ("dynamics", "ensemble")
@@ -38,15 +38,15 @@ def print_summary(console: Console, report: Mapping[str, Any], files: Sequence[P
         f"{family[:8]}\n{stride} fs" if numbers else f"{family[:4]}\n{stride}"
         for family, _, stride in heads
     ]
-    for head in [*heads, "told\ntrue", "refe-\nrence"]:
+    for head in [*heads, "hon-\nest", "refe-\nrence"]:
         width = max(map(len, head.split("\n")))
         table.add_column(head, justify="right", no_wrap=True, min_width=width)
     for molecule in report["molecules"]:
         row = [Text(molecule["name"])]
         for promise, name in columns:
-            found = cell(molecule, promise, name)
-            words = found[1] if found and numbers else ""
-            row.append(_shown(found[0], words) if found else Text(""))
+            entry = cell(molecule, promise, name)
+            number = entry[1] if entry and numbers else ""
+            row.append(_shown(entry[0], number) if entry else Text(""))
         for promise in ("honesty", "references"):
             statuses = [*molecule["verdicts"].get(promise, {}).values()]
             row.append(_shown(_worst(statuses), "") if statuses else Text(""))
@@ -58,11 +58,11 @@ def print_summary(console: Console, report: Mapping[str, Any], files: Sequence[P
         "smallest p-value.",
         highlight=False,
     )
-    for promise, words in PROMISES.items():
+    for promise, meaning in PROMISES.items():
         counts = report["totals"][promise]
         if counts:
             console.print(
-                f"{words}: {counts.get(PASS, 0)} checks pass, {counts.get(MISS, 0)} miss, "
+                f"{meaning}: {counts.get(PASS, 0)} checks pass, {counts.get(MISS, 0)} miss, "
                 f"{counts.get(OPEN, 0)} open",
                 highlight=False,
             )
@@ -84,5 +84,5 @@ def _worst(statuses: Sequence[str]) -> str:
     return MISS if MISS in statuses else OPEN if OPEN in statuses else PASS
 
 
-def _shown(status: str, words: str) -> Text:
-    return Text(f"{words} {SYMBOLS[status]}".strip(), style=_COLOURS[status])
+def _shown(status: str, number: str) -> Text:
+    return Text(f"{number} {SYMBOLS[status]}".strip(), style=_COLOURS[status])

@@ -1,4 +1,4 @@
-"""What ``key=value`` can set of an evaluation."""
+"""The settings of an evaluation, which ``key=value`` sets."""
 
 from __future__ import annotations
 
@@ -10,28 +10,34 @@ __all__ = ["EvaluateSettings"]
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """What is run, on what physics, for how long; times in fs or ps as the names say.
+    """Physics, methods and lengths of an evaluation's runs; times in fs or ps as the names say.
 
     Raises
     ------
     ValueError
         If a value is out of its range, or intervals do not fit into each other.
+
+    Examples
+    --------
+    >>> settings = EvaluateSettings(length_ps=1.0, strides_fs=[2.0, 4.0])
+    >>> settings.seeds
+    8
     """
 
     physics: str = "GFN2-xTB"
     """``GFN2-xTB``, ``GFN1-xTB``, ``GFN-FF``, or ``module:function`` that takes an Atoms object and
     returns a new ASE calculator for it."""
-    temperature: float = 300.0
+    temperature_K: float = 300.0
     seeds: int = 8
     """Independent runs of each method; fewer than 8 cannot be told from noise."""
     seed: int = 0
     equilibration_ps: float = 1.0
-    base_fs: float = 0.5
+    timestep_fs: float = 0.5
     """Base step of all jumps, and step of the references."""
     frame_fs: float = 2.0
     """Interval of frames at constant energy; inside longer strides too."""
 
-    picoseconds: float = 2.5
+    length_ps: float = 2.5
     """Length of each run at constant energy; 0 leaves that part out."""
     strides_fs: list[float] = field(default_factory=lambda: [2.0, 4.0, 8.0])
     correctors: list[str] = field(default_factory=lambda: ["impulse", "filtered"])
@@ -44,7 +50,7 @@ class EvaluateSettings:
     resolution: float = 28.0
     """Of the spectra, cm^-1."""
 
-    ensemble_picoseconds: float = 10.0
+    ensemble_length_ps: float = 10.0
     """Length of each run at constant temperature; 0 leaves that part out."""
     ensemble_strides_fs: list[float] = field(default_factory=lambda: [20.0, 50.0, 100.0])
     ensemble_frame_fs: float = 20.0
@@ -59,16 +65,17 @@ class EvaluateSettings:
     """Compile the network's force: seconds to start with, several times faster after."""
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "base_fs", "frame_fs", "bar_fs", "compared_fs", "resolution",
-                     "ensemble_frame_fs", "friction_per_ps", "equilibration_ps"):  # fmt: skip
+        for name in ("temperature_K", "timestep_fs", "frame_fs", "bar_fs", "compared_fs",
+                     "resolution", "ensemble_frame_fs", "friction_per_ps",
+                     "equilibration_ps"):  # fmt: skip
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
-        for name in ("picoseconds", "ensemble_picoseconds"):
+        for name in ("length_ps", "ensemble_length_ps"):
             if not (math.isfinite(getattr(self, name)) and getattr(self, name) >= 0.0):
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a number from 0")
-        if not self.picoseconds and not self.ensemble_picoseconds:
+        if not self.length_ps and not self.ensemble_length_ps:
             raise ValueError(
-                "picoseconds and ensemble_picoseconds are both 0: nothing is left to be run"
+                "length_ps and ensemble_length_ps are both 0: nothing is left to be run"
             )
         if self.seeds < 2:
             raise ValueError(f"seeds is {self.seeds}; noise needs at least 2, verdicts 8")
@@ -81,11 +88,11 @@ class EvaluateSettings:
 
     def _check_intervals(self) -> None:
         for name, interval, unit in (
-            *(("strides_fs", stride, self.base_fs) for stride in self.strides_fs),
-            *(("ensemble_strides_fs", s, self.base_fs) for s in self.ensemble_strides_fs),
-            ("frame_fs", self.frame_fs, self.base_fs),
+            *(("strides_fs", stride, self.timestep_fs) for stride in self.strides_fs),
+            *(("ensemble_strides_fs", s, self.timestep_fs) for s in self.ensemble_strides_fs),
+            ("frame_fs", self.frame_fs, self.timestep_fs),
             ("frame_fs", self.frame_fs, self.bar_fs),
-            ("ensemble_frame_fs", self.ensemble_frame_fs, self.base_fs),
+            ("ensemble_frame_fs", self.ensemble_frame_fs, self.timestep_fs),
             ("compared_fs", self.compared_fs, self.frame_fs),
         ):
             if not _whole(interval, unit):
@@ -96,15 +103,14 @@ class EvaluateSettings:
                     f"strides_fs has {stride} fs, which is no multiple of frame_fs, "
                     f"{self.frame_fs} fs, nor a part of it"
                 )
-            if self.picoseconds and not _whole(self.compared_fs, stride):
+            if self.length_ps and not _whole(self.compared_fs, stride):
                 raise ValueError(
                     f"compared_fs is {self.compared_fs} fs, expected a multiple of the stride of "
                     f"{stride} fs"
                 )
-        if self.picoseconds and 1000.0 * self.picoseconds < self.compared_fs:
+        if self.length_ps and 1000.0 * self.length_ps < self.compared_fs:
             raise ValueError(
-                f"picoseconds is {self.picoseconds}, shorter than compared_fs, "
-                f"{self.compared_fs} fs"
+                f"length_ps is {self.length_ps}, shorter than compared_fs, {self.compared_fs} fs"
             )
 
 

@@ -1,10 +1,11 @@
-"""Calculators, potentials and molecules from the words of a command line."""
+"""Molecules, physics and models of an evaluation, by their names."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib
 import importlib.metadata
+import importlib.resources
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,7 @@ class _Xtb:
 
 
 def calculator_factory(name: str) -> CalculatorFactory:
-    """What makes the calculator of a molecule.
+    """A function that makes the calculator of a molecule.
 
     Parameters
     ----------
@@ -82,12 +83,13 @@ def calculator_factory(name: str) -> CalculatorFactory:
             "takes an Atoms object and returns an ASE calculator"
         )
     try:
-        found = getattr(importlib.import_module(module), function)
+        function_of_atoms = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"calculator {name!r} cannot be loaded: {error}") from error
-    if not callable(found):
-        raise ValueError(f"calculator {name!r} is a {type(found).__name__}, expected a function")
-    return cast(Callable[[Atoms], BaseCalculator], found)
+    if not callable(function_of_atoms):
+        kind = type(function_of_atoms).__name__
+        raise ValueError(f"calculator {name!r} is a {kind}, expected a function")
+    return cast(Callable[[Atoms], BaseCalculator], function_of_atoms)
 
 
 def calculator_identity(name: str) -> str:
@@ -128,18 +130,18 @@ def trained_strides(name: str) -> dict[float, str]:
 
 
 def potential_identity(name: str) -> str:
-    """What tells one potential from another: the hash of a model file, a calculator's name."""
+    """Hash of a model file, or a calculator's name and version: runs of another are not reused."""
     if name in METHODS or ":" in name:
         return calculator_identity(name)
     return hashlib.sha256(model_path(name).read_bytes()).hexdigest()
 
 
-def read_targets(words: str) -> list[Target]:
-    """The molecules that a word names.
+def read_targets(text: str) -> list[Target]:
+    """The molecules that a user names.
 
     Parameters
     ----------
-    words : str
+    text : str
         A ``.smi`` file or bundled list (first conformer of each, needs the extra ``prep``), a file
         of geometries that ASE reads, or names of bundled molecules separated by commas.
 
@@ -148,12 +150,12 @@ def read_targets(words: str) -> list[Target]:
     ValueError
         If nothing usable is found, or a geometry is periodic.
     """
-    path = Path(words)
-    if path.suffix == ".smi" or (not path.is_file() and words in _bundled_lists()):
-        return _from_smiles(path if path.is_file() else None, words)
+    path = Path(text)
+    if path.suffix == ".smi" or (not path.is_file() and text in _bundled_lists()):
+        return _from_smiles(path if path.is_file() else None, text)
     if path.is_file():
         return _from_geometries(path)
-    return [Target(_file_name(name), named_molecule(name)) for name in words.split(",") if name]
+    return [Target(_file_name(name), named_molecule(name)) for name in text.split(",") if name]
 
 
 def _bundled_lists() -> list[str]:
@@ -161,13 +163,13 @@ def _bundled_lists() -> list[str]:
     return [file.stem for file in folder.glob("*.smi")]
 
 
-def _from_smiles(path: Path | None, words: str) -> list[Target]:
+def _from_smiles(path: Path | None, text: str) -> list[Target]:
     from kstep_training.prep.molecules import bundled_list, conformers, read_smiles
 
-    molecules, problems = read_smiles(path or bundled_list(words))
+    molecules, problems = read_smiles(path or bundled_list(text))
     if problems or not molecules:
         reason = "; ".join(problems) or "it names no molecule"
-        raise ValueError(f"{words} cannot be evaluated as a whole: {reason}")
+        raise ValueError(f"{text} cannot be evaluated as a whole: {reason}")
     return [Target(m.name, conformers(m.smiles, 1)[0]) for m in molecules]
 
 

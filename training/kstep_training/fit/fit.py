@@ -60,9 +60,9 @@ def _same_fit(output: Path, identity: dict[str, Any]) -> None:
     identity = json.loads(json.dumps(identity))
     if path.exists():
         kept = json.loads(path.read_text())
-        if found := differences(kept, identity, _FREE):
+        if changes := differences(kept, identity, _FREE):
             raise ValueError(
-                f"{output} holds a fit with other settings or of other data: {'; '.join(found)}. "
+                f"{output} holds a fit with other settings or of other data: {'; '.join(changes)}. "
                 "Choose another output folder or remove it to start anew"
             )
         return
@@ -175,8 +175,8 @@ def fit(
         stage.name, network.config, data.method, constraints=data.constraints, training=record
     )
     write_model(path, network, header)
-    found = curves(output)
-    with_curves = {**record, "throughput": _throughput(found), "curves": found}
+    rows = curves(output)
+    with_curves = {**record, "throughput": _throughput(rows), "curves": rows}
     write_text_atomically(output / f"{stage.name}.json", json.dumps(with_curves, indent=1) + "\n")
     return path
 

@@ -26,7 +26,7 @@ class IncrementFit(NetworkFit):
     """Increments in units of their standard deviations, optionally with forces at the landing.
 
     Its validation errors are root mean squares over those of the increments themselves, so that a
-    network which predicts none has 1: ``val_dx_k4``, ``val_dv_k4``, ... for each stride,
+    network which predicts none has 1: ``val_dx_k4``, ``val_dv_k4``, ... for each k,
     ``val_increment`` over all, and with a force head ``val_force_rms`` in meV/angstrom.
 
     Parameters
@@ -54,26 +54,28 @@ class IncrementFit(NetworkFit):
     def predict(self, batch: WindowBatch) -> Increments:
         """What the network makes of the starts of the windows."""
         b = batch
-        found: Increments = self.network(b.positions, b.velocities, b.forces, b.stride, b.graph)
-        return found
+        increments: Increments = self.network(
+            b.positions, b.velocities, b.forces, b.k_index, b.graph
+        )
+        return increments
 
     def scale(self, batch: WindowBatch) -> Tensor:
         """Standard deviations of dx and dv of each atom, (B, N, 2)."""
         scales = self.network.scales.to(batch.positions.dtype)
-        return scales[batch.stride.unsqueeze(1), batch.species]
+        return scales[batch.k_index.unsqueeze(1), batch.species]
 
     def training_step(self, batch: WindowBatch, index: int) -> Tensor:
         """Loss of one batch."""
         s = self.settings
         batch = self.augmented(batch, index)
-        found, scale = self.predict(batch), self.scale(batch)
+        increments, scale = self.predict(batch), self.scale(batch)
         mask, delta = batch.atom_mask, s.increment_delta
-        loss = increment_loss(found.positions, batch.dx, scale[..., 0], mask, delta)
-        loss = loss + increment_loss(found.velocities, batch.dv, scale[..., 1], mask, delta)
-        if found.forces is not None:
-            force = force_loss(found.forces, batch.end_forces, mask, s.huber_delta)
+        loss = increment_loss(increments.positions, batch.dx, scale[..., 0], mask, delta)
+        loss = loss + increment_loss(increments.velocities, batch.dv, scale[..., 1], mask, delta)
+        if increments.forces is not None:
+            force = force_loss(increments.forces, batch.end_forces, mask, s.huber_delta)
             loss = loss + s.force_weight * force
-        landing, molecule = batch.landing(found.positions), batch.molecule
+        landing, molecule = batch.landing(increments.positions), batch.molecule
         if s.structure_weight > 0.0:
             known = self._known(landing)
             error = structure_error(landing, batch.end_positions, molecule, known)
@@ -82,7 +84,7 @@ class IncrementFit(NetworkFit):
             known = self._known(landing)
             penalty = structure_penalty(landing, molecule, known, s.penalty_tolerance)
             loss = loss + s.penalty_weight * penalty.sum()
-        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.stride))
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(batch.k_index))
         return loss
 
     def _known(self, positions: Tensor) -> InternalCoordinates:
@@ -93,35 +95,35 @@ class IncrementFit(NetworkFit):
 
     def validation_step(self, batch: WindowBatch, index: int) -> None:
         """Add one batch to the sums, in units of the standard deviations."""
-        some, found = self.counted(index), self.predict(batch)
+        some, increments = self.counted(index), self.predict(batch)
         batch = batch.first(some)
-        found = found.first(some)
+        increments = increments.first(some)
         scale = self.scale(batch).unsqueeze(-2)
         sums: dict[str, Tensor | int] = {}
         for kind, (name, predicted, target) in enumerate(
-            (("dx", found.positions, batch.dx), ("dv", found.velocities, batch.dv))
+            (("dx", increments.positions, batch.dx), ("dv", increments.velocities, batch.dv))
         ):
             real = batch.atom_mask.unsqueeze(-1)
             error = torch.where(real, (predicted - target) / scale[..., kind], 0.0).double()
             whole = torch.where(real, target / scale[..., kind], 0.0).double()
             for i, k in enumerate(self.network.config["strides"]):
-                here = batch.stride == i
+                here = batch.k_index == i
                 sums[f"{name}_k{k}"] = error[here].square().sum()
                 sums[f"{name}_k{k} of"] = whole[here].square().sum()
-        if found.forces is not None:
-            force = force_squared_error(found.forces, batch.end_forces, batch.atom_mask)
+        if increments.forces is not None:
+            force = force_squared_error(increments.forces, batch.end_forces, batch.atom_mask)
             sums["force"], sums["force of"] = force
         self.add(**sums)
 
     def errors(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """Relative errors of dx and dv by stride, their rms, and that of the forces."""
+        """Relative errors of dx and dv by k, their rms, and that of the forces."""
         relative = {
             f"val_{key}": math.sqrt(sums[key] / whole)
             for key in sums
             if not key.endswith(" of") and key != "force" and (whole := sums[f"{key} of"]) > 0.0
         }
         squares = [error * error for error in relative.values()]
-        found = {**relative, "val_increment": math.sqrt(sum(squares) / len(squares))}
+        errors = {**relative, "val_increment": math.sqrt(sum(squares) / len(squares))}
         if "force" in sums:
-            found["val_force_rms"] = 1e3 * math.sqrt(sums["force"] / sums["force of"])
-        return found
+            errors["val_force_rms"] = 1e3 * math.sqrt(sums["force"] / sums["force of"])
+        return errors

@@ -1,9 +1,11 @@
-"""What a fit can be told: the network, and how its weights are found."""
+"""Settings of the stage ``fit``: the network, and the optimization of its weights."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+
+from kstep_training.keys import setting
 
 __all__ = ["FitSettings", "FitStage", "NetworkSettings"]
 
@@ -37,28 +39,27 @@ class NetworkSettings:
         If the kind or a size is out of its range.
     """
 
-    kind: str = "flow"
-    """``flow``: a potential, :class:`kstep_integrators.nn.energy.network.EnergyNetwork`;
-    ``direct``: :class:`kstep_integrators.nn.increments.network.IncrementNetwork`."""
-    backbone: str | None = None
-    """Null: ``painn`` for a flow, ``egnn`` for increments."""
-    channels: int = 64
-    layers: int = 2
-    radial: int = 16
-    cutoff: float = 5.0
-    """Angstrom."""
-    heads: int = 4
-    """Of the attention of the backbone ``transformer``."""
-    scale: float = 1.0
-    """Flow: eV, by which what the network says is multiplied."""
-    baseline: str = "verlet"
-    """Direct: what the increments are counted from, ``verlet`` or ``plain``."""
-    strides: list[int] | None = None
-    """Direct: base steps of the jumps; null takes those of the dataset."""
-    bound: float = 5.0
-    """Direct: limit of the increments, in standard deviations."""
-    force_head: bool = False
-    """Direct: whether the forces at the landing are predicted too."""
+    kind: str = setting(
+        "flow", "flow: a potential, fitted to forces; direct: increments of whole strides"
+    )
+    backbone: str | None = setting(
+        None,
+        "painn, egnn, transformer or tensor_product; null: painn for a flow, egnn for direct",
+    )
+    channels: int = setting(64, "features of each atom")
+    layers: int = setting(2, "message-passing layers")
+    radial: int = setting(16, "radial basis functions")
+    cutoff: float = setting(5.0, "distance up to which atoms see each other", "angstrom")
+    heads: int = setting(4, "attention heads of the backbone transformer")
+    scale: float = setting(1.0, "flow: factor of the network's energies", "eV")
+    baseline: str = setting(
+        "verlet", "direct: what the increments are counted from, verlet or plain"
+    )
+    k: list[int] | None = setting(
+        None, "direct: base steps of the jumps; null: those of the dataset"
+    )
+    bound: float = setting(5.0, "direct: limit of the increments, in standard deviations")
+    force_head: bool = setting(False, "direct: whether the forces at the landing are predicted too")
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, _KINDS)
@@ -80,55 +81,65 @@ class FitSettings:
         If a value is out of its range.
     """
 
-    init_from: str | None = None
-    """A bundled model or a model file to start from; its network replaces the default one."""
-    freeze_layers: int = 0
-    """How many layers keep the weights of ``init_from``; the embedding is the first."""
-    batch_size: int = 32
-    """On each device."""
-    accumulate: int = 1
-    """Batches for one step of the optimizer."""
-    epochs: int = 60
-    patience: int | None = None
-    """Stop after this many epochs without a better validation error, and keep the best weights.
-    Null: the last ones."""
-    learning_rate: float = 2.0e-3
-    final_learning_rate: float = 1.0e-5
-    warmup_steps: int = 500
-    weight_decay: float = 0.0
-    gradient_clip: float = 10.0
-    ema_decay: float = 0.999
-    energy_weight: float = 0.1
-    """Flow: weight of the squared energy error per atom, against a force weight of 1."""
-    huber_delta: float = 0.3
-    """Force errors beyond this (eV/angstrom) count linearly."""
-    increment_delta: float = 3.0
-    """Direct: errors of increments beyond this many standard deviations count linearly."""
-    force_weight: float = 1.0
-    """Direct: weight of the force head's loss, against 1 for dx and dv each."""
-    structure_weight: float = 0.0
-    """Direct: weight of the errors of bonds, angles and dihedrals at the landing, in units of
-    their variances."""
-    penalty_weight: float = 0.0
-    """Direct: weight of what these deviate from their equilibrium by more than
-    ``penalty_tolerance`` standard deviations."""
-    penalty_tolerance: float = 3.0
-    augmentation: str = "none"
-    """Random rotations, one for each ``batch``, one for each ``graph``, or ``none``."""
-    padding: list[int] | None = None
-    """Molecules are padded to the next of these atom counts, so that few shapes are compiled.
-    Null: 6, 9, 12, ..."""
-    compile: bool = True
-    """Flow: whether the force is compiled."""
-    precision: str = "32"
-    """``32``; direct also ``bf16-mixed``, and on a GPU ``16-mixed``."""
-    devices: int = 1
-    """More than one: data-parallel, one process for each."""
-    loader_workers: int = 0
-    """Processes that read batches ahead."""
-    wandb: str | None = None
-    """Project of Weights & Biases that the curves are sent to as well."""
-    seed: int = 0
+    init_from: str | None = setting(
+        None, "bundled model or model file to start from; its network replaces the default one"
+    )
+    freeze_layers: int = setting(
+        0, "how many layers keep the weights of init_from; the embedding is the first"
+    )
+    batch_size: int = setting(32, "frames or windows of a batch, on each device")
+    accumulate: int = setting(1, "batches for one step of the optimizer")
+    epochs: int = setting(60, "passes over the data")
+    patience: int | None = setting(
+        None,
+        "stop after this many epochs without a better validation error, and keep the best weights; "
+        "null: the last ones",
+    )
+    learning_rate: float = setting(2.0e-3, "after the warm-up (AdamW)")
+    final_learning_rate: float = setting(1.0e-5, "at the end, reached along half a cosine")
+    warmup_steps: int = setting(500, "steps of the optimizer over which the learning rate grows")
+    weight_decay: float = setting(0.0, "of AdamW")
+    gradient_clip: float = setting(10.0, "largest norm of a gradient")
+    ema_decay: float = setting(
+        0.999, "of the averaged weights, which are validated and written; 0: the last ones"
+    )
+    energy_weight: float = setting(
+        0.1, "flow: weight of the squared energy error per atom, against 1 for forces"
+    )
+    huber_delta: float = setting(0.3, "force errors beyond this count linearly", "eV/angstrom")
+    increment_delta: float = setting(
+        3.0, "direct: errors of increments beyond this many standard deviations count linearly"
+    )
+    force_weight: float = setting(
+        1.0, "direct: weight of the force head's loss, against 1 for dx and dv each"
+    )
+    structure_weight: float = setting(
+        0.0,
+        "direct: weight of the errors of bonds, angles and dihedrals at the landing, in units of "
+        "their variances",
+    )
+    penalty_weight: float = setting(
+        0.0,
+        "direct: weight of what these deviate from their equilibrium by more than "
+        "penalty_tolerance",
+    )
+    penalty_tolerance: float = setting(3.0, "direct: that deviation, in standard deviations")
+    augmentation: str = setting(
+        "none", "random rotations, one for each batch, one for each graph, or none"
+    )
+    padding: list[int] | None = setting(
+        None,
+        "molecules are padded to the next of these atom counts, so that few shapes are compiled; "
+        "null: 6, 9, 12, ...",
+    )
+    compile: bool = setting(True, "flow: whether the force is compiled")
+    precision: str = setting("32", "32; direct also bf16-mixed, and on a GPU 16-mixed")
+    devices: int = setting(1, "more than one: data-parallel, one process for each")
+    loader_workers: int = setting(0, "processes that read batches ahead")
+    wandb: str | None = setting(
+        None, "project of Weights & Biases that the curves are sent to as well"
+    )
+    seed: int = setting(0, "of weights, shuffling and rotations")
 
     def __post_init__(self) -> None:
         _one_of("precision", self.precision, _PRECISIONS)
@@ -173,8 +184,7 @@ class FitStage:
         If a setting does not go with the kind of network.
     """
 
-    name: str = "model"
-    """Of the model file."""
+    name: str = setting("model", "of the model file")
     network: NetworkSettings = field(default_factory=NetworkSettings)
     fit: FitSettings = field(default_factory=FitSettings)
 

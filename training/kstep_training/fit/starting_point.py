@@ -120,7 +120,7 @@ def _windows(network: NetworkSettings, data: DatasetFile) -> dict[str, Any]:
             f"{data.folder} has no windows: direct jumps are learned from segments of constant "
             "energy; simulate with production=nve"
         )
-    strides = network.strides or data.settings["strides"]
+    strides = network.k or data.settings["k"]
     masses = {z: m for mol in data.molecules for z, m in zip(mol.numbers, mol.masses, strict=True)}
     return {
         "elements": data.elements,
@@ -181,8 +181,8 @@ def _moved_windows(
     new = _windows(dataclasses.replace(settings, baseline=old["baseline"]), data)
     if len(new["strides"]) != len(old["strides"]):
         raise ValueError(
-            f"the data have the strides {new['strides']}, but the model of fit.init_from was made "
-            f"for {len(old['strides'])}: {old['strides']}; set network.strides to as many"
+            f"the data have windows of {new['strides']} base steps, but the model of fit.init_from "
+            f"was made for {len(old['strides'])}: {old['strides']}; set network.k to as many"
         )
     here = [old["elements"].index(z) for z in new["elements"]]
     # Elements that the data lack keep what the model knew of them.

@@ -62,14 +62,14 @@ class InternalCoordinates:
 def _table(dataset: DatasetFile, kind: str) -> CoordinateTable:
     # A molecule known from distorted frames only has no statistics, and then nothing to judge by.
     every = [molecule.coordinates[kind] for molecule in dataset.molecules]
-    found = [own if "mean" in own else {"mean": []} for own in every]
-    widest = max(len(own["mean"]) for own in found)
+    equilibria = [own if "mean" in own else {"mean": []} for own in every]
+    widest = max(len(own["mean"]) for own in equilibria)
     size = KINDS[kind][0]
-    atoms = torch.zeros(len(found), widest, size, dtype=torch.int64)
-    mean = torch.zeros(len(found), widest, dtype=torch.float64)
+    atoms = torch.zeros(len(equilibria), widest, size, dtype=torch.int64)
+    mean = torch.zeros(len(equilibria), widest, dtype=torch.float64)
     std = torch.ones_like(mean)
-    mask = torch.zeros(len(found), widest, dtype=torch.bool)
-    for row, own in enumerate(found):
+    mask = torch.zeros(len(equilibria), widest, dtype=torch.bool)
+    for row, own in enumerate(equilibria):
         n = len(own["mean"])
         if n:
             atoms[row, :n] = torch.tensor(own["indices"])
@@ -125,8 +125,10 @@ def structure_error(
     """
     values = []
     for kind, table in vars(coordinates).items():
-        found, true = (_measure(kind, table, x, molecule) for x in (landing, target))
-        values.append(_mean_square(_scaled(kind, table, found - true, molecule), table, molecule))
+        predicted, true = (_measure(kind, table, x, molecule) for x in (landing, target))
+        values.append(
+            _mean_square(_scaled(kind, table, predicted - true, molecule), table, molecule)
+        )
     return torch.stack(values)
 
 

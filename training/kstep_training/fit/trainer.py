@@ -87,14 +87,14 @@ def _how_to_resume(last: Path) -> str:
 
 def _loggers(output: Path, project: str | None) -> list[Logger]:
     # A resumed fit starts the next version_N.
-    found: list[Logger] = [
+    loggers: list[Logger] = [
         CSVLogger(str(output), name="curves"),
         TensorBoardLogger(str(output), name="tensorboard"),
     ]
     if project is not None:
         importlib.import_module("wandb")  # Lightning's own error does not say what to install
-        found.append(WandbLogger(project=project, save_dir=str(output)))
-    return found
+        loggers.append(WandbLogger(project=project, save_dir=str(output)))
+    return loggers
 
 
 def _checked_precision(precision: str) -> Any:
@@ -114,8 +114,8 @@ def curves(output: Path) -> list[dict[str, float]]:
         Folder of the fit.
     """
     epochs: dict[int, dict[str, float]] = {}
-    found = (output / "curves").glob("version_*/metrics.csv")
-    for path in sorted(found, key=lambda p: p.stat().st_mtime):
+    files = (output / "curves").glob("version_*/metrics.csv")
+    for path in sorted(files, key=lambda p: p.stat().st_mtime):
         with open(path, newline="") as handle:
             for row in csv.DictReader(handle):
                 known = {key: float(value) for key, value in row.items() if value}

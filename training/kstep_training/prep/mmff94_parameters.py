@@ -94,14 +94,14 @@ def mmff94_parameters(mol: Any, variant: str = "MMFF94") -> MMFF94Parameters:
             linear.append((i, j, k, ka))
             continue
         angles.append((i, j, k, ka, theta0))
-        found = props.GetMMFFStretchBendParams(mol, i, j, k)
-        if found is not None:
-            stretch_bends.append((i, j, k, *found[1:], rest[i, j], rest[j, k], theta0))
+        constants = props.GetMMFFStretchBendParams(mol, i, j, k)
+        if constants is not None:
+            stretch_bends.append((i, j, k, *constants[1:], rest[i, j], rest[j, k], theta0))
     torsions = []
     for i, j, k, l in _torsions(mol):  # noqa: E741  (the letters of the papers)
-        found = props.GetMMFFTorsionParams(mol, i, j, k, l)
-        if found is not None:
-            torsions.append((i, j, k, l, *found[1:]))
+        barriers = props.GetMMFFTorsionParams(mol, i, j, k, l)
+        if barriers is not None:
+            torsions.append((i, j, k, l, *barriers[1:]))
     out_of_planes = []
     for i, j, k, l in _out_of_planes(mol):  # noqa: E741
         koop = props.GetMMFFOopBendParams(mol, i, j, k, l)

@@ -12,11 +12,20 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
-__all__ = ["Molecule", "bundled_list", "conformers", "hydrogenated", "read_smiles"]
+__all__ = [
+    "Molecule",
+    "bundled_list",
+    "bundled_lists",
+    "conformers",
+    "find_list",
+    "hydrogenated",
+    "read_smiles",
+]
 
 SAME_DISTANCE = 0.1
 """angstrom; by which distances differ between relaxations to one minimum."""
 
+_LISTS = Path(str(importlib.resources.files("kstep_training") / "molecules"))
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
@@ -52,6 +61,11 @@ def _rdkit() -> Any:
     return Chem
 
 
+def bundled_lists() -> list[str]:
+    """Names of the molecule lists shipped with the package, sorted."""
+    return sorted(path.stem for path in _LISTS.glob("*.smi"))
+
+
 def bundled_list(name: str) -> Path:
     """Path of a molecule list shipped with the package, such as ``"qm_train"``.
 
@@ -60,12 +74,22 @@ def bundled_list(name: str) -> Path:
     ValueError
         If no list has that name; the message gives the names there are.
     """
-    folder = Path(str(importlib.resources.files("kstep_training") / "molecules"))
-    path = folder / f"{name}.smi"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in folder.glob("*.smi")))
+    if name not in bundled_lists():
+        known = ", ".join(bundled_lists())
         raise ValueError(f"no bundled molecule list {name!r}, nor a file; there are: {known}")
-    return path
+    return _LISTS / f"{name}.smi"
+
+
+def find_list(source: str | Path) -> Path:
+    """Path of a molecule list: a file, or one shipped with the package.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    path = Path(source)
+    return path if path.is_file() else bundled_list(str(source))
 
 
 def read_smiles(path: str | Path) -> tuple[list[Molecule], list[str]]:
@@ -89,11 +113,11 @@ def read_smiles(path: str | Path) -> tuple[list[Molecule], list[str]]:
     problems: list[str] = []
     seen: set[str] = set()
     for number, raw in enumerate(Path(path).read_text().splitlines(), start=1):
-        words = raw.split("#")[0].split() if raw.lstrip().startswith("#") else raw.split()
-        if not words:
+        columns = raw.split("#")[0].split() if raw.lstrip().startswith("#") else raw.split()
+        if not columns:
             continue
-        smiles = words[0]
-        name = words[1] if len(words) > 1 else f"line{number}"
+        smiles = columns[0]
+        name = columns[1] if len(columns) > 1 else f"line{number}"
         where = f"{path}:{number}: {smiles!r}"
         if chem.MolFromSmiles(smiles) is None:
             problems.append(f"{where} is not a SMILES string that RDKit can read")
@@ -185,7 +209,7 @@ def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
         energies = [energy for _, energy in relaxed]
     numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
     charge = chem.GetFormalCharge(mol)
-    found = [
+    structures = [
         Atoms(
             numbers,
             positions=mol.GetConformer(ids[i]).GetPositions(),
@@ -193,7 +217,7 @@ def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
         )
         for i in np.argsort(energies, kind="stable")
     ]
-    return _distinct(found)[:count]
+    return _distinct(structures)[:count]
 
 
 def _distinct(relaxed: list[Atoms]) -> list[Atoms]:

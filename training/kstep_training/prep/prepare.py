@@ -17,12 +17,13 @@ from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
 
+from kstep_training.keys import setting
 from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.options import override
 from kstep_training.prep.molecules import (
     Molecule,
-    bundled_list,
     conformers,
+    find_list,
     hydrogenated,
     read_smiles,
 )
@@ -34,7 +35,7 @@ __all__ = ["PrepSettings", "prepare", "run_prep"]
 
 @dataclass(frozen=True)
 class PrepSettings:
-    """What ``key=value`` can set.
+    """Conformers and force field of the prepared molecules.
 
     Raises
     ------
@@ -44,14 +45,18 @@ class PrepSettings:
         If the force field is not installed.
     """
 
-    conformers: int = 10
-    """At most this many for each molecule; small rigid ones have fewer."""
-    seed: int = 0
-    forcefield: str | None = "mmff94"
-    """``mmff94``, ``mmff94s`` or ``openff``; null for molecules that no force field covers, which
-    get no System."""
-    constraints: str | None = None
-    """``HBonds`` for steps of 2 fs, or null."""
+    conformers: int = setting(10, "at most, for each molecule; small rigid ones have fewer")
+    seed: int = setting(0, "of the embedding")
+    forcefield: str | None = setting(
+        "mmff94",
+        "mmff94, mmff94s or openff; null for molecules that no force field covers, which get no "
+        "System",
+    )
+    constraints: str | None = setting(
+        None,
+        "HBonds keeps bonds with hydrogen at the force field's rest length, for steps of 2 fs; or "
+        "null",
+    )
 
     def __post_init__(self) -> None:
         if self.forcefield is not None:
@@ -171,8 +176,7 @@ def run_prep(source: str, overrides: Sequence[str], output: Path) -> None:
     """
     console = Console()
     settings = override(PrepSettings, overrides)
-    path = Path(source)
-    molecules, problems = read_smiles(path if path.is_file() else bundled_list(source))
+    molecules, problems = read_smiles(find_list(source))
     for problem in problems:
         console.print(f"[yellow]skipped[/] {escape(problem)}", highlight=False, soft_wrap=True)
     if not molecules:

@@ -105,10 +105,10 @@ def prepared_folders(folder: Path) -> list[Path]:
     FileNotFoundError
         If there are none.
     """
-    found = sorted(path.parent for path in folder.glob("[!.]*/conformers.xyz"))
-    if not found:
+    folders = sorted(path.parent for path in folder.glob("[!.]*/conformers.xyz"))
+    if not folders:
         raise FileNotFoundError(f"no prepared molecule in {folder}; run kstep prep first")
-    return found
+    return folders
 
 
 def read_prepared(path: Path) -> Prepared:

@@ -58,32 +58,32 @@ def read_run(path: Path, settings: RunSettings, metadata: dict[str, Any]) -> Tra
     ValueError
         If the trajectory holds no frame.
     """
-    with AseTrajectory(path) as frames:
-        found: list[Atoms] = list(frames)
-    if not found:
+    with AseTrajectory(path) as reader:
+        frames: list[Atoms] = list(reader)
+    if not frames:
         raise ValueError(f"{path} holds no frame: the run ended before its first stride")
-    first = found[0]
-    nowhere = np.full((len(first), 3), np.nan)
-    results = [{} if atoms.calc is None else atoms.calc.results for atoms in found]
+    first = frames[0]
+    no_forces = np.full((len(first), 3), np.nan)
+    results = [{} if atoms.calc is None else atoms.calc.results for atoms in frames]
     energies = np.array([float(known.get("energy", np.nan)) for known in results])
-    forces = np.array([known.get("forces", nowhere) for known in results])
+    forces = np.array([known.get("forces", no_forces) for known in results])
     return Trajectory(
         numbers=first.numbers.astype(np.int64),
         masses=first.get_masses(),
-        positions=np.array([atoms.positions for atoms in found]),
-        velocities=np.array([atoms.get_velocities() for atoms in found]),
+        positions=np.array([atoms.positions for atoms in frames]),
+        velocities=np.array([atoms.get_velocities() for atoms in frames]),
         forces=forces,
         energies=energies,
-        temperature=np.full(len(found), settings.temperature_K),
-        time=np.array([atoms.info[_MARK]["time"] for atoms in found]),
+        temperature=np.full(len(frames), settings.temperature_K),
+        time=np.array([atoms.info[_MARK]["time"] for atoms in frames]),
         has_label=np.isfinite(energies) & np.isfinite(forces).all(axis=(1, 2)),
         metadata={
             **metadata,
             "stage": "run",
             "trajectory": 0,
             "segment": 0,
-            "segments": segment_starts(found, settings.thermostat is not None).tolist(),
-            "heat_eV": [float(atoms.info[_MARK]["heat"]) for atoms in found],
+            "segments": segment_starts(frames, settings.thermostat is not None).tolist(),
+            "heat_eV": [float(atoms.info[_MARK]["heat"]) for atoms in frames],
             "settings": asdict(settings),
             "versions": {name: importlib.metadata.version(name) for name in ("ase", "torch")},
         },

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
+from ase.md.velocitydistribution import thermalize_momenta
 from rich.console import Console
 from rich.markup import escape
 from tqdm import tqdm
@@ -26,19 +26,13 @@ from tqdm import tqdm
 from kstep_integrators import DynamicsFailed, KStepDynamics
 from kstep_integrators.ase.checkpoint import read_checkpoint
 from kstep_integrators.files import write_text_atomically
-from kstep_integrators.jumps.base import Jump
 from kstep_integrators.units import FS, PS
+from kstep_training.inputs.start import bring_to_rest
 from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.options import override
 from kstep_training.run.record import mark_frame, read_run, summarize
 from kstep_training.run.settings import RunSettings
-from kstep_training.run.start import (
-    Subject,
-    find_molecule,
-    make_calculator,
-    make_model,
-    relaxed_start,
-)
+from kstep_training.run.start import RunInputs, kept_start, read_inputs
 from kstep_training.trajectory import write_npz
 
 __all__ = ["RunSettings", "dynamics_run", "run_dynamics"]
@@ -55,22 +49,21 @@ class _Made:
 
 @dataclass(frozen=True)
 class _Job:
-    subject: Subject
+    inputs: RunInputs
     start: Atoms
-    jump: Jump
     settings: RunSettings
     folder: Path
 
     @property
     def stride_fs(self) -> float:
-        return self.settings.k * self.jump.timestep / FS
+        return self.settings.k * self.inputs.jump.timestep / FS
 
     def strides(self, picoseconds: float) -> int:
         return max(1, round(1000.0 * picoseconds / self.stride_fs))
 
     def physics(self) -> Any:
         """A calculator of its own for each part of the run."""
-        return make_calculator(self.subject, self.settings)
+        return self.inputs.physics(self.inputs.molecule.atoms)
 
 
 def dynamics_run(
@@ -81,8 +74,8 @@ def dynamics_run(
     Parameters
     ----------
     model : str or Path
-        A bundled name, a model file, or ``GFN-FF``, ``GFN1-xTB`` or ``GFN2-xTB`` as cheap physics
-        inside ``calculator=pyscf``.
+        A bundled name, a model file, or a cheap method inside the physics, such as ``GFN2-xTB``
+        inside ``physics=pyscf``.
     molecule : str
         A folder of ``kstep prep``, a bundled name, a geometry file, or a SMILES string.
     settings : RunSettings
@@ -102,26 +95,26 @@ def dynamics_run(
         If the dynamics cannot go on; everything so far stays, and ``summary.json`` says why.
     """
     folder = Path(folder)
-    subject = find_molecule(molecule, settings)
-    jump = make_model(subject, settings, str(model))
+    inputs = read_inputs(str(model), molecule, settings)
+    name = inputs.molecule.name
     # Settings that cannot be run are refused before they are put on record.
-    atoms = subject.atoms.copy()
+    atoms = inputs.molecule.atoms.copy()
     thermalize_momenta(atoms, settings.temperature_K, rng=np.random.default_rng(0))
-    atoms.calc = make_calculator(subject, settings)
-    KStepDynamics(atoms, jump, **_arguments(settings, settings.thermostat))
+    atoms.calc = inputs.physics(inputs.molecule.atoms)
+    KStepDynamics(atoms, inputs.jump, **_arguments(settings, settings.thermostat))
     manifest = _manifest(folder, _Made(str(model), molecule, settings))
-    if manifest["molecules"].get(subject.name, {}).get("status") == "done":
+    if manifest["molecules"].get(name, {}).get("status") == "done":
         done: dict[str, Any] = json.loads((folder / "summary.json").read_text())
         return done
-    start = relaxed_start(subject, settings, folder / "start.json")
-    job = _Job(subject, start, jump, settings, folder)
+    start = kept_start(inputs, settings, folder / "start.json")
+    job = _Job(inputs, start, settings, folder)
     report, failure = {"status": "done"}, None
     try:
         _produce(job)
     except DynamicsFailed as error:
         report, failure = {"status": "failed", "reason": str(error)}, error
     summary = _conclude(job, str(model), report)
-    manifest["molecules"][subject.name] = report
+    manifest["molecules"][name] = report
     write_manifest(folder, manifest)
     if failure is not None:
         raise failure
@@ -170,12 +163,12 @@ def _equilibrated(job: _Job) -> Atoms:
     atoms: Atoms = job.start.copy()
     if settings.equilibration_ps:
         if path.exists():
-            dynamics = KStepDynamics.resume(path, job.physics(), job.jump)
+            dynamics = KStepDynamics.resume(path, job.physics(), job.inputs.jump)
         else:
             atoms.calc = job.physics()
             dynamics = KStepDynamics(
                 atoms,
-                job.jump,
+                job.inputs.jump,
                 rng=np.random.default_rng([settings.seed, 1]),
                 checkpoint=path,
                 checkpoint_interval=settings.checkpoint_interval,
@@ -186,8 +179,7 @@ def _equilibrated(job: _Job) -> Atoms:
         _advance(dynamics, job.strides(settings.equilibration_ps), "equilibration")
         atoms = dynamics.atoms.copy()
     if settings.thermostat != "langevin":
-        Stationary(atoms, preserve_temperature=False)
-        ZeroRotation(atoms, preserve_temperature=False)
+        bring_to_rest(atoms)
     return atoms
 
 
@@ -195,13 +187,13 @@ def _produce(job: _Job) -> None:
     settings, path = job.settings, job.folder / "run.ckpt"
     interval = max(1, round((settings.interval_fs or 0.0) / job.stride_fs))
     if path.exists():
-        dynamics = KStepDynamics.resume(path, job.physics(), job.jump)
+        dynamics = KStepDynamics.resume(path, job.physics(), job.inputs.jump)
     else:
         atoms = _equilibrated(job)
         atoms.calc = job.physics()
         dynamics = KStepDynamics(
             atoms,
-            job.jump,
+            job.inputs.jump,
             rng=np.random.default_rng([settings.seed, 2]),
             checkpoint=path,
             checkpoint_interval=settings.checkpoint_interval,
@@ -227,16 +219,11 @@ def _advance(dynamics: KStepDynamics, total: int, what: str) -> None:
 
 def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
     """Write ``run.npz`` and ``summary.json``, as far as the run has come."""
-    settings, subject = job.settings, job.subject
-    atoms = subject.atoms
-    method = settings.calculator
-    if method == "pyscf":
-        method = f"{settings.xc or 'hf'}/{settings.basis}"
-    elif method == "mm":
-        method = subject.forcefield or "mm"
+    settings, molecule = job.settings, job.inputs.molecule
+    atoms, method = molecule.atoms, job.inputs.physics.method
     summary: dict[str, Any] = {
         **report,
-        "molecule": subject.name,
+        "molecule": molecule.name,
         "formula": atoms.get_chemical_formula(),
         "model": model,
         "method": method,
@@ -257,14 +244,14 @@ def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
         interval = max(1, round((settings.interval_fs or 0.0) / job.stride_fs))
         metadata = {
             "method": method,
-            "name": subject.name,
+            "name": molecule.name,
             "smiles": atoms.info.get("smiles"),
             "charge": atoms.info["charge"],
             "constraints": "HBonds" if atoms.constraints else None,
-            "timestep_fs": job.jump.timestep / FS,
+            "timestep_fs": job.inputs.jump.timestep / FS,
             "interval_steps": settings.k * interval,
             "model": model,
-            "jump": json.loads(json.dumps(job.jump.describe(), default=str)),
+            "jump": json.loads(json.dumps(job.inputs.jump.describe(), default=str)),
         }
         run = read_run(job.folder / "run.traj", settings, metadata)
         write_npz(job.folder / "run.npz", run)

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from importlib.metadata import version
 
 import numpy as np
-from ase import Atoms
-from ase.calculators.calculator import CalculationFailed, Calculator
+from ase.calculators.calculator import CalculationFailed
 from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
-from ase.optimize import BFGS
 
 from kstep_integrators import units
-from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
+from kstep_training.inputs.start import RelaxationFailed, relax
 from kstep_training.simulate.engine import Array, Frame, Run, TrajectoryEnded
 
 __all__ = ["ASEEngine"]
@@ -24,19 +22,6 @@ FMAX = 0.05
 """Largest force on an atom of a relaxed conformer, eV/angstrom."""
 RELAXATION_STEPS = 300
 """At most; what is not at a minimum then is left to the equilibration."""
-
-_PACKAGES = {"GFN2-xTB": "tblite", "GFN1-xTB": "tblite", "GFN-FF": "xtb", "pyscf": "pyscf"}
-
-
-def _calculator(run: Run, start: Atoms) -> tuple[Calculator, str]:
-    """A new calculator and the name of what it computes."""
-    settings, charge = run.settings, int(start.info["charge"])
-    if settings.method != "pyscf":
-        return xtb_calculator(settings.method, charge), settings.method
-    xc, basis = settings.xc or "hf", settings.basis or "sto-3g"
-    method, functional = ("hf", None) if xc.lower() == "hf" else (None, xc)
-    made = PySCFCalculator(method, xc=functional, basis=basis, charge=charge, directory=run.failed)
-    return made, f"{xc}/{basis}"
 
 
 class ASEEngine:
@@ -54,7 +39,7 @@ class ASEEngine:
     ValueError, ImportError
         If the method cannot be had.
     TrajectoryEnded
-        With GFN-FF, if it fails for the first conformer.
+        If the method fails at the first conformer, from which GFN-FF takes its bonds.
     """
 
     def __init__(self, run: Run) -> None:
@@ -62,16 +47,16 @@ class ASEEngine:
         # Every part of a trajectory begins with a calculator that remembers nothing: its frames are
         # the same with and without an interruption before it.
         self.atoms = run.prepared.conformers[0].copy()
-        self.atoms.calc, self.method = _calculator(run, self.atoms)
+        physics = run.physics
+        try:
+            self.atoms.calc, self.method = physics(self.atoms), physics.method
+        except CalculationFailed as error:
+            raise TrajectoryEnded(f"at the first conformer: {error}") from error
         self.masses: Array = self.atoms.get_masses()
         self.degrees = 3 * len(self.atoms)
-        package = _PACKAGES[run.settings.method]
-        self.versions: Mapping[str, str] = {package: version(package), "ase": version("ase")}
+        self.versions: Mapping[str, str] = {**physics.versions, "ase": version("ase")}
         self.dynamics: MolecularDynamics | None = None
         self.steps = 0
-        if run.settings.method == "GFN-FF":
-            # It takes its bonds from the first geometry that it sees: one surface for all parts.
-            self.label(self.atoms.positions)
 
     def relaxed(self, number: int) -> Array:
         """A conformer relaxed with the method.
@@ -83,9 +68,11 @@ class ASEEngine:
         """
         self.atoms.positions = self.run.prepared.conformers[number].positions
         try:
-            BFGS(self.atoms, logfile=None).run(fmax=FMAX, steps=RELAXATION_STEPS)
-        except CalculationFailed as error:
-            raise TrajectoryEnded(f"while the conformer was relaxed: {error}") from error
+            relax(self.atoms, FMAX, RELAXATION_STEPS, self.run.prepared.name)
+        except RelaxationFailed as error:
+            if isinstance(error.__cause__, CalculationFailed):
+                raise TrajectoryEnded(f"while the conformer was relaxed: {error}") from error
+            raise
         return np.array(self.atoms.get_positions())
 
     def thermal(self, positions: Array, seed: int) -> Array:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from kstep_training.inputs.molecules import InputMolecule
+from kstep_training.inputs.physics import InputPhysics, make_physics
 from kstep_training.prep.prepared import Prepared
 from kstep_training.simulate.settings import SimulateSettings
 
@@ -48,15 +50,28 @@ class Run:
     failed: Path = Path("failed")
 
     @property
+    def physics(self) -> InputPhysics:
+        """That which labels the frames.
+
+        Raises
+        ------
+        ValueError
+            If it is the force field, and the molecule was prepared without one.
+        """
+        prepared, forcefield = self.prepared, self.prep["forcefield"]
+        molecule = InputMolecule(prepared.name, prepared.conformers[0], prepared.system, forcefield)
+        return replace(make_physics(self.settings, molecule), directory=self.failed)
+
+    @property
     def constraints(self) -> str | None:
         """Those of the force field; other methods have none."""
-        return self.prep["constraints"] if self.settings.method == "mm" else None
+        return self.prep["constraints"] if self.settings.physics == "mm" else None
 
     @property
     def timestep_ps(self) -> float:
         """Of the settings, or what the method and the constraints allow."""
         allowed = 0.25
-        if self.settings.method == "mm":
+        if self.settings.physics == "mm":
             allowed = 2.0 if self.constraints else 0.5
         return (self.settings.timestep_fs or allowed) / 1000.0
 

@@ -59,8 +59,8 @@ class MMEngine:
     def __init__(self, run: Run) -> None:
         if run.prepared.system is None:
             raise ValueError(
-                f"{run.prepared.name} has no system.xml, which method=mm needs; prepare it with a "
-                "force field (kstep prep LIST forcefield=mmff94), or choose another method"
+                f"{run.prepared.name} has no system.xml, which physics=mm needs; prepare it with a "
+                "force field (kstep prep LIST forcefield=mmff94), or choose another physics"
             )
         self.run = run
         self.system: openmm.System = run.prepared.system

@@ -25,7 +25,7 @@ MAX_FORCE = 40.0
 
 
 def _engine(run: Run) -> Engine:
-    return MMEngine(run) if run.settings.method == "mm" else ASEEngine(run)
+    return MMEngine(run) if run.settings.physics == "mm" else ASEEngine(run)
 
 
 def _recorder(run: Run, engine: Engine, start: Array, conserved: bool = False) -> Recorder:

@@ -74,10 +74,10 @@ class Recorder:
         kinetic = 0.5 * float((self.engine.masses[:, None] * frame.velocities**2).sum())
         if not (np.isfinite(frame.positions).all() and np.isfinite(frame.energy + kinetic)):
             raise TrajectoryEnded(f"positions or energies are not finite at {time}")
-        found = 2.0 * kinetic / (self.engine.degrees * units.KB)
-        if found > MAX_HEATING * self.temperature:
+        kelvin = 2.0 * kinetic / (self.engine.degrees * units.KB)
+        if kelvin > MAX_HEATING * self.temperature:
             raise TrajectoryEnded(
-                f"{found:.0f} K at {time}, more than {MAX_HEATING:g} times the "
+                f"{kelvin:.0f} K at {time}, more than {MAX_HEATING:g} times the "
                 f"{self.temperature:g} K asked for"
             )
         i, j = self.bonds

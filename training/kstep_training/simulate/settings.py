@@ -1,69 +1,66 @@
-"""What the stage ``simulate`` is asked for."""
+"""Settings of the stage ``simulate``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-from kstep_integrators.calculators import semiempirical
+from kstep_training.inputs.physics import PhysicsSettings
+from kstep_training.keys import setting
 
-__all__ = ["METHODS", "PRODUCTIONS", "SimulateSettings"]
+__all__ = ["PRODUCTIONS", "SimulateSettings"]
 
-METHODS: Final = ("mm", *semiempirical.METHODS, "pyscf")
 PRODUCTIONS: Final = ("nve", "langevin")
 
 
 @dataclass(frozen=True)
-class SimulateSettings:
-    """What is simulated of each molecule.
+class SimulateSettings(PhysicsSettings):
+    """The physics, and the trajectories of each molecule under it.
 
     Raises
     ------
     ValueError
         If a value is out of its range.
+
+    Examples
+    --------
+    >>> SimulateSettings(physics="GFN2-xTB", temperatures=[300.0, 500.0]).trajectories
+    4
     """
 
-    method: str = "mm"
-    """``mm`` (OpenMM, the force field of ``kstep prep``), ``GFN2-xTB``, ``GFN1-xTB``, ``GFN-FF`` or
-    ``pyscf``."""
-    xc: str | None = None
-    """Of PySCF: ``hf`` (the default, null) or a functional."""
-    basis: str | None = None
-    """Of PySCF; null is ``sto-3g``."""
-    temperatures: list[float] = field(default_factory=lambda: [300.0])
-    """Kelvin."""
-    trajectories: int = 4
-    """At each temperature, from the conformers in turn."""
-    timestep_fs: float | None = None
-    """Null: 0.25 fs; with ``mm`` 2 fs if bonds with hydrogen are constrained, else 0.5 fs."""
-    friction_per_ps: float = 2.0
-    """Of equilibrations and refreshments."""
-    equilibration_ps: float = 5.0
-    production: str = "nve"
-    """``nve`` or ``langevin``."""
-    production_friction_per_ps: float = 0.2
-    """Of Langevin segments."""
-    segments: int = 5
-    """In each trajectory."""
-    segment_ps: float = 2.0
-    refresh_ps: float = 1.0
-    """Langevin dynamics between two NVE segments."""
-    interval_steps: int = 1
-    """Steps from frame to frame of a segment; an equilibration keeps about 100 frames."""
-    distorted_fraction: float = 0.0
-    """Copies of production frames with displaced atoms, per frame."""
-    distortions: list[float] = field(default_factory=lambda: [0.05, 0.1, 0.15])
-    """Standard deviations of such displacements, angstrom."""
-    seed: int = 0
+    physics: str = setting(
+        "mm",
+        "mm (the force field of kstep prep, in OpenMM), GFN2-xTB, GFN1-xTB, GFN-FF, pyscf, or "
+        "module:function, a function of yours that takes an Atoms object and returns an ASE "
+        "calculator for it",
+    )
+    temperatures: list[float] = setting([300.0], "of the trajectories", "K")
+    trajectories: int = setting(4, "at each temperature, from the conformers in turn")
+    timestep_fs: float | None = setting(
+        None,
+        "null: 0.25; with mm 2 if bonds with hydrogen are constrained, else 0.5",
+        "fs",
+    )
+    friction_per_ps: float = setting(2.0, "of equilibrations and refreshments", "1/ps")
+    equilibration_ps: float = setting(5.0, "Langevin dynamics before the first segment", "ps")
+    production: str = setting("nve", "nve (velocity Verlet) or langevin")
+    production_friction_per_ps: float = setting(0.2, "of Langevin segments", "1/ps")
+    segments: int = setting(5, "in each trajectory")
+    segment_ps: float = setting(2.0, "length of a segment", "ps")
+    refresh_ps: float = setting(1.0, "Langevin dynamics between two NVE segments", "ps")
+    interval_steps: int = setting(
+        1, "steps from frame to frame of a segment; an equilibration keeps about 100 frames"
+    )
+    distorted_fraction: float = setting(
+        0.0, "copies of production frames with displaced atoms, for each frame"
+    )
+    distortions: list[float] = setting(
+        [0.05, 0.1, 0.15], "standard deviations of such displacements", "angstrom"
+    )
+    seed: int = setting(0, "of momenta, noise and displacements")
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method is {self.method!r}, expected one of {', '.join(METHODS)}")
-        if self.method != "pyscf" and (self.xc, self.basis) != (None, None):
-            raise ValueError(
-                f"xc is {self.xc!r} and basis {self.basis!r}, but the method is {self.method!r}; "
-                "only method=pyscf has them"
-            )
+        super().__post_init__()
         if self.production not in PRODUCTIONS:
             raise ValueError(f"production is {self.production!r}, expected nve or langevin")
         for name in ("trajectories", "segments", "interval_steps"):

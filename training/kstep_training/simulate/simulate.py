@@ -144,10 +144,10 @@ def simulate(
     prepared, folder = Path(prepared).resolve(), Path(folder).resolve()
     molecules = prepared_folders(prepared)
     prep = json.loads((prepared / "manifest.json").read_text())
-    if settings.method == "mm" and prep["settings"]["forcefield"] is None:
+    if settings.physics == "mm" and prep["settings"]["forcefield"] is None:
         raise ValueError(
-            f"method=mm, but the molecules in {prepared} were prepared without a force field "
-            "(forcefield=null); choose another method, or prepare them with forcefield=mmff94"
+            f"physics=mm, but the molecules in {prepared} were prepared without a force field "
+            "(forcefield=null); choose another physics, or prepare them with forcefield=mmff94"
         )
     made = _Made(prep["settings"], settings)
     manifest = open_manifest(folder, made)
@@ -205,7 +205,7 @@ def run_simulate(
         ``key=value``, the fields of
         :class:`kstep_training.simulate.settings.SimulateSettings`.
     output : Path or None
-        Folder of the shards, by default ``SOURCE_METHOD``. Run again with the same folder,
+        Folder of the shards, by default ``SOURCE_PHYSICS``. Run again with the same folder,
         finished ones are kept.
     workers : int
     scheduler : str, optional
@@ -221,7 +221,7 @@ def run_simulate(
     """
     console = Console()
     settings = override(SimulateSettings, overrides)
-    output = output or Path(f"{source.resolve().name}_{settings.method}")
+    output = output or Path(f"{source.resolve().name}_{settings.physics.replace(':', '_')}")
     total, reports = simulate(source, output, settings, workers, scheduler)
     ended: Counter[str] = Counter()
     frames, problems = 0, []

@@ -1,0 +1,110 @@
+"""``kstep evaluate`` from the first word to the report, with quick physics."""
+
+import json
+import time
+
+import psutil
+import pytest
+
+from kstep_integrators.cli import main
+from tests.training.interrupts import interrupt, interruptible
+
+WORDS = [
+    "tests.training.evaluate_physics:cheap", "water,methane",
+    "physics=tests.training.evaluate_physics:physics", "respa=none", "seeds=2", "length_ps=0.032",
+    "ensemble_length_ps=0.04", "equilibration_ps=0.01", "strides_fs=[2]", "compared_fs=16",
+    "correctors=[impulse]", "ensemble_strides_fs=[20]", "spot_checks=1",
+]  # fmt: skip
+
+
+def run(output, *words):
+    return main(["evaluate", *WORDS, *words, "--output", str(output), "--workers", "1"])
+
+
+def test_all_of_it_and_again(tmp_path, capsys):
+    cache = tmp_path / "cache"
+    assert run(tmp_path / "first", "--cache", str(cache)) == 0
+    report = json.loads((tmp_path / "first" / "evaluation.json").read_text())
+    assert [m["name"] for m in report["molecules"]] == ["water", "methane"]
+    assert report["bar"] == "verlet-1"
+    assert set(report["molecules"][0]["methods"]) == {
+        "reference", "fine", "verlet-1", "verlet-2", "impulse-2", "potential-only", "ballistic",
+        "langevin", "metropolis-20", "untested-20",
+    }  # fmt: skip
+    rows = report["molecules"][0]["methods"]
+    assert rows["impulse-2"]["reported"]["evaluations"] == [[17, 17], [17, 17]]
+    assert rows["reference"]["cost"]["evaluations"] == pytest.approx(65 / 0.032, rel=1e-6)
+    # Two runs are no ground for a verdict on distributions.
+    assert report["totals"]["references"]["open"] > 0
+    assert "water" in capsys.readouterr().out
+    before = {path: path.stat().st_mtime_ns for path in cache.glob("*.npz")}
+    assert run(tmp_path / "second", "--cache", str(cache)) == 0
+    assert {path: path.stat().st_mtime_ns for path in cache.glob("*.npz")} == before
+    again = json.loads((tmp_path / "second" / "evaluation.json").read_text())
+    assert again == report
+
+
+def test_a_molecule_that_cannot_be_run_is_named(tmp_path, capsys):
+    # The springs know no benzene.
+    words = [WORDS[0], "water,benzene", *WORDS[2:]]
+    status = main(["evaluate", *words, "--output", str(tmp_path), "--workers", "1"])
+    assert status == 0
+    report = json.loads((tmp_path / "evaluation.json").read_text())
+    assert [m["name"] for m in report["molecules"]] == ["water"]
+    assert "StopIteration" in report["not_evaluated"]["benzene"]["start"]
+    assert "not evaluated" in capsys.readouterr().out
+
+
+def records(cache):
+    return {path: path.stat().st_mtime_ns for path in cache.glob("*.npz")}
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_runs_go_on(tmp_path):
+    cache = tmp_path / "cache"
+    words = ["evaluate", *WORDS, "length_ps=0.16", "--cache", str(cache)]
+    words += ["--output", str(tmp_path / "out")]
+    with interruptible(*words, "--workers", "2") as process:
+        # The four starts and some runs.
+        while process.poll() is None and len(records(cache)) < 8:
+            time.sleep(0.02)
+        interrupt(process)
+    kept = records(cache)
+    assert len(kept) >= 8
+    assert not list((tmp_path / "out").glob("*.html"))
+    assert main([*words, "--workers", "1"]) == 0
+    now = records(cache)
+    assert len(now) > len(kept)
+    assert now.items() >= kept.items()
+
+
+@pytest.mark.slow
+def test_ctrl_c_while_workers_start(tmp_path):
+    words = ["evaluate", *WORDS, "--output", str(tmp_path)]
+    with interruptible(*words, "--workers", "2") as process:
+        # multiprocessing's resource tracker, and the first worker, which has hardly begun.
+        while process.poll() is None and len(psutil.Process(process.pid).children()) < 2:
+            time.sleep(0.01)
+        interrupt(process)
+    assert not records(tmp_path / "runs")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["organic-gfn2"], "1 names were given (organic-gfn2), expected a model and molecules"),
+        ([], "0 names were given (none)"),
+        (["no-model", "water"], "no model 'no-model'"),
+        (["organic-gfn2", "water", "physics=GFN9"], "no calculator 'GFN9'"),
+        (["organic-gfn2", "water", "sedes=9"], "did you mean 'seeds'"),
+    ],
+)
+def test_refusals(tmp_path, capsys, words, message):
+    assert main(["evaluate", *words, "--output", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_nothing_to_show_is_an_error(tmp_path, capsys):
+    words = [WORDS[0], "water", *WORDS[2:], "physics=tests.training.evaluate_physics:refuses"]
+    assert main(["evaluate", *words, "--output", str(tmp_path), "--workers", "1"]) == 2
+    assert "nothing could be evaluated: LookupError" in capsys.readouterr().err

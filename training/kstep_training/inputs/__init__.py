@@ -1,0 +1,1 @@
+"""One way to say what a command works on: molecule, physics, model and thermal start."""

@@ -1,0 +1,236 @@
+"""Molecules from what a user says: a bundled name, a geometry file, SMILES, a prepared folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from kstep_integrators import named_molecule
+from kstep_training.prep.molecules import bundled_lists, conformers, find_list, read_smiles
+
+__all__ = ["InputMolecule", "read_molecule", "read_molecules"]
+
+
+@dataclass(frozen=True)
+class InputMolecule:
+    """An isolated molecule, as a user has given it.
+
+    Attributes
+    ----------
+    name : str
+        Fit for a file name.
+    atoms : ase.Atoms
+        Positions in angstrom, masses in u; without calculator, constraints and momenta. ``info``
+        is that of its source, and always has ``charge`` (in e) and ``multiplicity`` (2 S + 1).
+    system : openmm.System or None
+        Its force field, if ``kstep prep`` has made one.
+    forcefield : str or None
+        Name of that.
+    """
+
+    name: str
+    atoms: Atoms
+    system: Any = None
+    forcefield: str | None = None
+
+
+def read_molecule(
+    source: str | Path, charge: int | None = None, multiplicity: int | None = None
+) -> InputMolecule:
+    """The molecule that a user names.
+
+    Parameters
+    ----------
+    source : str or Path
+        A folder of ``kstep prep`` (``OUT/NAME``), the name of a bundled molecule, a file of
+        geometries that ASE reads (its last frame), or a SMILES string; tried in this order.
+    charge : int, optional
+        In e, instead of that of the source: ``charge`` in its ``info``, the sum of its initial
+        charges, the formal charge of a SMILES string, or 0.
+    multiplicity : int, optional
+        2 S + 1, instead of that of the source: ``multiplicity`` in its ``info``, or 1.
+
+    Raises
+    ------
+    ValueError
+        If it is none of these, or not one isolated molecule without constraints.
+    ImportError
+        If RDKit (SMILES) or OpenMM (a prepared folder) is needed and missing.
+
+    Examples
+    --------
+    >>> water = read_molecule("water")
+    >>> water.name, water.atoms.get_chemical_formula(), water.atoms.info["charge"]
+    ('water', 'H2O', 0)
+    """
+    given = {"charge": charge, "multiplicity": multiplicity}
+    return _read(str(source), given)[-1]
+
+
+def read_molecules(source: str | Path) -> list[InputMolecule]:
+    """The molecules that a user names.
+
+    Parameters
+    ----------
+    source : str or Path
+        A ``.smi`` file or a bundled list (the first conformer of each molecule), a folder that
+        ``kstep prep`` has filled, a file of geometries that ASE reads (each frame), or anything
+        that :func:`read_molecule` takes, one or several with commas between them.
+
+    Raises
+    ------
+    ValueError
+        If something in it cannot be used, or two molecules have one name.
+    ImportError
+        As for :func:`read_molecule`.
+
+    Examples
+    --------
+    >>> [molecule.name for molecule in read_molecules("water,ethanol")]
+    ['water', 'ethanol']
+    """
+    text, path = str(source), Path(source)
+    given: dict[str, int | None] = {}
+    if path.suffix == ".smi" or (not path.exists() and text in bundled_lists()):
+        molecules = _from_list(text)
+    elif path.is_dir() and any(path.glob("[!.]*/conformers.xyz")):
+        folders = sorted(folder.parent for folder in path.glob("[!.]*/conformers.xyz"))
+        molecules = [_from_prepared(folder, given) for folder in folders]
+    elif path.exists():
+        molecules = _read(text, given)
+    else:
+        parts = [part.strip() for part in text.split(",") if part.strip()]
+        molecules = [_read(part, given)[-1] for part in parts]
+    if not molecules:
+        raise ValueError(f"{text!r} names no molecule; expected for example water,ethanol")
+    names = [molecule.name for molecule in molecules]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{text} has two molecules of one name, {', '.join(twice)}; rename one")
+    return molecules
+
+
+def _read(text: str, given: dict[str, int | None]) -> list[InputMolecule]:
+    """The molecules of one source, a file with several frames being the only one with more."""
+    path = Path(text)
+    if (path / "conformers.xyz").is_file():
+        return [_from_prepared(path, given)]
+    try:
+        atoms = named_molecule(text)
+        return [InputMolecule(str(atoms.info["name"]), _isolated(atoms, text, given))]
+    except ValueError as error:
+        unknown = error
+    if path.is_file():
+        return _from_file(path, given)
+    if path.suffix or path.is_dir():
+        raise ValueError(
+            f"there is no file {text}, nor a molecule that kstep prep has made (OUT/NAME), nor a "
+            "bundled molecule of that name"
+        )
+    try:
+        atoms = conformers(text)[0]
+    except ValueError as error:
+        raise ValueError(
+            f"{text!r} is no folder of kstep prep, no file and no SMILES string ({error}); "
+            f"{unknown}"
+        ) from error
+    return [InputMolecule(_file_name(text), _isolated(atoms, text, given))]
+
+
+def _from_prepared(path: Path, given: dict[str, int | None]) -> InputMolecule:
+    from kstep_training.prep.prepared import read_prepared  # needs OpenMM
+
+    prepared = read_prepared(path)
+    settings = json.loads((path.parent / "manifest.json").read_text())["settings"]
+    atoms = _isolated(prepared.conformers[0], str(path), given)
+    return InputMolecule(path.resolve().name, atoms, prepared.system, settings["forcefield"])
+
+
+def _from_file(path: Path, given: dict[str, int | None]) -> list[InputMolecule]:
+    try:
+        frames: Any = ase.io.read(path, index=":")
+    except Exception as error:
+        raise ValueError(f"{path} is no file of geometries that ASE reads: {error}") from error
+    if not frames:
+        raise ValueError(f"{path} holds no geometry")
+    if len(frames) == 1:
+        return [InputMolecule(_file_name(path.stem), _isolated(frames[0], str(path), given))]
+    return [
+        InputMolecule(
+            _file_name(str(atoms.info.get("name", f"frame{number}"))),
+            _isolated(atoms, f"frame {number} of {path}", given),
+        )
+        for number, atoms in enumerate(frames)
+    ]
+
+
+def _from_list(text: str) -> list[InputMolecule]:
+    molecules, problems = read_smiles(find_list(text))
+    if problems or not molecules:
+        reason = "; ".join(problems) or "it names no molecule"
+        raise ValueError(f"{text} cannot be used as a whole: {reason}")
+    return [
+        InputMolecule(m.name, _isolated(conformers(m.smiles)[0], m.name, {})) for m in molecules
+    ]
+
+
+def _isolated(atoms: Atoms, source: str, given: dict[str, int | None]) -> Atoms:
+    """Elements, positions, masses and ``info`` alone, with charge and multiplicity.
+
+    Raises
+    ------
+    ValueError
+        If the source says more than can be kept.
+    """
+    if atoms.pbc.any():
+        raise ValueError(
+            f"{source} is periodic (pbc = {atoms.pbc.tolist()}), and one isolated molecule was "
+            "expected: take the cell out of the file. Trajectories made elsewhere are for "
+            "kstep evaluate --trajectory FILE --reference FILE"
+        )
+    if not np.isfinite(atoms.positions).all():
+        raise ValueError(f"{source} has positions that are not finite")
+    if atoms.constraints:
+        kinds = ", ".join(type(constraint).__name__ for constraint in atoms.constraints)
+        raise ValueError(
+            f"{source} has constraints ({kinds}), which no run of a molecule from a file keeps: "
+            "take them out. Bonds with hydrogen are fixed by kstep prep constraints=HBonds"
+        )
+    kept = Atoms(atoms.numbers, positions=atoms.positions, info=dict(atoms.info))
+    if atoms.has("masses"):
+        kept.set_masses(atoms.get_masses())
+    kept.info["charge"] = _whole(source, "charge", given, atoms.info, _initial_charge(atoms))
+    kept.info["multiplicity"] = _whole(source, "multiplicity", given, atoms.info, 1)
+    if kept.info["multiplicity"] < 1:
+        raise ValueError(
+            f"the multiplicity of {source} is {kept.info['multiplicity']}, expected 2 S + 1, at "
+            "least 1"
+        )
+    return kept
+
+
+def _initial_charge(atoms: Atoms) -> float:
+    return float(np.round(atoms.get_initial_charges().sum(), 6))
+
+
+def _whole(
+    source: str, name: str, given: dict[str, int | None], info: dict[str, Any], otherwise: float
+) -> int:
+    value = info.get(name, otherwise) if given.get(name) is None else given[name]
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = np.nan
+    if number != round(number) if np.isfinite(number) else True:
+        raise ValueError(f"the {name} of {source} is {value!r}, expected a whole number")
+    return round(number)
+
+
+def _file_name(text: str) -> str:
+    return "".join(c if c.isalnum() or c in "_.+-" else "_" for c in text.strip())

@@ -1,0 +1,306 @@
+"""The physics of a run by name and settings: GFN-xTB, GFN-FF, PySCF, a force field, or your own.
+
+:data:`METHODS` is the only register of names. A method is added by one entry there; a setting of
+one by a field of :class:`PhysicsSettings`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from importlib.metadata import version
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+
+from kstep_integrators.calculators import OpenMMCalculator, PySCFCalculator, xtb_calculator
+from kstep_training.inputs.molecules import InputMolecule
+from kstep_training.keys import setting
+
+__all__ = ["METHODS", "InputPhysics", "PhysicsSettings", "is_physics", "make_physics"]
+
+
+@dataclass(frozen=True)
+class PhysicsSettings:
+    """The physics by its name, and what can be set of it.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, or it does not have what was set.
+
+    Examples
+    --------
+    >>> PhysicsSettings("pyscf", xc="b3lyp", basis="def2-svp").basis
+    'def2-svp'
+    """
+
+    physics: str = setting(
+        "GFN2-xTB",
+        "expensive method: GFN2-xTB, GFN1-xTB, GFN-FF, pyscf, mm (the force field of a molecule "
+        "that kstep prep has made), or module:function, a function of yours that takes an Atoms "
+        "object and returns an ASE calculator for it",
+    )
+    xc: str | None = setting(None, "functional of pyscf; null or hf: Hartree-Fock")
+    basis: str | None = setting(None, "basis set of pyscf; null: sto-3g")
+    dispersion: str | None = setting(
+        None, "dispersion correction of pyscf, such as d3bj or d4; null: none"
+    )
+    density_fit: bool = setting(False, "density fitting of pyscf")
+
+    def __post_init__(self) -> None:
+        method = _find(self.physics)
+        for option in fields(PhysicsSettings)[1:]:
+            value = getattr(self, option.name)
+            if value != option.default and option.name not in method.takes:
+                having = [name for name, other in METHODS.items() if option.name in other.takes]
+                raise ValueError(
+                    f"{option.name} is {value!r} and physics is {self.physics!r}, which has no "
+                    f"such setting; it needs physics={' or '.join(having)}"
+                )
+
+
+@dataclass(frozen=True)
+class InputPhysics:
+    """A method that makes a calculator for each molecule; can be sent to other processes.
+
+    Attributes
+    ----------
+    settings : PhysicsSettings
+    system : openmm.System or None
+        Of ``mm``.
+    forcefield : str or None
+        Name of that.
+    directory : Path
+        Folder for geometries whose SCF does not converge.
+
+    Examples
+    --------
+    >>> from kstep_training.inputs.molecules import read_molecule
+    >>> physics = make_physics("GFN2-xTB")
+    >>> type(physics(read_molecule("water").atoms)).__name__
+    'TBLite'
+    """
+
+    settings: PhysicsSettings
+    system: Any = None
+    forcefield: str | None = None
+    directory: Path = Path()
+
+    @property
+    def method(self) -> str:
+        """Name of what is computed, such as ``GFN2-xTB``, ``b3lyp/def2-svp`` or ``mmff94``."""
+        return _find(self.settings.physics).describe(self)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Version of the program that computes, where its name is known."""
+        package = _find(self.settings.physics).package
+        return {} if package is None else {package: version(package)}
+
+    @property
+    def identity(self) -> str:
+        """Name, settings and program: results of one identity can stand for each other."""
+        given = [
+            f"{option.name}={getattr(self.settings, option.name)}"
+            for option in fields(PhysicsSettings)[1:]
+            if getattr(self.settings, option.name) != option.default
+        ]
+        programs = [f"{name} {number}" for name, number in self.versions.items()]
+        return " ".join([self.settings.physics, *given, *programs])
+
+    def __call__(self, atoms: Atoms) -> BaseCalculator:
+        """A new calculator for a molecule.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+            With ``charge`` and ``multiplicity`` in ``info``, 0 and 1 if they are not there.
+            GFN-FF takes its bonds from this geometry.
+
+        Raises
+        ------
+        ValueError
+            If the method cannot take the molecule.
+        ImportError
+            If its package is missing; the message names the extra.
+        """
+        return _find(self.settings.physics).make(self, atoms)
+
+
+def make_physics(
+    settings: PhysicsSettings | str, molecule: InputMolecule | None = None
+) -> InputPhysics:
+    """The physics that settings ask for.
+
+    Parameters
+    ----------
+    settings : PhysicsSettings or str
+        Settings of a command, which inherit from :class:`PhysicsSettings`; or a name alone.
+    molecule : InputMolecule, optional
+        Whose force field ``mm`` is.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method, a ``module:function`` cannot be loaded, or ``mm`` is asked of
+        a molecule that has no force field.
+
+    Examples
+    --------
+    >>> make_physics(PhysicsSettings("pyscf", xc="pbe", basis="def2-svp")).method
+    'pbe/def2-svp'
+    """
+    if isinstance(settings, str):
+        settings = PhysicsSettings(settings)
+    own = {option.name: getattr(settings, option.name) for option in fields(PhysicsSettings)}
+    physics = PhysicsSettings(**own)
+    if ":" in physics.physics:
+        _load(physics.physics)  # what cannot be loaded is said at once
+    if physics.physics != "mm":
+        return InputPhysics(physics)
+    if molecule is None or molecule.system is None:
+        name = "this molecule" if molecule is None else repr(molecule.name)
+        raise ValueError(
+            "physics=mm needs the force field of a molecule that kstep prep has made, and "
+            f"{name} has none; give OUT/NAME of kstep prep LIST --output OUT"
+        )
+    return InputPhysics(physics, molecule.system, molecule.forcefield or "mm")
+
+
+def is_physics(name: str) -> bool:
+    """Whether a name is one of a method, or of the form ``module:function``.
+
+    Examples
+    --------
+    >>> is_physics("GFN-FF"), is_physics("organic-gfn2")
+    (True, False)
+    """
+    return name in METHODS or (":" in name and not Path(name).exists())
+
+
+@dataclass(frozen=True)
+class _Method:
+    """A method that is known by name.
+
+    Attributes
+    ----------
+    make : callable
+        A new calculator for a molecule.
+    package : str or None
+        Distribution that computes.
+    takes : tuple of str
+        Fields of :class:`PhysicsSettings` that it has.
+    describe : callable
+        Name of what is computed.
+    """
+
+    make: Callable[[InputPhysics, Atoms], BaseCalculator]
+    package: str | None = None
+    takes: tuple[str, ...] = ()
+    describe: Callable[[InputPhysics], str] = lambda physics: physics.settings.physics
+
+
+def _charge(atoms: Atoms) -> int:
+    return int(atoms.info.get("charge", 0))
+
+
+def _multiplicity(atoms: Atoms) -> int:
+    return int(atoms.info.get("multiplicity", 1))
+
+
+def _make_xtb(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
+    name = physics.settings.physics
+    calculator = xtb_calculator(name, _charge(atoms), _multiplicity(atoms))
+    if name == "GFN-FF":
+        # It takes its bonds from the first geometry: not from where a run happens to go on.
+        calculator.get_potential_energy(atoms.copy())
+    return calculator
+
+
+def _xc(physics: InputPhysics) -> str | None:
+    xc = physics.settings.xc
+    return None if xc is None or xc.lower() == "hf" else xc
+
+
+def _basis(physics: InputPhysics) -> str:
+    return physics.settings.basis or "sto-3g"
+
+
+def _make_pyscf(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
+    xc = _xc(physics)
+    return PySCFCalculator(
+        "hf" if xc is None else None,
+        xc=xc,
+        basis=_basis(physics),
+        dispersion=physics.settings.dispersion,
+        density_fit=physics.settings.density_fit,
+        charge=_charge(atoms),
+        multiplicity=_multiplicity(atoms),
+        directory=physics.directory,
+    )
+
+
+def _describe_pyscf(physics: InputPhysics) -> str:
+    parts = [_xc(physics) or "hf", physics.settings.dispersion]
+    return f"{'-'.join(part for part in parts if part)}/{_basis(physics)}"
+
+
+def _make_mm(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
+    del atoms  # the System has its own
+    return OpenMMCalculator(physics.system)
+
+
+def _make_own(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
+    made: BaseCalculator = _load(physics.settings.physics)(atoms)
+    return made
+
+
+METHODS: Final[Mapping[str, _Method]] = MappingProxyType(
+    {
+        "GFN2-xTB": _Method(_make_xtb, "tblite"),
+        "GFN1-xTB": _Method(_make_xtb, "tblite"),
+        "GFN-FF": _Method(_make_xtb, "xtb"),
+        "pyscf": _Method(
+            _make_pyscf,
+            "pyscf",
+            ("xc", "basis", "dispersion", "density_fit"),
+            _describe_pyscf,
+        ),
+        "mm": _Method(_make_mm, "openmm", describe=lambda physics: physics.forcefield or "mm"),
+    }
+)
+"""The methods that are known by name."""
+
+_OWN: Final = _Method(_make_own)
+
+
+def _find(name: str) -> _Method:
+    if name in METHODS:
+        return METHODS[name]
+    if ":" in name:
+        return _OWN
+    near = difflib.get_close_matches(name.lower(), [n.lower() for n in METHODS], n=1)
+    hint = [f"; did you mean {known}?" for known in METHODS if known.lower() in near]
+    raise ValueError(
+        f"physics is {name!r}, expected one of {', '.join(METHODS)}, or module:function that takes "
+        f"an Atoms object and returns an ASE calculator{''.join(hint)}"
+    )
+
+
+def _load(name: str) -> Callable[[Atoms], Any]:
+    """The function that ``module:function`` names."""
+    module, _, function = name.partition(":")
+    try:
+        loaded = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"physics {name!r} cannot be loaded: {error}") from error
+    if not callable(loaded):
+        raise ValueError(f"physics {name!r} is a {type(loaded).__name__}, expected a function")
+    function_of_atoms: Callable[[Atoms], Any] = loaded
+    return function_of_atoms
