@@ -15,8 +15,20 @@ from kstep_integrators.thermostats import Thermostat
 __all__ = ["BoundScheme", "Scheme", "shortest_part"]
 
 
+class _Decided:
+    """The rule for what of the physics a scheme asks."""
+
+    corrector: Corrector
+    metropolis: Metropolis | None
+
+    @property
+    def needs_forces(self) -> bool:
+        """Whether an energy is too little; without a test the residual is watched."""
+        return self.corrector.needs_forces or self.metropolis is None
+
+
 @dataclass(frozen=True)
-class Scheme:
+class Scheme(_Decided):
     """The parts that a step is composed of, whatever it moves.
 
     Attributes
@@ -53,11 +65,6 @@ class Scheme:
         self.check_constraints(0 if state.bonds is None else len(state.bonds))
         self.jump.bind(state)
         self.thermostat.check(state)
-
-    @property
-    def needs_forces(self) -> bool:
-        """Whether an energy is too little; without a test the residual is watched."""
-        return self.corrector.needs_forces or self.metropolis is None
 
     def check_constraints(self, count: int, otherwise: str = "remove FixBondLengths") -> None:
         """Refuse bonds of fixed length beside parts that were not validated with them.
@@ -104,7 +111,7 @@ class Scheme:
 
 
 @dataclass(frozen=True)
-class BoundScheme:
+class BoundScheme(_Decided):
     """The parts of a step for one set of atoms.
 
     Attributes
@@ -127,11 +134,6 @@ class BoundScheme:
     control: Control = field(default_factory=Control)
     metropolis: Metropolis | None = None
     shortest_k: int = 1
-
-    @property
-    def needs_forces(self) -> bool:
-        """Whether an energy is too little; without a test the residual is watched."""
-        return self.corrector.needs_forces or self.metropolis is None
 
 
 def shortest_part(k: int, allowed: tuple[int, ...] | None) -> int:
