@@ -1,24 +1,17 @@
-"""Runs killed with SIGKILL at random moments, resumed, and compared with the uninterrupted run.
+"""Runs killed with SIGKILL at random moments, resumed, and compared with uninterrupted ones.
 
-    python -m benchmarks.kill [--cases morse gfn2 gfn2-fresh pyscf ensemble] [--seed 0]
-
-Each run is a process of its own. It is killed at a moment drawn uniformly from the first 0.4 of the
-time that the uninterrupted run takes, counted from when there is a checkpoint: reading it and
-cutting the outputs are within reach. The next process resumes what is left, and is killed in its
-turn, up to five times; then the run is left to end. Runs are begun anew until the kills are used
-up. Langevin dynamics at 300 K, strides of 2 fs, a checkpoint every ten steps, every step in
-trajectory and log. The ensemble has sixteen replicas, with a trajectory and a log each.
+Each run is a process of its own, killed with SIGKILL at a moment drawn uniformly from the
+first 0.4 of the time that the uninterrupted run takes, counted from when there is a checkpoint:
+reading it and cutting the outputs are within reach. The next process resumes what is left, and is
+killed in its turn, up to five times; then the run is left to end. Runs are begun anew until the
+kills are used up. Langevin dynamics at 300 K, strides of 2 fs, a checkpoint every ten steps, every
+step in trajectory and log. The ensemble has sixteen replicas, with a trajectory and a log each.
 """
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import argparse
-import json
 import multiprocessing
+import os
 import signal
 import tempfile
 import time
@@ -36,7 +29,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.io import read
 from ase.md.velocitydistribution import thermalize_momenta
 
-from benchmarks.common import write_result
+from benchmarks.suite import Options, option
 from kstep_integrators import (
     CalculatorPotential,
     Ensemble,
@@ -49,11 +42,13 @@ from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.testing import MorseNetwork
 
+__all__ = ["KILLED", "kill", "kill_runs"]
+
 KILLS_PER_RUN = 5
 
 
 @dataclass(frozen=True)
-class Case:
+class Killed:
     """A run to be killed.
 
     Attributes
@@ -113,19 +108,19 @@ def _hartree_fock() -> Calculator:
     return PySCFCalculator(method="hf", basis="sto-3g", device="cpu", threads=1)
 
 
-CASES = {
-    "morse": Case("ethanol", lambda: _springs(2.0), _morse_jump, 300, 50),
-    "gfn2": Case("ethanol", xtb_calculator, _network, 100, 20),
-    "gfn2-fresh": Case("ethanol", FreshGFN2, _network, 100, 20),
-    "pyscf": Case("water", _hartree_fock, _network, 100, 10),
-    "ensemble": Case("ethanol", lambda: _springs(2.0), _morse_jump, 60, 20, 5, 16),
+KILLED = {
+    "morse": Killed("ethanol", lambda: _springs(2.0), _morse_jump, 300, 50),
+    "gfn2": Killed("ethanol", xtb_calculator, _network, 100, 20),
+    "gfn2-fresh": Killed("ethanol", FreshGFN2, _network, 100, 20),
+    "pyscf": Killed("water", _hartree_fock, _network, 100, 10),
+    "ensemble": Killed("ethanol", lambda: _springs(2.0), _morse_jump, 60, 20, 5, 16),
 }
 
 
 def go(name: str, folder: Path, begun: Connection) -> None:
     """Begin a run or go on with it, to its end."""
     torch.set_num_threads(1)
-    case = CASES[name]
+    case = KILLED[name]
     path = folder / "run.ckpt"
     model = case.model()
     begun.send(True)
@@ -152,14 +147,14 @@ def go(name: str, folder: Path, begun: Connection) -> None:
     dynamics.run(case.steps - dynamics.nsteps)
 
 
-def _start(case: Case, seed: int) -> Atoms:
+def _start(case: Killed, seed: int) -> Atoms:
     """The molecule of a case with thermal momenta."""
     atoms = named_molecule(case.molecule)
     thermalize_momenta(atoms, temperature_K=300, rng=np.random.default_rng(seed))
     return atoms
 
 
-def _go_ensemble(case: Case, folder: Path, path: Path, model: FlowJump) -> None:
+def _go_ensemble(case: Killed, folder: Path, path: Path, model: FlowJump) -> None:
     """Begin an ensemble or go on with it, to its end."""
 
     def physics(atoms: Atoms) -> Calculator:
@@ -205,11 +200,11 @@ def _until(name: str, folder: Path, seconds: float | None) -> tuple[bool, float]
     return process.exitcode != 0, time.perf_counter() - started
 
 
-def compare(run: Path, through: Path) -> dict[str, Any]:
+def differences(run: Path, through: Path) -> dict[str, Any]:
     """Differences between a run that was killed and the uninterrupted one, over all its files."""
     end, true_end = (read_checkpoint(folder / "run.ckpt") for folder in (run, through))
     files = sorted(path.relative_to(through) for path in through.glob("**/*.traj"))
-    rows = [_compare_files(run / path, through / path) for path in files]
+    rows = [_differences_of_files(run / path, through / path) for path in files]
     return {
         **{
             key: (sum if key.startswith(("frames", "log_lines")) else max)(r[key] for r in rows)
@@ -223,7 +218,7 @@ def compare(run: Path, through: Path) -> dict[str, Any]:
     }
 
 
-def _compare_files(run: Path, through: Path) -> dict[str, Any]:
+def _differences_of_files(run: Path, through: Path) -> dict[str, Any]:
     """Differences between two trajectories, and the logs beside them."""
     frames, others = read(run, ":"), read(through, ":")
     nearest = Counter(
@@ -255,13 +250,13 @@ def _compare_files(run: Path, through: Path) -> dict[str, Any]:
     }
 
 
-def kill(name: str, kills: int, folder: Path, seed: int) -> dict[str, Any]:
+def kill_runs(name: str, kills: int, folder: Path, seed: int) -> dict[str, Any]:
     """Kill runs of a case, resume them and compare them.
 
     Parameters
     ----------
     name : str
-        A key of :data:`CASES`.
+        A key of :data:`KILLED`.
     kills : int
         In all.
     folder : Path
@@ -288,7 +283,7 @@ def kill(name: str, kills: int, folder: Path, seed: int) -> dict[str, Any]:
             if killed:
                 left -= 1
                 reached.append(read_checkpoint(run / "run.ckpt").nsteps)
-        rows.append({"checkpoint_at_kill": reached, **compare(run, through)})
+        rows.append({"checkpoint_at_kill": reached, **differences(run, through)})
         print(f"{name}: {kills - left} of {kills}", rows[-1], flush=True)
     worst = {
         key: max(row[key] for row in rows)
@@ -300,7 +295,7 @@ def kill(name: str, kills: int, folder: Path, seed: int) -> dict[str, Any]:
         for key, value in rows[0].items()
         if isinstance(value, bool)
     }
-    case = CASES[name]
+    case = KILLED[name]
     return {
         "molecule": case.molecule,
         "steps": case.steps,
@@ -314,19 +309,25 @@ def kill(name: str, kills: int, folder: Path, seed: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", nargs="+", choices=list(CASES), default=list(CASES))
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    result: dict[str, Any] = {"what": __doc__, "seed": arguments.seed}
-    for name in arguments.cases:
+@dataclass(frozen=True)
+class KillOptions(Options):
+    """Which runs."""
+
+    runs: tuple[str, ...] = option(tuple(KILLED), "names of runs")
+    kills: int = option(0, "of each run, not those of the suite")
+    seed: int = option(0, "of the moments")
+
+    @classmethod
+    def smoke(cls, cache: Path) -> KillOptions:
+        """One run, one kill."""
+        return cls(cache, ("morse",), 1)
+
+
+def kill(options: KillOptions) -> dict[str, Any]:
+    """Largest differences between killed runs and those that were left alone."""
+    result: dict[str, Any] = {"seed": options.seed}
+    for name in options.runs:
         with tempfile.TemporaryDirectory() as folder:
-            result[name] = kill(name, CASES[name].kills, Path(folder), arguments.seed)
-    print(json.dumps({name: result[name]["largest"] for name in arguments.cases}, indent=1))
-    write_result("kill", result)
-
-
-if __name__ == "__main__":
-    main()
+            kills = options.kills or KILLED[name].kills
+            result[name] = kill_runs(name, kills, Path(folder), options.seed)
+    return result

@@ -1,10 +1,5 @@
 """One jump against the reference k steps later, beside controls: bonds, angles, velocities.
 
-    python -m benchmarks.one_jump qm --data qm_data [unseen_data] --dataset dataset \
-        --models direct.safetensors
-    python -m benchmarks.one_jump mm --data mm_data --dataset dataset --prepared mm_prep \
-        --models direct.safetensors
-
 Windows come from NVE trajectories that were not trained on: of molecules that were, and of others.
 Controls: ``ballistic`` (x + h v), ``verlet`` at the stride (forces of the method of the data at
 both ends), ``mean`` (mean bonds and angles, no motion), and the flow jump of ``--flow``. Where the
@@ -15,11 +10,6 @@ network, an SCF or SHAKE) are counted, and left out of the errors.
 
 from __future__ import annotations
 
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-import argparse
 import dataclasses
 import time
 from collections.abc import Callable
@@ -30,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.common import write_result
-from benchmarks.references import Reference, WindowPhysics, read_references
+from benchmarks.references import CopiesPhysics, Reference, ReferenceOptions
+from benchmarks.suite import option
 from kstep_integrators import FlowJump, load_model
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.diagnostics import (
@@ -52,18 +42,16 @@ from kstep_integrators.step.stride import make_stride
 from kstep_integrators.thermostats import NoThermostat
 from kstep_integrators.units import FS
 
-STRIDES = {"qm": [4, 8, 16, 32], "mm": [4, 8, 12]}
-FLOWS = {"qm": ["organic-gfn2"], "mm": []}
 CONTROLS = ("ballistic", "verlet", "mean")
 GROUPS = {True: "molecules trained on, other trajectories", False: "molecules not trained on"}
 
 Landed = tuple[PhaseState, Reasons]
-Method = Callable[[PhaseState, Evaluation, WindowPhysics, float, int], Landed]
+Method = Callable[[PhaseState, Evaluation, CopiesPhysics, float, int], Landed]
 """(state, physics there, physics, base step, k) -> where it lands, and what failed."""
 
 
 def ballistic(
-    state: PhaseState, start: Evaluation, physics: WindowPhysics, timestep: float, k: int
+    state: PhaseState, start: Evaluation, physics: CopiesPhysics, timestep: float, k: int
 ) -> Landed:
     """Straight on."""
     shaken = shake(state, state.positions + k * timestep * velocities(state))
@@ -72,7 +60,7 @@ def ballistic(
 
 
 def verlet(
-    state: PhaseState, start: Evaluation, physics: WindowPhysics, timestep: float, k: int
+    state: PhaseState, start: Evaluation, physics: CopiesPhysics, timestep: float, k: int
 ) -> Landed:
     """One step of velocity Verlet (RATTLE) as long as the stride."""
 
@@ -84,7 +72,7 @@ def verlet(
 
 
 def mean(
-    state: PhaseState, start: Evaluation, physics: WindowPhysics, timestep: float, k: int
+    state: PhaseState, start: Evaluation, physics: CopiesPhysics, timestep: float, k: int
 ) -> Landed:
     """Anywhere: the errors of the mean structure depend on the reference only."""
     return state, {}
@@ -104,7 +92,7 @@ class Model:
         return same and k in self.loaded.allowed_k
 
     def __call__(
-        self, state: PhaseState, start: Evaluation, physics: WindowPhysics, timestep: float, k: int
+        self, state: PhaseState, start: Evaluation, physics: CopiesPhysics, timestep: float, k: int
     ) -> Landed:
         """Jump and correct."""
         jump = self.loaded
@@ -127,7 +115,7 @@ def land(
 ) -> tuple[Landings | None, dict[str, Any]]:
     """Jumps of one molecule; None if all failed."""
     starts, ends = reference.windows(k, count)
-    state, physics = reference.state(starts), WindowPhysics(reference)
+    state, physics = reference.state(starts), reference.physics()
     began = time.perf_counter()
     landed, failures = method(
         state, reference.evaluation(starts), physics, reference.timestep_fs * FS, k
@@ -190,117 +178,86 @@ def measure(
 
 
 def _short(errors: JumpErrors) -> dict[str, Any]:
-    found: dict[str, Any] = {"velocity_thermal": errors.velocities["all"], "jumps": errors.jumps}
+    row: dict[str, Any] = {"velocity_thermal": errors.velocities["all"], "jumps": errors.jumps}
     for name, kinds in (("bond_A", errors.bonds), ("angle_degrees", errors.angles)):
         if "all" in kinds:  # not if nothing of the kind moves, as in rigid water
-            found[name] = kinds["all"].rmse
-            found[f"{name.split('_')[0]}_thermal"] = kinds["all"].thermal
-    return found
+            row[name] = kinds["all"].rmse
+            row[f"{name.split('_')[0]}_thermal"] = kinds["all"].thermal
+    return row
 
 
 def compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Error of each model over that of the best control, for each group and stride."""
-    found = []
+    compared = []
     for row in rows:
         if row["method"] in CONTROLS or "bond_A" not in row:
             continue
         beside = [
-            r
-            for r in rows
-            if r["method"] in CONTROLS
+            r for r in rows
+            if r["method"] in CONTROLS and "bond_A" in r
             and (r["group"], r["k"]) == (row["group"], row["k"])
-            and "bond_A" in r
-        ]
+        ]  # fmt: skip
         ratios: dict[str, Any] = {key: row[key] for key in ("group", "method", "k", "stride_fs")}
         for key in ("bond_A", "angle_degrees", "velocity_thermal"):
             best = min(beside, key=lambda r: r[key])
             ratios[key] = {"of_best_control": row[key] / best[key], "which": best["method"]}
-        found.append(ratios)
-    return found
+        compared.append(ratios)
+    return compared
 
 
-def show(rows: list[dict[str, Any]]) -> None:
-    """Print the table."""
-    for group in GROUPS.values():
-        mine = [row for row in rows if row["group"] == group]
-        if not mine:
-            continue
-        print(f"\n{group}")
-        print(f"{'k':>3} {'fs':>5} {'method':<26}{'bond A':>9}{'(std)':>8}{'angle':>9}{'(std)':>8}"
-              f"{'velocity':>10}{'jumps':>7}{'failed':>7}")  # fmt: skip
-        for row in sorted(mine, key=lambda r: r["k"]):
-            head = f"{row['k']:>3} {row['stride_fs']:>5g} {row['method']:<26}"
-            if "bond_A" not in row:
-                print(f"{head}{'all failed: ' + '; '.join(row['reasons'])}")
-                continue
-            print(
-                f"{head}{row['bond_A']:>9.2g}{row['bond_thermal']:>8.2g}"
-                f"{row['angle_degrees']:>9.2g}{row['angle_thermal']:>8.2g}"
-                f"{row['velocity_thermal']:>10.2g}{row['jumps']:>7}{row['failed']:>7}"
-            )
+@dataclass(frozen=True)
+class JumpOptions(ReferenceOptions):
+    """Models and windows."""
+
+    models: tuple[str, ...] = option((), "model files of direct jumps")
+    flow: tuple[str, ...] = option((), "model files or names of flows")
+    strides: tuple[int, ...] = option((), "base steps; those of the suite by default")
+    windows: int = option(100, "of each molecule and stride")
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=("qm", "mm"))
-    parser.add_argument("--data", nargs="+", type=Path, required=True)
-    parser.add_argument("--dataset", type=Path, help="its training part is not measured on")
-    parser.add_argument("--prepared", nargs="*", type=Path, default=[])
-    parser.add_argument("--models", nargs="*", default=[], help="model files of direct jumps")
-    parser.add_argument("--flow", nargs="*", help="model files or names of flows")
-    parser.add_argument("--strides", nargs="+", type=int)
-    parser.add_argument("--windows", type=int, default=100, help="of each molecule and stride")
-    parser.add_argument("--temperature", type=float, default=300.0)
-    parser.add_argument("--molecules", nargs="*", default=[])
-    arguments = parser.parse_args()
-    torch.set_num_threads(1)
-    references = read_references(
-        arguments.data,
-        arguments.temperature,
-        arguments.dataset,
-        arguments.prepared,
-        arguments.molecules,
-    )
-    flows = FLOWS[arguments.kind] if arguments.flow is None else arguments.flow
-    models = {
-        **{Path(name).stem: Model(load_model(name, device="cpu")) for name in arguments.models},
-        **{f"flow {Path(name).stem}": Model(load_model(name, device="cpu")) for name in flows},
-    }
+def one_jump_qm(options: JumpOptions) -> dict[str, Any]:
+    """Jumps of GFN2 trajectories, the bundled flow beside them."""
+    flow = options.flow or ("organic-gfn2",)
+    return _one_jump(dataclasses.replace(options, flow=flow), (4, 8, 16, 32))
+
+
+def one_jump_mm(options: JumpOptions) -> dict[str, Any]:
+    """Jumps of force-field trajectories with rigid bonds."""
+    return _one_jump(options, (4, 8, 12))
+
+
+def _one_jump(options: JumpOptions, strides: tuple[int, ...]) -> dict[str, Any]:
+    references = options.references()
+    models = {Path(name).stem: Model(load_model(name, device="cpu")) for name in options.models}
+    for name in options.flow:
+        models[f"flow {Path(name).stem}"] = Model(load_model(name, device="cpu"))
     methods: dict[str, Method] = {"ballistic": ballistic, "verlet": verlet, "mean": mean}
     rows = []
     for trained, group in GROUPS.items():
         chosen = [r for r in references if r.trained is trained]
-        for k in (arguments.strides or STRIDES[arguments.kind]) if chosen else ():
+        for k in (options.strides or strides) if chosen else ():
             able = {n: m for n, m in models.items() if m.makes(k, chosen[0].timestep_fs)}
             for name, method in {**methods, **able}.items():
-                row = measure(chosen, name, method, k, arguments.windows)
+                row = measure(chosen, name, method, k, options.windows)
                 rows.append({"group": group, **row})
                 print(f"{group}, k = {k}, {name}: {row['seconds']:.0f} s", flush=True)
-    show(rows)
-    details = {
-        "what": __doc__,
+    return {
         "references": {
             r.name: {
                 "trained": r.trained,
                 "method": r.method,
                 "frames": sum(map(len, r.segments)),
-                "bonds_of_fixed_length": len(r.atoms.constraints[0].pairs)
-                if r.atoms.constraints
-                else 0,
+                "bonds_of_fixed_length": sum(len(c.pairs) for c in r.atoms.constraints[:1]),
             }
             for r in references
         },
-        "temperature_K": arguments.temperature,
+        "temperature_K": options.temperature,
         "timestep_fs": references[0].timestep_fs,
         "models": {name: _described(model) for name, model in models.items()},
+        "compared": compare(rows),
+        "rows": rows,
     }
-    write_result(f"one_jump_{arguments.kind}", {**details, "compared": compare(rows), "rows": rows})
 
 
 def _described(model: Model) -> dict[str, Any]:
     return {key: value for key, value in model.loaded.describe().items() if key != "compile"}
-
-
-if __name__ == "__main__":
-    main()

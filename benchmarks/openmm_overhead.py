@@ -1,28 +1,19 @@
-"""Time of a jump in OpenMM beyond the jump itself, on one CPU core.
+"""Processor time of a jump in OpenMM beyond the jump itself.
 
-    OMP_NUM_THREADS=1 OPENMM_CPU_THREADS=1 python -m benchmarks.openmm_overhead
+Ethanol, and seven of them, held together by springs, a physics that costs next
+to nothing and is not subtracted. What is left of a step once the time inside the jump and the
+corrector is taken away: the program of the integrator, the calls of the PythonForce, conversions,
+the cache of the potential. Direct jumps are those of an untrained network without increments, free
+and with their X-H bonds fixed. And a whole step with a flow that returns at once what it returned
+first: the same with warm processor caches. Processor time of the process, all threads, held on one
+core (OpenMM's CPU platform hands over to a thread of its own at every evaluation, and waking it up
+on a core that sleeps costs more than the evaluation); medians over blocks of jumps.
 
-Ethanol, and seven of them, held together by springs: a physics that costs next to nothing, which
-is not subtracted. What is left of a step once the time inside the jump and the corrector is taken
-away: the program of the integrator, the calls of the PythonForce, conversions, the cache of the
-potential. Direct jumps are those of an untrained network without increments, free and with their
-X-H bonds fixed; of theirs the time inside the network is told too, and what is left of the whole
-step without it: baseline and SHAKE are no network. And a whole step with a flow that returns at
-once what it returned first: the same with warm processor caches.
-
-Processor time of the process, all threads, which is held on one core (OpenMM's CPU platform hands
-over to a thread of its own at every evaluation, and waking it up on a core that sleeps costs more
-than the evaluation); medians over blocks of jumps. ``load`` is that of the machine, before and
-after. Platforms: Reference, CPU, and CUDA where there is one.
 """
 
 from __future__ import annotations
 
 import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OPENMM_CPU_THREADS", "1")
-
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,13 +25,15 @@ import openmm
 import torch
 from ase import Atoms
 
-from benchmarks.common import write_result
-from benchmarks.starts import thermalized
+from benchmarks.energy import thermalized
+from benchmarks.suite import Options
 from kstep_integrators import DirectJump, load_model
 from kstep_integrators.jumps import make
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.nn.increments.network import IncrementNetwork
 from kstep_integrators.openmm import KStepIntegrator, stages
+
+__all__ = ["openmm_overhead"]
 
 BLOCKS, JUMPS = 10, 10
 HYDROGEN = 1
@@ -161,11 +154,11 @@ def direct_jump(folder: Path, fixed: bool) -> DirectJump:
         "untrained", network.config, "none", constraints=constraints, kind="increments"
     )
     write_model(path, network, header)
-    found = load_model(path, device="auto" if torch.cuda.is_available() else "cpu")
-    if not isinstance(found, DirectJump):
-        raise TypeError(f"a {type(found).__name__} was read, expected a DirectJump")
-    found.__class__ = TimedDirect
-    return found
+    jump = load_model(path, device="auto" if torch.cuda.is_available() else "cpu")
+    if not isinstance(jump, DirectJump):
+        raise TypeError(f"a {type(jump).__name__} was read, expected a DirectJump")
+    jump.__class__ = TimedDirect
+    return jump
 
 
 def flow(copies: int) -> Any:
@@ -184,24 +177,24 @@ def measure(platform: str, model: Any, copies: int = 1, **settings: Any) -> dict
     context.setPositions(places)
     context.setVelocitiesToTemperature(300.0, 1)
     integrator.step(JUMPS)
-    found: dict[str, list[float]] = {"jump_us": [], "inside": [], "network": []}
+    times: dict[str, list[float]] = {"jump_us": [], "inside": [], "network": []}
     for _ in range(BLOCKS):
         before, inside, network = now(), INSIDE.seconds, NETWORK.seconds
         integrator.step(JUMPS)
-        found["jump_us"].append((now() - before) / JUMPS * 1e6)
-        found["inside"].append((INSIDE.seconds - inside) / JUMPS * 1e6)
-        found["network"].append((NETWORK.seconds - network) / JUMPS * 1e6)
+        times["jump_us"].append((now() - before) / JUMPS * 1e6)
+        times["inside"].append((INSIDE.seconds - inside) / JUMPS * 1e6)
+        times["network"].append((NETWORK.seconds - network) / JUMPS * 1e6)
     row = {
         "atoms": len(places),
         "k": integrator.getNumBaseSteps(),
-        "jump_us": float(np.median(found["jump_us"])),
-        "jump_and_corrector_us": float(np.median(found["inside"])),
-        "rest_us": float(np.median(np.subtract(found["jump_us"], found["inside"]))),
+        "jump_us": float(np.median(times["jump_us"])),
+        "jump_and_corrector_us": float(np.median(times["inside"])),
+        "rest_us": float(np.median(np.subtract(times["jump_us"], times["inside"]))),
         "fallbacks": integrator.stats.fallbacks,
     }
     if direct:
-        row["network_us"] = float(np.median(found["network"]))
-        beyond = np.subtract(found["jump_us"], found["network"])
+        row["network_us"] = float(np.median(times["network"]))
+        beyond = np.subtract(times["jump_us"], times["network"])
         row["beyond_network_us"] = float(np.median(beyond))
     verlet = openmm.Context(springs(atoms, copies, fixed)[0], openmm.VerletIntegrator(0.0005), kind)
     verlet.setPositions(places)
@@ -213,7 +206,6 @@ def measure(platform: str, model: Any, copies: int = 1, **settings: Any) -> dict
     for _ in range(200):
         context.getState(getEnergy=True)
     row["energy_report_us"] = (now() - began) / 200 * 1e6
-    print(platform, settings, row, flush=True)
     return row
 
 
@@ -230,18 +222,15 @@ def without_a_flow(platform: str) -> dict[str, float]:
         began = now()
         integrator.step(JUMPS)
         times.append((now() - began) / JUMPS * 1e6)
-    row = {"step_us": float(np.median(times)), "fastest_us": float(np.min(times))}
-    print(platform, row, flush=True)
-    return row
+    return {"step_us": float(np.median(times)), "fastest_us": float(np.min(times))}
 
 
-def main() -> None:
-    """Measure and write."""
-    torch.set_num_threads(1)
+def openmm_overhead(options: Options) -> dict[str, Any]:
+    """Microseconds per jump, platform by platform; CUDA where there is one."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
-    here = [openmm.Platform.getPlatform(i) for i in range(openmm.Platform.getNumPlatforms())]
-    names = {platform.getName() for platform in here}
+    kind = openmm.Platform
+    names = {kind.getPlatform(i).getName() for i in range(kind.getNumPlatforms())}
     platforms = [name for name in ("Reference", "CPU", "CUDA") if name in names]
     load, rows = [os.getloadavg()], dict[str, Any]()
     for platform in platforms:
@@ -260,9 +249,4 @@ def main() -> None:
             rows[f"{platform}, impulse, 63 atoms"] = measure(platform, flow(7), 7, k=1)
             rows[f"{platform}, direct"] = measure(platform, jumps[False], k=2)
             rows[f"{platform}, direct, X-H fixed"] = measure(platform, jumps[True], k=2)
-    load.append(os.getloadavg())
-    write_result("openmm_overhead", {"what": __doc__, "load": load, "rows": rows})
-
-
-if __name__ == "__main__":
-    main()
+    return {"load": [*load, os.getloadavg()], "rows": rows}

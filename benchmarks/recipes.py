@@ -1,23 +1,19 @@
-"""What recipes took from molecule list to finished run: seconds of each stage, errors, the run.
+"""What recipes took from a list of molecules to a finished run: seconds, errors, the run.
 
-    kstep recipe mm-mmff94 --output mm-mmff94
-    kstep recipe qm-gfn2-direct --output qm-gfn2-direct
-    python -m benchmarks.recipes mm-mmff94 qm-gfn2-direct ...
-
-Folders are named after the recipes. Seconds are those on the clock, over all calls that a recipe
-took, and include whatever else the machine was doing.
+kstep recipe qm-gfn2-direct --output qm-gfn2-direct
+python -m benchmarks.run --suite recipes --folders qm-gfn2-direct ...
 """
 
 from __future__ import annotations
 
-import argparse
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import write_result
+from benchmarks.suite import Options, option
 
-__all__ = ["main", "record"]
+__all__ = ["recipes"]
 
 RUN = (
     "molecule",
@@ -32,7 +28,7 @@ RUN = (
     "temperature_per_element_K",
     "residual_rms_meV_per_A",
 )
-"""Of the summary of a run."""
+"""Keys of the summary of a run."""
 
 
 def record(folder: Path) -> dict[str, Any]:
@@ -40,7 +36,7 @@ def record(folder: Path) -> dict[str, Any]:
     recipe = json.loads((folder / "recipe.json").read_text())
     name = recipe["recipe"]["name"]
     fitted = json.loads((folder / "fit" / f"{name}.json").read_text())
-    found: dict[str, Any] = {
+    row: dict[str, Any] = {
         "recipe": folder.name,
         "seconds": {stage: round(value, 1) for stage, value in recipe["seconds"].items()},
         "frames": fitted["frames"],
@@ -49,23 +45,20 @@ def record(folder: Path) -> dict[str, Any]:
         "throughput": fitted["throughput"],
     }
     if (folder / "pretrain").is_dir():
-        found["pretrain"] = record(folder / "pretrain")
+        row["pretrain"] = record(folder / "pretrain")
     if (folder / "run" / "summary.json").exists():
         summary = json.loads((folder / "run" / "summary.json").read_text())
-        found["run"] = {key: summary[key] for key in RUN if key in summary}
-    return found
+        row["run"] = {key: summary[key] for key in RUN if key in summary}
+    return row
 
 
-def main() -> None:
-    """Collect the records of the folders given."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path)
-    rows = [record(folder) for folder in parser.parse_args().folders]
-    for row in rows:
-        seconds = ", ".join(f"{stage} {value:.0f}" for stage, value in row["seconds"].items())
-        print(f"{row['recipe']}: {seconds} s")
-    write_result("recipes", {"what": __doc__, "rows": rows})
+@dataclass(frozen=True)
+class RecipeOptions(Options):
+    """Recipes that were run."""
+
+    folders: tuple[Path, ...] = option((), "named after the recipes")
 
 
-if __name__ == "__main__":
-    main()
+def recipes(options: RecipeOptions) -> dict[str, Any]:
+    """What recipes took on the clock, over all calls and beside all other work of the machine."""
+    return {"rows": [record(folder) for folder in options.folders]}

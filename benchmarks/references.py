@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.constraints import FixBondLengths
 from torch import Tensor
 
+from benchmarks.suite import Options, option
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import (
     OpenMMCalculator,
@@ -35,10 +36,27 @@ from kstep_training.dataset.segments import labelled_frames
 from kstep_training.prep.prepared import read_prepared
 from kstep_training.trajectory import read_npz
 
-__all__ = ["Reference", "WindowPhysics", "read_references"]
+__all__ = ["CopiesPhysics", "Reference", "ReferenceOptions", "read_references"]
 
 SAME_FORCE = 1e-3
 """eV/angstrom, by which the physics may miss the forces in the data: SCF from another guess."""
+
+
+@dataclass(frozen=True)
+class ReferenceOptions(Options):
+    """Where reference trajectories are."""
+
+    data: tuple[Path, ...] = option((), "folders of trajectories, made by kstep simulate")
+    prepared: tuple[Path, ...] = option((), "folders of force fields, made by kstep prep")
+    dataset: Path | None = option(None, "made by kstep dataset; its training part is left out")
+    molecules: tuple[str, ...] = option((), "only these")
+    temperature: float = option(300.0, "K; of the trajectories and of thermostats")
+
+    def references(self) -> list[Reference]:
+        """The trajectories that nothing was fitted to."""
+        return read_references(
+            self.data, self.temperature, self.dataset, self.prepared, self.molecules
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +99,12 @@ class Reference:
         xc, basis = self.method.split("/")
         method, functional = ("hf", None) if xc == "hf" else (None, xc)
         return PySCFCalculator(method, xc=functional, basis=basis, charge=charge)
+
+    def physics(self) -> CopiesPhysics:
+        """The physics of the data for many copies."""
+        atoms = self.atoms.copy()
+        atoms.calc = self.calculator()
+        return CopiesPhysics(atoms)
 
     def check(self) -> None:
         """Refuse physics that do not give the forces of the data.
@@ -128,18 +152,19 @@ class Reference:
         return starts, ends
 
 
-class WindowPhysics:
+class CopiesPhysics:
     """One calculator for many copies of a molecule, one after the other.
 
     Parameters
     ----------
-    reference : Reference
+    atoms : ase.Atoms
+        With its calculator; constraints do not matter.
     """
 
-    def __init__(self, reference: Reference) -> None:
-        self.atoms = reference.atoms.copy()
+    def __init__(self, atoms: Atoms) -> None:
+        self.atoms = atoms.copy()
         self.atoms.set_constraint()
-        self.atoms.calc = reference.calculator()
+        self.atoms.calc = atoms.calc
         self.evaluations = 0
 
     def __call__(
@@ -147,27 +172,26 @@ class WindowPhysics:
     ) -> tuple[Evaluation, Cost]:
         """Energies and forces; NaN and a reason for geometries that cannot be computed."""
         began = time.perf_counter()
-        found = no_evaluation(state)
-        energy, force = found.energy, found.forces
-        failures = {}
-        evaluations = np.zeros(state.n_molecules, dtype=np.int64)
-        n = len(self.atoms)
+        evaluation, n = no_evaluation(state), len(self.atoms)
+        asked = np.zeros(state.n_molecules, dtype=np.int64)
         for i in range(state.n_molecules):
             if which is not None and not bool(which[i]):
                 continue
             rows = slice(i * n, (i + 1) * n)
             self.atoms.positions[:] = state.positions[rows].numpy()
-            evaluations[i] = 1
-            answer = ask(self.atoms, True)
-            if answer.failure is not None or answer.forces is None:
-                failures[i] = str(answer.failure)
+            asked[i] = 1
+            answer = ask(self.atoms, forces)
+            if answer.failure is not None:
+                evaluation.failures[i] = answer.failure
                 continue
-            energy[i] = answer.energy
-            if force is not None:
-                force[rows] = torch.from_numpy(answer.forces)
-        cost = Cost(evaluations, time.perf_counter() - began)
-        self.evaluations += int(evaluations.sum())
-        return Evaluation(energy, force, failures), cost
+            evaluation.energy[i] = answer.energy
+            if answer.forces is not None:
+                evaluation.require_forces()[rows] = torch.from_numpy(answer.forces)
+        self.evaluations += int(asked.sum())
+        cost = Cost(asked, time.perf_counter() - began)
+        if not forces:
+            evaluation = Evaluation(evaluation.energy, None, evaluation.failures)
+        return evaluation, cost
 
 
 def read_references(
@@ -204,7 +228,7 @@ def read_references(
         shards = open_dataset(dataset).shards
         parts = {shard.name: shard.part for shard in shards}
         trained = {shard.molecule for shard in shards if shard.part == "train"}
-    found: dict[str, Reference] = {}
+    references: dict[str, Reference] = {}
     for trajectory, paths in sorted(find_trajectories(folders).items()):
         match = re.fullmatch(r"(.+)\.(\d+(?:\.\d+)?)K\.\d+", trajectory)
         if match is None or float(match[2]) != temperature_K:
@@ -218,18 +242,18 @@ def read_references(
             run = read_npz(path)
             frames = labelled_frames(run, path)
             segments = [frames.rows[a:b] for a, b in frames.segments]
-            if segments and name not in found:
-                found[name] = _reference(name, name in trained, run, frames, prepared)
+            if segments and name not in references:
+                references[name] = _reference(name, name in trained, run, frames, prepared)
             if segments:
-                found[name].segments.extend(segments)
-    if not found:
+                references[name].segments.extend(segments)
+    if not references:
         raise ValueError(
             f"no NVE trajectory at {temperature_K:g} K that was not trained on in "
             f"{[str(folder) for folder in folders]}"
         )
-    for reference in found.values():
+    for reference in references.values():
         reference.check()
-    return [found[name] for name in sorted(found)]
+    return [references[name] for name in sorted(references)]
 
 
 def _reference(

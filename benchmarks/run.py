@@ -1,13 +1,16 @@
-"""The project's standing benchmark: `kstep evaluate` of the bundled model, kept as JSON.
+"""The runner of all benchmarks.
 
-    python -m benchmarks.run --suite quick CACHE
-    python -m benchmarks.run --suite full CACHE --workers 2
-    python -m benchmarks.fill
+    python -m benchmarks.run --list
+    python -m benchmarks.run --suite NAME [--smoke] [--compare] [--output FOLDER] [options]
+    python -m benchmarks.run --suite NAME --help
+    python -m benchmarks.run --compare NEW.json [COMMITTED.json]
+    python -m benchmarks.run --fill [--check]
 
-Runs are kept in the folder CACHE and never made twice; the page with all pictures is
-``CACHE/SUITE/evaluation.html``. ``quick`` has two small molecules and short runs, for a look after
-a change; ``full`` has ten molecules of the training list and five unlike them, and takes hours:
-``--molecules`` reports those that are ready.
+A suite writes ``benchmarks/results/NAME.json``. Long suites keep finished parts in the folder
+``--cache`` and go on where they were interrupted. ``--smoke`` runs the smallest size, and keeps its
+result only with ``--output``. With ``--compare`` the committed result stays, and the new one is set
+beside it. ``--fill`` makes the tables of all documents anew; with ``--check`` it changes nothing
+and fails if one is out of date.
 """
 
 from __future__ import annotations
@@ -15,84 +18,85 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENMM_CPU_THREADS", "1")
 
 import argparse
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.common import write_result
-from benchmarks.long_strides import MOLECULES
-from benchmarks.residuals import OUTSIDE
-from kstep_integrators import named_molecule
-from kstep_training.evaluate.command import evaluate
-from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import Target
-from kstep_training.prep.molecules import conformers
+import torch
 
-MODEL = "organic-gfn2"
+from benchmarks import results
+from benchmarks.compare import compare, report
+from benchmarks.documents import fill
+from benchmarks.suite import SUITES, Suite, add_options, options_from
 
-SUITES = {
-    "quick": EvaluateSettings(
-        length_ps=1.25,
-        strides_fs=[2.0, 4.0],
-        ensemble_length_ps=2.0,
-        ensemble_strides_fs=[20.0],
-        # Compiling takes longer than such runs.
-        compile=False,
-    ),
-    # Half as long as `kstep evaluate` makes them by default: it is fifteen molecules.
-    "full": EvaluateSettings(length_ps=1.25, ensemble_length_ps=5.0),
-}
-"""Base step 0.5 fs; the full one: 2, 4 and 8 fs, and 20, 50 and 100 fs under a Metropolis test."""
+__all__ = ["main"]
 
 
-def targets(suite: str) -> list[Target]:
-    """Molecules of a suite."""
-    if suite == "quick":
-        return [Target(name, named_molecule(name)) for name in ("water", "methanol")]
-    listed = [Target(name, named_molecule(name)) for name in MOLECULES]
-    return listed + [Target(name, conformers(smiles, 1)[0]) for name, smiles in OUTSIDE.items()]
+def run_suite(suite: Suite, given: Sequence[str]) -> int:
+    """Run one suite with its own options and keep or compare its result."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.run --suite {suite.name}", description=suite.measures
+    )
+    parser.add_argument("--smoke", action="store_true", help="the smallest size, for tests")
+    parser.add_argument("--compare", action="store_true", help="with the committed result")
+    parser.add_argument("--result", default=suite.name, help="name of the result")
+    parser.add_argument("--output", type=Path, help="folder of the result")
+    add_options(parser, suite.options)
+    arguments = parser.parse_args(given)
+    options = options_from(arguments, suite.options)
+    if arguments.smoke:
+        smoke = getattr(suite.options, "smoke", None)
+        if smoke is None:
+            parser.error(f"{suite.name} has no small size; its options set how long it takes")
+        options = smoke(options.cache)
+    torch.set_num_threads(1)
+    result = {"what": suite.measures, **suite.run(options)}
+    kept = arguments.output is not None or not (arguments.smoke or arguments.compare)
+    if kept:
+        print("wrote", results.write(arguments.result, result, arguments.output or results.RESULTS))
+    if arguments.compare:
+        print(report(compare(results.load(arguments.result), result)))
+    return 0
 
 
-def committed(report: dict[str, Any]) -> dict[str, Any]:
-    """What is worth keeping in the repository: everything but the numbers of single runs."""
-    molecules = {
-        molecule["name"]: {
-            "atoms": molecule["atoms"],
-            "verdicts": molecule["verdicts"],
-            "problems": molecule["problems"],
-            "misses": [c for c in molecule["checks"] if c["status"] == "miss"],
-            "trajectory": {
-                c["method"]: c["value"]
-                for c in molecule["checks"]
-                if c["promise"] == "dynamics" and c["what"] == "trajectory"
-            },
-        }
-        for molecule in report["molecules"]
-    }
-    kept = ("model", "model_identity", "bar", "settings", "totals", "checks", "misses_by_chance",
-            "not_evaluated", "summary")  # fmt: skip
-    return {key: report[key] for key in kept} | {"molecules": molecules}
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cache", type=Path)
-    parser.add_argument("--suite", choices=list(SUITES), default="quick")
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--molecules", nargs="+", help="only these of the suite")
-    arguments = parser.parse_args()
-    suite, cache = arguments.suite, arguments.cache
-    known = targets(suite)
-    wanted = arguments.molecules or [target.name for target in known]
-    if unknown := {*wanted} - {target.name for target in known}:
-        parser.error(f"{suite} has no {', '.join(sorted(unknown))}")
-    chosen = [target for target in known if target.name in wanted]
-    report = evaluate(MODEL, chosen, SUITES[suite], cache / suite, cache, arguments.workers)
-    found = {"what": __doc__, "suite": suite, "planned": len(known), **committed(report)}
-    write_result(f"evaluate_{suite}", found)
+def main(given: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, add_help=False
+    )
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--list", action="store_true", help="names of all suites")
+    what.add_argument("--suite", choices=list(SUITES), metavar="NAME", help="run one")
+    what.add_argument("--fill", action="store_true", help="tables of the documents")
+    what.add_argument("--compare", nargs="+", type=Path, metavar="FILE", help="two results")
+    given = list(sys.argv[1:] if given is None else given)
+    if "--suite" in given:
+        place = given.index("--suite")
+        suite = parser.parse_args(given[place : place + 2]).suite
+        return run_suite(SUITES[suite], given[:place] + given[place + 2 :])
+    parser.add_argument("-h", "--help", action="help", help="this text")
+    parser.add_argument("--check", action="store_true", help="with --fill: change nothing")
+    arguments = parser.parse_args(given)
+    if arguments.check and not arguments.fill:
+        parser.error("--check belongs to --fill")
+    if arguments.list:
+        for suite in SUITES.values():
+            print(f"{suite.name:18} {suite.measures}")
+        return 0
+    if arguments.fill:
+        stale = fill(check=arguments.check)
+        print("out of date:" if arguments.check else "filled:", ", ".join(stale) or "none")
+        return int(arguments.check and bool(stale))
+    if len(arguments.compare) > 2:
+        parser.error(f"--compare takes one or two files, got {len(arguments.compare)}")
+    new, *old = arguments.compare
+    committed = old[0] if old else results.RESULTS / new.name
+    print(report(compare(results.read(committed), results.read(new))))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -92,7 +92,7 @@ class Layout:
     batch: Tensor
 
     @functools.cached_property
-    def atoms(self) -> Tensor:
+    def atom_mask(self) -> Tensor:
         """(N,) bool: their atoms."""
         return self.molecules[self.batch]
 
@@ -168,7 +168,7 @@ def select(value: T, some: Layout) -> T:
     some : Layout
         At least one molecule.
     """
-    atoms = some.atoms
+    atoms = some.atom_mask
     pairs = _kept_pairs(value, atoms)
 
     def chosen(field: Any, part: dataclasses.Field[Any]) -> Any:
@@ -296,7 +296,7 @@ def where(some: Layout, yes: T, no: T) -> T:
         if scope == PARTS:
             return where(some, one, other) if _agree(one, other) else None
         if scope == ATOM:
-            return torch.where(like(some.atoms, other), one, other)
+            return torch.where(like(some.atom_mask, other), one, other)
         if isinstance(other, Tensor):
             return torch.where(like(some.molecules, other), one, other)
         if isinstance(other, Mapping) and not one and not other:

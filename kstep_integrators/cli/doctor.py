@@ -40,7 +40,6 @@ EXTRAS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "lightning": ("train", "fitting networks"),
         "omegaconf": ("train", "recipes"),
         "tensorboardX": ("train", "curves of fits for TensorBoard"),
-        "tqdm": ("train", "progress of data generation"),
         "jinja2": ("train", "reports of kstep evaluate"),
         "e3nn": ("e3nn", "networks with tensor products"),
         "MDAnalysis": ("mdanalysis", "kstep evaluate of DCD trajectories and the like"),

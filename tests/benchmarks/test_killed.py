@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from benchmarks.kill import CASES, kill
+from benchmarks.kill import KILLED, kill_runs
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 
@@ -14,10 +14,10 @@ NOTHING = ("frames_missing", "frames_doubled", "log_lines_missing", "log_lines_d
 
 @pytest.mark.parametrize(("name", "kills"), [("morse", 4), ("gfn2-fresh", 2), ("ensemble", 3)])
 def test_a_killed_run_goes_on_bit_for_bit(name, kills, tmp_path):
-    result = kill(name, kills, tmp_path, seed=1)
+    result = kill_runs(name, kills, tmp_path, seed=1)
     worst = result["largest"]
     assert [worst[key] for key in NOTHING] == [0] * 4
-    frames = CASES[name].replicas * (CASES[name].steps + 1)
+    frames = KILLED[name].replicas * (KILLED[name].steps + 1)
     assert worst["frames"] == frames
     assert worst["evaluations"] == worst["evaluations_uninterrupted"] == frames
     assert [result["always"][key] for key in EXACT] == [True] * 3
@@ -27,7 +27,7 @@ def test_a_killed_run_goes_on_bit_for_bit(name, kills, tmp_path):
 
 
 def test_an_scf_that_starts_from_the_one_before_goes_on_within_a_tolerance(tmp_path):
-    result = kill("gfn2", 2, tmp_path, seed=1)
+    result = kill_runs("gfn2", 2, tmp_path, seed=1)
     worst = result["largest"]
     assert [worst[key] for key in NOTHING] == [0] * 4
     assert worst["evaluations"] == worst["evaluations_uninterrupted"]

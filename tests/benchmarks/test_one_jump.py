@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from distributed import LocalCluster
 
-from benchmarks.direct_runs import methods, run
-from benchmarks.direct_runs_report import Job, keep, row_of, summary
-from benchmarks.one_jump import Model, ballistic, compare, mean, measure, verlet
+from benchmarks.one_jump import (
+    JumpOptions,
+    Model,
+    ballistic,
+    compare,
+    mean,
+    measure,
+    one_jump_mm,
+    verlet,
+)
 from benchmarks.references import read_references
-from benchmarks.verlet_jump import VerletJump
-from kstep_integrators import KStepDynamics
-from kstep_integrators.units import FS
 from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
 from kstep_training.prep.molecules import Molecule
 from kstep_training.prep.prepare import PrepSettings, prepare
@@ -79,14 +81,14 @@ def test_controls(data: dict[str, Path]) -> None:
     references = read_references([data["rigid"]], 300.0, prepared=[data["rigid_prep"]])
     methods = {"ballistic": ballistic, "verlet": verlet, "mean": mean}
     rows = [measure(references, name, method, 2, 20) for name, method in methods.items()]
-    found = {row["method"]: row for row in rows}
-    assert found["verlet"]["bond_A"] < found["ballistic"]["bond_A"]
+    by_method = {row["method"]: row for row in rows}
+    assert by_method["verlet"]["bond_A"] < by_method["ballistic"]["bond_A"]
     # Both land through SHAKE, to the tolerance of the data.
     for name in ("verlet", "ballistic"):
-        assert found[name]["errors"]["bonds"]["C-H"]["rmse"] < 1e-6
-    assert found["mean"]["bond_thermal"] == pytest.approx(1.0, abs=0.5)
-    assert found["mean"]["errors"]["positions"] is None
-    jump = {**found["verlet"], "method": "jump", "bond_A": 0.25 * found["verlet"]["bond_A"]}
+        assert by_method[name]["errors"]["bonds"]["C-H"]["rmse"] < 1e-6
+    assert by_method["mean"]["bond_thermal"] == pytest.approx(1.0, abs=0.5)
+    assert by_method["mean"]["errors"]["positions"] is None
+    jump = {**by_method["verlet"], "method": "jump", "bond_A": 0.25 * by_method["verlet"]["bond_A"]}
     (compared,) = compare([{**row, "group": "all"} for row in (*rows, jump)])
     assert compared["bond_A"] == {"of_best_control": pytest.approx(0.25), "which": "verlet"}
 
@@ -110,40 +112,15 @@ def test_references_that_cannot_be_had(data: dict[str, Path]) -> None:
         read_references([data["free"]], 300.0)
 
 
-def test_the_verlet_control_is_verlet_in_runs_too(data: dict[str, Path]) -> None:
-    (reference,) = read_references([data["rigid"]], 300.0, prepared=[data["rigid_prep"]])
-    rows = reference.segments[0]
-    atoms = reference.atoms.copy()
-    atoms.positions[:] = rows["positions"][0]
-    atoms.set_velocities(rows["velocities"][0])
-    atoms.calc = reference.calculator()
-    dynamics = KStepDynamics(atoms, VerletJump(2.0 * FS), k=1)
-    dynamics.run(5)
-    np.testing.assert_allclose(atoms.positions, rows["positions"][5], atol=1e-5)
-    assert dynamics.stats.physics_evaluations == 6
-
-
-def test_runs_of_one_method_differ_in_nothing(data: dict[str, Path], tmp_path: Path) -> None:
-    (reference,) = read_references([data["rigid"]], 300.0, prepared=[data["rigid_prep"]])
-    arguments = Namespace(
-        cache=tmp_path, starts=2, base=2.0, picoseconds=0.1, friction=2.0, temperature=300.0,
-        flow=[], models=[], strides=[1, 4],
-    )  # fmt: skip
-    assert methods(reference, arguments) == ["reference", "verlet-1", "verlet-4"]
-    for ensemble in ("nve", "langevin"):
-        for method in ("reference", "verlet-1"):
-            assert row_of(reference, method, ensemble, arguments) is None
-            for start in range(2):
-                job = Job("methanol", method, ensemble, start)
-                keep(job, arguments.cache, run(job, reference, arguments))
-        row = row_of(reference, "verlet-1", ensemble, arguments)
-        assert row is not None
-        assert (row["runs"], row["strides"], row["evaluations"]) == (2, 100, 102)
-        assert (row["fallbacks"], row["errors"]) == (0, [])
-        assert row["temperature_K"] == row["temperature_of_reference_K"]
-        assert max(map(abs, row["drift_meV_per_atom_per_ps"])) < 30.0
-        if ensemble == "langevin":
-            assert row["distributions"]["bonds"]["distance"] == pytest.approx(0.0, abs=1e-12)
-            assert row["distributions"]["angles"]["noise_floor"] > 0.0
-            (whole,) = summary([row])
-            assert whole["temperature_off_K"] == {"mean": 0.0, "largest": 0.0}
+def test_the_suite(data: dict[str, Path], tmp_path: Path) -> None:
+    options = JumpOptions(
+        tmp_path, (data["rigid"],), (data["rigid_prep"],), windows=10, strides=(1, 2)
+    )
+    result = one_jump_mm(options)
+    assert [(row["k"], row["method"]) for row in result["rows"]] == [
+        (k, method) for k in (1, 2) for method in ("ballistic", "verlet", "mean")
+    ]
+    assert result["references"]["methanol"]["bonds_of_fixed_length"] > 0
+    assert result["timestep_fs"] == 2.0
+    with pytest.raises(ValueError, match="no NVE trajectory at 300 K"):
+        one_jump_mm(JumpOptions(tmp_path))

@@ -1,10 +1,11 @@
 """Tables are filled from committed results, between their marks and nowhere else."""
 
 import json
+import re
 
 import pytest
 
-from benchmarks import common, fill, table
+from benchmarks import documents, results, run, tables_jumps
 
 RESULT = {
     "model": "organic-gfn2",
@@ -41,15 +42,20 @@ RESULT = {
 }  # fmt: skip
 
 
+ROW = {
+    "replicas": 4, "workers": 1, "jump_ms_per_replica_stride": 1.5,
+    "physics_ms_per_replica_stride": 2.0,
+}  # fmt: skip
+
+
 @pytest.fixture
-def results(tmp_path, monkeypatch):
+def kept(tmp_path, monkeypatch):
     (tmp_path / "evaluate_quick.json").write_text(json.dumps(RESULT))
-    monkeypatch.setattr(common, "RESULTS", tmp_path)
-    monkeypatch.setattr(fill, "RESULTS", tmp_path)
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
 
 
-def test_the_table_says_what_the_result_says(results):
-    text = table.evaluate_quick()
+def test_the_table_says_what_the_result_says(kept):
+    text = tables_jumps.evaluate_quick()
     assert (
         "| `organic-gfn2`, `impulse` | 4 | 250 | 0.0061 / inf |  |  | -1 | 22 | 0 / 2 | 1 / 1 / 0 |"
         in text
@@ -61,18 +67,50 @@ def test_the_table_says_what_the_result_says(results):
     assert "2 molecules (water, methanol; 3 more of the suite have not been run yet)." in text
 
 
-def test_only_what_is_marked_is_filled(results):
+def test_only_what_is_marked_is_filled(kept):
     text = "before\n<!-- table evaluate_quick -->\nold\n<!-- /table -->\nafter\n"
-    found = fill.filled(text)
-    assert found.startswith("before\n<!-- table evaluate_quick -->\n| run |")
-    assert found.endswith("\n<!-- /table -->\nafter\n")
-    assert "old" not in found
-    assert fill.filled(found) == found
+    full = documents.filled(text)
+    assert full.startswith("before\n<!-- table evaluate_quick -->\n| run |")
+    assert full.endswith("\n<!-- /table -->\nafter\n")
+    assert "old" not in full
+    assert documents.filled(full) == full
     with pytest.raises(ValueError, match="no table 'nothing'"):
-        fill.filled("<!-- table nothing -->\n<!-- /table -->")
+        documents.filled("<!-- table nothing -->\n<!-- /table -->")
+
+
+def test_a_table_without_its_result(kept):
+    with pytest.raises(ValueError, match=r"'evaluate_full' has no committed result"):
+        documents.filled("<!-- table evaluate_full -->\n<!-- /table -->")
 
 
 def test_the_tables_of_the_documents_are_up_to_date():
-    for name in fill.FILES:
-        text = (fill.ROOT / name).read_text()
-        assert fill.filled(text) == text, f"run python -m benchmarks.fill for {name}"
+    assert documents.fill(check=True) == [], "run python -m benchmarks.run --fill"
+
+
+def test_a_stale_table_is_told(tmp_path, monkeypatch, capsys):
+    """Whether the result changed or the text."""
+    monkeypatch.setattr(documents, "ROOT", tmp_path)
+    monkeypatch.setattr(documents, "DOCUMENTS", ("page.md",))
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    (tmp_path / "ensemble.json").write_text(json.dumps({"rows": [ROW]}))
+    page = tmp_path / "page.md"
+    page.write_text("<!-- table ensemble -->\n<!-- /table -->\n")
+    assert run.main(["--fill", "--check"]) == 1
+    assert run.main(["--fill"]) == 0
+    assert "| 4 | 1 | 1.50 | 2.00 |" in page.read_text()
+    assert run.main(["--fill", "--check"]) == 0
+    page.write_text(page.read_text().replace("1.50", "1.20"))
+    assert run.main(["--fill", "--check"]) == 1
+    assert run.main(["--fill"]) == 0
+    (tmp_path / "ensemble.json").write_text(json.dumps({"rows": [{**ROW, "workers": 2}]}))
+    assert run.main(["--fill", "--check"]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "out of date: page.md"
+
+
+def test_every_table_of_figures_is_filled_by_program():
+    """No table of numbers stands outside the marks, or says why."""
+    for name in documents.DOCUMENTS[:2]:
+        text = documents.BLOCK.sub("", (documents.ROOT / name).read_text())
+        figure = re.compile(r"\|.*\|\s*[+-]?\d[\d.]*\s*\|")
+        figures = [line for line in text.splitlines() if figure.match(line)]
+        assert figures == [], name

@@ -96,17 +96,15 @@ def _client(workers: int, scheduler: str | None) -> Iterator[Client]:
     try:
         import dask
         from distributed import Client, LocalCluster
+
+        from kstep_integrators.physics.workers.cluster import connect
     except ImportError as error:
         raise ImportError(
             "workers need distributed, which is not installed; install it with: "
             "pip install 'kstep-integrators[train]'"
         ) from error
     if scheduler is not None:
-        try:
-            client = Client(scheduler, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise ConnectionError(f"no Dask scheduler answers at {scheduler!r}: {error}") from error
-        with client:
+        with connect(scheduler) as client:
             yield client
         return
     with ExitStack() as stack:

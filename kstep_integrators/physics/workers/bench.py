@@ -1,4 +1,4 @@
-"""What a worker does: it keeps a calculator for each replica and asks it for energy and forces."""
+"""Calculators of one process, one for each replica, asked for energy and forces."""
 
 from __future__ import annotations
 

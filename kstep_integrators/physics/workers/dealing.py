@@ -1,18 +1,15 @@
-"""Which worker evaluates which replica."""
+"""Distribution of requests among workers, so that replicas stay and none waits for another."""
 
 from __future__ import annotations
 
 from collections.abc import MutableMapping, Sequence
-from typing import TypeVar
 
 from kstep_integrators.physics.workers.bench import Request
 
-__all__ = ["ATTEMPTS", "deal"]
+__all__ = ["Place", "deal"]
 
-ATTEMPTS = 3
-"""How often a geometry is tried if the worker it was given to is lost."""
-
-Place = TypeVar("Place", int, str)
+Place = int | str
+"""Name of a worker."""
 
 
 def deal(

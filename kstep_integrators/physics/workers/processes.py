@@ -1,13 +1,11 @@
-"""Calculators in processes of this machine, started again when they are lost."""
+"""Workers in processes of this machine, started again when they are lost."""
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import os
 import pickle
 import signal
-from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection, wait
@@ -15,11 +13,10 @@ from multiprocessing.reduction import ForkingPickler
 
 from kstep_integrators.physics.calculation import Answer
 from kstep_integrators.physics.workers.bench import Bench, CalculatorFactory, Request
-from kstep_integrators.physics.workers.dealing import ATTEMPTS, deal
+from kstep_integrators.physics.workers.dealing import Place
+from kstep_integrators.physics.workers.dispatch import Lost
 
-__all__ = ["ProcessWorkers"]
-
-_log = logging.getLogger(__name__)
+__all__ = ["Processes"]
 
 
 def _serve(connection: Connection) -> None:
@@ -36,10 +33,10 @@ def _serve(connection: Connection) -> None:
     connection.send(None)
     while True:
         try:
-            request = connection.recv()
+            requests = connection.recv()
         except EOFError:
             return  # the parent closed its end, or died
-        connection.send(bench(request))
+        connection.send(bench.evaluate(requests))
 
 
 @contextmanager
@@ -56,12 +53,12 @@ def _one_thread() -> Iterator[None]:
 
 
 class _Worker:
-    """One process, with one request at a time.
+    """One process.
 
     Attributes
     ----------
-    idle : bool
-        Whether it has said that it is ready, or has answered, and waits for a request.
+    busy : bool
+        Whether it has been sent requests and has not answered.
     """
 
     def __init__(self, factory: CalculatorFactory) -> None:
@@ -72,17 +69,17 @@ class _Worker:
         with _one_thread():
             self.process.start()
         theirs.close()
-        self.idle = self._started = False
+        self.busy = self._started = False
         self.connection.send(factory)
 
-    def send(self, request: Request) -> None:
-        """Hand over a request; if the process is gone, :meth:`receive` says so."""
-        self.idle = False
+    def send(self, requests: Sequence[Request]) -> None:
+        """Hand over requests; if the process is gone, :meth:`receive` says so."""
+        self.busy = True
         with suppress(OSError):
-            self.connection.send(request)
+            self.connection.send(requests)
 
-    def receive(self) -> Answer | None:
-        """Wait for the answer, or for the first message, that it is ready: None.
+    def receive(self) -> list[Answer] | None:
+        """Wait for the answers, or for the first message, that it is ready: None.
 
         Raises
         ------
@@ -92,17 +89,19 @@ class _Worker:
             If it could not load the factory.
         """
         message = self.connection.recv()
-        self.idle = True
-        if not self._started and message is not None:
-            raise RuntimeError(f"it cannot load the calculator function: {message}")
-        self._started = True
-        answer: Answer | None = message
-        return answer
+        if not self._started:
+            if message is not None:
+                raise RuntimeError(f"it cannot load the calculator function: {message}")
+            self._started = True
+            return None
+        self.busy = False
+        answers: list[Answer] = message
+        return answers
 
     def end(self) -> None:
         """Tell the process to end, whatever it is doing; :meth:`join` waits until it has."""
         self.connection.close()
-        if not self.idle:
+        if self.busy or not self._started:
             self.process.terminate()
 
     def join(self) -> None:
@@ -113,12 +112,10 @@ class _Worker:
             self.process.join()
 
 
-class ProcessWorkers:
-    """Calculators in several processes.
+class Processes:
+    """Crew of processes of this machine.
 
-    A replica stays with its process, so that its calculator goes on from where it was. A process
-    that is lost is replaced by a new one, with new calculators; a geometry that costs
-    :data:`~kstep_integrators.physics.workers.dealing.ATTEMPTS` processes is given up.
+    One that is lost is replaced by a new one, with new calculators.
 
     Parameters
     ----------
@@ -133,6 +130,12 @@ class ProcessWorkers:
         If the factory cannot be pickled.
     RuntimeError
         If a process does not start, or cannot load the factory.
+
+    Notes
+    -----
+    Neither Dask nor ``concurrent.futures`` serves here. A step over Dask costs ten times as much as
+    an energy and forces of GFN2-xTB. Processes of a ``ProcessPoolExecutor`` outlive a parent that
+    is killed, those under way cannot be ended at Ctrl-C, and one that dies takes the pool with it.
     """
 
     def __init__(self, factory: CalculatorFactory, count: int) -> None:
@@ -144,11 +147,10 @@ class ProcessWorkers:
                 "function defined at the top of a module or script, or a functools.partial of one"
             ) from error
         self._factory = factory
-        self._homes: dict[int, int] = {}
-        self._workers: list[_Worker] = []
+        self.workers: list[_Worker] = []
         try:
-            self._workers += [_Worker(factory) for _ in range(count)]
-            for worker in self._workers:
+            self.workers += [_Worker(factory) for _ in range(count)]
+            for worker in self.workers:
                 self._await_start(worker)
         except BaseException:
             self.close()
@@ -165,73 +167,52 @@ class ProcessWorkers:
                 "ready; a script that starts workers does so under `if __name__ == '__main__':`"
             ) from error
 
-    def evaluate(self, requests: Sequence[Request]) -> list[Answer]:
-        """Answers in the order of the requests."""
-        for number, worker in enumerate(self._workers):
-            if worker.connection.closed:  # ended by an interrupt
-                self._workers[number] = _Worker(self._factory)
-        answers: dict[int, Answer] = {}
-        losses = Counter[int]()
-        queues = self._queues(requests)
-        try:
-            while any(queues):
-                for number in self._listen(queues, requests):
-                    index = queues[number][0]
-                    try:
-                        answer = self._workers[number].receive()
-                    except (EOFError, OSError, RuntimeError) as error:
-                        losses[index] += 1
-                        answer = self._lost(number, requests[index], losses[index], str(error))
-                    if answer is not None:
-                        answers[index] = answer
-                        queues[number].popleft()
-        except BaseException:
-            # Answers on their way would be taken for those of the next requests.
-            for worker in self._workers:
-                if not worker.idle:
-                    worker.end()
-                    worker.join()
-            raise
-        return [answers[index] for index in range(len(requests))]
+    def places(self) -> Sequence[Place]:
+        """Numbers of all processes; those that an interrupt ended are started again."""
+        for number, worker in enumerate(self.workers):
+            if worker.connection.closed:
+                self.workers[number] = _Worker(self._factory)
+        return range(len(self.workers))
 
-    def _listen(self, queues: Sequence[deque[int]], requests: Sequence[Request]) -> list[int]:
-        """Give idle processes their next request; returns the numbers of those with news."""
-        listening: dict[Connection, int] = {}
-        for number, (worker, queue) in enumerate(zip(self._workers, queues, strict=True)):
-            if queue and worker.idle:
-                worker.send(requests[queue[0]])
-            if queue:
-                listening[worker.connection] = number
-        heard = wait([*listening])
-        return [number for connection, number in listening.items() if connection in heard]
+    def send(self, place: Place, requests: Sequence[Request]) -> None:
+        """Hand a list of requests to a process."""
+        self.workers[int(place)].send(requests)
 
-    def _queues(self, requests: Sequence[Request]) -> list[deque[int]]:
-        """Indices of the requests of each process."""
-        queues = [deque[int]() for _ in self._workers]
-        for index, number in enumerate(deal(requests, self._homes, range(len(queues)))):
-            queues[number].append(index)
-        return queues
+    def receive(self) -> list[tuple[Place, list[Answer] | Lost]]:
+        """Wait for answers, and for the end of processes."""
+        busy = {w.connection: number for number, w in enumerate(self.workers) if w.busy}
+        heard = wait([*busy])
+        news: list[tuple[Place, list[Answer] | Lost]] = []
+        for number in (number for connection, number in busy.items() if connection in heard):
+            try:
+                answers = self.workers[number].receive()
+            except (EOFError, OSError, RuntimeError) as error:
+                news.append((number, self._replace(number, str(error))))
+            else:
+                if answers is not None:
+                    news.append((number, answers))
+        return news
 
-    def _lost(self, number: int, request: Request, losses: int, reason: str) -> Answer | None:
-        """A new process in place of a lost one; an answer if its request is given up."""
-        worker = self._workers[number]
+    def _replace(self, number: int, reason: str) -> Lost:
+        """A new process in place of a lost one."""
+        worker = self.workers[number]
         worker.process.join(5.0)
         reason = reason or f"exit code {worker.process.exitcode}"
         worker.end()
         worker.join()
-        self._workers[number] = _Worker(self._factory)
-        _log.warning(
-            "a worker process was lost (%s) with replica %d; started a new one",
-            reason,
-            request.replica,
-        )
-        if losses < ATTEMPTS:
-            return None
-        return Answer(failure=f"{losses} worker processes were lost with it, the last: {reason}")
+        self.workers[number] = _Worker(self._factory)
+        return Lost(reason)
+
+    def abandon(self) -> None:
+        """End the processes that are computing."""
+        for worker in self.workers:
+            if worker.busy:
+                worker.end()
+                worker.join()
 
     def close(self) -> None:
         """End all processes."""
-        for worker in self._workers:
+        for worker in self.workers:
             worker.end()
-        for worker in self._workers:
+        for worker in self.workers:
             worker.join()

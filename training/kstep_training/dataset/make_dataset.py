@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,7 +17,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from tqdm import tqdm
 
 from kstep_integrators.files import write_text_atomically
 from kstep_training.dataset.dataset_file import FORMAT, DatasetFile, open_dataset, verify
@@ -29,6 +27,7 @@ from kstep_training.dataset.statistics import dataset_statistics, window_starts
 from kstep_training.keys import current_names, setting
 from kstep_training.manifest import differences
 from kstep_training.options import override
+from kstep_training.progress import followed
 
 __all__ = ["DatasetSettings", "find_trajectories", "make_dataset", "run_dataset"]
 
@@ -145,8 +144,7 @@ def make_dataset(
             records[name] = record
     coordinates = {r["molecule"]: r["coordinates"] for r in records.values()}
     windows = settings.k, settings.every, settings.twins
-    bar = tqdm(sorted(sources), desc="trajectories", file=sys.stdout, disable=not progress)
-    for name in bar:
+    for name in followed(sorted(sources), "trajectories", len(sources), shown=progress):
         old = records.get(name)
         before = [Path(path) for path, _, _ in old["sources"]] if old else []
         files = sorted({*before, *sources[name]})

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
     EarlyStopping,
     EMAWeightAveraging,
     ModelCheckpoint,
+    RichProgressBar,
 )
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
@@ -208,6 +209,7 @@ def train(
                 ThroughputRecorder(loader, settings.batch_size),
                 *stoppers,
                 *kept,
+                RichProgressBar(),
                 *callbacks,
             ],
             logger=loggers,

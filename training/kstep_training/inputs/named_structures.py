@@ -17,12 +17,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import ase.io
 from ase import Atoms
-from rich.progress import track
 
 from kstep_integrators.models.molecules import NAMED_FILE
 from kstep_training.inputs.physics import make_physics
 from kstep_training.inputs.start import relax
 from kstep_training.prep.molecules import Molecule, bundled_list, conformers, read_smiles
+from kstep_training.progress import followed
 
 __all__ = ["lowest_conformer", "main"]
 
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("; ".join(problems))
     structures = [
         lowest_conformer(molecule, options.conformers, options.seed)
-        for molecule in track(molecules, "relaxing molecules")
+        for molecule in followed(molecules, "molecules relaxed", len(molecules))
     ]
     options.output.parent.mkdir(parents=True, exist_ok=True)
     ase.io.write(options.output, structures, format="extxyz")

@@ -6,7 +6,6 @@ again; what failed is named with its reason in ``manifest.json``, and the other 
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from tqdm import tqdm
 
 from kstep_training.keys import setting
 from kstep_training.manifest import open_manifest, write_manifest
@@ -29,6 +27,7 @@ from kstep_training.prep.molecules import (
 )
 from kstep_training.prep.prepared import Prepared, topology, write_prepared
 from kstep_training.prep.systems import CONSTRAINTS, build_system, check_force_field
+from kstep_training.progress import followed
 
 __all__ = ["PrepSettings", "prepare", "run_prep"]
 
@@ -184,7 +183,7 @@ def run_prep(source: str, overrides: Sequence[str], output: Path) -> None:
     reports = prepare(molecules, output, settings)
     ended: Counter[str] = Counter()
     failed = []
-    for name, report in tqdm(reports, total=len(molecules), desc="prepared", file=sys.stdout):
+    for name, report in followed(reports, "molecules prepared", len(molecules)):
         ended[report["status"]] += 1
         if report["status"] != "done":
             failed.append(f"line {report['line']}, {name}: {report['reason']}")

@@ -9,7 +9,6 @@ stopped, and with a greater ``length_ps`` where it had ended.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from ase import Atoms
 from ase.md.velocitydistribution import thermalize_momenta
 from rich.console import Console
 from rich.markup import escape
-from tqdm import tqdm
 
 from kstep_integrators import DynamicsFailed, KStepDynamics
 from kstep_integrators.ase.checkpoint import read_checkpoint
@@ -30,6 +28,7 @@ from kstep_integrators.units import FS, PS
 from kstep_training.inputs.start import bring_to_rest
 from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.options import override
+from kstep_training.progress import progress_bar
 from kstep_training.run.record import mark_frame, read_run, summarize
 from kstep_training.run.settings import RunSettings
 from kstep_training.run.start import RunInputs, kept_start, read_inputs
@@ -210,11 +209,11 @@ def _produce(job: _Job) -> None:
 def _advance(dynamics: KStepDynamics, total: int, what: str) -> None:
     """Up to a number of strides, counted from the beginning, under a progress bar."""
     with (
-        tqdm(total=total, initial=dynamics.nsteps, desc=what, file=sys.stdout) as bar,
+        progress_bar(what, total, completed=dynamics.nsteps) as update,
         closing(dynamics.irun(total - dynamics.nsteps)) as strides,  # an interrupt is between two
     ):
         for _ in strides:
-            bar.update(dynamics.nsteps - bar.n)
+            update(dynamics.nsteps)
 
 
 def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ its reason in ``manifest.json``; the others go on.
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,11 +20,11 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from tqdm import tqdm
 
 from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.options import override
 from kstep_training.prep.prepared import prepared_folders, read_prepared
+from kstep_training.progress import followed
 from kstep_training.simulate.engine import Run, TrajectoryEnded
 from kstep_training.simulate.parts import distorted, equilibrate, segment
 from kstep_training.simulate.settings import SimulateSettings
@@ -225,7 +224,7 @@ def run_simulate(
     total, reports = simulate(source, output, settings, workers, scheduler)
     ended: Counter[str] = Counter()
     frames, problems = 0, []
-    for name, report in tqdm(reports, total=total, desc="trajectories", file=sys.stdout):
+    for name, report in followed(reports, "trajectories", total):
         ended[report["status"]] += 1
         frames += report["frames"]
         if report["status"] != "done":

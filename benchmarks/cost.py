@@ -1,0 +1,254 @@
+"""Cost of a jump, of its corrections, and of replicas.
+
+``jump_cost``: ethanol on one core. GFN2 is timed along a trajectory with strides of 2 fs, each
+evaluation from the wavefunction of the one before, as in a run. The cost per jump of each
+corrector, Hessians included, is that of k = 8 steps of 0.5 fs and one correction, on the GPU where
+there is one; processor seconds, so that other work on the machine counts less.
+
+``ensemble``: replicas of ethanol at GFN2, jumps of four base steps of 0.5 fs on the compiled
+bundled network; wall-clock seconds of jumps and of physics, over strides and replicas, after three
+strides that are not timed. Runs of all kinds are cut into blocks and taken in turns.
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms, units
+from ase.calculators.calculator import Calculator
+from ase.md.velocitydistribution import thermalize_momenta
+from ase.md.verlet import VelocityVerlet
+
+from benchmarks.energy import thermalized
+from benchmarks.results import load
+from benchmarks.suite import Options, option
+from kstep_integrators import (
+    Ensemble,
+    FlowJump,
+    KStepDynamics,
+    load_model,
+    named_molecule,
+)
+from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.calculators import xtb_calculator
+from kstep_integrators.correctors import CORRECTORS
+from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.state import Evaluation, PhaseState
+from kstep_integrators.testing import (
+    CountingCalculator,
+)
+
+__all__ = ["ensemble", "jump_cost"]
+
+FS = units.fs
+K = 8
+WARM_UP = 3
+BLOCKS = 4
+KINDS = ((1, 1), (4, 1), (16, 1), (16, 2))
+"""Replicas, workers."""
+
+
+def microseconds(call: Callable[[], Any], repeats: int = 400) -> float:
+    """Median time of a call."""
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - began)
+    return 1e6 * float(np.median(times))
+
+
+def gfn2_microseconds(atoms: Atoms, steps: int = 400) -> float:
+    """Median time of one GFN2 evaluation along a trajectory with a stride of 2 fs."""
+    moving = atoms.copy()
+    moving.calc = xtb_calculator("GFN2-xTB")
+    path: list[Any] = []
+    dynamics = VelocityVerlet(moving, 0.5 * FS)
+    dynamics.attach(lambda: path.append(moving.get_positions()), interval=4)
+    dynamics.run(4 * steps)
+    fresh = atoms.copy()
+    fresh.calc = xtb_calculator("GFN2-xTB")
+    times = []
+    for positions in path:
+        fresh.positions = positions
+        began = time.perf_counter()
+        fresh.get_forces()
+        times.append(time.perf_counter() - began)
+    return 1e6 * float(np.median(times[10:]))
+
+
+def network(atoms: Atoms, compile: bool) -> dict[str, float]:  # noqa: A002
+    """Times of a force, of a jump, and of the rest of a step of KStepDynamics."""
+    state = state_from_atoms(atoms)
+    began = time.perf_counter()
+    model = load_model("organic-gfn2", device="cpu", compile=compile)
+    forces = model.bind(state)
+    jump = FlowJump(model, 0.25 * FS).bind(state)
+    inner = jump.begin(state)
+    compile_seconds = time.perf_counter() - began
+    physics = Evaluation(torch.zeros(1).double(), torch.zeros_like(state.positions))
+    with torch.no_grad():
+        force = microseconds(lambda: forces(state.positions, None))
+        whole = microseconds(lambda: jump(state, physics, inner, K))
+    moving = atoms.copy()
+    moving.calc = CountingCalculator(xtb_calculator("GFN2-xTB"))
+    dynamics = KStepDynamics(moving, model, k=K, timestep=0.25 * FS)
+    dynamics.run(20)
+    spent, inside = moving.calc.seconds, dynamics.stats.jump_seconds
+    began = time.perf_counter()
+    dynamics.run(400)
+    step = 1e6 * (time.perf_counter() - began) / 400
+    physics_us = 1e6 * (moving.calc.seconds - spent) / 400
+    jump_us = 1e6 * (dynamics.stats.jump_seconds - inside) / 400
+    return {
+        "first_call_seconds": compile_seconds,
+        "force_us": force,
+        "jump_us": whole,
+        "jump_besides_forces_us": whole - K * force,
+        "step_us": step,
+        "step_physics_us": physics_us,
+        "step_jump_and_correctors_us": jump_us,
+        "step_rest_us": step - physics_us - jump_us,
+    }
+
+
+def displaced(name: str, many: int) -> PhaseState:
+    """A molecule many times, each displaced by 0.03 A."""
+    one = state_from_atoms(named_molecule(name))
+    n = len(one.numbers)
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(many * n, 3, dtype=torch.float64, generator=generator)
+    x = one.positions.repeat(many, 1) + 0.03 * noise
+    batch = torch.arange(many).repeat_interleave(n)
+    return make_state(one.numbers.repeat(many), one.masses.repeat(many, 1), x, 0.0 * x, batch=batch)
+
+
+def corrector_milliseconds(name: str, many: int, compile: bool, device: str) -> dict[str, Any]:  # noqa: A002
+    """Milliseconds of a jump and its correction."""
+    state = displaced(name, many).to(torch.device(device))
+    model = load_model("organic-gfn2", device=device, compile=compile)
+    jump = FlowJump(model, 0.5 * FS).bind(state)
+    inner = jump.begin(state)
+    physics = Evaluation(torch.zeros(many).double(), inner.require_forces() + 0.1)
+    row: dict[str, Any] = {"molecule": name, "atoms": len(state.numbers) // many}
+    row |= {"replicas": many, "compiled": compile, "device": device}
+    for method in ("none", "impulse", "filtered"):
+        corrector = CORRECTORS[method]()
+
+        def stride() -> None:
+            landed, info = jump(state, physics, inner, K)
+            corrector(landed, physics, info.end, K * 0.5 * FS, jump)  # noqa: B023
+            if device != "cpu":
+                torch.cuda.synchronize()
+
+        began = time.perf_counter()
+        stride()
+        row[f"{method}_first_call_seconds"] = time.perf_counter() - began
+        clock = time.process_time if device == "cpu" else time.perf_counter
+        times = []
+        for _ in range(15):
+            before = clock()
+            stride()
+            times.append(clock() - before)
+        row[f"{method}_ms"] = 1e3 * float(np.median(times))
+    return row
+
+
+@dataclass(frozen=True)
+class CostOptions(Options):
+    """What is timed."""
+
+    only_correctors: bool = option(False, "and take all else from the committed result")
+
+
+def jump_cost(options: CostOptions) -> dict[str, Any]:
+    """Microseconds of forces, jumps and steps, eager and compiled, and of each corrector."""
+    if options.only_correctors:
+        committed = load("jump_cost")
+        result = {key: committed[key] for key in ("k", "gfn2_evaluation_us", "eager", "compiled")}
+    else:
+        atoms = thermalized("ethanol")
+        evaluation = gfn2_microseconds(atoms)
+        result = {"k": K, "gfn2_evaluation_us": evaluation}
+        for name, flag in (("eager", False), ("compiled", True)):
+            row = network(atoms, flag)
+            result[name] = {**row, "jump_over_gfn2_evaluation": row["jump_us"] / evaluation}
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    result["correctors"] = [
+        corrector_milliseconds(name, many, flag, device)
+        for name, many in (("ethanol", 1), ("ethanol", 10), ("cyclohexane", 1))
+        for flag in (False, True)
+    ]
+    return result
+
+
+@dataclass(frozen=True)
+class EnsembleOptions(Options):
+    """How long."""
+
+    strides: int = option(60, "of each kind, in four blocks")
+
+    @classmethod
+    def smoke(cls, cache: Path) -> EnsembleOptions:
+        """One stride in each block."""
+        return cls(cache, 4)
+
+
+def gfn2(atoms: Atoms) -> Calculator:
+    """The physics of a replica."""
+    return xtb_calculator("GFN2-xTB")
+
+
+def _replicas(count: int) -> list[Atoms]:
+    """Ethanol at its minimum, with momenta of 300 K."""
+    made = [named_molecule("ethanol") for _ in range(count)]
+    for seed, atoms in enumerate(made):
+        thermalize_momenta(atoms, temperature_K=300, rng=np.random.default_rng(seed))
+    return made
+
+
+def ensemble(options: EnsembleOptions) -> dict[str, Any]:
+    """Milliseconds per replica and stride: medians over blocks, with the blocks themselves.
+
+    Processor time is that of the main process: jumps, physics and all else for one worker, all but
+    the physics for more.
+    """
+    model = load_model("organic-gfn2", device="cpu", compile=options.strides > 4)
+    ensembles = {}
+    for count, workers in KINDS:
+        ensembles[count, workers] = Ensemble(
+            _replicas(count), model, gfn2, k=4, timestep=0.5 * units.fs, workers=workers
+        )
+        ensembles[count, workers].run(WARM_UP)
+    load_before = os.getloadavg()[0]
+    blocks: dict[tuple[int, int], list[tuple[float, ...]]] = {kind: [] for kind in KINDS}
+    strides = options.strides // BLOCKS
+    for _ in range(BLOCKS):
+        for (count, workers), each in ensembles.items():
+            before, cpu = each.result(), time.process_time()
+            each.run(strides)
+            spent, after = time.process_time() - cpu, each.result()
+            times = (after.jump_seconds - before.jump_seconds,
+                     after.physics_seconds - before.physics_seconds, spent)  # fmt: skip
+            blocks[count, workers].append(tuple(1e3 * t / (strides * count) for t in times))
+    rows: list[dict[str, Any]] = []
+    for (count, workers), each in ensembles.items():
+        result = each.result()
+        each.close()
+        columns = zip(*blocks[count, workers], strict=True)
+        row: dict[str, Any] = {"replicas": count, "workers": workers}
+        for name, values in zip(("jump_ms", "physics_ms", "cpu_ms"), columns, strict=True):
+            process = "main_process_" if name == "cpu_ms" else ""
+            row[f"{process}{name}_per_replica_stride"] = statistics.median(values)
+            row[f"{name}_blocks"] = list(values)
+        row |= {"evaluations": result.physics_evaluations, "failures": len(result.failures)}
+        rows.append(row)
+    return {"strides": options.strides, "load": [load_before, os.getloadavg()[0]], "rows": rows}

@@ -1,0 +1,141 @@
+"""Suites: their names, what each measures, the module that it is in, and its options.
+
+A suite is a function ``run(options) -> dict`` named after it, whose result is JSON. Its options are
+a frozen dataclass derived from :class:`Options`; fields are made with :func:`option`, and become
+flags of the command line. ``smoke()`` of the options, where they have it, is a size for tests.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["SUITES", "Options", "Suite", "add_options", "option", "options_from"]
+
+
+def option(default: Any, help: str) -> Any:  # noqa: A002
+    """A field of options with its default and a line of help."""
+    return dataclasses.field(default=default, metadata={"help": help})
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options that every suite has."""
+
+    cache: Path = option(Path("runs/benchmarks"), "folder for finished parts of long runs")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A benchmark.
+
+    Attributes
+    ----------
+    name : str
+        Also of its function and of its result.
+    module : str
+        Of `benchmarks`; imported when the suite is run.
+    measures : str
+        One line.
+    """
+
+    name: str
+    module: str
+    measures: str
+
+    @property
+    def run(self) -> Callable[[Any], dict[str, Any]]:
+        """The function that makes the result."""
+        function: Callable[[Any], dict[str, Any]] = getattr(
+            importlib.import_module(f"benchmarks.{self.module}"), self.name
+        )
+        return function
+
+    @property
+    def options(self) -> type[Options]:
+        """The class of its options."""
+        kind: type[Options] = typing.get_type_hints(self.run)["options"]
+        return kind
+
+
+MODULES = {
+    "evaluation": {
+        "evaluate_quick": "the standing benchmark in small: water and methanol; minutes",
+        "evaluate_full": "the standing benchmark: `kstep evaluate` of the bundled model with every "
+        "control, fifteen molecules; hours",
+        "evaluate_strides": "strides of 2 to 8 fs with every corrector: drift, fluctuation, "
+        "distance from the reference, vibrational spectra; hours",
+        "evaluate_sampling": "Metropolized jumps of 8 to 100 fs against Langevin dynamics, by "
+        "size of molecule; hours",
+    },
+    "energy": {
+        "nve": "drift and fluctuation over 10 ps of every molecule of the list; hours",
+        "residuals": "force error on unseen configurations, inside and outside the list",
+    },
+    "ensembles": {
+        "exactness": "Metropolized jumps with bad potentials against known ensembles; an hour",
+        "nvt": "thermostats and correctors by `physical_validation`",
+    },
+    "one_jump": {
+        "one_jump_qm": "bonds, angles and velocities after one direct jump, one flow jump and the "
+        "controls, GFN2",
+        "one_jump_mm": "the same with rigid bonds under MMFF94",
+    },
+    "cost": {
+        "jump_cost": "time of a jump over that of a GFN2 evaluation, eager and compiled, and of "
+        "each corrector, Hessians included",
+        "ensemble": "seconds of jumps and physics per replica and stride, by batch and workers",
+    },
+    "openmm_overhead": {
+        "openmm_overhead": "time of a jump in OpenMM beyond jump and corrector, and beyond the "
+        "network of a direct jump",
+    },
+    "dft": {
+        "dft": "DFT, ethanol, 100 fs: seconds, SCF cycles, energy, distance; an hour of one core",
+        "dft_tune": "errors of a network before and after tuning on DFT gradients; an hour",
+        "scf_cycles": "SCF cycles per call by stride and starting density",
+    },
+    "pyscf_calculator": {
+        "pyscf_memory": "memory of the PySCF calculator over 500 calls",
+        "pyscf_gpu": "PySCF on a GPU: agreement with the CPU, seconds per gradient, memory",
+    },
+    "kill": {"kill": "runs killed at random moments, resumed, and compared with others"},
+    "recipes": {"recipes": "seconds of each stage of recipes that were run, and their errors"},
+}
+"""What every suite of every module measures."""
+SUITES = {
+    name: Suite(name, module, measures)
+    for module, suites in MODULES.items()
+    for name, measures in suites.items()
+}
+"""By name."""
+
+
+def add_options(parser: argparse.ArgumentParser, options: type[Options]) -> None:
+    """Flags for all fields of options."""
+    hints = typing.get_type_hints(options)
+    for field in dataclasses.fields(options):
+        kind, flag = hints[field.name], f"--{field.name.replace('_', '-')}"
+        text = f"{field.metadata['help']} (default {field.default})"
+        if kind is bool:
+            parser.add_argument(flag, action="store_true", help=field.metadata["help"])
+            continue
+        many = typing.get_origin(kind) is tuple
+        if many or isinstance(kind, types.UnionType):
+            kind = typing.get_args(kind)[0]
+        parser.add_argument(
+            flag, type=kind, nargs="+" if many else None, default=field.default, help=text
+        )
+
+
+def options_from(arguments: argparse.Namespace, options: type[Options]) -> Options:
+    """Options from a parsed command line."""
+    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(options)}
+    return options(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

@@ -1,0 +1,89 @@
+"""The runner: small sizes of suites, results kept and compared, parts that are finished."""
+
+import json
+
+import pytest
+
+from benchmarks import results, run
+from benchmarks.results import kept
+from benchmarks.suite import SUITES, add_options, options_from
+
+SMALL = ("nve", "nvt", "pyscf_memory", "scf_cycles")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_smallest_size_of_a_suite(name, tmp_path, capsys):
+    given = ["--suite", name, "--smoke", "--cache", str(tmp_path), "--output", str(tmp_path)]
+    assert run.main(given) == 0
+    result = json.loads((tmp_path / f"{name}.json").read_text())
+    assert result["what"] == SUITES[name].measures
+    assert result["rows"]
+    # tables and comparisons find in a new result what they find in the committed one
+    assert set(result["rows"][0]) <= {key for row in results.load(name)["rows"] for key in row}
+    assert str(tmp_path / f"{name}.json") in capsys.readouterr().out
+
+
+def test_a_new_result_is_set_beside_the_committed_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "RESULTS", tmp_path / "results")
+    given = ["--suite", "nvt", "--runs", "berendsen-impulse", "--replicas", "20",
+             "--cache", str(tmp_path)]  # fmt: skip
+    assert run.main(given) == 0
+    committed = (tmp_path / "results" / "nvt.json").read_text()
+    capsys.readouterr()
+    assert run.main([*given, "--compare"]) == 0
+    assert "None moved" in capsys.readouterr().out
+    assert (tmp_path / "results" / "nvt.json").read_text() == committed
+
+
+def test_files_are_compared(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "RESULTS", tmp_path)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "a.json").write_text('{"drift": 1.0}')
+    (tmp_path / "new" / "a.json").write_text('{"drift": 2.0}')
+    assert run.main(["--compare", str(tmp_path / "new" / "a.json")]) == 0
+    assert "| drift | 1 | 2 | +100% |" in capsys.readouterr().out
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(ValueError, match="holds a list, expected a result"):
+        run.main(["--compare", str(tmp_path / "list.json"), str(tmp_path / "a.json")])
+
+
+def test_what_makes_no_sense_is_refused(capsys):
+    for given, message in (
+        (["--suite", "residuals", "--smoke"], "residuals has no small size"),
+        (["--list", "--check"], "--check belongs to --fill"),
+        (["--suite", "nothing"], "invalid choice: 'nothing'"),
+        (["--compare", "a", "b", "c"], "one or two files, got 3"),
+    ):
+        with pytest.raises(SystemExit):
+            run.main(given)
+        assert message in capsys.readouterr().err
+
+
+def test_finished_parts_are_not_made_again(tmp_path):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"value": len(made)}
+
+    path = tmp_path / "folder" / "part.json"
+    assert [kept(path, make), kept(path, make)] == [{"value": 1}] * 2
+    path.unlink()
+    assert kept(path, make) == {"value": 2}
+
+
+def test_options_from_flags():
+    import argparse
+
+    options = SUITES["nve"].options
+    parser = argparse.ArgumentParser()
+    add_options(parser, options)
+    given = parser.parse_args(["--methods", "plain", "verlet-2", "--length-ps", "2"])
+    chosen = options_from(given, options)
+    assert (chosen.methods, chosen.molecules) == (("plain", "verlet-2"), ())
+    assert chosen.length_ps == 2.0
+
+
+def test_evaluations_of_molecules_that_a_suite_does_not_have(tmp_path):
+    with pytest.raises(ValueError, match="quick has no benzene; its molecules are water"):
+        run.main(["--suite", "evaluate_quick", "--molecules", "benzene", "--cache", str(tmp_path)])
