@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -42,18 +43,10 @@ UNNAMED = ("error", "reason", "last_problem", "ended", "went_on")
 
 @dataclass(frozen=True)
 class Move:
-    """One number, or other value, of two results.
+    """One value of two results by its place: keys from the top, joined by dots.
 
-    Attributes
-    ----------
-    place : str
-        Keys from the top, joined by dots.
-    committed, new : float, str or None
-        None where a result lacks it.
-    sigma : float or None
-        Difference in standard errors, where the results have them.
-    relative : float or None
-        Difference over the committed number.
+    A result that lacks it has None. The difference is in standard errors (sigma) where the results
+    have them, and over the committed number.
     """
 
     place: str
@@ -114,7 +107,8 @@ def _error_of(key: str, beside: Mapping[str, Any]) -> float | None:
     own = [beside.get(f"{key}_{e}") for e in ERRORS]
     # One error in an object is that of its one measured number, not of the counts beside it.
     shared = [beside.get(e) for e in ERRORS] if key in ("mean", "value") or _single(beside) else []
-    return next((float(e) for e in (*own, *shared) if _number(e) and e > 0.0), None)
+    known = (float(e) for e in (*own, *shared) if isinstance(e, int | float))
+    return next((error for error in known if error > 0.0), None)
 
 
 def _single(beside: Mapping[str, Any]) -> bool:
@@ -141,24 +135,16 @@ def _name(row: Any) -> str:
 
 
 def compare(committed: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
-    """Compare two results of one suite.
+    """Compare two results of one suite, as JSON.
 
-    Parameters
-    ----------
-    committed, new : mapping
-        As JSON.
-
-    Returns
-    -------
-    Comparison
-        Moves are sorted: what is missing or other, then by standard errors, then by parts.
+    Moves are sorted: what is missing or other, then by standard errors, then by parts.
     """
     before, after = (dict(_numbers(result)) for result in (committed, new))
     both = [place for place in before if place in after]
     with_errors = [p for p in both if _sigma(before[p], after[p]) is not None]
     limit = family_limit(max(1, len(with_errors)))
-    moved = [Move(place, before[place], None) for place in before if place not in after]
-    moved += [Move(place, None, after[place]) for place in after if place not in before]
+    moved = [Move(place, value, None) for place, value in _lacking(before, after).items()]
+    moved += [Move(place, None, value) for place, value in _lacking(after, before).items()]
     plain = 0
     for place in both:
         one, other = before[place], after[place]
@@ -174,6 +160,25 @@ def compare(committed: Mapping[str, Any], new: Mapping[str, Any]) -> Comparison:
     moved.sort(key=lambda m: (m.relative is not None or m.sigma is not None,
                               -abs(m.sigma or 0.0), -abs(m.relative or 0.0)))  # fmt: skip
     return Comparison(len(with_errors), plain, limit, moved)
+
+
+def _lacking(result: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Places of a result that the other lacks; a whole part of it once, with its size."""
+    known = {part for place in other for part in _parts(place)}
+    lacking: dict[str, list[Any]] = {}
+    for place, value in result.items():
+        if place not in other:
+            first = next((part for part in _parts(place) if part not in known), place)
+            lacking.setdefault(first, []).append(value)
+    return {
+        part: values[0] if len(values) == 1 else f"{len(values)} values"
+        for part, values in lacking.items()
+    }
+
+
+def _parts(place: str) -> list[str]:
+    """The beginnings of a place, from its first key to all of it."""
+    return [place[: cut.start()] for cut in re.finditer(r"(?<=.)[.\[]|$", place)]
 
 
 def _sigma(one: Any, other: Any) -> float | None:

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.suite import Options, option
-from kstep_integrators import named_molecule
 from kstep_integrators.models.molecules import named_molecules
 from kstep_training.evaluate.command import evaluate
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import Target
+from kstep_training.inputs.molecules import InputMolecule, read_molecule
 from kstep_training.prep.molecules import conformers
 
 __all__ = ["evaluate_full", "evaluate_quick", "evaluate_sampling", "evaluate_strides"]
@@ -47,10 +46,10 @@ class EvaluationOptions(Options):
     length_ps: float = option(0.0, "length of each run, not that of the suite")
 
 
-def _target(name: str) -> Target:
+def _molecule(name: str) -> InputMolecule:
     if name in named_molecules():
-        return Target(name, named_molecule(name))
-    return Target(name, conformers({**OUTSIDE, **SIZES}[name], 1)[0])
+        return read_molecule(name)
+    return InputMolecule(name, conformers({**OUTSIDE, **SIZES}[name], 1)[0])
 
 
 def _committed(report: dict[str, Any]) -> dict[str, Any]:
@@ -87,9 +86,9 @@ def _evaluated(
         lengths = ("length_ps", "ensemble_length_ps")
         changed = {key: options.length_ps for key in lengths if getattr(settings, key)}
         settings = replace(settings, **changed)
-    targets = [_target(name) for name in options.molecules or names]
+    chosen = [_molecule(name) for name in options.molecules or names]
     report = evaluate(
-        options.model, targets, settings, options.cache / suite, options.cache, options.workers
+        options.model, chosen, settings, options.cache / suite, options.cache, options.workers
     )
     return {"suite": suite, "planned": len(names), **_committed(report)}
 

@@ -49,21 +49,7 @@ KILLS_PER_RUN = 5
 
 @dataclass(frozen=True)
 class Killed:
-    """A run to be killed.
-
-    Attributes
-    ----------
-    molecule : str
-    physics : callable
-        Makes the calculator.
-    model : callable
-        Makes the jump.
-    steps, kills : int
-    interval : int
-        Steps between checkpoints.
-    replicas : int
-        1: a run of its own; more: an ensemble.
-    """
+    """A run to be killed; the interval is that of its checkpoints, replicas make an ensemble."""
 
     molecule: str
     physics: Callable[[], Calculator]
@@ -251,19 +237,7 @@ def _differences_of_files(run: Path, through: Path) -> dict[str, Any]:
 
 
 def kill_runs(name: str, kills: int, folder: Path, seed: int) -> dict[str, Any]:
-    """Kill runs of a case, resume them and compare them.
-
-    Parameters
-    ----------
-    name : str
-        A key of :data:`KILLED`.
-    kills : int
-        In all.
-    folder : Path
-        Empty; for the runs.
-    seed : int
-        Of the moments.
-    """
+    """Kill runs so many times in all, resume them and compare them; the folder is empty."""
     rng = np.random.default_rng(seed)
     through = folder / "through"
     through.mkdir()

@@ -52,7 +52,7 @@ INSIDE, NETWORK = Clock(), Clock()
 
 
 def now() -> float:
-    """Processor time of the process, once a GPU has done what it was told."""
+    """Processor time of the process, once a GPU is idle."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.process_time()
@@ -196,16 +196,6 @@ def measure(platform: str, model: Any, copies: int = 1, **settings: Any) -> dict
         row["network_us"] = float(np.median(times["network"]))
         beyond = np.subtract(times["jump_us"], times["network"])
         row["beyond_network_us"] = float(np.median(beyond))
-    verlet = openmm.Context(springs(atoms, copies, fixed)[0], openmm.VerletIntegrator(0.0005), kind)
-    verlet.setPositions(places)
-    verlet.getIntegrator().step(100)
-    began = now()
-    verlet.getIntegrator().step(2000)
-    row["step_of_openmm_verlet_us"] = (now() - began) / 2000 * 1e6
-    began = now()
-    for _ in range(200):
-        context.getState(getEnergy=True)
-    row["energy_report_us"] = (now() - began) / 200 * 1e6
     return row
 
 

@@ -15,19 +15,9 @@ from benchmarks.suite import Options, option
 
 __all__ = ["recipes"]
 
-RUN = (
-    "molecule",
-    "method",
-    "stride_fs",
-    "simulated_ps",
-    "evaluations",
-    "fallbacks",
-    "drift_meV_per_atom_per_ps",
-    "fluctuation_meV_per_atom",
-    "temperature_K",
-    "temperature_per_element_K",
-    "residual_rms_meV_per_A",
-)
+RUN = ("molecule", "method", "stride_fs", "simulated_ps", "evaluations", "fallbacks",
+       "drift_meV_per_atom_per_ps", "fluctuation_meV_per_atom", "temperature_K",
+       "temperature_per_element_K", "residual_rms_meV_per_A")  # fmt: skip
 """Keys of the summary of a run."""
 
 

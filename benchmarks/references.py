@@ -61,23 +61,10 @@ class ReferenceOptions(Options):
 
 @dataclass(frozen=True)
 class Reference:
-    """NVE frames of one molecule.
+    """NVE frames of one molecule, other trajectories of which may have been trained on.
 
-    Attributes
-    ----------
-    name : str
-    trained : bool
-        Whether other trajectories of it were trained on.
-    atoms : ase.Atoms
-        With its bonds of fixed length, if it has any; without calculator.
-    method : str
-    timestep_fs : float
-        From frame to frame.
-    segments : list of numpy.ndarray
-        Rows of :func:`kstep_training.dataset.segments.row_type`.
-    coordinates : dict
-        ``bonds`` and ``angles``.
-    system : openmm.System or None
+    The atoms have their bonds of fixed length and no calculator; time steps are from frame to
+    frame, segments are rows of :func:`kstep_training.dataset.segments.row_type`.
     """
 
     name: str
@@ -201,21 +188,10 @@ def read_references(
     prepared: Sequence[Path] = (),
     molecules: Sequence[str] = (),
 ) -> list[Reference]:
-    """NVE trajectories that were not trained on.
+    """NVE trajectories that were not trained on; arguments as of :class:`ReferenceOptions`.
 
-    Parameters
-    ----------
-    folders : sequence of Path
-        Made by ``kstep simulate``.
-    temperature_K : float
-        Others are left out.
-    dataset : Path, optional
-        Made by ``kstep dataset``: trajectories of its training and validation parts, known by
-        their names, are left out. Without it no molecule counts as trained on.
-    prepared : sequence of Path
-        Made by ``kstep prep``: force fields of trajectories that were made with one.
-    molecules : sequence of str
-        Only these, if any.
+    Trajectories of the training and validation parts of the dataset, known by their names, are left
+    out. Without it no molecule counts as trained on.
 
     Raises
     ------
@@ -234,9 +210,7 @@ def read_references(
         if match is None or float(match[2]) != temperature_K:
             continue
         name, part = match[1], parts.get(trajectory, "unknown")
-        if part in ("train", "validation"):
-            continue
-        if molecules and name not in molecules:
+        if part in ("train", "validation") or (molecules and name not in molecules):
             continue
         for path in paths:
             run = read_npz(path)

@@ -137,5 +137,8 @@ def add_options(parser: argparse.ArgumentParser, options: type[Options]) -> None
 
 def options_from(arguments: argparse.Namespace, options: type[Options]) -> Options:
     """Options from a parsed command line."""
-    values = {field.name: getattr(arguments, field.name) for field in dataclasses.fields(options)}
-    return options(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        value = getattr(arguments, field.name)
+        values[field.name] = tuple(value) if isinstance(value, list) else value
+    return options(**values)

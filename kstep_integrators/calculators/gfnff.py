@@ -1,4 +1,4 @@
-"""GFN-FF that keeps to itself: no files in the working directory, nothing on standard output."""
+"""GFN-FF without files in the working directory and without output of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["GFNFF"]
 
 @contextmanager
 def _private_and_quiet() -> Iterator[None]:
-    """A working directory of one's own, and standard output to nowhere.
+    """Run in a temporary working directory, with standard output discarded.
 
     The library reads a topology file that it finds in the working directory, even one of another
     molecule, writes its own there, and prints from Fortran, past ``sys.stdout``.
@@ -28,11 +28,11 @@ def _private_and_quiet() -> Iterator[None]:
     here = os.getcwd()  # noqa: PTH109  (chdir wants what it gave)
     sys.stdout.flush()
     kept = os.dup(1)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    discarded = os.open(os.devnull, os.O_WRONLY)
     try:
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
-            os.dup2(nowhere, 1)
+            os.dup2(discarded, 1)
             try:
                 yield
             finally:
@@ -40,7 +40,7 @@ def _private_and_quiet() -> Iterator[None]:
                 os.chdir(here)
     finally:
         os.close(kept)
-        os.close(nowhere)
+        os.close(discarded)
 
 
 class GFNFF(XTB):  # type: ignore[misc]

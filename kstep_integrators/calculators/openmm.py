@@ -141,7 +141,7 @@ class OpenMMCalculator(Calculator):
 
 
 def fixed_bonds(system: openmm.System) -> FixBondLengths:
-    """The constraints of a System as a constraint of ASE.
+    """Constraints of a System as a constraint of ASE.
 
     Parameters
     ----------
@@ -157,6 +157,17 @@ def fixed_bonds(system: openmm.System) -> FixBondLengths:
     ------
     ValueError
         If the System has no constraints.
+
+    Examples
+    --------
+    >>> import openmm
+    >>> system = openmm.System()
+    >>> system.addParticle(16.0), system.addParticle(1.0)
+    (0, 1)
+    >>> system.addConstraint(0, 1, 0.0957)  # nm
+    0
+    >>> fixed_bonds(system).bondlengths.round(3).tolist()  # angstrom
+    [0.957]
     """
     count = system.getNumConstraints()
     if count == 0:
@@ -165,9 +176,9 @@ def fixed_bonds(system: openmm.System) -> FixBondLengths:
             "leave FixBondLengths out"
         )
     unit = _openmm().unit
-    found = [system.getConstraintParameters(i) for i in range(count)]
-    lengths = [_number(length, unit.angstrom) for _, _, length in found]
-    return FixBondLengths([[i, j] for i, j, _ in found], bondlengths=np.array(lengths))
+    constraints = [system.getConstraintParameters(i) for i in range(count)]
+    lengths = [_number(length, unit.angstrom) for _, _, length in constraints]
+    return FixBondLengths([[i, j] for i, j, _ in constraints], bondlengths=np.array(lengths))
 
 
 def _number(quantity: Any, unit: Any) -> float:

@@ -1,4 +1,4 @@
-"""One door to the GFN family: GFN1 and GFN2 through tblite, GFN-FF through xtb."""
+"""Calculators of the GFN family: GFN1 and GFN2 through tblite, GFN-FF through xtb."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ METHODS = ("GFN2-xTB", "GFN1-xTB", "GFN-FF")
 
 
 def xtb_calculator(method: str = "GFN2-xTB", charge: int = 0, multiplicity: int = 1) -> Calculator:
-    """A quiet ASE calculator of the GFN family.
+    """Make a quiet ASE calculator of the GFN family.
 
     Parameters
     ----------
@@ -34,6 +34,14 @@ def xtb_calculator(method: str = "GFN2-xTB", charge: int = 0, multiplicity: int 
         If the method is unknown, or a multiplicity is asked of GFN-FF.
     ImportError
         If tblite or xtb is missing; the message names the extra.
+
+    Examples
+    --------
+    >>> from kstep_integrators import named_molecule
+    >>> atoms = named_molecule("water")
+    >>> atoms.calc = xtb_calculator("GFN2-xTB")
+    >>> round(float(atoms.get_potential_energy()), 1)  # eV
+    -138.0
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose one of {list(METHODS)}")

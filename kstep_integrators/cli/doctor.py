@@ -1,4 +1,4 @@
-"""What this installation can do: versions, devices, the compiler, the bundled models."""
+"""``kstep doctor``: versions, devices, the compiler and the bundled models of an installation."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _GIB: Final = 1024.0**3
 
 @dataclass(frozen=True)
 class Package:
-    """A package that is needed, or useful.
+    """Package that is needed, or useful.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Device:
-    """Something that a network can run on.
+    """Device that a network can run on.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class Device:
 
 @dataclass(frozen=True)
 class Report:
-    """All that :func:`render` prints.
+    """Contents of a report.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class Report:
 
     @property
     def can_compile(self) -> bool:
-        """Whether ``torch.compile`` has what it needs on a CPU."""
+        """True if ``torch.compile`` has a compiler for the CPU."""
         return self.compiler is not None and self.python_headers
 
 

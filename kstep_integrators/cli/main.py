@@ -10,13 +10,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from kstep_integrators import DynamicsFailed, __version__
 from kstep_integrators.cli.command_line import build_parser, override_word
 
 if TYPE_CHECKING:
-    from kstep_integrators.cli.demo import DemoSettings
+    from kstep_training.demo import DemoSettings
 
 __all__ = ["main"]
 
@@ -100,30 +100,27 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
 
 def _demo(arguments: argparse.Namespace) -> None:
-    from kstep_integrators.cli.demo import run_demo
+    from kstep_training.demo import run_demo
 
     run_demo(_demo_settings(arguments))
 
 
 def _demo_settings(arguments: argparse.Namespace) -> DemoSettings:
-    from kstep_integrators.cli.demo import DemoSettings
+    from kstep_training.demo import DemoSettings
 
-    common: dict[str, Any] = {
-        "model": arguments.model,
-        "k": arguments.k,
-        "timestep_fs": arguments.timestep,
-        "time_fs": arguments.time,
-        "temperature_K": arguments.temperature,
-        "seed": arguments.seed,
-        "output": arguments.output,
-        "compile": not arguments.no_compile,
-        "engine": arguments.engine,
-    }
-    if arguments.xyz is not None:
-        return DemoSettings(source="xyz", value=str(arguments.xyz), **common)
-    if arguments.smiles is not None:
-        return DemoSettings(source="smiles", value=arguments.smiles, **common)
-    return DemoSettings(source="name", value=arguments.name or "ethanol", **common)
+    molecule = arguments.xyz or arguments.smiles or arguments.name or "ethanol"
+    return DemoSettings(
+        molecule=str(molecule),
+        model=arguments.model,
+        k=arguments.k,
+        timestep_fs=arguments.timestep,
+        time_fs=arguments.time,
+        temperature_K=arguments.temperature,
+        seed=arguments.seed,
+        output=arguments.output,
+        compile=not arguments.no_compile,
+        engine=arguments.engine,
+    )
 
 
 def _prep(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Numbers that say whether a trajectory is any good: arrays in, numbers out.
+"""Measures of the quality of a trajectory: arrays in, numbers out.
 
 Everything is in ASE units: positions in angstrom, momenta in u * angstrom / time, energies in eV,
 and time in angstrom * sqrt(u / eV). Only results meant for reading are in other units, and say so.

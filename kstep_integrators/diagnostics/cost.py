@@ -1,4 +1,4 @@
-"""What simulated time costs."""
+"""Cost of simulated time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Cost", "cost_per_ps"]
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one picosecond.
+    """Cost of one picosecond.
 
     Attributes
     ----------
@@ -19,6 +19,12 @@ class Cost:
         Of the physics, and of everything.
     scf_cycles : float or None
         None if the calculator does not tell.
+
+    Examples
+    --------
+    >>> cost = Cost(evaluations=500.0, seconds=2.0)
+    >>> cost.seconds / cost.evaluations
+    0.004
     """
 
     evaluations: float
@@ -46,6 +52,13 @@ def cost_per_ps(
     ------
     ValueError
         If the time is not positive or a count is negative.
+
+    Examples
+    --------
+    >>> from kstep_integrators.units import PS
+    >>> cost = cost_per_ps(2.0 * PS, evaluations=1001, seconds=5.0)
+    >>> round(cost.evaluations, 3), round(cost.seconds, 3)
+    (500.5, 2.5)
     """
     if not time > 0.0:
         raise ValueError(f"time is {time}; a cost per picosecond needs a run that went somewhere")

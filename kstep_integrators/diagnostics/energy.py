@@ -24,6 +24,15 @@ class EnergyDrift:
         Slope, in meV per atom per picosecond; positive when the run heats.
     fluctuation : float
         Root mean square deviation from the line, in meV per atom.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kstep_integrators.units import MEV, PS
+    >>> time = np.linspace(0.0, 2.0, 5) * PS
+    >>> result = energy_drift(time, -5.0 + 0.0 * time, n_atoms=3)
+    >>> result.drift, result.fluctuation
+    (0.0, 0.0)
     """
 
     drift: float
@@ -51,6 +60,15 @@ def energy_drift(time: ArrayLike, total_energy: ArrayLike, n_atoms: int) -> Ener
     ValueError
         If there are fewer than three frames, the shapes differ, the times are all equal, or a
         value is not finite (a run that blew up has no drift).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kstep_integrators.units import MEV, PS
+    >>> time = np.linspace(0.0, 2.0, 5) * PS
+    >>> energy = -5.0 + 6.0 * MEV * time / PS
+    >>> round(energy_drift(time, energy, n_atoms=3).drift, 6)  # meV/atom/ps
+    2.0
     """
     t = np.asarray(time, dtype=np.float64)
     energy = np.asarray(total_energy, dtype=np.float64)
@@ -92,6 +110,11 @@ def kinetic_energy(momenta: ArrayLike, masses: ArrayLike) -> Array:
     -------
     numpy.ndarray
         Shape (...), eV.
+
+    Examples
+    --------
+    >>> kinetic_energy([[2.0, 0.0, 0.0], [0.0, 2.0, 0.0]], masses=[1.0, 2.0]).item()
+    3.0
     """
     p = np.asarray(momenta, dtype=np.float64)
     m = np.asarray(masses, dtype=np.float64)

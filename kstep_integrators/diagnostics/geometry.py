@@ -1,4 +1,4 @@
-"""Internal coordinates of each frame."""
+"""Internal coordinates of the frames of a trajectory."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ def bond_lengths(positions: ArrayLike, pairs: ArrayLike) -> Array:
     -------
     numpy.ndarray
         Shape (..., B), angstrom.
+
+    Examples
+    --------
+    >>> water = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    >>> bond_lengths(water, [[0, 1], [0, 2]]).tolist()
+    [1.0, 1.0]
     """
     a, b = _points(positions, pairs, 2)
     return np.asarray(np.linalg.norm(a - b, axis=-1))
@@ -50,6 +56,13 @@ def bond_angles(positions: ArrayLike, triples: ArrayLike) -> Array:
     -------
     numpy.ndarray
         Shape (..., A), radians in [0, pi]; accurate at both ends too.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> water = [[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    >>> np.degrees(bond_angles(water, [[1, 0, 2]])).tolist()
+    [90.0]
     """
     a, b, c = _points(positions, triples, 3)
     u, v = a - b, c - b
@@ -72,6 +85,13 @@ def dihedral_angles(positions: ArrayLike, quadruples: ArrayLike) -> Array:
     numpy.ndarray
         Shape (..., T), radians in (-pi, pi], with the sign of the IUPAC convention
         (doi:10.1351/goldbook.T06406): 0 is cis, positive is clockwise along the middle bond.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> chain = [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 1.0], [-1.0, 0.0, 1.0]]
+    >>> np.degrees(dihedral_angles(chain, [[0, 1, 2, 3]])).tolist()
+    [180.0]
     """
     a, b, c, d = _points(positions, quadruples, 4)
     axis = c - b
@@ -81,7 +101,7 @@ def dihedral_angles(positions: ArrayLike, quadruples: ArrayLike) -> Array:
 
 
 def distance_between(first: ArrayLike, second: ArrayLike) -> Array:
-    """Root mean square distance of the atoms of two structures, as they stand: nothing is turned.
+    """Root mean square distance of the atoms of two structures, without superposition.
 
     Parameters
     ----------
@@ -92,6 +112,11 @@ def distance_between(first: ArrayLike, second: ArrayLike) -> Array:
     -------
     numpy.ndarray
         Shape (...), angstrom.
+
+    Examples
+    --------
+    >>> distance_between([[0.0, 0.0, 0.0]], [[0.0, 3.0, 4.0]]).item()
+    5.0
     """
     gap = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     return np.asarray(np.sqrt((gap**2).sum(axis=-1).mean(axis=-1)))

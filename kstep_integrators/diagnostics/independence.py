@@ -1,4 +1,4 @@
-"""Whether runs that count as independent are."""
+"""Test of the independence of runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Alignment:
-    """How alike the momenta of two runs are, for the most alike pair of a set.
+    """Likeness of the momenta of two runs, for the most alike pair of a set.
 
     Attributes
     ----------
@@ -24,6 +24,15 @@ class Alignment:
         Of the angle between their mass-weighted momenta.
     p_value : float
         Probability that independent runs have a pair with a cosine of this size or more.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> momenta = np.random.default_rng(0).normal(size=(3, 20, 3))
+    >>> momenta[2] = momenta[0]  # the same seed
+    >>> alignment = momentum_alignment(momenta, np.ones(20), degrees=60)
+    >>> alignment.pair, round(alignment.cosine, 6)
+    ((0, 2), 1.0)
     """
 
     pair: tuple[int, int]
@@ -54,6 +63,13 @@ def momentum_alignment(momenta: ArrayLike, masses: ArrayLike, degrees: int) -> A
     ValueError
         For fewer than two runs, shapes that do not fit, momenta that are not finite or all zero, or
         fewer than two degrees of freedom.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> momenta = np.random.default_rng(0).normal(size=(3, 20, 3))
+    >>> momentum_alignment(momenta, np.ones(20), degrees=60).p_value > 0.01
+    True
     """
     p = np.asarray(momenta, dtype=np.float64)
     m = np.asarray(masses, dtype=np.float64)

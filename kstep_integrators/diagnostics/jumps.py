@@ -1,4 +1,4 @@
-"""How far jumps land from where the reference has arrived."""
+"""Errors of single jumps: landed structures against those of the reference."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RIGID = 1e-3
 
 @dataclass(frozen=True)
 class Landings:
-    """Where W jumps of one molecule have landed, and the reference at the same times.
+    """Landings of W jumps of one molecule, and the reference at the same times.
 
     Attributes
     ----------
@@ -42,6 +42,21 @@ class Landings:
     reference_positions, reference_velocities : (W, N, 3) array_like
     thermal_positions, thermal_velocities : (F, N, 3) array_like
         Frames of the reference, without net momentum, that say how much each quantity varies.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> thermal = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]) + rng.normal(0.0, 0.05, (50, 2, 3))
+    >>> velocities = rng.normal(0.0, 0.01, (50, 2, 3))
+    >>> landings = Landings(
+    ...     numbers=[1, 9], bonds=[[0, 1]], angles=[],
+    ...     positions=thermal[:8], velocities=velocities[:8],
+    ...     reference_positions=thermal[:8], reference_velocities=velocities[:8],
+    ...     thermal_positions=thermal, thermal_velocities=velocities,
+    ... )
+    >>> len(landings.positions)
+    8
     """
 
     numbers: ArrayLike
@@ -71,6 +86,12 @@ class InternalError:
         members, each about its own mean. None of all types.
     count : int
         Members in the molecules, such as C-H bonds.
+
+    Examples
+    --------
+    >>> error = InternalError(rmse=0.01, thermal=0.25, deviation=0.04, count=3)
+    >>> error.rmse / error.deviation
+    0.25
     """
 
     rmse: float
@@ -96,6 +117,13 @@ class JumpErrors:
         Root mean square distance from the reference over all atoms, angstrom. None for the mean
         structure, which has no positions.
     jumps : int
+
+    Examples
+    --------
+    >>> bond = InternalError(rmse=0.01, thermal=0.25, deviation=0.04, count=1)
+    >>> errors = JumpErrors({"F-H": bond}, {}, {"F": 0.1, "H": 0.2}, positions=0.01, jumps=8)
+    >>> errors.bonds["F-H"].thermal
+    0.25
     """
 
     bonds: dict[str, InternalError]
@@ -120,6 +148,21 @@ def jump_errors(landings: Sequence[Landings]) -> JumpErrors:
     ValueError
         If there are none, shapes do not belong together, or a number is not finite (count jumps
         that failed, and leave them out).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> thermal = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]) + rng.normal(0.0, 0.05, (50, 2, 3))
+    >>> velocities = rng.normal(0.0, 0.01, (50, 2, 3))
+    >>> landings = Landings(
+    ...     numbers=[1, 9], bonds=[[0, 1]], angles=[],
+    ...     positions=thermal[:8], velocities=velocities[:8],
+    ...     reference_positions=thermal[:8], reference_velocities=velocities[:8],
+    ...     thermal_positions=thermal, thermal_velocities=velocities,
+    ... )
+    >>> jump_errors([landings]).positions  # landed on the reference
+    0.0
     """
     if not landings:
         raise ValueError("no landings; expected those of at least one molecule")
@@ -137,7 +180,7 @@ def jump_errors(landings: Sequence[Landings]) -> JumpErrors:
 
 
 def mean_structure_errors(landings: Sequence[Landings]) -> JumpErrors:
-    """Errors of a guess that knows nothing of the start: mean bonds, mean angles, and no motion.
+    """Errors of the mean structure without motion, a guess that knows nothing of the start.
 
     Every bond and angle has its own mean over the thermal frames. Errors in thermal standard
     deviations are close to 1, and differ from it by how typical the landings are.
@@ -145,12 +188,28 @@ def mean_structure_errors(landings: Sequence[Landings]) -> JumpErrors:
     Parameters
     ----------
     landings : sequence of Landings
-        Where the jumps have landed is not looked at.
+        The landings of the jumps are not looked at.
 
     Raises
     ------
     ValueError
         As :func:`jump_errors`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> thermal = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]) + rng.normal(0.0, 0.05, (50, 2, 3))
+    >>> velocities = rng.normal(0.0, 0.01, (50, 2, 3))
+    >>> landings = Landings(
+    ...     numbers=[1, 9], bonds=[[0, 1]], angles=[],
+    ...     positions=thermal[:8], velocities=velocities[:8],
+    ...     reference_positions=thermal[:8], reference_velocities=velocities[:8],
+    ...     thermal_positions=thermal, thermal_velocities=velocities,
+    ... )
+    >>> errors = mean_structure_errors([landings])
+    >>> 0.5 < errors.bonds["F-H"].thermal < 1.5
+    True
     """
     if not landings:
         raise ValueError("no landings; expected those of at least one molecule")
@@ -190,8 +249,8 @@ def _checked(one: Landings) -> _Checked:
     symbols = [chemical_symbols[int(z)] for z in np.asarray(one.numbers)]
     arrays: dict[str, Array] = {}
     for part in ("", "reference_", "thermal_"):
-        for what in ("positions", "velocities"):
-            name = f"{part}{what}"
+        for quantity in ("positions", "velocities"):
+            name = f"{part}{quantity}"
             value = arrays[name] = np.asarray(getattr(one, name), dtype=np.float64)
             like = arrays["positions" if part != "thermal_" else "thermal_positions"]
             shape = (len(like), len(symbols), 3)
@@ -232,25 +291,25 @@ def _internal(
             # As often as there are errors, so that both means have the same weights.
             variances.setdefault(name, []).append(np.full(len(error), variance[i]))
             counts[name] = counts.get(name, 0) + 1
-    found: dict[str, InternalError] = {}
+    by_type: dict[str, InternalError] = {}
     moving, scaled, total = [], [], 0
     for name in sorted(errors):
         error = np.concatenate(errors[name])
         deviation = float(np.sqrt(np.concatenate(variances[name]).mean()))
         rmse = float(np.sqrt(np.mean(error**2)))
         thermal = rmse / deviation if deviation > RIGID else None
-        found[name] = InternalError(unit * rmse, thermal, unit * deviation, counts[name])
+        by_type[name] = InternalError(unit * rmse, thermal, unit * deviation, counts[name])
         if thermal is not None:
             moving.append(error)
             scaled.append(error / deviation)
             total += counts[name]
     if moving:
-        found["all"] = InternalError(unit * _rms(moving), _rms(scaled), None, total)
-    return found
+        by_type["all"] = InternalError(unit * _rms(moving), _rms(scaled), None, total)
+    return by_type
 
 
 def _type(symbols: list[str]) -> str:
-    """The same for both directions."""
+    """Name of a bond or angle type, the same for both directions."""
     return "-".join(min(symbols, symbols[::-1]))
 
 
@@ -267,9 +326,9 @@ def _velocities(landings: list[_Checked]) -> dict[str, float]:
         symbol: np.concatenate(errors[symbol]) / np.concatenate(thermal[symbol]).mean()
         for symbol in sorted(errors)
     }
-    found = {symbol: float(np.sqrt(value.mean())) for symbol, value in relative.items()}
-    found["all"] = float(np.sqrt(np.concatenate([*relative.values()]).mean()))
-    return found
+    by_element = {symbol: float(np.sqrt(value.mean())) for symbol, value in relative.items()}
+    by_element["all"] = float(np.sqrt(np.concatenate([*relative.values()]).mean()))
+    return by_element
 
 
 def _rms(values: list[Array]) -> float:

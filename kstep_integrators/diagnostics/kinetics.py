@@ -1,4 +1,4 @@
-"""What the order of the frames tells: velocity autocorrelation and flips of torsions."""
+"""Kinetics of a trajectory: velocity autocorrelation and flips of torsions."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ def velocity_autocorrelation(momenta: ArrayLike, masses: ArrayLike) -> Array:
     ------
     ValueError
         If shapes do not belong together, a momentum is not finite, or all are zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> time = np.arange(100)
+    >>> momenta = np.zeros((100, 1, 3))
+    >>> momenta[:, 0, 0] = np.cos(2.0 * np.pi * time / 20)  # a period of 20 frames
+    >>> velocity_autocorrelation(momenta, [1.0])[[0, 10, 20]].round(1).tolist()
+    [1.0, -1.0, 1.0]
     """
     p = np.asarray(momenta, dtype=np.float64)
     m = np.asarray(masses, dtype=np.float64)
@@ -78,6 +87,12 @@ class Flips:
     count : int
     nanoseconds : float
         Time that was watched, of all runs.
+
+    Examples
+    --------
+    >>> flips = Flips(count=4, nanoseconds=2.0)
+    >>> flips.per_ns, flips.error_per_ns
+    (2.0, 1.0)
     """
 
     count: int
@@ -85,7 +100,7 @@ class Flips:
 
     @property
     def per_ns(self) -> float:
-        """Rate."""
+        """Flips in a nanosecond."""
         return self.count / self.nanoseconds
 
     @property
@@ -97,7 +112,7 @@ class Flips:
 def torsion_wells(
     angles: ArrayLike, wells: ArrayLike = STAGGERED, core: float = math.pi / 6.0
 ) -> NDArray[np.int64]:
-    """Number of the well that each angle is at the bottom of; -1 between them.
+    """Well at whose bottom each angle is, by number; -1 between them.
 
     Parameters
     ----------
@@ -106,14 +121,26 @@ def torsion_wells(
     wells : array_like
         Bottoms of the wells, radians.
     core : float
-        How near to a bottom a torsion has to come, radians.
+        Largest distance from a bottom at which a torsion has arrived, radians.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> torsion_wells(np.radians([-62.0, 0.0, 55.0, 178.0])).tolist()
+    [0, -1, 1, 2]
     """
     away = np.abs(np.angle(np.exp(1j * (np.asarray(angles)[..., None] - np.asarray(wells)))))
     return np.where(away.min(-1) < core, away.argmin(-1), -1)
 
 
 def well_changes(wells: ArrayLike) -> int:
-    """Changes of the well last visited, over runs (R, F); recrossings of a barrier do not count."""
+    """Changes of the well last visited, over runs (R, F); recrossings of a barrier do not count.
+
+    Examples
+    --------
+    >>> well_changes([[0, -1, 0, -1, 1, 1, 2]])
+    2
+    """
     visited = (run[run >= 0] for run in np.asarray(wells))
     return sum(int(np.count_nonzero(np.diff(run))) for run in visited)
 
@@ -124,7 +151,7 @@ def torsion_flips(
     wells: ArrayLike = STAGGERED,
     core: float = math.pi / 6.0,
 ) -> Flips:
-    """How often a torsion goes from one well to another.
+    """Rate of the changes of a torsion from one well to another.
 
     A torsion has arrived once it comes near to the bottom of a well, so that recrossings of a
     barrier do not count (the core-set idea: Buchete & Hummer, doi:10.1021/jp0761665).
@@ -138,12 +165,20 @@ def torsion_flips(
     wells : array_like
         Bottoms of the wells, radians.
     core : float
-        How near to a bottom a torsion has to come, radians.
+        Largest distance from a bottom at which a torsion has arrived, radians.
 
     Raises
     ------
     ValueError
         For another shape, fewer than two frames, values that are not finite, or cores that touch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kstep_integrators.units import PS
+    >>> angles = np.radians([60.0, 65.0, 120.0, 175.0, 120.0, 170.0])
+    >>> round(torsion_flips(angles, interval=100.0 * PS).per_ns, 6)
+    2.0
     """
     x = np.asarray(angles, dtype=np.float64)
     bottoms = np.asarray(wells, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""How far a potential is from the physics."""
+"""Residual forces of a potential against the physics."""
 
 from __future__ import annotations
 
@@ -25,6 +25,11 @@ def residual_rms(physics_forces: ArrayLike, potential_forces: ArrayLike) -> floa
     ------
     ValueError
         If the shapes differ or are empty.
+
+    Examples
+    --------
+    >>> residual_rms([[1.0, 0.0, 0.0]], [[0.0, 1.0, 1.0]])
+    1.0
     """
     physics = np.asarray(physics_forces, dtype=np.float64)
     potential = np.asarray(potential_forces, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""Vibrational spectra: density of states, its peaks, and what separates two of them."""
+"""Vibrational spectra: density of states, its peaks, overlap and shift of two spectra."""
 
 from __future__ import annotations
 
@@ -34,6 +34,17 @@ class Spectrum:
         cm^-1, from 0 at equal distances.
     density : (K,)
         cm, not negative; its integral is 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grid = np.arange(0.0, 2000.0, 2.0)
+    >>> first, second = (
+    ...     Spectrum(grid, np.exp(-(((grid - at) / 20.0) ** 2)) / (20.0 * np.sqrt(np.pi)))
+    ...     for at in (1000.0, 1010.0)
+    ... )
+    >>> first.spacing, round(float(first.density.sum() * first.spacing), 6)
+    (2.0, 1.0)
     """
 
     wavenumbers: Array
@@ -77,6 +88,18 @@ def vibrational_density(
     ValueError
         If shapes do not belong together, a momentum is not finite, all are zero, or the run is
         shorter than one segment.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ase import units
+    >>> from kstep_integrators.units import INVERSE_CM
+    >>> time = np.arange(4000) * units.fs
+    >>> momenta = np.zeros((4000, 1, 3))
+    >>> momenta[:, 0, 0] = np.cos(2.0 * np.pi * 1500.0 * INVERSE_CM * time)
+    >>> spectrum = vibrational_density(momenta, [1.0], interval=units.fs, resolution=20.0)
+    >>> spectral_peaks(spectrum).round().tolist()
+    [1500.0]
     """
     p = np.asarray(momenta, dtype=np.float64)
     m = np.asarray(masses, dtype=np.float64)
@@ -116,7 +139,7 @@ def vibrational_density(
 
 
 def _vertex(left: float, middle: float, right: float) -> float:
-    """Where the parabola through three equidistant points is largest, in steps from the middle."""
+    """Maximum of the parabola through three equidistant points, in steps from the middle."""
     curvature = left - 2.0 * middle + right
     return 0.0 if curvature == 0.0 else 0.5 * (left - right) / curvature
 
@@ -134,11 +157,22 @@ def spectral_peaks(spectrum: Spectrum, prominence: float = 0.05) -> Array:
     -------
     numpy.ndarray
         Shape (P,), cm^-1, ascending.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grid = np.arange(0.0, 2000.0, 2.0)
+    >>> first, second = (
+    ...     Spectrum(grid, np.exp(-(((grid - at) / 20.0) ** 2)) / (20.0 * np.sqrt(np.pi)))
+    ...     for at in (1000.0, 1010.0)
+    ... )
+    >>> spectral_peaks(second).round(3).tolist()
+    [1010.0]
     """
     y = spectrum.density
-    found, _ = signal.find_peaks(y, prominence=prominence * float(y.max()))
-    offsets = [_vertex(*y[i - 1 : i + 2]) for i in found]
-    return np.asarray(spectrum.spacing * (found + np.array(offsets)))
+    peaks, _ = signal.find_peaks(y, prominence=prominence * float(y.max()))
+    offsets = [_vertex(*y[i - 1 : i + 2]) for i in peaks]
+    return np.asarray(spectrum.spacing * (peaks + np.array(offsets)))
 
 
 def _check_grids(first: Spectrum, second: Spectrum) -> None:
@@ -155,10 +189,25 @@ def _check_grids(first: Spectrum, second: Spectrum) -> None:
 def spectral_overlap(first: Spectrum, second: Spectrum) -> float:
     """Area that two spectra share, 0 to 1: the integral of the smaller of both.
 
+    Parameters
+    ----------
+    first, second : Spectrum
+
     Raises
     ------
     ValueError
         If their wavenumbers differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grid = np.arange(0.0, 2000.0, 2.0)
+    >>> first, second = (
+    ...     Spectrum(grid, np.exp(-(((grid - at) / 20.0) ** 2)) / (20.0 * np.sqrt(np.pi)))
+    ...     for at in (1000.0, 1010.0)
+    ... )
+    >>> round(spectral_overlap(first, first), 3), round(spectral_overlap(first, second), 2)
+    (1.0, 0.72)
     """
     _check_grids(first, second)
     return float(np.minimum(first.density, second.density).sum() * first.spacing)
@@ -167,7 +216,7 @@ def spectral_overlap(first: Spectrum, second: Spectrum) -> float:
 def peak_shift(
     reference: Spectrum, spectrum: Spectrum, low: float, high: float, limit: float = 200.0
 ) -> float:
-    """How far the peaks of a band lie from where a reference has them.
+    """Shift of the peaks of a band against those of a reference.
 
     The shift at which the spectrum correlates best with the band of the reference. Peaks are not
     matched one by one: which is higher changes with how the energy is spread over the modes, and
@@ -191,6 +240,17 @@ def peak_shift(
     ValueError
         If the wavenumbers of the spectra differ, the band is empty, either spectrum has nothing
         there, or no shift within the limit is better than its neighbours.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grid = np.arange(0.0, 2000.0, 2.0)
+    >>> first, second = (
+    ...     Spectrum(grid, np.exp(-(((grid - at) / 20.0) ** 2)) / (20.0 * np.sqrt(np.pi)))
+    ...     for at in (1000.0, 1010.0)
+    ... )
+    >>> round(peak_shift(first, second, low=900.0, high=1100.0), 1)
+    10.0
     """
     _check_grids(reference, spectrum)
     chosen = (reference.wavenumbers >= low) & (reference.wavenumbers <= high)
@@ -213,4 +273,4 @@ def peak_shift(
             f"the spectra are most alike at a shift of {limit} cm^-1 or more; raise the limit or "
             "choose another band"
         )
-    return reference.spacing * (best - reach + _vertex(*likeness[best - 1 : best + 2]))
+    return float(reference.spacing * (best - reach + _vertex(*likeness[best - 1 : best + 2])))

@@ -1,4 +1,4 @@
-"""Kinetic temperatures."""
+"""Kinetic temperatures of the elements of a molecule."""
 
 from __future__ import annotations
 
@@ -42,6 +42,16 @@ def temperature_per_element(
     ------
     ValueError
         If the shapes do not belong together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from kstep_integrators.units import KB
+    >>> masses = np.array([16.0, 1.0, 1.0])
+    >>> momenta = np.sqrt(KB * 300.0 * masses)[None, :, None] * np.ones((1, 3, 3))
+    >>> temperatures = temperature_per_element(momenta, masses, [8, 1, 1], [3.0, 3.0, 3.0])
+    >>> {element: round(kelvin) for element, kelvin in temperatures.items()}
+    {'H': 300, 'O': 300}
     """
     p = np.asarray(momenta, dtype=np.float64)
     m = np.asarray(masses, dtype=np.float64)

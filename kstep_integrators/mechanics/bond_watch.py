@@ -1,4 +1,4 @@
-"""Which atoms are bonded, and when that changes."""
+"""Bond watch: bonds of a state, and warnings of those that break or form."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def find_bonds(state: PhaseState) -> Topology:
 
 
 def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reasons]:
-    """What has formed or broken since the bonds were found.
+    """Bonds that have formed or broken since the last look.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
     Topology
         With the changes, so that each is reported once.
     dict of int to str
-        What happened in which molecules; atoms are counted within the molecule.
+        Changes in each molecule; atoms are counted within the molecule.
     """
     distances = _distances(state, topology.pairs)
     least, most = derived(topology, "limits", _limits)

@@ -1,4 +1,4 @@
-"""Degrees of freedom: how many coordinates carry kinetic energy, and which momenta these are.
+"""Degrees of freedom: number of the coordinates with kinetic energy, and their momenta.
 
 3N, minus constraints, minus 3 where the total momentum is conserved or fixed, minus 3 (2 for a
 linear molecule) where the angular momentum is conserved too. A flow jump conserves the momentum of
@@ -42,7 +42,7 @@ def degrees_of_freedom(
     angular_momentum_conserved: bool,
     linear: bool = False,
 ) -> int:
-    """Degrees of freedom that carry kinetic energy.
+    """Number of the degrees of freedom that have kinetic energy.
 
     Parameters
     ----------

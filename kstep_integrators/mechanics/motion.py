@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kstep_integrators.mechanics.rigid_bonds import project_momenta
+from kstep_integrators.mechanics.rattle import project_momenta
 from kstep_integrators.mechanics.shake import shake
 from kstep_integrators.state import PhaseState, Reasons, inverse_masses
 

@@ -17,7 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-__all__ = ["BondClusters", "check_bonds", "cluster_bonds", "project_momenta"]
+__all__ = ["BondClusters", "check_bonds", "cluster_bonds"]
 
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
@@ -36,14 +36,14 @@ class BondClusters:
     Attributes
     ----------
     bonds : (G, K) int64
-        Which bond stands in each place; 0 where there is none.
+        Number of the bond in each place; 0 where there is none.
     present : (G, K) bool
         Whether there is one.
     ends : (2 G K,) int64
         Their first atoms, then their second; 0 and 0 where there is none, so that vectors between
         them vanish.
     shared : (2, G, K, K) float64
-        How the motion of each end of one bond changes the vector of another: 1, -1 or 0.
+        Change of one bond vector with the motion of each end of another: 1, -1 or 0.
     empty : (G, K, K) float64
         1 on the diagonal where there is no bond, so that equations have solutions.
     """
@@ -61,15 +61,15 @@ class BondClusters:
         return torch.where(self.present.unsqueeze(2), both[0] - both[1], 0.0)
 
     def coupling(self, inverse_masses: Tensor) -> Tensor:
-        """What a unit of impulse on each bond does to each bond vector, (G, K, K); symmetric."""
+        """Effect of a unit of impulse on each bond on each bond vector, (G, K, K); symmetric."""
         weights = inverse_masses.index_select(0, self.ends).view(2, *self.bonds.shape, 1)
         coupled: Tensor = (weights * self.shared).sum(0)
         return coupled
 
     def solve(self, matrices: Tensor, values: Tensor) -> Tensor:
         """Solutions (G, K) of systems (G, K, K); not finite where there is none."""
-        found, _ = torch.linalg.solve_ex(matrices + self.empty, values.unsqueeze(2))
-        solved: Tensor = found.squeeze(2)
+        columns, _ = torch.linalg.solve_ex(matrices + self.empty, values.unsqueeze(2))
+        solved: Tensor = columns.squeeze(2)
         return solved
 
     def spread(self, impulses: Tensor, like: Tensor) -> Tensor:
@@ -111,37 +111,6 @@ def _clusters(content: bytes, device: torch.device) -> BondClusters:
     empty = np.eye(present.shape[1]) * ~present[:, :, None]
     parts = (numbers, present, ends, shared, empty)
     return BondClusters(*(torch.from_numpy(part).to(device) for part in parts))
-
-
-def project_momenta(
-    bonds: Tensor, positions: Tensor, momenta: Tensor, inverse_masses: Tensor
-) -> Tensor:
-    r"""Momenta that change no bond length: the velocity half of RATTLE, solved exactly.
-
-    :math:`p - B^T (B M^{-1} B^T)^{-1} B M^{-1} p`, where B are the derivatives of the bond lengths.
-    Andersen, J. Comput. Phys. 52, 24 (1983), doi:10.1016/0021-9991(83)90014-1.
-
-    Parameters
-    ----------
-    bonds : (C, 2) int64
-    positions : (N, 3) angstrom
-    momenta : (N, 3)
-        Zero for fixed atoms.
-    inverse_masses : (N, 1)
-        Zero for fixed atoms.
-
-    Returns
-    -------
-    (N, 3)
-        NaN in a cluster whose positions are not finite.
-    """
-    links = cluster_bonds(bonds)
-    vectors = links.vectors(positions)
-    opening = (vectors * links.vectors(momenta * inverse_masses)).sum(2)
-    matrices = (vectors @ vectors.mT) * links.coupling(inverse_masses)
-    impulses = links.solve(matrices, opening).unsqueeze(2) * vectors
-    projected: Tensor = momenta - (inverse_masses > 0) * links.spread(impulses, momenta)
-    return projected
 
 
 def check_bonds(
@@ -186,10 +155,10 @@ def check_bonds(
     refuse(~(lengths > 0) | lengths.isinf(), "have no length: expected finite numbers above 0")
     w = inverse_masses[:, 0]
     refuse(w[i] + w[j] == 0, "join atoms that are fixed themselves; leave these bonds out")
-    found = (positions[i] - positions[j]).norm(dim=1)
-    off = (found - lengths).abs() > LENGTH * lengths
+    distances = (positions[i] - positions[j]).norm(dim=1)
+    off = (distances - lengths).abs() > LENGTH * lengths
     if bool(off.any()):
-        (one, other), has, wants = bonds[off][0].tolist(), found[off][0], lengths[off][0]
+        (one, other), has, wants = bonds[off][0].tolist(), distances[off][0], lengths[off][0]
         raise ValueError(
             f"{int(off.sum())} fixed bonds do not have their lengths: atoms {one} and {other} are "
             f"{float(has):.6f} A apart, expected {float(wants):.6f} A. Put the atoms back with "

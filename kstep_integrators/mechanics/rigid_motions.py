@@ -1,4 +1,4 @@
-"""Translations and rotations, as directions of mass-weighted coordinates."""
+"""Rigid motions, translations and rotations, as directions of mass-weighted coordinates."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Shaken:
     positions : (N, 3) angstrom
         NaN for molecules of ``failures``.
     displacement : (N, 3) angstrom
-        What they were moved by, along the bond vectors of the state: without net mass-weighted
+        Their corrections, along the bond vectors of the state: without net mass-weighted
         displacement, but for fixed atoms. NaN likewise.
     failures : dict of int to str
         Molecules that cannot be put back, and why.
@@ -55,9 +55,9 @@ def shake(state: PhaseState, positions: Tensor) -> Shaken:
     Parameters
     ----------
     state : PhaseState
-        Where the step began.
+        At the start of the step.
     positions : (N, 3) angstrom
-        Where it led without constraints.
+        At its end, without constraints.
 
     Returns
     -------
@@ -94,8 +94,8 @@ def shake(state: PhaseState, positions: Tensor) -> Shaken:
 
 
 def _reasons(state: PhaseState, links: BondClusters, stuck: Tensor) -> Reasons:
-    """Words for each molecule, with atoms counted within it."""
-    told: Reasons = {}
+    """Reason for each molecule, with atoms counted within it."""
+    reasons: Reasons = {}
     starts = torch.searchsorted(state.batch, torch.arange(state.n_molecules).to(state.batch))
     symbols, batch = state.numbers.tolist(), state.batch.tolist()
     first, second = links.ends.view(2, *links.bonds.shape)[:, stuck, 0].tolist()
@@ -104,9 +104,9 @@ def _reasons(state: PhaseState, links: BondClusters, stuck: Tensor) -> Reasons:
         bond = (
             f"{chemical_symbols[symbols[i]]}{i - start}-{chemical_symbols[symbols[j]]}{j - start}"
         )
-        told.setdefault(
+        reasons.setdefault(
             batch[i],
             f"the fixed bond {bond}, or one that shares its atoms, cannot be put back on its "
             "length (SHAKE does not converge): it moved too far in one step",
         )
-    return told
+    return reasons

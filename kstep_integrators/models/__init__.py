@@ -1,1 +1,1 @@
-"""Model files, what they cover, the bundled ones, and molecules by name."""
+"""Model files and their coverage, the bundled models, and molecules by name."""

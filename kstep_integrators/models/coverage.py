@@ -1,4 +1,4 @@
-"""What atoms a model covers: asked before a run, so that nothing is extrapolated unawares."""
+"""Check of the atoms that a model covers, before a run extrapolates unawares."""
 
 from __future__ import annotations
 

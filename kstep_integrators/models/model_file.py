@@ -44,12 +44,20 @@ NETWORKS: dict[str, type[EnergyNetwork] | type[IncrementNetwork]] = {
 
 
 class ModelFileError(ValueError):
-    """A model file that is missing, damaged, foreign, or of another format version."""
+    """A model file that is missing, damaged, foreign, or of another format version.
+
+    Examples
+    --------
+    >>> from kstep_integrators import load_model
+    >>> load_model("organic-gfn3")
+    Traceback (most recent call last):
+    kstep_integrators.models.model_file.ModelFileError: no model 'organic-gfn3': ...
+    """
 
 
 @dataclass(frozen=True)
 class ModelHeader:
-    """What a model file says about itself.
+    """Header of a model file.
 
     Attributes
     ----------
@@ -98,7 +106,7 @@ class ModelHeader:
 
 
 def header_of(network: EnergyNetwork | IncrementNetwork, header: ModelHeader) -> ModelHeader:
-    """The header with all that the network itself says: its kind, arguments and base step."""
+    """Complete a header by kind, arguments and base step of the network itself."""
     kind = "increments" if isinstance(network, IncrementNetwork) else "potential"
     timestep = network.config.get("timestep_fs", header.timestep_fs)
     return dataclasses.replace(
@@ -185,16 +193,22 @@ def read_model(path: str | Path) -> tuple[EnergyNetwork | IncrementNetwork, Mode
 
 
 def _upgrade_1(described: dict[str, Any]) -> dict[str, Any]:
-    """Version 1 knew potentials only, and no constraints."""
+    """Upgrade from version 1, which knew potentials only, and no constraints."""
     return {**described, "kind": "potential", "constraints": None}
 
 
 _UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _upgrade_1}
-"""What makes a header of the next version out of an older one."""
+"""Upgrades of a header to the next format version, by the version they start from."""
 
 
 def bundled_models() -> dict[str, Path]:
-    """Models shipped with the package, by name."""
+    """Models shipped with the package, by name.
+
+    Examples
+    --------
+    >>> sorted(bundled_models())
+    ['organic-gfn2']
+    """
     folder = Path(str(importlib.resources.files("kstep_integrators") / "models"))
     return {path.stem: path for path in sorted(folder.glob("*.safetensors"))}
 

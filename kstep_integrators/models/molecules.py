@@ -41,7 +41,7 @@ def named_molecules() -> list[str]:
 
 
 def named_molecule(name: str) -> Atoms:
-    """A bundled molecule at its GFN2-xTB minimum.
+    """Bundled molecule at its GFN2-xTB minimum.
 
     Parameters
     ----------
@@ -58,11 +58,16 @@ def named_molecule(name: str) -> Atoms:
     ------
     ValueError
         If no bundled molecule has that name; the message gives the nearest ones.
+
+    Examples
+    --------
+    >>> named_molecule("acetic acid").get_chemical_formula()
+    'C2H4O2'
     """
     known = {_plain(key): atoms for key, atoms in _named().items()}
-    found = known.get(_plain(name))
-    if found is not None:
-        copy: Atoms = found.copy()
+    bundled = known.get(_plain(name))
+    if bundled is not None:
+        copy: Atoms = bundled.copy()
         return copy
     near = difflib.get_close_matches(_plain(name), known, n=3, cutoff=0.5)
     names = ", ".join(str(known[key].info["name"]) for key in near)
@@ -89,6 +94,11 @@ def bonded_pairs(atoms: Atoms, scale: float = _BOND_TOLERANCE) -> NDArray[np.int
     -------
     numpy.ndarray
         Shape (n_bonds, 2), each pair once with i < j.
+
+    Examples
+    --------
+    >>> bonded_pairs(named_molecule("water")).tolist()
+    [[0, 1], [0, 2]]
     """
     radii = covalent_radii[atoms.numbers]
     distance = np.linalg.norm(atoms.positions[:, None] - atoms.positions[None, :], axis=-1)

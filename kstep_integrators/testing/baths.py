@@ -24,7 +24,7 @@ from kstep_integrators.testing.energies import Samples
 from kstep_integrators.testing.surfaces import Surface, morse
 from kstep_integrators.thermostats import Bussi, Langevin, Thermostat
 
-__all__ = ["MORSE_RUNS", "BathRun", "Berendsen", "morse_water", "sample_energies"]
+__all__ = ["MORSE_RUNS", "BathRun", "morse_water", "sample_energies"]
 
 FS = units.FS
 

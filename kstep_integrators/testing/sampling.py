@@ -100,7 +100,7 @@ class Tests:
 
     @property
     def deviates(self) -> list[float]:
-        """Moduli of the normal deviates that are as rare as what was found."""
+        """Moduli of the normal deviates that are as rare as the differences."""
         return [abs(row["deviate"]) for row in self.rows]
 
 

@@ -93,9 +93,12 @@ def test_the_limit_grows_with_the_number_of_comparisons():
 def test_what_is_missing_or_other():
     new = copy.deepcopy(RESULT)
     del new["samples"]
+    del new["signed"]
     new |= {"more": 1.0, "works": False, "lost": ["ammonia"]}
     text = report(compare(RESULT, new))
     assert "| samples | 1 ± 0.082 | missing |" in text
+    assert '| signed | "2 values" | missing |' in text
+    assert "signed.mean" not in text
     assert "| more | missing | 1 |" in text
     assert "| works | true | false |" in text
     assert '| lost[0] | "water" | "ammonia" |' in text

@@ -87,3 +87,26 @@ def test_options_from_flags():
 def test_evaluations_of_molecules_that_a_suite_does_not_have(tmp_path):
     with pytest.raises(ValueError, match="quick has no benzene; its molecules are water"):
         run.main(["--suite", "evaluate_quick", "--molecules", "benzene", "--cache", str(tmp_path)])
+
+
+def test_what_a_recipe_took(tmp_path):
+    folder = tmp_path / "small"
+    for name, content in (
+        ("recipe.json", {"recipe": {"name": "tiny"}, "seconds": {"prep": 1.23, "fit": 4.0}}),
+        ("fit/tiny.json", {"frames": 3, "epochs": 2, "validation": {"val_force_rms": 4.0},
+                           "throughput": {"frames_per_second": 5.0}}),
+        ("run/summary.json", {"molecule": "water", "evaluations": 7, "more": 1}),
+    ):  # fmt: skip
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(content))
+    given = ["--suite", "recipes", "--folders", str(folder), "--output", str(tmp_path)]
+    assert run.main(given) == 0
+    (row,) = json.loads((tmp_path / "recipes.json").read_text())["rows"]
+    assert (row["recipe"], row["frames"], row["epochs"]) == ("small", 3, 2)
+    assert row["seconds"] == {"prep": 1.2, "fit": 4.0}
+    assert row["run"] == {"molecule": "water", "evaluations": 7}
+
+
+def test_a_network_cannot_be_tuned_on_a_handful_of_frames(tmp_path):
+    with pytest.raises(ValueError, match="frames is 16; expected at least 40"):
+        run.main(["--suite", "dft_tune", "--frames", "16", "--cache", str(tmp_path)])

@@ -20,8 +20,7 @@ from kstep_integrators.cli import main
 class Settings:
     """The fields the command line fills in."""
 
-    source: str
-    value: str
+    molecule: str
     model: str
     k: int
     timestep_fs: float
@@ -38,9 +37,9 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Settings], Any]
     """Put a function in the place of ``run_demo``."""
 
     def install(run: Callable[[Settings], Any]) -> None:
-        module = ModuleType("kstep_integrators.cli.demo")
+        module = ModuleType("kstep_training.demo")
         module.__dict__.update(DemoSettings=Settings, run_demo=run)
-        monkeypatch.setitem(sys.modules, "kstep_integrators.cli.demo", module)
+        monkeypatch.setitem(sys.modules, "kstep_training.demo", module)
 
     return install
 
@@ -68,8 +67,7 @@ def test_demo_defaults(demo: Any) -> None:
     assert main(["demo"]) == 0
     assert seen == [
         Settings(
-            source="name",
-            value="ethanol",
+            molecule="ethanol",
             model="organic-gfn2",
             k=4,
             timestep_fs=0.5,
@@ -86,9 +84,9 @@ def test_demo_defaults(demo: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "changes"),
     [
-        (["--name", "water"], {"source": "name", "value": "water"}),
-        (["--xyz", "a b.xyz"], {"source": "xyz", "value": "a b.xyz"}),
-        (["--smiles", "CCO"], {"source": "smiles", "value": "CCO"}),
+        (["--name", "water"], {"molecule": "water"}),
+        (["--xyz", "a b.xyz"], {"molecule": "a b.xyz"}),
+        (["--smiles", "CCO"], {"molecule": "CCO"}),
         (["-k", "8", "--timestep", "0.25"], {"k": 8, "timestep_fs": 0.25}),
         (["--time", "1e3", "--temperature", "500"], {"time_fs": 1000.0, "temperature_K": 500.0}),
         (["--seed", "7", "--output", "here"], {"seed": 7, "output": Path("here")}),
@@ -104,7 +102,7 @@ def test_demo_arguments(demo: Any, words: list[str], changes: dict[str, Any]) ->
 
 
 def test_the_demonstration_itself_has_the_fields_that_are_filled_in() -> None:
-    from kstep_integrators.cli.demo import DemoSettings
+    from kstep_training.demo import DemoSettings
 
     names = {field.name for field in dataclasses.fields(DemoSettings)}
     assert names == {field.name for field in dataclasses.fields(Settings)}

@@ -14,7 +14,8 @@ from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.mechanics.bond_watch import find_bonds
 from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.mechanics.motion import constrain
-from kstep_integrators.mechanics.rigid_bonds import cluster_bonds, project_momenta
+from kstep_integrators.mechanics.rattle import project_momenta
+from kstep_integrators.mechanics.rigid_bonds import cluster_bonds
 from kstep_integrators.mechanics.shake import shake
 from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.state import Evaluation, kinetic_energy, velocities

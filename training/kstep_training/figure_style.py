@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["FILL", "POINTS", "colour", "make_figure", "styled", "svg"]
+__all__ = ["FILL", "PALETTE", "POINTS", "colour", "make_figure", "styled", "svg"]
 
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
@@ -29,7 +29,8 @@ _STYLE: Final[Any] = {
 _WIDTH: Final = 6.3
 FILL: Final = "#c9ced6"
 """Colour of references."""
-# Distinguishable with any colour vision (Okabe-Ito).
+PALETTE: Final = ("#0072B2", "#56B4E9", "#D55E00", "#7F7F7F", "#009E73", "#CC79A7")
+"""Colours of a few runs in their order, distinguishable with any colour vision (Okabe-Ito)."""
 _FAMILY: Final = {
     "impulse": "#D55E00",
     "filtered": "#0072B2",

@@ -229,7 +229,7 @@ class PySCFCalculator(Calculator):
         self._solver.forget()
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """What changed since the last calculation, charge and multiplicity included."""
+        """List the changes since the last calculation, charge and multiplicity included."""
         changes: list[str] = list(super().check_state(atoms, tol=tol))  # type: ignore[no-untyped-call]
         last: Atoms | None = self.atoms
         if not changes and last is not None and self._electrons(last) != self._electrons(atoms):
@@ -278,15 +278,18 @@ class PySCFCalculator(Calculator):
         """Bring the mean field to convergence at a geometry, unless it is there already."""
         started = time.perf_counter()
         try:
-            found = self._solver.solve(atoms, self._electrons(atoms))
+            converged = self._solver.solve(atoms, self._electrons(atoms))
         except SolverFailed as error:
             self.last_call = CallRecord(
                 error.cycles, max(error.attempts - 1, 0), time.perf_counter() - started
             )
             raise self._failure(atoms, str(error)) from error
-        if found is not None:
+        if converged is not None:
             self.last_call = CallRecord(
-                found.cycles, found.attempts - 1, time.perf_counter() - started, attempt=found.name
+                converged.cycles,
+                converged.attempts - 1,
+                time.perf_counter() - started,
+                attempt=converged.name,
             )
 
     def _collect(self, atoms: Atoms, wanted: frozenset[str]) -> None:
@@ -304,18 +307,18 @@ class PySCFCalculator(Calculator):
             self.results["dipole"] = dipole(mean_field)
         if "stress" in wanted and not periodic:
             raise PropertyNotImplementedError("an isolated molecule has no stress")
-        derivatives = {name for name in ("forces", "stress") if name in wanted}
-        if not derivatives:
+        names = {name for name in ("forces", "stress") if name in wanted}
+        if not names:
             return
         started = time.perf_counter()
-        found = forces_and_stress(mean_field, self.settings.grid_response, derivatives)
+        derivatives = forces_and_stress(mean_field, self.settings.grid_response, names)
         self.last_call = dataclasses.replace(
             self.last_call, gradient_seconds=time.perf_counter() - started
         )
-        for name, value in found.items():
+        for name, value in derivatives.items():
             if not np.isfinite(value).all():
                 raise self._failure(atoms, f"the SCF converged, but its {name} are not finite")
-        self.results.update(found)
+        self.results.update(derivatives)
 
     def _count(self, failed: int) -> None:
         call = self.last_call

@@ -1,4 +1,4 @@
-"""What a calculator spent: per call and in total."""
+"""Cycles, retries and seconds of a calculator: per call and in total."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CPU or GPU: where a mean-field object runs, and how its arrays come back."""
+"""Device of a mean-field object, CPU or GPU, and transfer of its arrays."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def find_gpu() -> str:
 
 
 def is_on_gpu(method: Any) -> bool:
-    """Whether a mean-field object, or a part of one, is GPU4PySCF's."""
+    """Tell whether a mean-field object, or a part of one, is GPU4PySCF's."""
     return any(cls.__module__.startswith("gpu4pyscf") for cls in type(method).__mro__)
 
 

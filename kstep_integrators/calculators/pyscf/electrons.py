@@ -1,4 +1,4 @@
-"""Charge and multiplicity: from arguments, from ``atoms``, and whether they can be."""
+"""Charge and multiplicity, from arguments and from ``atoms``, checked against the electrons."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def _one(
     """The argument, else what ``atoms.info`` says, else a guess; the first two must agree."""
     if noted is None:
         return guessed if given is None else _whole(name, given, smallest)
-    found = _whole(f"atoms.info[{name!r}]", noted, smallest)
-    if given is not None and _whole(name, given, smallest) != found:
+    stated = _whole(f"atoms.info[{name!r}]", noted, smallest)
+    if given is not None and _whole(name, given, smallest) != stated:
         raise ValueError(
-            f"the calculator was made with {name}={given}, but atoms.info[{name!r}] is {found}; "
+            f"the calculator was made with {name}={given}, but atoms.info[{name!r}] is {stated}; "
             "remove one of them"
         )
-    return found
+    return stated
 
 
 def electrons_of(atoms: Atoms, charge: int | None, multiplicity: int | None) -> Electrons:
@@ -65,26 +65,26 @@ def electrons_of(atoms: Atoms, charge: int | None, multiplicity: int | None) -> 
         "the sum of the initial magnetic moments", abs(atoms.get_initial_magnetic_moments().sum())
     )
     info = atoms.info
-    found = Electrons(
+    electrons = Electrons(
         _one("charge", charge, info.get("charge"), initial_charge),
         _one("multiplicity", multiplicity, info.get("multiplicity"), moment + 1, 1),
     )
-    count = int(atoms.numbers.sum()) - found.charge
-    unpaired = found.multiplicity - 1
+    count = int(atoms.numbers.sum()) - electrons.charge
+    unpaired = electrons.multiplicity - 1
     formula = atoms.get_chemical_formula()
     if count < 1:
         raise ValueError(
-            f"{formula} with charge {found.charge} has {count} electrons, expected at least one"
+            f"{formula} with charge {electrons.charge} has {count} electrons, expected at least one"
         )
     if unpaired > count or (count - unpaired) % 2:
         parity = "even" if count % 2 == 0 else "odd"
         possible = ", ".join(str(m) for m in range(1 + count % 2, min(count + 2, 7), 2))
         raise ValueError(
-            f"{formula} with charge {found.charge} has {count} electrons, an {parity} number, "
-            f"which cannot have multiplicity {found.multiplicity} (2 S + 1); it can be {possible}. "
-            "Set charge= and multiplicity= of the calculator, or atoms.info"
+            f"{formula} with charge {electrons.charge} has {count} electrons, an {parity} number, "
+            f"which cannot have multiplicity {electrons.multiplicity} (2 S + 1); it can be "
+            f"{possible}. Set charge= and multiplicity= of the calculator, or atoms.info"
         )
-    return found
+    return electrons
 
 
 def element(number: int) -> str:

@@ -1,4 +1,4 @@
-"""Geometries that could not be computed, kept for a look."""
+"""Files of geometries whose SCF failed."""
 
 from __future__ import annotations
 

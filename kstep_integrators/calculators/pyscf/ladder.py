@@ -1,4 +1,4 @@
-"""Converging an SCF: first cheaply, then by what usually helps, never half."""
+"""Ladder of solvers for an SCF, from cheap to stubborn; no result that has not converged."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class NotConverged(RuntimeError):
 
 @dataclass(frozen=True)
 class Converged:
-    """How an SCF converged.
+    """Record of an SCF that converged.
 
     Attributes
     ----------

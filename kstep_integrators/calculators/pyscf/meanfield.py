@@ -268,10 +268,10 @@ def occupations(mean_field: Any, density: Array) -> Array:
     -------
     (..., n)
     """
-    found = to_host(mean_field.mo_occ)
-    if found.ndim == density.ndim - 2:  # restricted open shell: 2, 1 or 0 for both spins
-        found = np.stack([found > 0.5, found > 1.5]).astype(np.float64)
+    occupied = to_host(mean_field.mo_occ)
+    if occupied.ndim == density.ndim - 2:  # restricted open shell: 2, 1 or 0 for both spins
+        occupied = np.stack([occupied > 0.5, occupied > 1.5]).astype(np.float64)
     # Where PySCF dropped linear combinations of basis functions, they are empty.
     padded = np.zeros(density.shape[:-1])
-    padded[..., density.shape[-1] - found.shape[-1] :] = np.sort(found, axis=-1)
+    padded[..., density.shape[-1] - occupied.shape[-1] :] = np.sort(occupied, axis=-1)
     return padded

@@ -74,7 +74,7 @@ def forces_and_stress(
     PropertyNotImplementedError
         If PySCF has no gradient or no stress for this method.
     """
-    found: dict[str, _Floats] = {}
+    derivatives: dict[str, _Floats] = {}
     if hasattr(mean_field.mol, "lattice_vectors") and mean_field.do_disp():
         # Its energy has the dispersion in it, its gradient does not, and nothing says so.
         raise PropertyNotImplementedError(
@@ -89,14 +89,14 @@ def forces_and_stress(
     if "forces" in wanted:
         with _lacking(mean_field, "forces"):
             slope = gradient.kernel()
-        found["forces"] = -to_host(slope) * (units.HARTREE / units.BOHR)
+        derivatives["forces"] = -to_host(slope) * (units.HARTREE / units.BOHR)
     if "stress" in wanted:
         with _lacking(mean_field, "stress"):
             tensor = gradient.get_stress()
-        found["stress"] = full_3x3_to_voigt_6_stress(to_host(tensor)) * (
+        derivatives["stress"] = full_3x3_to_voigt_6_stress(to_host(tensor)) * (
             units.HARTREE / units.BOHR**3
         )
-    return found
+    return derivatives
 
 
 def dipole(mean_field: Any) -> _Floats:

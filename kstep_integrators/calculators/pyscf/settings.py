@@ -1,4 +1,4 @@
-"""All settings of the calculator, and which of them make sense."""
+"""Settings of the calculator, checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One mean field that follows a trajectory: each SCF starts from those before."""
+"""Mean field that follows a trajectory: each SCF starts from those before."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Solver:
         overlap = self._overlap()
         guess = self._history.predict(atoms.positions, overlap)
         try:
-            found = converge(self.mean_field, guess)
+            converged = converge(self.mean_field, guess)
         except NotConverged as error:
             raise SolverFailed(str(error), error.cycles, error.attempts) from error
         density = to_host(self.mean_field.make_rdm1())
@@ -98,7 +98,7 @@ class Solver:
         mixed = to_lowdin(density, overlap)
         self._history.put(geometry, Entry(atoms.positions.copy(), mixed, filled))
         self._converged_at = geometry
-        return found
+        return converged
 
     def _stand_at(self, atoms: Atoms, electrons: Electrons, system: Hashable) -> None:
         """Bring the mean-field object to a geometry, making it first if the system is another."""

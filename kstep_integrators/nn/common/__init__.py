@@ -1,1 +1,1 @@
-"""What networks share: graphs, radial functions, neighbour lists."""
+"""Parts of all networks: graphs, edges, radial functions, attention, neighbour lists."""

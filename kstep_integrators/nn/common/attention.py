@@ -9,7 +9,7 @@ __all__ = ["smooth_softmax"]
 
 
 def smooth_softmax(logits: Tensor, envelope: Tensor) -> Tensor:
-    r"""Attention weights :math:`c_{ij} e^{l_{ij}} / (1 + \sum_k c_{ik} e^{l_{ik}})`.
+    r"""Smooth attention weights :math:`c_{ij} e^{l_{ij}} / (1 + \sum_k c_{ik} e^{l_{ik}})`.
 
     With an envelope c of three continuous derivatives the weights have them too, which those of a
     masked softmax have not. The 1 lets an atom attend to nothing, so that one whose last neighbour

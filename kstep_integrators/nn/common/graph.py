@@ -38,7 +38,7 @@ class Graph:
     index: Tensor | None = None
 
     def to(self, device: torch.device) -> Graph:
-        """The same rows on another device."""
+        """Copy to another device."""
         index = None if self.index is None else self.index.to(device)
         return Graph(
             self.species.to(device), self.atom_mask.to(device), self.pair_mask.to(device), index

@@ -24,7 +24,7 @@ __all__ = [
 
 
 def dense_graph(species: Tensor, padding: Padding) -> Graph:
-    """All pairs of each molecule.
+    """Graph of all pairs of each molecule.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ def build_skin_list(
 
 
 def refresh(old: SkinList, positions: Tensor) -> SkinList:
-    """The same list while no atom has moved more than half the skin, a new one after.
+    """Keep a list while no atom has moved more than half the skin, else build a new one.
 
     Atoms whose positions are not finite have no say; the guard deals with their molecule.
     """

@@ -32,7 +32,7 @@ def smooth_cutoff(distance: Tensor, cutoff: float | Tensor) -> Tensor:
 
 
 def frozen_below(distance: Tensor, nearest: Tensor, width: float = 0.2) -> Tensor:
-    r"""The distance, but constant for atoms closer than any that the network has learned from.
+    r"""Distance, made constant for atoms closer than any that the network has learned from.
 
     Identity at and beyond ``nearest``, constant below ``(1 - width) * nearest``, with four
     continuous derivatives between: with :math:`t = (1 - d/d_0)/w` clamped to [0, 1],

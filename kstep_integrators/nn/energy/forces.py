@@ -30,7 +30,7 @@ ForceFunction = Callable[[Mapping[str, Tensor] | None, Tensor, Graph], tuple[Ten
 
 
 class _Energy(torch.nn.Module):
-    """Gives ``functional_call`` a forward method."""
+    """Module whose forward method is the energy, for ``functional_call``."""
 
     def __init__(self, network: EnergyNetwork) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ def energy_and_forces(
 
 
 def have_compiler() -> bool:
-    """Whether ``torch.compile`` finds a C++ compiler on this machine."""
+    """Look for a C++ compiler that ``torch.compile`` can use."""
     return any(shutil.which(name) for name in ("g++", "c++", "clang++"))
 
 

@@ -1,4 +1,4 @@
-"""From backbone features to an energy: atomic readout, element shifts, nuclear repulsion."""
+"""Atomic energies from features, and nuclear repulsion."""
 
 from __future__ import annotations
 

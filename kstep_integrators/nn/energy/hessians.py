@@ -1,4 +1,4 @@
-"""Hessians of an energy network, as what they make of vectors: step by step, or traced."""
+"""Products of vectors with Hessians of an energy network, step by step or traced."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ in each pass."""
 def hessian_products(
     network: EnergyNetwork, positions: Tensor, graph: Graph
 ) -> Callable[[Tensor], Tensor]:
-    """The Hessian of the energy at one geometry, as a function that multiplies vectors by it.
+    """Make a function that multiplies vectors by the Hessian of the energy at one geometry.
 
     The gradient is computed once and its graph is kept; every call then is a backward pass through
     it, batched over the vectors.
@@ -82,7 +82,7 @@ class TracedHessian:
         self.traced: dict[torch.Size, Callable[..., Tensor]] = {}
 
     def __call__(self, positions: Tensor, graph: Graph, vectors: Tensor) -> Tensor:
-        """The Hessians of molecules (B, N, 3) times vectors (n, B, N, 3), in the dense path."""
+        """Products of vectors (n, B, N, 3) and Hessians of molecules (B, N, 3), dense path only."""
         arguments = (positions, graph.species, graph.atom_mask, graph.pair_mask, vectors)
         if vectors.shape not in self.traced:
             self.traced[vectors.shape] = self._trace(*arguments)

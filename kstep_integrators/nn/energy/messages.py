@@ -1,4 +1,4 @@
-r"""Messages of a network whose weights are held fixed, made to be differentiated twice.
+r"""Messages of PaiNN with fixed weights, made to be differentiated twice.
 
 A message is :math:`S_i = \sum_j R^1_{ij} a_j` and
 :math:`V_i = \sum_j R^2_{ij} b_j u_{ij} + R^3_{ij} c_j`, channel by channel, with filters R that are

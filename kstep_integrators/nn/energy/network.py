@@ -145,7 +145,7 @@ class EnergyNetwork(nn.Module):
         return torch.where(graph.atom_mask, energy, torch.zeros_like(energy))
 
     def lean_backbone(self, graph: Graph) -> PaiNN | None:
-        """The backbone, if it has a way of its own to be differentiated twice."""
+        """Backbone with a cheaper way of its own to be differentiated twice, or None."""
         if isinstance(self.backbone, PaiNN) and graph.index is None:
             return self.backbone
         return None

@@ -82,7 +82,7 @@ class PaiNN(Backbone):
         return self._layers(h, send)
 
     def fixed(self, vectors: Tensor, distances: Tensor, graph: Graph) -> Tensor:
-        """The same features as :meth:`forward`, by a way that is cheaper to differentiate twice.
+        """Features as of :meth:`forward`, by a way that is cheaper to differentiate twice.
 
         With respect to positions only: the filters enter as tables, so that nothing can be
         differentiated with respect to their weights. Parameters are those of :meth:`forward`, for

@@ -33,7 +33,7 @@ class AtomUpdate(nn.Module):
         self.out = nn.Linear(channels, 3 * channels)
 
     def forward(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """What is added to the scalars (..., F) and vectors (..., 3, F)."""
+        """Additions to the scalars (..., F) and vectors (..., 3, F)."""
         left, right = self.mix(v).chunk(2, dim=-1)
         length = (right.square().sum(-2) + 1e-8).sqrt()
         # Read on scales on which large values do not take over.

@@ -63,7 +63,7 @@ class Increments:
     forces: Tensor | None
 
     def first(self, count: int) -> Increments:
-        """Only those of the first molecules of a batch."""
+        """Increments of the first molecules of a batch."""
         forces = None if self.forces is None else self.forces[:count]
         return Increments(self.positions[:count], self.velocities[:count], forces)
 
@@ -80,7 +80,7 @@ class IncrementNetwork(nn.Module):
     timestep_fs : float
         Base step, fs.
     baseline : {"verlet", "plain"}
-        What its increments are added to.
+        Propagation that the increments are added to.
     scales : nested sequence of float, [stride][element] -> (dx, dv)
         Standard deviations of the increments, angstrom and angstrom / ASE time: outputs are
         multiplied by them.

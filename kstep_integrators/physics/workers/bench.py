@@ -24,11 +24,11 @@ class Request:
     Attributes
     ----------
     replica : int
-        Which calculator it is for. The same replica is always the same molecule.
+        Number of the calculator it is for. The same replica is always the same molecule.
     atoms : ase.Atoms
         Without calculator and constraints.
     forces : bool
-        Whether an energy is too little.
+        Whether they are wanted, beside the energy.
     """
 
     replica: int
@@ -37,7 +37,7 @@ class Request:
 
 
 class Workers(Protocol):
-    """Evaluates many geometries."""
+    """Evaluation of many geometries."""
 
     def evaluate(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers in the order of the requests; a failure is an answer and not an exception.
@@ -52,7 +52,7 @@ class Workers(Protocol):
 
 
 class Bench:
-    """The calculators of one process, made when they are first needed.
+    """Calculators of one process, made when they are first needed.
 
     A replica keeps its calculator, so that an SCF starts from the density of the step before.
 
@@ -66,7 +66,7 @@ class Bench:
         self._known: dict[int, Atoms] = {}
 
     def evaluate(self, requests: Sequence[Request]) -> list[Answer]:
-        """One after another."""
+        """Answers, computed one after another."""
         return [self(request) for request in requests]
 
     def close(self) -> None:

@@ -36,14 +36,14 @@ _busy = Lock()
 
 
 def _compute(run: str, factory: CalculatorFactory, requests: Sequence[Request]) -> list[Answer]:
-    """In a worker: the answers."""
+    """Compute answers, in a worker."""
     # Quantum chemistry codes rarely bear two threads in one process.
     with _busy:
         return _benches.setdefault(run, Bench(factory)).evaluate(requests)
 
 
 def _forget(run: str) -> None:
-    """In a worker: drop the calculators of a run."""
+    """Drop the calculators of a run, in a worker."""
     _benches.pop(run, None)
 
 

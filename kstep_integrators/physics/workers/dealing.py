@@ -15,7 +15,7 @@ Place = int | str
 def deal(
     requests: Sequence[Request], homes: MutableMapping[int, Place], places: Sequence[Place]
 ) -> list[Place]:
-    """A worker for each request: the one it was at before, unless others would wait for it.
+    """Choose a worker for each request: the one it was at before, unless others would wait.
 
     No worker gets more than its share, so that a cluster that grows is used, and so are all
     workers for the few molecules of a later chance.
@@ -24,7 +24,7 @@ def deal(
     ----------
     requests : sequence of Request
     homes : mapping of int to place
-        Where each replica was last. It is updated.
+        Last worker of each replica. It is updated.
     places : sequence
         Names of the workers, at least one.
     """

@@ -33,7 +33,7 @@ class Lost:
 
 
 class Crew(Protocol):
-    """Workers of one kind: the way in which requests are sent and answers come back.
+    """Workers of one kind, and the way in which requests are sent and answers come back.
 
     Each keeps a :class:`~kstep_integrators.physics.workers.bench.Bench` and computes one list of
     requests at a time.

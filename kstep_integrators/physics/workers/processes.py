@@ -20,7 +20,7 @@ __all__ = ["Processes"]
 
 
 def _serve(connection: Connection) -> None:
-    """A worker process: receives the factory, says that it is ready, and answers requests."""
+    """Receive the factory, say that it is ready, and answer requests, in a worker process."""
     # The parent hears Ctrl-C too and decides; it ends this process by its own means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -53,7 +53,7 @@ def _one_thread() -> Iterator[None]:
 
 
 class _Worker:
-    """One process.
+    """Worker process and the connection to it.
 
     Attributes
     ----------
@@ -194,7 +194,7 @@ class Processes:
         return news
 
     def _replace(self, number: int, reason: str) -> Lost:
-        """A new process in place of a lost one."""
+        """Start a new process in place of a lost one."""
         worker = self.workers[number]
         worker.process.join(5.0)
         reason = reason or f"exit code {worker.process.exitcode}"

@@ -95,7 +95,7 @@ def test_ctrl_c_while_workers_start(tmp_path):
         (["organic-gfn2"], "1 names were given (organic-gfn2), expected a model and molecules"),
         ([], "0 names were given (none)"),
         (["no-model", "water"], "no model 'no-model'"),
-        (["organic-gfn2", "water", "physics=GFN9"], "no calculator 'GFN9'"),
+        (["organic-gfn2", "water", "physics=GFN9"], "physics is 'GFN9'"),
         (["organic-gfn2", "water", "sedes=9"], "did you mean 'seeds'"),
     ],
 )

@@ -1,185 +1,22 @@
-"""Runs of a plan with quick physics: what is recorded is what happened."""
+"""Jobs of a plan: those that are missing, and no others."""
 
-import dataclasses
-
-import numpy as np
-import pytest
-import torch
-from ase import Atoms
-
-from kstep_integrators import CalculatorPotential, FlowJump, units
-from kstep_integrators.ase.atoms import state_from_atoms
-from kstep_integrators.diagnostics import kinetic_energy
-from kstep_integrators.state import Evaluation
-from kstep_training.evaluate.execute import (
-    execute,
-    jobs_of,
-    load_records,
-    make_records,
-    thermal_start,
-)
-from kstep_training.evaluate.jumps import WatchedJump
-from kstep_training.evaluate.plan import make_methods
-from kstep_training.evaluate.record import read_record
+from kstep_training.evaluate.execute import execute, jobs_of, load_records
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import read_targets
-from tests.training import evaluate_physics as springs
-
-PHYSICS = "tests.training.evaluate_physics:physics"
-CHEAP = "tests.training.evaluate_physics:cheap"
-SETTINGS = EvaluateSettings(
-    physics=PHYSICS, seeds=2, length_ps=0.032, ensemble_length_ps=0.08, equilibration_ps=0.01,
-    strides_fs=[2.0, 4.0], ensemble_strides_fs=[20.0], compared_fs=16.0, spot_checks=2,
-    respa="tests.training.evaluate_physics:poor",
-)  # fmt: skip
-TARGET = read_targets("water")[0]
-METHODS = {m.name: m for m in make_methods(CHEAP, SETTINGS)}
-
-
-@pytest.fixture(scope="module")
-def starts():
-    return [thermal_start(TARGET, seed, SETTINGS) for seed in range(2)]
-
-
-def run(name, starts):
-    return make_records(METHODS[name], starts, SETTINGS, [11, 12])
-
-
-def physics_energy(positions):
-    atoms = Atoms(TARGET.atoms.numbers, positions=positions)
-    return springs.physics(atoms).get_potential_energy(atoms)
-
-
-def test_starts_are_thermal_and_at_rest(starts, tmp_path):
-    for atoms in starts:
-        assert np.abs(atoms.get_momenta().sum(0)).max() < 1e-12
-        assert np.abs(atoms.get_angular_momentum()).max() < 1e-10
-        assert 20.0 < 2 * atoms.get_kinetic_energy() / (3 * units.KB) < 2000.0
-    assert not np.allclose(starts[0].positions, starts[1].positions)
-    kept = thermal_start(TARGET, 0, SETTINGS, tmp_path)
-    again = thermal_start(TARGET, 0, SETTINGS, tmp_path)
-    assert np.array_equal(kept.positions, starts[0].positions)
-    assert np.array_equal(again.get_momenta(), kept.get_momenta())
-
-
-@pytest.mark.parametrize("name", ["reference", "verlet-2", "impulse-2", "filtered-4", "respa-2"])
-def test_constant_energy(name, starts):
-    method = METHODS[name]
-    for record, start in zip(run(name, starts), starts, strict=True):
-        assert record.whole
-        assert record.time[-1] == pytest.approx(32.0 * units.FS)
-        assert record.interval == pytest.approx(method.frame_fs * units.FS)
-        np.testing.assert_array_equal(record.positions[0], start.positions)
-        for frame in record.landings:
-            assert record.energies[frame] == pytest.approx(physics_energy(record.positions[frame]))
-        assert (
-            len(record.landings)
-            == method.steps // max(1, round(method.frame_fs / method.stride_fs)) + 1
-        )
-        assert record.facts["evaluations"] == record.facts["counted"] == method.steps + 1
-        assert np.abs(record.facts["spot"]["energy"]).max() < 1e-9
-        total = record.energies + kinetic_energy(record.momenta, record.masses)
-        assert np.nanstd(total) < (0.2 if name == "respa-2" else 0.05)
-        assert np.isfinite(record.momenta).all()
-
-
-def test_a_corrector_without_potential_is_velocity_verlet(starts):
-    """Why velocity Verlet at the stride is also the control 'corrector only'."""
-
-    class Nothing:
-        timestep, device = 2.0 * units.FS, torch.device("cpu")
-
-        def to(self, device):
-            return self
-
-        def describe(self):
-            return {}
-
-        def bind(self, state):
-            return self
-
-        def __call__(self, positions, workspace):
-            zero = torch.zeros(1, dtype=torch.float64)
-            return Evaluation(zero, torch.zeros_like(positions)), None
-
-        def linearized(self, positions):
-            return torch.zeros_like
-
-    from kstep_integrators import KStepDynamics
-
-    atoms = starts[0].copy()
-    atoms.calc = springs.physics(atoms)
-    KStepDynamics(atoms, Nothing(), k=1, corrector="impulse").run(16)
-    found = run("verlet-2", starts)[0]
-    np.testing.assert_allclose(atoms.positions, found.positions[-1], atol=1e-9)
-
-
-def test_ballistic_flight_asks_nothing(starts):
-    for record, atoms in zip(run("ballistic", starts), starts, strict=True):
-        expected = atoms.positions + record.time[-1] * atoms.get_velocities()
-        np.testing.assert_allclose(record.positions[-1], expected)
-        assert record.facts["counted"] == 0
-        assert len(record) == 17
-
-
-def test_reported_errors_are_those_that_fresh_calculators_find(starts):
-    for record in run("impulse-4", starts):
-        assert np.mean(record.facts["spot"]["residual"]) == pytest.approx(
-            record.facts["residual_rms"], rel=0.8
-        )
-        atoms = Atoms(record.numbers, positions=record.positions[record.landings[1]])
-        gap = springs.physics(atoms).get_forces(atoms) - springs.cheap(atoms).get_forces(atoms)
-        assert record.facts["spot"]["residual"][0] == pytest.approx(np.sqrt(np.mean(gap**2)))
-
-
-@pytest.mark.parametrize("name", ["langevin", "metropolis-20", "untested-20"])
-def test_constant_temperature(name, starts):
-    first, second = run(name, starts)
-    assert len(first) == 5
-    assert np.isfinite(first.energies).all()
-    assert not np.allclose(first.positions[-1], second.positions[-1], atol=1e-3)
-    # Momenta of its own, not those of the start at constant energy.
-    assert np.abs(first.momenta[0].sum(0)).max() > 1e-3
-    again = run(name, starts)[0]
-    np.testing.assert_array_equal(again.positions, first.positions)
-    if name == "metropolis-20":
-        assert first.facts["accepted"] + first.facts["flips"] == 4
-
-
-def test_a_run_that_flies_apart_keeps_what_it_has(starts):
-    stiff = dataclasses.replace(SETTINGS, physics="tests.training.evaluate_physics:stiff")
-    record = make_records(METHODS["verlet-4"], starts, stiff, [1, 2])[0]
-    assert not record.whole
-    assert "total energy changed" in record.facts["error"]
-    assert 0 < len(record) < 9
-
-
-def test_watching_changes_nothing(starts):
-    jump = FlowJump(CalculatorPotential(springs.cheap(starts[0])), 0.5 * units.FS)
-    state = state_from_atoms(starts[0])
-    watched = WatchedJump(jump, 3)
-    assert watched.describe() == jump.describe()
-    plain, info = jump.bind(state)(state, Evaluation(torch.zeros(1), None), None, 8)
-    seen, seen_info = watched.bind(state)(state, Evaluation(torch.zeros(1), None), None, 8)
-    assert torch.equal(plain.positions, seen.positions)
-    assert torch.equal(plain.momenta, seen.momenta)
-    assert torch.equal(info.end.energy, seen_info.end.energy)
-    assert seen_info.steps == 8
-    assert [float(s.time[0]) / units.FS for s in watched.inside] == pytest.approx([1.5, 3.0])
+from tests.training.evaluate.water_runs import METHODS, SETTINGS, WATER
 
 
 def test_what_is_cached_is_never_made_again(tmp_path):
     methods = [METHODS[name] for name in ("reference", "impulse-4")]
-    starts, jobs = jobs_of([TARGET], methods, SETTINGS, tmp_path)
+    starts, jobs = jobs_of([WATER], methods, SETTINGS, tmp_path)
     assert [(job.method, job.seeds) for job in starts] == [(None, (0,)), (None, (1,))]
     assert [job.seeds for job in jobs] == [(0, 1), (0, 1)]
     assert [problem for _, problem in execute([*starts, *jobs], 1)] == [""] * 4
-    assert jobs_of([TARGET], methods, SETTINGS, tmp_path) == ([], [])
-    found = load_records(TARGET, methods, SETTINGS, tmp_path)
+    assert jobs_of([WATER], methods, SETTINGS, tmp_path) == ([], [])
+    found = load_records(WATER, methods, SETTINGS, tmp_path)
     assert {name: len(runs) for name, runs in found.items()} == {"reference": 2, "impulse-4": 2}
     # A file that is gone is the only one made again.
     next(iter(sorted(tmp_path.glob("*[0-9a-f].npz")))).unlink()
-    _, left = jobs_of([TARGET], methods, SETTINGS, tmp_path)
+    _, left = jobs_of([WATER], methods, SETTINGS, tmp_path)
     assert sum(len(job.seeds) for job in left) <= 1
 
 
@@ -187,13 +24,6 @@ def test_workers_and_problems(tmp_path):
     settings = EvaluateSettings(
         physics="tests.training.evaluate_physics:refuses", seeds=2, equilibration_ps=0.01
     )
-    starts, _ = jobs_of([TARGET], list(METHODS.values())[:1], settings, tmp_path)
+    starts, _ = jobs_of([WATER], list(METHODS.values())[:1], settings, tmp_path)
     found = {problem for _, problem in execute(starts, 2)}
     assert found == {"LookupError: no parameters for this molecule"}
-
-
-def test_a_file_that_is_no_record(tmp_path):
-    path = tmp_path / "a.npz"
-    np.savez(path, numbers=[1])
-    with pytest.raises(ValueError, match="not the record of a run"):
-        read_record(path)

@@ -17,13 +17,9 @@ from kstep_training.evaluate.plan import Method, make_methods
 from kstep_training.evaluate.report import build_report, write_json
 from kstep_training.evaluate.screen import print_summary
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import (
-    Target,
-    calculator_factory,
-    make_model,
-    potential_identity,
-    read_targets,
-)
+from kstep_training.inputs.models import model_identity, read_model
+from kstep_training.inputs.molecules import InputMolecule, read_molecules
+from kstep_training.inputs.physics import make_physics
 from kstep_training.options import override
 
 __all__ = ["evaluate", "run_evaluate"]
@@ -45,7 +41,7 @@ def run_evaluate(
     model : str
         Bundled name, model file, or cheap calculator.
     molecules : str
-        See :func:`~kstep_training.evaluate.sources.read_targets`.
+        See :func:`~kstep_training.inputs.molecules.read_molecules`.
     overrides : sequence of str
         ``key=value``, the fields of :class:`EvaluateSettings`.
     output : Path
@@ -71,13 +67,12 @@ def run_evaluate(
         If the folders cannot be written.
     """
     settings = override(EvaluateSettings, overrides)
-    targets = read_targets(molecules)
-    return evaluate(model, targets, settings, output, cache, workers, scheduler)
+    return evaluate(model, read_molecules(molecules), settings, output, cache, workers, scheduler)
 
 
 def evaluate(
     model: str,
-    targets: Sequence[Target],
+    molecules: Sequence[InputMolecule],
     settings: EvaluateSettings,
     output: Path,
     cache: Path | None = None,
@@ -88,29 +83,29 @@ def evaluate(
     """Evaluate a model; parameters as of :func:`run_evaluate`."""
     console = console or Console()
     # Faults in what was asked for show before anything is run.
-    calculator_factory(settings.physics)
-    make_model(model, targets[0].atoms, False)
+    make_physics(settings)
+    read_model(model, molecules[0].atoms)
     cache = cache or output / "runs"
     for folder in (output, cache):
         folder.mkdir(parents=True, exist_ok=True)
     methods = make_methods(model, settings)
     bar = f"verlet-{settings.bar_fs:g}" if settings.length_ps else None
-    problems = _make(targets, methods, settings, cache, (workers, scheduler), console)
+    problems = _make(molecules, methods, settings, cache, (workers, scheduler), console)
 
-    molecules, pictures = [], {}
-    for target in targets:
-        with console.status(f"comparing {target.name}"):
-            records = load_records(target, methods, settings, cache)
+    rows, pictures = [], {}
+    for molecule in molecules:
+        with console.status(f"comparing {molecule.name}"):
+            records = load_records(molecule, methods, settings, cache)
             if not records:
                 continue
-            metrics = molecule_metrics(target.name, records, methods, settings)
-            molecules.append(metrics)
-            pictures[target.name] = draw_molecule(records, metrics, methods, settings, bar)
-    if not molecules:
+            metrics = molecule_metrics(molecule.name, records, methods, settings)
+            rows.append(metrics)
+            pictures[molecule.name] = draw_molecule(records, metrics, methods, settings, bar)
+    if not rows:
         reason = next((why for of in problems.values() for why in of.values()), "no run ended")
         raise ValueError(f"nothing could be evaluated: {reason}")
-    identity = potential_identity(model)
-    report = build_report(model, identity, molecules, problems, settings, bar)
+    identity = model_identity(model)
+    report = build_report(model, identity, rows, problems, settings, bar)
     files = [output / "evaluation.html", output / "evaluation.json"]
     write_html(files[0], report, draw_overview(report, settings), pictures)
     write_json(files[1], report)
@@ -119,7 +114,7 @@ def evaluate(
 
 
 def _make(
-    targets: Sequence[Target],
+    molecules: Sequence[InputMolecule],
     methods: Sequence[Method],
     settings: EvaluateSettings,
     cache: Path,
@@ -128,16 +123,17 @@ def _make(
 ) -> dict[str, dict[str, str]]:
     """Make the runs that are missing; the errors of those that fail, by molecule and method."""
     problems: dict[str, dict[str, str]] = {}
-    starts, runs = jobs_of(targets, methods, settings, cache)
+    starts, runs = jobs_of(molecules, methods, settings, cache)
     columns = (TextColumn("{task.description:<34}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task("runs", total=sum(job.weight for job in (*starts, *runs)))
         for jobs in (starts, runs):
-            left = [job for job in jobs if "start" not in problems.get(job.target.name, {})]
+            left = [job for job in jobs if "start" not in problems.get(job.molecule.name, {})]
             for job, problem in execute(left, *places):
                 name = "start" if job.method is None else job.method.name
-                bar.update(task, advance=job.weight, description=f"{job.target.name} {name}")
+                where = f"{job.molecule.name} {name}"
+                bar.update(task, advance=job.weight, description=where)
                 if problem:
-                    problems.setdefault(job.target.name, {})[name] = problem
-                    console.print(f"[yellow]failed[/] {job.target.name} {name}: {escape(problem)}")
+                    problems.setdefault(job.molecule.name, {})[name] = problem
+                    console.print(f"[yellow]failed[/] {where}: {escape(problem)}")
     return problems

@@ -10,12 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.evaluate.sources import (
-    Target,
-    calculator_identity,
-    potential_identity,
-    trained_strides,
-)
+from kstep_training.inputs.models import model_identity, trained_strides
+from kstep_training.inputs.molecules import InputMolecule
+from kstep_training.inputs.physics import make_physics
 
 __all__ = ["REFERENCE", "THERMAL", "TRUTH", "Method", "Run", "make_methods", "run_key", "start_key"]
 
@@ -74,7 +71,7 @@ class Method:
 class Run:
     """One trajectory of the plan: a molecule, a method, and the number of its start."""
 
-    target: Target
+    molecule: InputMolecule
     method: Method
     seed: int
 
@@ -85,7 +82,7 @@ def make_methods(model: str, settings: EvaluateSettings) -> list[Method]:
     Parameters
     ----------
     model : str
-        As for :func:`~kstep_training.evaluate.sources.make_model`. Direct jumps have the strides
+        As for :func:`~kstep_training.inputs.models.read_model`. Direct jumps have the strides
         they were trained for.
     settings : EvaluateSettings
 
@@ -175,22 +172,24 @@ def _digest(described: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:24]
 
 
-def _molecule(target: Target) -> dict[str, Any]:
-    atoms = target.atoms
-    return {
+def _describe(molecule: InputMolecule) -> dict[str, Any]:
+    atoms = molecule.atoms
+    described = {
         "numbers": atoms.numbers.tolist(),
         "masses": atoms.get_masses().tolist(),
         "positions": np.round(atoms.positions, 8).tolist(),
         "charge": int(atoms.info.get("charge", 0)),
     }
+    multiplicity = int(atoms.info.get("multiplicity", 1))
+    return described if multiplicity == 1 else {**described, "multiplicity": multiplicity}
 
 
-def start_key(target: Target, seed: int, settings: EvaluateSettings) -> str:
+def start_key(molecule: InputMolecule, seed: int, settings: EvaluateSettings) -> str:
     """Key of a thermalized start, which all methods share."""
     return _digest(
         {
-            "start": _molecule(target),
-            "physics": calculator_identity(settings.physics),
+            "start": _describe(molecule),
+            "physics": make_physics(settings).identity,
             "temperature": settings.temperature_K,
             "picoseconds": settings.equilibration_ps,
             "seed": [settings.seed, seed],
@@ -205,7 +204,7 @@ def run_key(run: Run, settings: EvaluateSettings) -> str:
     """
     method = run.method
     described: dict[str, Any] = {
-        "start": start_key(run.target, run.seed, settings),
+        "start": start_key(run.molecule, run.seed, settings),
         "kind": method.kind,
         "stride_fs": method.stride_fs,
         "frame_fs": method.frame_fs,
@@ -215,7 +214,7 @@ def run_key(run: Run, settings: EvaluateSettings) -> str:
     if method.kind == "jumps":
         described |= {
             "base_fs": settings.timestep_fs,
-            "potential": potential_identity(method.potential),
+            "potential": model_identity(method.potential),
             "corrector": method.corrector,
             "metropolize": method.metropolize,
         }

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from kstep_training.inputs.physics import PhysicsSettings
+from kstep_training.keys import setting
 
 __all__ = ["EvaluateSettings"]
 
 
 @dataclass(frozen=True)
-class EvaluateSettings:
+class EvaluateSettings(PhysicsSettings):
     """Physics, methods and lengths of an evaluation's runs; times in fs or ps as the names say.
 
     Raises
@@ -24,47 +27,55 @@ class EvaluateSettings:
     8
     """
 
-    physics: str = "GFN2-xTB"
-    """``GFN2-xTB``, ``GFN1-xTB``, ``GFN-FF``, or ``module:function`` that takes an Atoms object and
-    returns a new ASE calculator for it."""
-    temperature_K: float = 300.0
-    seeds: int = 8
-    """Independent runs of each method; fewer than 8 cannot be told from noise."""
-    seed: int = 0
-    equilibration_ps: float = 1.0
-    timestep_fs: float = 0.5
-    """Base step of all jumps, and step of the references."""
-    frame_fs: float = 2.0
-    """Interval of frames at constant energy; inside longer strides too."""
-
-    length_ps: float = 2.5
-    """Length of each run at constant energy; 0 leaves that part out."""
-    strides_fs: list[float] = field(default_factory=lambda: [2.0, 4.0, 8.0])
-    correctors: list[str] = field(default_factory=lambda: ["impulse", "filtered"])
-    bar_fs: float = 1.0
-    """Step of the velocity Verlet that jumps have to beat."""
-    compared_fs: float = 160.0
-    """When the distance from the reference is taken."""
-    respa: str = "GFN-FF"
-    """Cheap method inside the r-RESPA control, named like the physics; ``none`` for none."""
-    resolution: float = 28.0
-    """Of the spectra, cm^-1."""
-
-    ensemble_length_ps: float = 10.0
-    """Length of each run at constant temperature; 0 leaves that part out."""
-    ensemble_strides_fs: list[float] = field(default_factory=lambda: [20.0, 50.0, 100.0])
-    ensemble_frame_fs: float = 20.0
-    friction_per_ps: float = 30.0
-    """Of the Langevin reference."""
-
-    spot_checks: int = 4
-    """Landings of each run that are computed again by fresh calculators."""
-    interval_fs: float = 0.0
-    """Between the frames of trajectories made elsewhere whose files do not say; 0: they do."""
-    compile: bool = True
-    """Compile the network's force: seconds to start with, several times faster after."""
+    temperature_K: float = setting(300.0, "of the starts and of the heat bath", "K")
+    seeds: int = setting(
+        8, "independent runs of each method; fewer than 8 cannot be told from noise"
+    )
+    seed: int = setting(0, "first number that the starts and the noise are drawn from")
+    equilibration_ps: float = setting(1.0, "Langevin dynamics before each start", "ps")
+    timestep_fs: float = setting(0.5, "base step of all jumps, and step of the references", "fs")
+    frame_fs: float = setting(
+        2.0, "interval of frames at constant energy; inside longer strides too", "fs"
+    )
+    length_ps: float = setting(
+        2.5, "length of each run at constant energy; 0 leaves that part out", "ps"
+    )
+    strides_fs: list[float] = setting([2.0, 4.0, 8.0], "strides at constant energy", "fs")
+    correctors: list[str] = setting(["impulse", "filtered"], "correctors at constant energy")
+    bar_fs: float = setting(1.0, "step of the velocity Verlet that jumps have to beat", "fs")
+    compared_fs: float = setting(160.0, "when the distance from the reference is taken", "fs")
+    respa: str = setting(
+        "GFN-FF", "cheap method inside the r-RESPA control, named like the physics; none for none"
+    )
+    resolution: float = setting(28.0, "resolution of the vibrational spectra", "1/cm")
+    ensemble_length_ps: float = setting(
+        10.0, "length of each run at constant temperature; 0 leaves that part out", "ps"
+    )
+    ensemble_strides_fs: list[float] = setting(
+        [20.0, 50.0, 100.0], "strides at constant temperature", "fs"
+    )
+    ensemble_frame_fs: float = setting(
+        20.0, "interval of frames of the reference at constant temperature", "fs"
+    )
+    friction_per_ps: float = setting(30.0, "friction of the Langevin reference", "1/ps")
+    spot_checks: int = setting(4, "landings of each run that fresh calculators compute again")
+    interval_fs: float = setting(
+        0.0,
+        "between the frames of trajectories made elsewhere whose files do not say; 0: they do",
+        "fs",
+    )
+    compile: bool = setting(
+        True, "compile the network's force: seconds to start with, several times faster after"
+    )
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if "mm" in (self.physics, self.respa):
+            raise ValueError(
+                "an evaluation has one physics for all molecules, and mm is a force field of each; "
+                "choose another, or pass module:function, a function of yours that takes an Atoms "
+                "object and returns an ASE calculator"
+            )
         for name in ("temperature_K", "timestep_fs", "frame_fs", "bar_fs", "compared_fs",
                      "resolution", "ensemble_frame_fs", "friction_per_ps",
                      "equilibration_ps"):  # fmt: skip

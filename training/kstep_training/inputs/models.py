@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from ase import Atoms
 
-from kstep_integrators import CalculatorPotential, load_model
+from kstep_integrators import CalculatorPotential, load_model, units
 from kstep_integrators.jumps.direct import DirectJump
+from kstep_integrators.models.model_file import model_path
 from kstep_integrators.potentials import Potential
 from kstep_training.inputs.physics import is_physics, make_physics
 
-__all__ = ["read_model"]
+__all__ = ["model_identity", "read_model", "trained_strides"]
 
 
 def read_model(
@@ -42,3 +45,40 @@ def read_model(
     if is_physics(name):
         return CalculatorPotential(make_physics(name)(atoms))
     return load_model(name, device=device, compile=compile_network)
+
+
+def model_identity(name: str) -> str:
+    """Hash of a model file, or name and program of a method: runs of one identity are the same.
+
+    Parameters
+    ----------
+    name : str
+        As for :func:`read_model`.
+
+    Examples
+    --------
+    >>> len(model_identity("organic-gfn2"))
+    64
+    """
+    if is_physics(name):
+        return make_physics(name).identity
+    return hashlib.sha256(model_path(name).read_bytes()).hexdigest()
+
+
+def trained_strides(name: str) -> dict[float, str]:
+    """Strides (fs) that a direct jump was trained for, each with its corrector; none of others.
+
+    Parameters
+    ----------
+    name : str
+        As for :func:`read_model`.
+
+    Examples
+    --------
+    >>> trained_strides("organic-gfn2")
+    {}
+    """
+    model = None if is_physics(name) else load_model(name, device="cpu")
+    if not isinstance(model, DirectJump):
+        return {}
+    return {k * model.timestep / units.FS: model.correctors[0] for k in model.allowed_k}

@@ -2,13 +2,19 @@
 
 import json
 
+import numpy as np
 import pytest
+from ase.build import bulk
 from ase.io import read
 
+from kstep_integrators import DynamicsFailed, named_molecule
 from kstep_integrators.cli import main
-from kstep_integrators.cli.demo import DemoSettings
 from kstep_integrators.models.model_file import ModelHeader, write_model
+from kstep_training.demo.runs import make_run
+from kstep_training.demo.settings import DemoSettings
+from kstep_training.evaluate.plan import Method
 from tests.direct_systems import silence, untrained
+from tests.training import evaluate_physics
 
 
 @pytest.mark.slow
@@ -58,6 +64,25 @@ def test_a_molecule_that_is_not_there(capsys, tmp_path):
     assert error.count("\n") == 1
 
 
+def test_a_file_that_is_no_molecule(capsys, tmp_path):
+    missing, crystal = tmp_path / "missing.xyz", tmp_path / "crystal.xyz"
+    assert main(["demo", "--xyz", str(missing), "--output", str(tmp_path / "x")]) == 2
+    assert f"there is no file {missing}" in capsys.readouterr().err
+    bulk("Cu").write(crystal, format="extxyz")
+    assert main(["demo", "--xyz", str(crystal), "--output", str(tmp_path / "x")]) == 2
+    assert "is periodic" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_run_that_is_lost_is_a_failure_of_the_dynamics(tmp_path):
+    method = Method("Verlet 4 fs", "dynamics", "control", "verlet", 4.0, 4.0, 0.04)
+    atoms = named_molecule("water")
+    atoms.set_momenta(np.ones((3, 3)))
+    settings = DemoSettings(output=tmp_path)
+    with pytest.raises(DynamicsFailed, match=r"Verlet 4 fs was lost: .* total energy changed"):
+        make_run(method, atoms, None, evaluate_physics.stiff, settings)
+
+
 @pytest.mark.slow
 def test_the_same_demonstration_in_openmm(tmp_path, capsys):
     """Jumps in OpenMM are those in ASE: as many evaluations, the same path."""
@@ -76,8 +101,3 @@ def test_the_same_demonstration_in_openmm(tmp_path, capsys):
     for one, other in zip(frames["ase"], frames["openmm"], strict=True):
         assert one.positions == pytest.approx(other.positions, abs=1e-5)
         assert one.get_total_energy() == pytest.approx(other.get_total_energy(), abs=1e-4)
-
-
-def test_an_engine_that_is_not_there():
-    with pytest.raises(ValueError, match="engine is 'lammps'"):
-        DemoSettings(engine="lammps")

@@ -13,14 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from kstep_integrators.cli.demo.records import RunRecord
 from kstep_integrators.diagnostics import bond_lengths
 from kstep_integrators.units import MEV, PS
+from kstep_training.demo.runs import DemoRun
+from kstep_training.evaluate.energy_and_spectra import total_energy
+from kstep_training.figure_style import PALETTE, styled
 
 __all__ = ["bond_groups", "draw"]
 
-# Distinguishable with any colour vision (Okabe-Ito), in the order of the runs.
-_COLOURS: Final = ("#0072B2", "#56B4E9", "#D55E00", "#7F7F7F", "#009E73", "#CC79A7")
 _CONTROLS: Final = 3
 """Runs from here on are controls: dashed, and with an energy scale of their own."""
 _FONT: Final = 11
@@ -33,13 +33,13 @@ _MARGIN: Final = 4.0
 
 
 def bond_groups(
-    reference: RunRecord, pairs: NDArray[np.int64]
+    reference: DemoRun, pairs: NDArray[np.int64]
 ) -> list[tuple[str, NDArray[np.int64]]]:
     """Bonds of the same elements and similar mean length in the reference run.
 
     Parameters
     ----------
-    reference : RunRecord
+    reference : DemoRun
         The run whose mean lengths decide.
     pairs : numpy.ndarray
         Shape (B, 2), indices of bonded atoms.
@@ -51,11 +51,11 @@ def bond_groups(
     """
     if len(pairs) == 0:
         return []
-    means = bond_lengths(reference.positions, pairs).mean(axis=0)
+    means = bond_lengths(reference.record.positions, pairs).mean(axis=0)
     groups: list[tuple[float, str, list[int]]] = []
     last: dict[str, int] = {}
     for bond in np.argsort(means):
-        heavy, light = sorted((int(reference.numbers[i]) for i in pairs[bond]), reverse=True)
+        heavy, light = sorted((int(reference.record.numbers[i]) for i in pairs[bond]), reverse=True)
         label = f"{chemical_symbols[heavy]}\N{EN DASH}{chemical_symbols[light]}"
         if light != 1:  # chemists write C-O, but O-H
             label = f"{chemical_symbols[light]}\N{EN DASH}{chemical_symbols[heavy]}"
@@ -68,7 +68,7 @@ def bond_groups(
     return [(label, pairs[bonds]) for _, label, bonds in kept]
 
 
-def draw(path: Path, title: str, records: Sequence[RunRecord], pairs: NDArray[np.int64]) -> None:
+def draw(path: Path, title: str, runs: Sequence[DemoRun], pairs: NDArray[np.int64]) -> None:
     """Draw the three panels and save them.
 
     Parameters
@@ -77,82 +77,84 @@ def draw(path: Path, title: str, records: Sequence[RunRecord], pairs: NDArray[np
         Image to write; the suffix decides the format.
     title : str
         Heading.
-    records : sequence of RunRecord
-        The runs, reference first.
+    runs : sequence of DemoRun
+        Reference first.
     pairs : numpy.ndarray
         Shape (B, 2), indices of bonded atoms.
     """
-    figure = Figure(
-        figsize=(15.0, 5.6), dpi=130, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
-    )
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=_FONT + 4, fontweight="bold")
-    panels: Any = figure.subfigures(1, 3, width_ratios=(1.15, 0.85, 1.0))
-    _energies(panels[0], records)
-    _evaluations(panels[1], records)
-    _bonds(panels[2], records, bond_groups(records[0], pairs))
-    figure.savefig(path)
+    with styled():
+        figure = Figure(
+            figsize=(15.0, 5.6), dpi=130, layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)
+        )
+        FigureCanvasAgg(figure)
+        figure.suptitle(title, fontsize=_FONT + 4, fontweight="bold")
+        panels: Any = figure.subfigures(1, 3, width_ratios=(1.15, 0.85, 1.0))
+        _energies(panels[0], runs)
+        _evaluations(panels[1], runs)
+        _bonds(panels[2], runs, bond_groups(runs[0], pairs))
+        figure.savefig(path)
 
 
-def _energies(panel: Any, records: Sequence[RunRecord]) -> None:
+def _energies(panel: Any, runs: Sequence[DemoRun]) -> None:
     """One strip for each run, as overlaid traces hide each other; controls on their own scale."""
-    strips = np.atleast_1d(panel.subplots(len(records), 1, sharex=True))
-    panel.suptitle("Total energy, change since the start", fontsize=_FONT + 1)
+    strips = np.atleast_1d(panel.subplots(len(runs), 1, sharex=True))
+    panel.suptitle("Total energy, change since the start", fontsize=_FONT + 1, fontweight="bold")
     panel.supylabel("meV / atom", fontsize=_FONT)
+    traces = [total_energy(run.record) for run in runs]
     changes = [
-        (record.total_energy - record.total_energy[0]) / MEV / len(record.masses)
-        for record in records
+        (energy - energy[0]) / MEV / len(run.record.masses)
+        for run, (_, energy) in zip(runs, traces, strict=True)
     ]
     common = np.concatenate(changes[:_CONTROLS])
-    for index, (axis, record) in enumerate(zip(strips, records, strict=True)):
+    for index, (axis, run) in enumerate(zip(strips, runs, strict=True)):
         control = index >= _CONTROLS
         scale = changes[index] if control else common
         low, room = float(scale.min()), max(float(np.ptp(scale)), 1e-6)
-        colour = _COLOURS[index]
-        axis.plot(record.time / PS, changes[index], color=colour, linewidth=0.8)
+        colour, drift = PALETTE[index], run.drift
+        axis.plot(traces[index][0] / PS, changes[index], color=colour, linewidth=0.8)
         # Head room, so that the label never lies on the trace.
         axis.set_ylim(low - 0.08 * room, low + 1.5 * room)
         axis.text(
             0.015,
             0.97,
-            f"{record.name}:  drift {record.drift.drift:+.2f} meV/atom/ps,  "
-            f"rms {record.drift.fluctuation:.2f}" + ("  (own scale)" if control else ""),
+            f"{run.name}:  drift {drift.drift:+.2f} meV/atom/ps,  "
+            f"rms {drift.fluctuation:.2f}" + ("  (own scale)" if control else ""),
             transform=axis.transAxes,
             va="top",
             fontsize=_FONT - 2,
             color=colour,
             fontweight="bold",
         )
-        _plain(axis)
+        axis.tick_params(labelsize=_FONT - 2)
     strips[-1].set_xlabel("time / ps", fontsize=_FONT)
-    strips[-1].set_xlim(0.0, max(float(record.time[-1]) for record in records) / PS)
+    strips[-1].set_xlim(0.0, max(float(time[-1]) for time, _ in traces) / PS)
 
 
-def _evaluations(panel: Any, records: Sequence[RunRecord]) -> None:
+def _evaluations(panel: Any, runs: Sequence[DemoRun]) -> None:
     axis = panel.subplots()
     axis.set_title("Force evaluations paid for", fontsize=_FONT + 1)
-    for index, (record, colour) in enumerate(zip(records, _COLOURS, strict=False)):
+    for index, (run, colour) in enumerate(zip(runs, PALETTE, strict=False)):
         axis.plot(
-            record.time / PS,
-            record.evaluations,
+            run.record.time / PS,
+            run.evaluations,
             color=colour,
             linewidth=2.4,
             # Runs with the same count lie on each other: later ones are dashed, and both show.
             linestyle="-" if index < _CONTROLS else (0, (3, 3)),
-            label=f"{record.name}: {record.n_evaluations:,}",
+            label=f"{run.name}: {run.n_evaluations:,}",
         )
     axis.set_xlim(0.0, None)
     # Head room for the legend above the steepest line.
-    axis.set_ylim(0.0, max(record.n_evaluations for record in records) * 1.42)
+    axis.set_ylim(0.0, max(run.n_evaluations for run in runs) * 1.42)
     axis.set_xlabel("time / ps", fontsize=_FONT)
     axis.set_ylabel("GFN2 evaluations", fontsize=_FONT)
     axis.legend(loc="upper left", fontsize=_FONT - 1, frameon=False)
-    _plain(axis)
+    axis.tick_params(labelsize=_FONT - 2)
 
 
 def _bonds(
     panel: Any,
-    records: Sequence[RunRecord],
+    runs: Sequence[DemoRun],
     groups: Sequence[tuple[str, NDArray[np.int64]]],
 ) -> None:
     """One row for each kind of bond, about its mean in the reference run."""
@@ -160,7 +162,7 @@ def _bonds(
     axis.set_title("Bond lengths", fontsize=_FONT + 1)
     rows = len(groups)
     samples = [
-        [bond_lengths(run.positions, pairs).ravel() for run in records] for _, pairs in groups
+        [bond_lengths(run.record.positions, pairs).ravel() for run in runs] for _, pairs in groups
     ]
     widths = [float(lengths[0].std()) for lengths in samples]
     reach = _MARGIN * max(widths, default=0.02)
@@ -169,11 +171,11 @@ def _bonds(
     for row, ((label, _), lengths) in enumerate(zip(groups, samples, strict=True)):
         base = float(rows - 1 - row)
         centre = float(lengths[0].mean())
-        counts = [np.histogram(run - centre, edges)[0] / run.size for run in lengths]
+        counts = [np.histogram(x - centre, edges)[0] / x.size for x in lengths]
         scale = 0.8 / max(float(count.max()) for count in counts)
-        for index, (count, colour) in enumerate(zip(counts, _COLOURS, strict=False)):
+        for index, (count, colour) in enumerate(zip(counts, PALETTE, strict=False)):
             height = base + scale * count
-            name = records[index].name if row == 0 else None
+            name = runs[index].name if row == 0 else None
             if index == 0:
                 axis.fill_between(centres, base, height, color=colour, alpha=0.25, lw=0, label=name)
             else:
@@ -197,12 +199,7 @@ def _bonds(
     # Head room for the legend, however many rows there are.
     axis.set_ylim(-0.05, max(rows, 1) * 1.22 + 0.1)
     axis.set_yticks([])
-    axis.set_xlabel(f"length minus mean of {records[0].name} / \N{ANGSTROM SIGN}", fontsize=_FONT)
+    axis.set_xlabel(f"length minus mean of {runs[0].name} / \N{ANGSTROM SIGN}", fontsize=_FONT)
     axis.legend(loc="upper center", ncols=2, fontsize=_FONT - 2, frameon=False)
-    _plain(axis)
-    axis.spines["left"].set_visible(False)
-
-
-def _plain(axis: Any) -> None:
-    axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=_FONT - 2)
+    axis.spines["left"].set_visible(False)

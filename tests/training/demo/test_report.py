@@ -5,19 +5,25 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from kstep_integrators.cli.demo.break_even import BreakEven, break_even
-from kstep_integrators.cli.demo.picture import bond_groups, draw
-from kstep_integrators.cli.demo.records import RunRecord
-from kstep_integrators.cli.demo.report import DFT_SECONDS, print_report, write_json
-from kstep_integrators.cli.demo.start import DemoSettings, load_molecule
+from kstep_integrators.diagnostics import kinetic_energy
 from kstep_integrators.models.molecules import bonded_pairs, named_molecule
 from kstep_integrators.units import FS, KB
+from kstep_training.demo.picture import bond_groups, draw
+from kstep_training.demo.report import (
+    DFT_SECONDS,
+    BreakEven,
+    break_even,
+    print_report,
+    write_json,
+)
+from kstep_training.demo.runs import DemoRun
+from kstep_training.evaluate.plan import Method
+from kstep_training.evaluate.record import Record
 
 MILLISECOND = 1e-3
 
@@ -30,7 +36,7 @@ def synthetic(
     molecule: str = "ethanol",
     residual: float | None = None,
     femtoseconds: float = 1000.0,
-) -> RunRecord:
+) -> DemoRun:
     """Independent atoms about a minimum; physics at 2 ms, energy with a known rms (meV/atom)."""
     atoms = named_molecule(molecule)
     rng = np.random.default_rng(len(name))
@@ -39,25 +45,30 @@ def synthetic(
     masses = atoms.get_masses()
     wave = np.sqrt(2.0) * fluctuation * 1e-3 * len(atoms) * np.sin(2 * np.pi * time / (20 * FS))
     shape = (steps + 1, len(atoms), 3)
-    return RunRecord(
-        name=name,
-        stride_fs=stride_fs,
-        masses=masses,
+    momenta = np.sqrt(KB * 300.0 * masses)[:, None] * rng.standard_normal(shape)
+    record = Record(
         numbers=atoms.numbers.astype(np.int64),
+        masses=masses,
         time=time,
-        total_energy=-500.0 + wave,
-        evaluations=np.arange(1, steps + 2),
         positions=atoms.positions + 0.03 * rng.standard_normal(shape),
-        momenta=np.sqrt(KB * 300.0 * masses)[:, None] * rng.standard_normal(shape),
-        seconds=(steps + 1) * (2.0 * MILLISECOND + overhead),
-        physics_seconds=(steps + 1) * 2.0 * MILLISECOND,
-        jump_seconds=None if residual is None else (steps + 1) * overhead,
-        residual_rms=residual,
+        momenta=momenta,
+        energies=-500.0 + wave - kinetic_energy(momenta, masses),
+        facts={
+            "counted": steps + 1,
+            "seconds": (steps + 1) * (2.0 * MILLISECOND + overhead),
+            "physics_seconds": (steps + 1) * 2.0 * MILLISECOND,
+            "jump_seconds": None if residual is None else (steps + 1) * overhead,
+            "residual_rms": residual,
+        },
     )
+    kind = "verlet" if name.startswith("Verlet") else "jumps"
+    length_ps = femtoseconds / 1000.0
+    method = Method(name, "dynamics", "test", kind, stride_fs, stride_fs, length_ps)
+    return DemoRun(method, record, np.arange(1, steps + 2))
 
 
 @pytest.fixture
-def records() -> list[RunRecord]:
+def records() -> list[DemoRun]:
     return [
         synthetic("Verlet 0.5 fs", 0.5, 0.1 * MILLISECOND, 0.10),
         synthetic("Verlet 1 fs", 1.0, 0.1 * MILLISECOND, 0.38),
@@ -80,7 +91,7 @@ def test_break_even_at_the_ends() -> None:
     assert BreakEven(400, 100, 1.0, 1.0).seconds == 0.0
 
 
-def test_break_even_of_records(records: list[RunRecord]) -> None:
+def test_break_even_of_records(records: list[DemoRun]) -> None:
     balance = break_even(records[0], records[2])
     assert (balance.evaluations_reference, balance.evaluations_jumps) == (2001, 501)
     assert balance.overhead_jumps == pytest.approx(8.0 * MILLISECOND)
@@ -90,7 +101,7 @@ def test_break_even_of_records(records: list[RunRecord]) -> None:
     assert balance.gain(records[0].evaluation_seconds) == pytest.approx(wall)
 
 
-def test_json_has_the_numbers(records: list[RunRecord], tmp_path: Path) -> None:
+def test_json_has_the_numbers(records: list[DemoRun], tmp_path: Path) -> None:
     path = tmp_path / "demo.json"
     returned = write_json(
         path, records, break_even(records[0], records[2]), {"molecule": "ethanol"}
@@ -111,14 +122,14 @@ def test_json_has_the_numbers(records: list[RunRecord], tmp_path: Path) -> None:
     assert gains["B3LYP/def2-SVP (assumed cost)"]["gain"] == pytest.approx(2001 / 501, rel=0.01)
 
 
-def printed(records: list[RunRecord]) -> str:
+def printed(records: list[DemoRun]) -> str:
     console = Console(file=io.StringIO(), width=100)
     print_report(console, "ethanol", records, break_even(records[0], records[2]), 12.3)
     text = console.file.getvalue()  # type: ignore[attr-defined]
     return " ".join(str(text).split())
 
 
-def test_table_and_sentences(records: list[RunRecord]) -> None:
+def test_table_and_sentences(records: list[DemoRun]) -> None:
     text = printed(records)
     for expected in (
         "Verlet 0.5 fs",
@@ -135,7 +146,7 @@ def test_table_and_sentences(records: list[RunRecord]) -> None:
         assert expected in text
 
 
-def test_no_saving_is_said(records: list[RunRecord]) -> None:
+def test_no_saving_is_said(records: list[DemoRun]) -> None:
     same = [records[0], records[1], records[0], records[3]]
     assert "save no evaluations" in printed(same)
 
@@ -160,39 +171,3 @@ def test_picture_is_written(molecule: str, tmp_path: Path) -> None:
     draw(path, molecule, runs, bonded_pairs(named_molecule(molecule)))
     assert path.read_bytes().startswith(b"\x89PNG")
     assert path.stat().st_size > 20_000
-
-
-def test_molecule_from_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "own.xyz"
-    ethanol = named_molecule("ethanol")
-    ethanol.write(path)
-    read = load_molecule(DemoSettings(source="xyz", value=str(path)))
-    assert read.positions == pytest.approx(ethanol.positions, abs=1e-6)
-    ethanol.set_cell([9.0, 9.0, 9.0])
-    ethanol.pbc = True
-    ethanol.write(path)
-    with pytest.raises(ValueError, match="is periodic"):
-        load_molecule(DemoSettings(source="xyz", value=str(path)))
-    with pytest.raises(FileNotFoundError, match=r"no file .*missing\.xyz"):
-        load_molecule(DemoSettings(source="xyz", value=str(tmp_path / "missing.xyz")))
-
-
-def test_molecule_from_smiles() -> None:
-    pytest.importorskip("rdkit")
-    atoms = load_molecule(DemoSettings(source="smiles", value="CCO"))
-    assert atoms.get_chemical_formula() == "C2H6O"
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"source": "pdb"}, "source is 'pdb'"),
-        ({"k": 0}, "k is 0; expected at least 1"),
-        ({"timestep_fs": -0.5}, "timestep_fs is -0.5"),
-        ({"temperature_K": float("nan")}, "temperature_K is nan"),
-        ({"time_fs": 4.0}, "4.0 fs hold 2 jumps of 2.0 fs"),
-    ],
-)
-def test_settings_refuse(wrong: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        DemoSettings(**wrong)

@@ -1,32 +1,80 @@
-"""What a demonstration says: its table, its break-even and its JSON file.
-
-Nothing here runs dynamics. The picture is in :mod:`kstep_integrators.cli.demo.picture`.
-"""
+"""The report of a demonstration: its table, its break-even and its JSON file."""
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
 
-from kstep_integrators.cli.demo.break_even import BreakEven
-from kstep_integrators.cli.demo.records import RunRecord
 from kstep_integrators.units import MEV
+from kstep_training.demo.runs import DemoRun
 
-__all__ = ["DFT_SECONDS", "print_report", "write_json"]
+__all__ = ["DFT_SECONDS", "BreakEven", "break_even", "print_report", "write_json"]
 
 DFT_SECONDS: Final[float] = 5.0
 """A DFT energy and gradient along a trajectory: ethanol, B3LYP/def2-SVP, PySCF, one CPU core."""
 
 
+@dataclass(frozen=True)
+class BreakEven:
+    """Wall-clock gain of jumps as a function of the cost t of a physics evaluation.
+
+    For the same simulated time, a run costs evaluations * (t + overhead), so that the gain is
+
+        n_reference (t + o_reference) / (n_jumps (t + o_jumps)).
+
+    Attributes
+    ----------
+    evaluations_reference, evaluations_jumps : int
+        Physics evaluations counted in each run.
+    overhead_reference, overhead_jumps : float
+        Seconds outside the physics for each evaluation; for jumps, this is mostly the jump.
+    """
+
+    evaluations_reference: int
+    evaluations_jumps: int
+    overhead_reference: float
+    overhead_jumps: float
+
+    def gain(self, evaluation_seconds: float) -> float:
+        """Wall-clock speed-up for physics of the given cost in seconds."""
+        reference = self.evaluations_reference * (evaluation_seconds + self.overhead_reference)
+        return reference / (self.evaluations_jumps * (evaluation_seconds + self.overhead_jumps))
+
+    @property
+    def seconds(self) -> float | None:
+        """Cost of an evaluation above which jumps save time; None if they save no evaluations."""
+        saved = self.evaluations_reference - self.evaluations_jumps
+        if saved <= 0:
+            return None
+        outside = (
+            self.evaluations_jumps * self.overhead_jumps
+            - self.evaluations_reference * self.overhead_reference
+        )
+        return max(outside / saved, 0.0)
+
+
+def break_even(reference: DemoRun, jumps: DemoRun) -> BreakEven:
+    """Break-even between two runs of the same simulated time."""
+    return BreakEven(
+        evaluations_reference=reference.n_evaluations,
+        evaluations_jumps=jumps.n_evaluations,
+        overhead_reference=reference.overhead_seconds,
+        overhead_jumps=jumps.overhead_seconds,
+    )
+
+
 def print_report(
     console: Console,
     title: str,
-    records: Sequence[RunRecord],
+    runs: Sequence[DemoRun],
     balance: BreakEven,
     warm_up_seconds: float,
 ) -> None:
@@ -38,7 +86,7 @@ def print_report(
         Where to print.
     title : str
         Heading of the table.
-    records : sequence of RunRecord
+    runs : sequence of DemoRun
         The runs; the first is the reference of `balance`.
     balance : BreakEven
         Of the k-step run against the reference.
@@ -56,19 +104,19 @@ def print_report(
         "time\ns",
     ):
         table.add_column(heading, justify="right")
-    for record in records:
+    for run in runs:
         table.add_row(
-            record.name,
-            f"{record.stride_fs:g}",
-            f"{record.n_evaluations}",
-            f"{record.drift.drift:+.3f}",
-            f"{record.drift.fluctuation:.3f}",
-            "-" if record.residual_rms is None else f"{record.residual_rms / MEV:.0f}",
-            f"{record.seconds:.1f}",
+            run.name,
+            f"{run.method.stride_fs:g}",
+            f"{run.n_evaluations}",
+            f"{run.drift.drift:+.3f}",
+            f"{run.drift.fluctuation:.3f}",
+            "-" if run.residual_rms is None else f"{run.residual_rms / MEV:.0f}",
+            f"{run.seconds:.1f}",
         )
     console.print(table)
 
-    reference = records[0]
+    reference = runs[0]
     physics = reference.evaluation_seconds
     lines = [
         f"One GFN2 evaluation takes {_time(physics)} here; a jump with everything around it "
@@ -91,7 +139,7 @@ def print_report(
         f"{balance.gain(DFT_SECONDS):.1f} times as fast. Longer strides take more SCF cycles for "
         "each gradient; 2 fs against 0.5 fs was measured 3.3 times as fast.",
     ]
-    fallbacks = sum(record.fallbacks for record in records)
+    fallbacks = sum(run.fallbacks for run in runs)
     if fallbacks:
         lines.append(f"{fallbacks} strides fell back to velocity Verlet; they are counted above.")
     for line in lines:
@@ -100,7 +148,7 @@ def print_report(
 
 def write_json(
     path: Path,
-    records: Sequence[RunRecord],
+    runs: Sequence[DemoRun],
     balance: BreakEven,
     details: Mapping[str, Any],
 ) -> dict[str, Any]:
@@ -110,24 +158,25 @@ def write_json(
     ----------
     path : Path
         File to write.
-    records : sequence of RunRecord
+    runs : sequence of DemoRun
         The runs; the first is the reference of `balance`.
     balance : BreakEven
         Of the k-step run against the reference.
     details : mapping
-        What else to keep: settings, molecule, versions, warm-up time.
+        More to keep: settings, molecule, warm-up time.
 
     Returns
     -------
     dict
-        What the file holds.
+        The content of the file.
     """
-    physics = records[0].evaluation_seconds
+    physics = runs[0].evaluation_seconds
     report = {
         **details,
-        "runs": [record.summary() for record in records],
+        "versions": _versions(),
+        "runs": [run.summary() for run in runs],
         "break_even": {
-            "against": records[0].name,
+            "against": runs[0].name,
             "force_seconds": balance.seconds,
             "overhead_seconds_jumps": balance.overhead_jumps,
             "overhead_seconds_reference": balance.overhead_reference,
@@ -142,6 +191,16 @@ def write_json(
     }
     path.write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     return report
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "machine": platform.machine()}
+    for package in ("kstep-integrators", "ase", "openmm", "tblite", "torch", "numpy"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def _time(seconds: float) -> str:

@@ -1,0 +1,40 @@
+"""RATTLE: momenta projected on those that keep bonds of fixed length."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from kstep_integrators.mechanics.rigid_bonds import cluster_bonds
+
+__all__ = ["project_momenta"]
+
+
+def project_momenta(
+    bonds: Tensor, positions: Tensor, momenta: Tensor, inverse_masses: Tensor
+) -> Tensor:
+    r"""Project momenta on those that change no bond length: the velocity half of RATTLE, exact.
+
+    :math:`p - B^T (B M^{-1} B^T)^{-1} B M^{-1} p`, where B are the derivatives of the bond lengths.
+    Andersen, J. Comput. Phys. 52, 24 (1983), doi:10.1016/0021-9991(83)90014-1.
+
+    Parameters
+    ----------
+    bonds : (C, 2) int64
+    positions : (N, 3) angstrom
+    momenta : (N, 3)
+        Zero for fixed atoms.
+    inverse_masses : (N, 1)
+        Zero for fixed atoms.
+
+    Returns
+    -------
+    (N, 3)
+        NaN in a cluster whose positions are not finite.
+    """
+    links = cluster_bonds(bonds)
+    vectors = links.vectors(positions)
+    opening = (vectors * links.vectors(momenta * inverse_masses)).sum(2)
+    matrices = (vectors @ vectors.mT) * links.coupling(inverse_masses)
+    impulses = links.solve(matrices, opening).unsqueeze(2) * vectors
+    projected: Tensor = momenta - (inverse_masses > 0) * links.spread(impulses, momenta)
+    return projected

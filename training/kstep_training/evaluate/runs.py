@@ -1,0 +1,158 @@
+"""Runs of one molecule by one method: thermal starts, and records with their spot checks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.md.velocitydistribution import thermalize_momenta
+
+from kstep_integrators import units
+from kstep_integrators.files import atomic_file
+from kstep_integrators.jumps.direct import DirectJump
+from kstep_integrators.jumps.make import make_jump
+from kstep_integrators.physics.workers import CalculatorFactory
+from kstep_integrators.potentials import Potential
+from kstep_training.evaluate.controls import free_flight, langevin, velocity_verlet
+from kstep_training.evaluate.counting import spot_check
+from kstep_training.evaluate.jumps import jump_runs
+from kstep_training.evaluate.plan import Method, start_key
+from kstep_training.evaluate.record import Record
+from kstep_training.evaluate.settings import EvaluateSettings
+from kstep_training.inputs.models import read_model
+from kstep_training.inputs.molecules import InputMolecule
+from kstep_training.inputs.physics import make_physics
+from kstep_training.inputs.start import thermal_start
+
+__all__ = ["kept_start", "make_records"]
+
+
+def kept_start(
+    molecule: InputMolecule, seed: int, settings: EvaluateSettings, cache: Path | None = None
+) -> Atoms:
+    """A molecule at temperature, without net momentum or rotation, made once and kept in a file.
+
+    Parameters
+    ----------
+    molecule : InputMolecule
+    seed : int
+        Number of the start.
+    settings : EvaluateSettings
+    cache : Path, optional
+        Folder that keeps starts.
+
+    Returns
+    -------
+    ase.Atoms
+        Without a calculator.
+    """
+    key = start_key(molecule, seed, settings)
+    path = None if cache is None else cache / f"{molecule.name}.start.{key}.npz"
+    given = molecule.atoms
+    atoms = Atoms(given.numbers, positions=given.positions)
+    atoms.set_masses(given.get_masses())
+    for name, usual in (("charge", 0), ("multiplicity", 1)):
+        atoms.info[name] = int(given.info.get(name, usual))
+    if path is not None and path.exists():
+        with np.load(path, allow_pickle=False) as file:
+            atoms.positions = file["positions"]
+            atoms.set_momenta(file["momenta"])
+        return atoms
+    physics = make_physics(settings)
+    atoms.calc = physics(atoms.copy())
+    start = thermal_start(
+        atoms,
+        settings.temperature_K,
+        np.random.default_rng(int(key, 16)),
+        settings.equilibration_ps,
+        fmax=0.05,
+        max_steps=200,
+        name=f"{molecule.name} with {physics.method}",
+    ).atoms
+    if path is not None:
+        with atomic_file(path) as handle:
+            np.savez(handle, positions=start.positions, momenta=start.get_momenta())
+    return start
+
+
+def make_records(
+    method: Method,
+    starts: Sequence[Atoms],
+    physics: CalculatorFactory,
+    settings: EvaluateSettings,
+    entropy: Sequence[int],
+) -> list[Record]:
+    """Run a method from several starts of one molecule.
+
+    Parameters
+    ----------
+    method : Method
+    starts : sequence of ase.Atoms
+    physics : CalculatorFactory
+    settings : EvaluateSettings
+    entropy : sequence of int
+        Seed of the noise of each.
+
+    Returns
+    -------
+    list of Record
+        One for each start; a run that failed keeps what it has.
+    """
+    starts = [atoms.copy() for atoms in starts]
+    for number, (atoms, seed) in enumerate(zip(starts, entropy, strict=True)):
+        atoms.info["replica"] = number
+        if method.part == "ensemble":
+            rng = np.random.default_rng([seed, 1])
+            thermalize_momenta(atoms, settings.temperature_K, rng=rng)
+    if method.kind == "ballistic":
+        return [free_flight(method, atoms) for atoms in starts]
+    records = _with_physics(method, starts, physics, settings, entropy)
+    for atoms, record in zip(starts, records, strict=True):
+        potential = _potential(method, atoms) if settings.spot_checks else None
+        record.facts["spot"] = spot_check(record, atoms, physics, settings.spot_checks, potential)
+    return records
+
+
+def _with_physics(
+    method: Method,
+    starts: Sequence[Atoms],
+    physics: CalculatorFactory,
+    settings: EvaluateSettings,
+    entropy: Sequence[int],
+) -> list[Record]:
+    if method.kind == "verlet":
+        return [velocity_verlet(method, atoms, physics) for atoms in starts]
+    kelvin, friction_per_ps = settings.temperature_K, settings.friction_per_ps
+    if method.kind == "langevin":
+        return [
+            langevin(
+                method, atoms, physics, kelvin, friction_per_ps, np.random.default_rng([seed, 2])
+            )
+            for atoms, seed in zip(starts, entropy, strict=True)
+        ]
+    model = read_model(method.potential, starts[0], compile_network=settings.compile)
+    # A direct jump has a base step of its own.
+    timestep = None if isinstance(model, DirectJump) else settings.timestep_fs * units.FS
+    jump = make_jump(model, timestep)
+    rng = np.random.default_rng([*entropy, 3])
+    return jump_runs(method, jump, starts, physics, rng, _bath(method, settings))
+
+
+def _bath(method: Method, settings: EvaluateSettings) -> dict[str, Any]:
+    """Arguments of an ensemble for a constant temperature, if that is wanted."""
+    if method.part != "ensemble":
+        return {}
+    friction = np.inf if method.metropolize else settings.friction_per_ps / units.PS
+    bath: dict[str, Any] = {"temperature_K": settings.temperature_K, "friction": friction}
+    return bath | ({"metropolize": True, "extra_chances": 0} if method.metropolize else {})
+
+
+def _potential(method: Method, atoms: Atoms) -> Potential | None:
+    """The potential of jumps that ask for forces; None if they have none, or it has no energy."""
+    if method.kind != "jumps" or method.metropolize:
+        return None
+    model = read_model(method.potential, atoms)
+    return None if isinstance(model, DirectJump) else model
