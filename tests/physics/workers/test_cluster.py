@@ -12,8 +12,8 @@ from kstep_integrators import Ensemble, KStepDynamics, load_model, run_ensemble
 from kstep_integrators.physics.workers import Request, dispatch, make_workers
 from kstep_integrators.physics.workers import cluster as dask_cluster
 from tests.conftest import hot
-from tests.physics.test_workers import evaluate, failures, molecules
 from tests.physics.worker_factories import gfn2, morse
+from tests.physics.workers.test_processes import evaluate, failures, molecules
 
 
 @pytest.fixture(scope="module")
