@@ -25,7 +25,6 @@ from ase.md.langevin import Langevin
 from ase.md.md import MolecularDynamics
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
-from tqdm import tqdm
 
 from benchmarks.energy import force_rms, predicted, thermalized
 from benchmarks.suite import Options, option
@@ -36,6 +35,7 @@ from kstep_integrators.potentials import Potential
 from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
 from kstep_training.fit.fit import fit
 from kstep_training.fit.settings import FitSettings, FitStage
+from kstep_training.progress import followed
 from kstep_training.trajectory import Trajectory, write_npz
 
 __all__ = ["dft", "dft_tune", "scf_cycles"]
@@ -176,7 +176,8 @@ def dft(options: DFTOptions) -> dict[str, Any]:
     start.calc = None
     available = _runs(start, options.xc, options.basis, options.tuned)
     runs = [available[name]() for name in options.only or available]
-    for _ in tqdm(range(round(options.length_fs / TURN_FS))):
+    turns = round(options.length_fs / TURN_FS)
+    for _ in followed(range(turns), "turns", turns):
         for run in runs:
             run.advance()
     reference = next((r for r in runs if r.name == "verlet-0.5"), None)
@@ -229,7 +230,8 @@ def label(frames: list[Atoms], path: Path, xc: str, basis: str) -> list[Atoms]:
     done: list[Atoms] = list(read(path, ":")) if path.exists() else []
     calculator = PySCFCalculator(xc=xc, basis=basis, device="auto", guess="atomic")
     with AseTrajectory(path, "a") as file:
-        for frame in tqdm(frames[len(done) :], initial=len(done), total=len(frames)):
+        left = frames[len(done) :]
+        for frame in followed(left, "labels", len(left)):
             frame.calc = calculator
             forces, energy = frame.get_forces(), frame.get_potential_energy()
             frame.calc = SinglePointCalculator(frame, energy=energy, forces=forces)
@@ -270,6 +272,11 @@ def dft_tune(options: TuneOptions) -> dict[str, Any]:
     its own. The frames of the last tenth of every trajectory are for validation. Labels are written
     as they come, and a second call goes on where the first stopped.
     """
+    if options.frames < 40:
+        raise ValueError(
+            f"frames is {options.frames}; expected at least 40: a tenth of each of four "
+            "trajectories is for validation"
+        )
     folder, method = options.cache / "dft_tune", f"{options.xc}/{options.basis}"
     (folder / "labels").mkdir(parents=True, exist_ok=True)
     drawn = geometries(options.molecule, options.frames)
@@ -342,7 +349,7 @@ def scf_cycles(options: CycleOptions) -> dict[str, Any]:
             moving.calc = calculator
             cycles = []
             path = frames[:: round(stride / base)][: options.steps + 1]
-            for positions in tqdm(path, desc=f"{stride:g} fs, {guess}"):
+            for positions in followed(path, f"{stride:g} fs, {guess}", len(path)):
                 moving.positions = positions
                 moving.get_potential_energy()
                 cycles.append(calculator.last_call.scf_cycles)

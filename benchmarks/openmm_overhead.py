@@ -51,7 +51,7 @@ INSIDE, NETWORK = Clock(), Clock()
 
 
 def now() -> float:
-    """Processor time of the process, once a GPU has done what it was told."""
+    """Processor time of the process, once a GPU is idle."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.process_time()

@@ -38,6 +38,35 @@ def test_importing_loads_nothing_optional(module: str) -> None:
     assert done.stdout.split() == []
 
 
+def test_a_demonstration_needs_the_extra_demo_alone(tmp_path: Path) -> None:
+    """Of the optional packages, it runs with those of ``demo``; SMILES and OpenMM need others."""
+    missing = {*HEAVY, *ALSO_NOT, "openmmml", "e3nn", "h5py", "tensorboardX", "tqdm", "yaml"}
+    missing -= {"tblite", "kstep_training"}
+    code = f"""\
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {missing!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Missing())
+from kstep_integrators.cli import main
+
+words = ["demo", "--name", "water", "--time", "12", "--no-compile", "--output", {str(tmp_path)!r}]
+sys.exit(main(words))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=_environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "demo.png").is_file()
+
+
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
 

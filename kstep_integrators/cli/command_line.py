@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from kstep_integrators.cli.key_help import CommandParser
+
 __all__ = ["build_parser", "override_word"]
 
 
@@ -24,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
 
     commands.add_parser("doctor", help="versions, devices, and which extras are missing")
     _add_demo(commands)

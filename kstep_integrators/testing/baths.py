@@ -24,7 +24,7 @@ from kstep_integrators.testing.energies import Samples
 from kstep_integrators.testing.surfaces import Surface, morse
 from kstep_integrators.thermostats import Bussi, Langevin, Thermostat
 
-__all__ = ["MORSE_RUNS", "BathRun", "Berendsen", "morse_water", "sample_energies"]
+__all__ = ["MORSE_RUNS", "BathRun", "morse_water", "sample_energies"]
 
 FS = units.FS
 
@@ -149,26 +149,26 @@ def sample_energies(
         timestep=timestep,
         metropolis=Metropolis(temperature) if run.metropolize else None,
     )
-    carry = start(state, first)
+    point = start(state, first)
     for _ in range(run.equilibration):
-        carry, _ = step(carry, first, run.k, rng)
+        point, _ = step(point, first, run.k, rng)
     if run.conserving:
-        momenta = free_motion(carry.state).momenta
-        carry = dataclasses.replace(carry, state=carry.state.replace(momenta=momenta))
+        momenta = free_motion(point.state).momenta
+        point = dataclasses.replace(point, state=point.state.replace(momenta=momenta))
     scheme = dataclasses.replace(first, thermostat=THERMOSTATS[run.thermostat](temperature))
     energies, accepted, fallbacks = [], [], 0
     for number in range(1, (run.frames + 2) * run.every + 1):
-        carry, info = step(carry, scheme, run.k, rng)
+        point, info = step(point, scheme, run.k, rng)
         fallbacks += len(info.fallbacks) + len(info.lost)
         if info.verdict is not None:
             accepted.append(float((info.verdict.accepted_at > 0).double().mean()))
         # Two intervals for the change of the bath.
         if number % run.every == 0 and number > 2 * run.every:
-            inner = carry.inner if carry.inner is not None else scheme.jump.begin(carry.state)
+            inner = point.inner if point.inner is not None else scheme.jump.begin(point.state)
             if inner is None:
                 raise TypeError("the jump has no potential whose energies could be sampled")
-            kinetic = kinetic_energy(carry.state)
-            energies.append(torch.stack([kinetic, carry.physics.energy, inner.energy]).numpy())
+            kinetic = kinetic_energy(point.state)
+            energies.append(torch.stack([kinetic, point.physics.energy, inner.energy]).numpy())
     stacked = np.array(energies)
     atoms = len(state.numbers) // state.n_molecules
     degrees = degrees_of_freedom(

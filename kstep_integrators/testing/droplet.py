@@ -20,8 +20,6 @@ from kstep_integrators.testing.surfaces import ARGON, droplet
 from kstep_integrators.testing.system import Proposal, System, kinetic_law, normal
 
 __all__ = [
-    "CONTAINER",
-    "REFERENCED",
     "droplet_system",
     "equilibrated",
     "expected_from",

@@ -100,7 +100,7 @@ class Tests:
 
     @property
     def deviates(self) -> list[float]:
-        """Moduli of the normal deviates that are as rare as what was found."""
+        """Moduli of the normal deviates that are as rare as the differences."""
         return [abs(row["deviate"]) for row in self.rows]
 
 
@@ -188,13 +188,13 @@ def sample(
     )
     averages = Averages(system.edges)
     changes, taken = [], []
-    carry = start(state, scheme)
+    point = start(state, scheme)
     for number in range(equilibration + strides):
-        carry, info = step(carry, scheme, proposal.k, rng)
+        point, info = step(point, scheme, proposal.k, rng)
         if number < equilibration:
             continue
-        values = system.observe(carry.state.positions.reshape(count, n, 3))
-        averages.add({**values, "kinetic": kinetic_energy(carry.state)[:, None]})
+        values = system.observe(point.state.positions.reshape(count, n, 3))
+        averages.add({**values, "kinetic": kinetic_energy(point.state)[:, None]})
         if info.verdict is not None:
             changes.append(info.verdict.first_change / system.kt)
             taken.append(info.verdict.accepted_at)

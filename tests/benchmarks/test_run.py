@@ -105,3 +105,8 @@ def test_what_a_recipe_took(tmp_path):
     assert (row["recipe"], row["frames"], row["epochs"]) == ("small", 3, 2)
     assert row["seconds"] == {"prep": 1.2, "fit": 4.0}
     assert row["run"] == {"molecule": "water", "evaluations": 7}
+
+
+def test_a_network_cannot_be_tuned_on_a_handful_of_frames(tmp_path):
+    with pytest.raises(ValueError, match="frames is 16; expected at least 40"):
+        run.main(["--suite", "dft_tune", "--frames", "16", "--cache", str(tmp_path)])

@@ -21,10 +21,10 @@ SMALLER = {"replicas": 300, "frames": 3, "equilibration": 60, "every": 30}
 
 def passed(samples):
     """Strict and non-strict, at three sigma."""
-    found = kinetic_checks(samples)
-    assert found["strict_p_value"] > 0.0027
-    assert found["mean_sigma"] < 3.0
-    assert found["width_sigma"] < 3.0
+    checks = kinetic_checks(samples)
+    assert checks["strict_p_value"] > 0.0027
+    assert checks["mean_sigma"] < 3.0
+    assert checks["width_sigma"] < 3.0
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_kinetic_energies_and_ensembles(name):
 
 def test_weak_coupling_fails():
     run = dataclasses.replace(MORSE_RUNS["berendsen-impulse"], **SMALLER)
-    found = kinetic_checks(morse_water(run, 300.0, seed=1)[0])
-    assert found["width_sigma"] > 5.0
-    assert found["strict_p_value"] < 1e-6
+    checks = kinetic_checks(morse_water(run, 300.0, seed=1)[0])
+    assert checks["width_sigma"] > 5.0
+    assert checks["strict_p_value"] < 1e-6
 
 
 def drawn(temperature, scale=1.0, seed=0):
@@ -81,9 +81,9 @@ def test_checks_of_energies_drawn_from_their_law():
 
 def test_energies_of_another_temperature_are_seen():
     wrong = drawn(300.0, scale=1.06)
-    found = kinetic_checks(wrong)
-    assert found["strict_p_value"] < 0.0027
-    assert found["mean_sigma"] > 5.0
+    checks = kinetic_checks(wrong)
+    assert checks["strict_p_value"] < 0.0027
+    assert checks["mean_sigma"] > 5.0
     # the slope of ln P1/P2 tells less, for three degrees of freedom
     assert ensemble_check(drawn(300.0), drawn(600.0, scale=1.4, seed=1)) > 3.0
 

@@ -215,19 +215,19 @@ def test_a_shifted_histogram_is_seen():
     rng, edges = np.random.default_rng(0), np.linspace(-1.5, 1.5, 7)
     fractions = np.diff(np.concatenate([[0.0], stats.norm.cdf(edges), [1.0]]))
     bins = np.digitize(rng.normal(0.1, 1.0, (200, 50)), edges)
-    found = measured(np.stack([(bins == i).mean(1) for i in range(8)], axis=1))
-    test = histogram_test(found, 200, Histogram(fractions))
+    sampled = measured(np.stack([(bins == i).mean(1) for i in range(8)], axis=1))
+    test = histogram_test(sampled, 200, Histogram(fractions))
     assert test["p_value"] < 1e-8
     # against a reference with an error as large the same difference means less
-    other = histogram_test(found, 200, Histogram(fractions, found.covariance))
+    other = histogram_test(sampled, 200, Histogram(fractions, sampled.covariance))
     assert other["chi2"] == pytest.approx(0.5 * test["chi2"])
 
 
 def test_moments_of_blocks_by_hand():
-    found = moments(np.array([1.0, 3.0]), np.array([2.0, 10.0]))
+    result = moments(np.array([1.0, 3.0]), np.array([2.0, 10.0]))
     # mean 2; squares about it 2 - 4 + 4 and 10 - 12 + 4
-    assert (found.mean, found.mean_error) == (2.0, pytest.approx(1.0))
-    assert (found.variance, found.variance_error) == (2.0, pytest.approx(0.0))
+    assert (result.mean, result.mean_error) == (2.0, pytest.approx(1.0))
+    assert (result.variance, result.variance_error) == (2.0, pytest.approx(0.0))
 
 
 def test_largest_of_many():

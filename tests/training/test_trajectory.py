@@ -10,8 +10,16 @@ from typing import Any
 import ase.units
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 
-from kstep_training.trajectory import SCHEMA_VERSION, Trajectory, read_npz, write_npz
+from kstep_training.trajectory import (
+    SCHEMA_VERSION,
+    Trajectory,
+    read_npz,
+    trajectory_of,
+    write_npz,
+)
 
 
 @pytest.fixture
@@ -109,3 +117,22 @@ def test_nothing_is_unpickled(trajectory: Trajectory, tmp_path: Path) -> None:
     rewrite(path, energies=np.array([{}, {}, {}, {}], dtype=object))
     with pytest.raises(ValueError, match="allow_pickle=False"):
         read_npz(path)
+
+
+def test_frames_of_ase_become_a_trajectory() -> None:
+    atoms = Atoms("OH", [[0, 0, 0], [0, 0, 0.96]], cell=[9, 9, 9], momenta=np.ones((2, 3)))
+    known = atoms.copy()
+    forces = np.arange(6.0).reshape(2, 3)
+    known.calc = SinglePointCalculator(known, energy=-1.0, forces=forces)
+    made = trajectory_of([atoms, known], np.array([0.0, 1.5]), 300.0, {"method": "none"})
+    assert made.has_label.tolist() == [False, True]
+    assert np.isnan(made.energies[0])
+    assert np.isnan(made.forces[0]).all()
+    np.testing.assert_array_equal(made.forces[1], forces)
+    np.testing.assert_allclose(made.momenta, 1.0, rtol=1e-15)
+    np.testing.assert_array_equal(made.cell, 9.0 * np.eye(3))
+    assert made.metadata == {"method": "none"}
+    with pytest.raises(ValueError, match="frame 1 has other atoms"):
+        trajectory_of([atoms, Atoms("HO", atoms.positions)], np.zeros(2), 300.0)
+    with pytest.raises(ValueError, match="expected one at least"):
+        trajectory_of([], np.zeros(0), 300.0)

@@ -24,7 +24,7 @@ __all__ = ["Recipe", "load_recipe"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """From a molecule list to a model and a run with it.
+    """Settings of all stages, from a molecule list to a model and a run with it.
 
     Raises
     ------
@@ -32,14 +32,14 @@ class Recipe:
         If sections do not go together.
     """
 
-    name: str = setting("model", "of the model file")
+    name: str = setting("model", "name of the model file")
     description: str = setting("", "one line on the model")
     molecules: str = setting("qm_train", "a bundled molecule list, or a .smi file")
     pretrain: str | None = setting(None, "another recipe, whose model the fit starts from")
     molecule: str | None = setting(
         None,
-        "of the run: one of the list, or anything that kstep run takes; null: one that the fit has "
-        "not seen",
+        "molecule of the run: one of the list, or anything that kstep run takes; null: one that "
+        "the fit has not seen",
     )
     prep: PrepSettings = field(default_factory=PrepSettings)
     simulate: SimulateSettings = field(default_factory=SimulateSettings)

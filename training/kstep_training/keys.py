@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import copy
 import difflib
+import json
 from collections.abc import Collection, Mapping
-from dataclasses import field
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
-__all__ = ["FORMER_NAMES", "current_names", "nearest", "setting"]
+__all__ = ["FORMER_NAMES", "Key", "current_names", "keys_of", "nearest", "setting"]
 
 FORMER_NAMES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -54,6 +55,61 @@ def setting(default: Any, meaning: str, unit: str = "") -> Any:
     if isinstance(default, list):
         return field(default_factory=lambda: copy.copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Key:
+    """A key of a command.
+
+    Attributes
+    ----------
+    name : str
+        With its section: ``fit.epochs``.
+    default : Any
+    unit : str
+        Empty for numbers without one, and for what is no number.
+    meaning : str
+    """
+
+    name: str
+    default: Any
+    unit: str
+    meaning: str
+
+    def __str__(self) -> str:
+        text = self.default if isinstance(self.default, str) else json.dumps(self.default)
+        return f"{self.name}={text}"
+
+
+def keys_of(settings: type, section: str = "") -> list[Key]:
+    """All keys of a command, those of sections included.
+
+    Parameters
+    ----------
+    settings : type
+        A dataclass whose fields are made by :func:`setting`; one that is a dataclass is a section.
+    section : str
+        What stands before the names.
+
+    Examples
+    --------
+    >>> from kstep_training.inputs.physics import PhysicsSettings
+    >>> print(keys_of(PhysicsSettings)[1], keys_of(PhysicsSettings)[1].meaning)
+    xc=null functional of pyscf; null or hf: Hartree-Fock
+    """
+    types = get_type_hints(settings)
+    keys: list[Key] = []
+    for option in fields(settings):
+        name = f"{section}{option.name}"
+        if is_dataclass(types[option.name]):
+            keys += keys_of(types[option.name], f"{name}.")
+            continue
+        default = option.default
+        if option.default_factory is not MISSING:
+            default = option.default_factory()
+        unit, meaning = (option.metadata.get(part, "") for part in ("unit", "meaning"))
+        keys.append(Key(name, default, unit, meaning))
+    return keys
 
 
 def current_names(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -102,7 +102,7 @@ class TrajectoryReporter:
         self._before: tuple[int, ...] | None = None
 
     def describeNextReport(self, simulation: Any) -> dict[str, Any]:
-        """When the next frame is due; it needs positions and velocities."""
+        """Steps until the next frame, which needs positions and velocities."""
         steps = self.interval - simulation.currentStep % self.interval
         return {"steps": steps, "periodic": False, "include": ["positions", "velocities"]}
 
@@ -193,7 +193,7 @@ class TrajectoryReporter:
 
 @dataclasses.dataclass(frozen=True)
 class _Fixed:
-    """What all frames of a run have in common."""
+    """Elements, masses and metadata that all frames of a run have in common."""
 
     numbers: npt.NDArray[np.int64]
     masses: Array

@@ -98,14 +98,14 @@ def run_recipe(
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
-    deeper = [word for word in overrides if word.startswith("pretrain.")]
-    recipe = load_recipe(name_or_file, [word for word in overrides if word not in deeper])
+    deeper = [text for text in overrides if text.startswith("pretrain.")]
+    recipe = load_recipe(name_or_file, [text for text in overrides if text not in deeper])
     if deeper and recipe.pretrain is None:
         raise ValueError(f"{deeper[0]!r} is for the recipe to start from, and there is none")
     output.mkdir(parents=True, exist_ok=True)
     settings = recipe.fit
     if recipe.pretrain is not None:
-        inner = load_recipe(recipe.pretrain, [word.removeprefix("pretrain.") for word in deeper])
+        inner = load_recipe(recipe.pretrain, [text.removeprefix("pretrain.") for text in deeper])
         if inner.pretrain is not None:
             raise ValueError(f"{recipe.pretrain!r} starts from yet another recipe; expected none")
         model = _model(inner, output / "pretrain", _Workers(workers, scheduler))
@@ -146,7 +146,7 @@ def _model(recipe: Recipe, output: Path, workers: _Workers) -> Path:
 
 
 def _molecule(recipe: Recipe, output: Path) -> str:
-    """What the run moves: a prepared molecule, that which the fit has seen least of."""
+    """Molecule of the run: a prepared one, that which the fit has seen least of."""
     name = recipe.molecule
     if name is None:
         shards = open_dataset(output / "dataset").shards

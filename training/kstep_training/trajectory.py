@@ -9,17 +9,19 @@ kJ/(mol nm); ``energies`` (n_frames,) kJ/mol; ``temperature`` (n_frames,) K; ``a
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from ase import Atoms
 
 from kstep_integrators import units
 from kstep_integrators.files import atomic_file
 
-__all__ = ["SCHEMA_VERSION", "Trajectory", "read_npz", "write_npz"]
+__all__ = ["SCHEMA_VERSION", "Trajectory", "read_npz", "trajectory_of", "write_npz"]
 
 SCHEMA_VERSION = 1
 Array = npt.NDArray[np.float64]
@@ -62,6 +64,73 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @property
+    def momenta(self) -> Array:
+        """Momenta (n_frames, n_atoms, 3), u angstrom / ASE time."""
+        return self.velocities * self.masses[:, None]
+
+
+def trajectory_of(
+    frames: Sequence[Atoms],
+    time: Array,
+    temperature_K: float,
+    metadata: dict[str, Any] | None = None,
+) -> Trajectory:
+    """The frames of one molecule as ASE has them.
+
+    Nothing is computed: energies and forces are those that are kept with the frames.
+
+    Parameters
+    ----------
+    frames : sequence of ase.Atoms
+        At least one; of the same atoms.
+    time : (n_frames,) ASE time
+    temperature_K : float
+        Target temperature of the run.
+    metadata : dict, optional
+
+    Returns
+    -------
+    Trajectory
+        Energies and forces that are not known are NaN and have no label.
+
+    Raises
+    ------
+    ValueError
+        If there is no frame, or one has other atoms than the first.
+
+    Examples
+    --------
+    >>> water = Atoms("OH2", [[0, 0, 0], [0, 0.76, 0.59], [0, -0.76, 0.59]])
+    >>> trajectory = trajectory_of([water, water], np.array([0.0, 0.1]), 300.0)
+    >>> len(trajectory), trajectory.has_label.any()
+    (2, np.False_)
+    """
+    if not frames:
+        raise ValueError("a trajectory of no frames was asked for; expected one at least")
+    first = frames[0]
+    for number, atoms in enumerate(frames):
+        if not np.array_equal(atoms.numbers, first.numbers):
+            raise ValueError(f"frame {number} has other atoms than the first")
+    results = [{} if atoms.calc is None else atoms.calc.results for atoms in frames]
+    no_forces = np.full((len(first), 3), np.nan)
+    energies = np.array([float(known.get("energy", np.nan)) for known in results])
+    forces = np.array([known.get("forces", no_forces) for known in results])
+    return Trajectory(
+        numbers=first.numbers.astype(np.int64),
+        masses=first.get_masses(),
+        positions=np.array([atoms.positions for atoms in frames]),
+        velocities=np.array([atoms.get_velocities() for atoms in frames]),
+        forces=forces,
+        energies=energies,
+        temperature=np.full(len(frames), temperature_K),
+        time=time,
+        has_label=np.isfinite(energies) & np.isfinite(forces).all(axis=(1, 2)),
+        cell=np.array(first.cell[:]),
+        pbc=first.pbc.copy(),
+        metadata=metadata or {},
+    )
 
 
 def write_npz(path: str | Path, trajectory: Trajectory) -> None:

@@ -109,7 +109,7 @@ class WindowBatch:
         return _graph(self.species, self.atom_mask)
 
     def landing(self, dx: Tensor) -> Tensor:
-        """Where a jump lands that adds ``dx`` (B, N, 3) to the baseline, angstrom."""
+        """Positions after a jump that adds ``dx`` (B, N, 3) to the baseline, angstrom."""
         return self.end_positions + (dx - self.dx)
 
     def first(self, count: int) -> WindowBatch:
@@ -167,7 +167,7 @@ class BatchSampler(Sampler[list[int]]):
             )
 
     def counted(self, place: int) -> int:
-        """How many frames of a batch are no fill-up, in the order without shuffling.
+        """Number of frames of a batch that are no fill-up, in the order without shuffling.
 
         Parameters
         ----------

@@ -72,7 +72,7 @@ class FrameDataset(Dataset[Batch]):
 
     @property
     def offsets(self) -> Ints:
-        """Where each padded size starts, and the number of frames."""
+        """First frame of each padded size, and the number of frames."""
         return self._blocks.offsets
 
     def __len__(self) -> int:

@@ -37,7 +37,7 @@ class Blocks:
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]], n_columns: int) -> Blocks:
-        """From rows of size, number of items, and columns."""
+        """Make blocks from rows of size, number of items, and columns."""
         table = np.array(rows, dtype=np.int64).reshape(-1, 2 + n_columns)
         table = table[np.argsort(table[:, 0], kind="stable")]
         return cls(table[:, 2:], table[:, 0], np.concatenate([[0], np.cumsum(table[:, 1])]))

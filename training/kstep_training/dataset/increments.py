@@ -1,4 +1,4 @@
-"""What a direct jump has to add to its baseline: labels made from the two ends of a window."""
+"""Increments of a direct jump beyond its baseline, from the two ends of a window."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ OF_SHARDS = ("k", "every", "twins")
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """How trajectories become supervision.
+    """Windows, frames and parts that trajectories become.
 
     Raises
     ------
@@ -53,15 +53,16 @@ class DatasetSettings:
     split: str = setting("molecule", "molecule or trajectory: what is in one part as a whole")
     validation_fraction: float = setting(
         0.1,
-        "of the molecules (or trajectories), on average: each is drawn by the hash of its name",
+        "share of the molecules (or trajectories) that validate, on average: each is drawn by the "
+        "hash of its name",
     )
-    test_fraction: float = setting(0.1, "likewise, for the test part")
+    test_fraction: float = setting(0.1, "share of them in the test part")
     validation: list[str] = setting(
-        [], "names of molecules; a part with a list gets these and no others"
+        [], "names of the molecules that validate; a part with a list gets these and no others"
     )
-    test: list[str] = setting([], "likewise, for the test part")
+    test: list[str] = setting([], "names of the molecules of the test part")
     twins: bool = setting(False, "whether every window is also learned backwards in time")
-    seed: int = setting(0, "of the split")
+    seed: int = setting(0, "seed of the split")
 
     def __post_init__(self) -> None:
         if not self.k or min(self.k) < 1 or len(set(self.k)) < len(self.k):
@@ -212,7 +213,7 @@ def _assemble(records: Sequence[dict[str, Any]], settings: DatasetSettings) -> d
 
 
 def _agreement(records: Sequence[dict[str, Any]]) -> float | None:
-    """The base step, once all records agree in what a dataset has one of."""
+    """Check that all records agree in what a dataset has one of; the base step, fs."""
     first: dict[str, dict[str, Any]] = {}
     timed = next((r for r in records if r["timestep_fs"] is not None), None)
     for record in records:

@@ -53,7 +53,7 @@ class Frames:
 
 
 def labelled_frames(trajectory: Trajectory, path: Path) -> Frames:
-    """What a trajectory has to teach.
+    """Labelled frames of a trajectory, and its segments.
 
     Parameters
     ----------

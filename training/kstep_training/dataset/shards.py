@@ -167,7 +167,7 @@ def same_identity(
 
 
 def _check_copies(files: Sequence[Path], parts: Sequence[Frames]) -> None:
-    """A file that is given twice, under two paths, would count twice."""
+    """Refuse a file that is given twice, under two paths: it would count twice."""
     seen: dict[bytes, Path] = {}
     for path, part in zip(files, parts, strict=True):
         other = seen.setdefault(part.rows.tobytes(), path)

@@ -1,4 +1,4 @@
-"""Which part of a dataset a trajectory belongs to: by name alone, so that adding data moves none.
+"""Parts of a dataset by the names of trajectories alone, so that adding data moves none.
 
 Frames of one trajectory are correlated, so a part gets whole trajectories or whole molecules.
 """

@@ -47,7 +47,7 @@ class WindowDataset(Dataset[WindowBatch]):
     ----------
     file : DatasetFile
     offsets : (n_groups + 1,) int
-        Where each padded size starts.
+        First window of each padded size, and the number of windows.
 
     Raises
     ------
@@ -98,7 +98,7 @@ class WindowDataset(Dataset[WindowBatch]):
 
     @property
     def offsets(self) -> Ints:
-        """Where each padded size starts, and the number of windows."""
+        """First window of each padded size, and the number of windows."""
         return self._blocks.offsets
 
     def __len__(self) -> int:

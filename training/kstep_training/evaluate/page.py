@@ -53,7 +53,7 @@ def draw_molecule(
     figures = [
         ("Speed against error",
          f"Distance of the atoms from the fine reference after {settings.compared_fs:g} fs, mean "
-         "over starts, against what a picosecond costs. Dotted: the bar.",
+         "over starts, against what a picosecond costs. Dotted: the bar, which jumps have to beat.",
          speed_and_error(_series(metrics), _distance_title(settings), bar)),
         ("Total energy against time",
          "Of the physics at the landings, first start. All panels have one scale.",
@@ -112,8 +112,8 @@ def draw_overview(report: Mapping[str, Any], settings: EvaluateSettings) -> list
 
 
 _MEDIAN = (
-    "Median over molecules. Lower left is better: cheaper and closer. Dotted: the bar. The "
-    "potential alone needs no physics; it is evaluated to be watched."
+    "Median over molecules. Lower left is better: cheaper and closer. Dotted: the bar, which jumps "
+    "have to beat. The potential alone needs no physics; it is evaluated to be watched."
 )
 
 

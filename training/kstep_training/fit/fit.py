@@ -51,7 +51,7 @@ def _loader(data: Any, settings: FitSettings, shuffle: bool) -> TimedLoader:
 
 
 _FREE = ("settings.fit.loader_workers", "settings.fit.wandb")
-"""What a fit may be resumed with otherwise: it changes no number."""
+"""Settings that a fit may be resumed with otherwise: they change no number."""
 
 
 def _same_fit(output: Path, identity: dict[str, Any]) -> None:

@@ -52,7 +52,7 @@ class IncrementFit(NetworkFit):
         self.coordinates = coordinates
 
     def predict(self, batch: WindowBatch) -> Increments:
-        """What the network makes of the starts of the windows."""
+        """Predict the increments of windows from their starts."""
         b = batch
         increments: Increments = self.network(
             b.positions, b.velocities, b.forces, b.k_index, b.graph

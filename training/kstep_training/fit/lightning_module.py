@@ -84,7 +84,7 @@ class NetworkFit(lightning.LightningModule):
         self._sums = {}
 
     def counted(self, index: int) -> int:
-        """How many frames of a validation batch count; the others are there to fill it up."""
+        """Number of frames of a validation batch that count; the others fill it up."""
         loader: Any = self.trainer.val_dataloaders
         place = index * self.trainer.world_size + self.trainer.global_rank
         count: int = loader.sampler.counted(place)

@@ -1,4 +1,4 @@
-"""What a fit minimizes over padded batches: errors of forces, energies and increments.
+"""Losses of a fit over padded batches: errors of forces, energies and increments.
 
 What a landing does to the structure is in :mod:`kstep_training.fit.structure_losses`.
 """

@@ -95,13 +95,15 @@ class FitSettings:
         "stop after this many epochs without a better validation error, and keep the best weights; "
         "null: the last ones",
     )
-    learning_rate: float = setting(2.0e-3, "after the warm-up (AdamW)")
-    final_learning_rate: float = setting(1.0e-5, "at the end, reached along half a cosine")
+    learning_rate: float = setting(2.0e-3, "learning rate after the warm-up (AdamW)")
+    final_learning_rate: float = setting(
+        1.0e-5, "learning rate at the end, reached along half a cosine"
+    )
     warmup_steps: int = setting(500, "steps of the optimizer over which the learning rate grows")
-    weight_decay: float = setting(0.0, "of AdamW")
+    weight_decay: float = setting(0.0, "weight decay of AdamW")
     gradient_clip: float = setting(10.0, "largest norm of a gradient")
     ema_decay: float = setting(
-        0.999, "of the averaged weights, which are validated and written; 0: the last ones"
+        0.999, "decay of the averaged weights, which are validated and written; 0: the last weights"
     )
     energy_weight: float = setting(
         0.1, "flow: weight of the squared energy error per atom, against 1 for forces"
@@ -123,7 +125,9 @@ class FitSettings:
         "direct: weight of what these deviate from their equilibrium by more than "
         "penalty_tolerance",
     )
-    penalty_tolerance: float = setting(3.0, "direct: that deviation, in standard deviations")
+    penalty_tolerance: float = setting(
+        3.0, "direct: the deviation from which that counts, in standard deviations"
+    )
     augmentation: str = setting(
         "none", "random rotations, one for each batch, one for each graph, or none"
     )
@@ -133,13 +137,15 @@ class FitSettings:
         "null: 6, 9, 12, ...",
     )
     compile: bool = setting(True, "flow: whether the force is compiled")
-    precision: str = setting("32", "32; direct also bf16-mixed, and on a GPU 16-mixed")
-    devices: int = setting(1, "more than one: data-parallel, one process for each")
+    precision: str = setting(
+        "32", "precision of the passes: 32; direct also bf16-mixed, and on a GPU 16-mixed"
+    )
+    devices: int = setting(1, "devices to fit on, one process for each")
     loader_workers: int = setting(0, "processes that read batches ahead")
     wandb: str | None = setting(
         None, "project of Weights & Biases that the curves are sent to as well"
     )
-    seed: int = setting(0, "of weights, shuffling and rotations")
+    seed: int = setting(0, "seed of weights, shuffling and rotations")
 
     def __post_init__(self) -> None:
         _one_of("precision", self.precision, _PRECISIONS)
@@ -184,7 +190,7 @@ class FitStage:
         If a setting does not go with the kind of network.
     """
 
-    name: str = setting("model", "of the model file")
+    name: str = setting("model", "name of the model file")
     network: NetworkSettings = field(default_factory=NetworkSettings)
     fit: FitSettings = field(default_factory=FitSettings)
 

@@ -1,4 +1,4 @@
-"""The network a fit starts with: new, or that of a model file, to be tuned on other data."""
+"""First network of a fit: new, or that of a model file, to be tuned on other data."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def _new(stage: FitStage, data: DatasetFile) -> EnergyNetwork | IncrementNetwork
 
 
 def _windows(network: NetworkSettings, data: DatasetFile) -> dict[str, Any]:
-    """What the data say about increments: arguments of the network."""
+    """Arguments of an increment network that the data decide."""
     if data.timestep_fs is None:
         raise ValueError(
             f"{data.folder} has no windows: direct jumps are learned from segments of constant "
@@ -176,7 +176,7 @@ def _check_kind(
 def _moved_windows(
     settings: NetworkSettings, start: IncrementNetwork, data: DatasetFile
 ) -> dict[str, Any]:
-    """The model's arguments with what the data say in place of what it has learned from before."""
+    """Arguments of the model's network, with those that the data decide replaced."""
     old = start.config
     new = _windows(dataclasses.replace(settings, baseline=old["baseline"]), data)
     if len(new["strides"]) != len(old["strides"]):

@@ -1,4 +1,4 @@
-"""How far landings are from a molecule's usual bonds, angles and dihedrals."""
+"""Losses on bonds, angles and dihedrals of landings, in units of their variances."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class InternalCoordinates:
 
     @classmethod
     def of(cls, dataset: DatasetFile) -> InternalCoordinates:
-        """Of the molecules of a dataset, in its order."""
+        """Tables of the molecules of a dataset, in its order."""
         return cls(**{kind: _table(dataset, kind) for kind in KINDS})
 
     def to(self, device: torch.device | str) -> InternalCoordinates:

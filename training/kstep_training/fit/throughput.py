@@ -1,4 +1,4 @@
-"""How fast a fit goes: frames per second, and the share of the time spent on reading."""
+"""Speed of a fit: frames per second, and the share of the time spent on reading."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from kstep_training.inputs.start import relax
 from kstep_training.prep.molecules import Molecule, bundled_list, conformers, read_smiles
 from kstep_training.progress import followed
 
-__all__ = ["lowest_conformer", "main"]
+__all__ = ["main"]
 
 
 def lowest_conformer(

@@ -27,7 +27,7 @@ __all__ = ["METHODS", "InputPhysics", "PhysicsSettings", "is_physics", "make_phy
 
 @dataclass(frozen=True)
 class PhysicsSettings:
-    """The physics by its name, and what can be set of it.
+    """Name and settings of the physics.
 
     Raises
     ------
@@ -174,7 +174,7 @@ def make_physics(
 
 
 def is_physics(name: str) -> bool:
-    """Whether a name is one of a method, or of the form ``module:function``.
+    """Tell names of methods and ``module:function`` from other names.
 
     Examples
     --------

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final
 
-__all__ = ["VARIANTS", "MMFF94Parameters", "mmff94_parameters"]
+__all__ = ["MMFF94Parameters", "mmff94_parameters"]
 
 VARIANTS: Final = ("MMFF94", "MMFF94s")
 
@@ -121,7 +121,7 @@ def mmff94_parameters(mol: Any, variant: str = "MMFF94") -> MMFF94Parameters:
 
 
 _SCALE_1_4: Final = 0.75
-"""Of electrostatics between atoms three bonds apart; van der Waals terms have none."""
+"""Factor of electrostatics between atoms three bonds apart; van der Waals terms have none."""
 
 
 def _nonbonded(

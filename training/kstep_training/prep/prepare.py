@@ -44,12 +44,14 @@ class PrepSettings:
         If the force field is not installed.
     """
 
-    conformers: int = setting(10, "at most, for each molecule; small rigid ones have fewer")
-    seed: int = setting(0, "of the embedding")
+    conformers: int = setting(
+        10, "conformers of each molecule, at most; small rigid ones have fewer"
+    )
+    seed: int = setting(0, "seed of the embedding")
     forcefield: str | None = setting(
         "mmff94",
-        "mmff94, mmff94s or openff; null for molecules that no force field covers, which get no "
-        "System",
+        "force field: mmff94, mmff94s or openff; null for molecules that none covers, which get "
+        "no System",
     )
     constraints: str | None = setting(
         None,

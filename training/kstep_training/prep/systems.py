@@ -11,7 +11,7 @@ from kstep_integrators import units
 from kstep_training.prep.mmff94 import mmff94_forces
 from kstep_training.prep.mmff94_parameters import mmff94_parameters
 
-__all__ = ["CONSTRAINTS", "FORCE_FIELDS", "build_system", "check_force_field"]
+__all__ = ["CONSTRAINTS", "build_system", "check_force_field"]
 
 _MMFF: Final = {"mmff94": "MMFF94", "mmff94s": "MMFF94s"}
 FORCE_FIELDS: Final = (*_MMFF, "openff")

@@ -1,4 +1,4 @@
-"""What a run leaves behind: its frames in the trajectory schema, and its numbers."""
+"""Frames of a run in the trajectory schema, and the numbers of its summary."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from kstep_integrators.mechanics.degrees_of_freedom import atomic_degrees_of_fre
 from kstep_integrators.step.stats import Stats
 from kstep_integrators.units import KB, MEV, PS
 from kstep_training.run.settings import RunSettings
-from kstep_training.trajectory import Trajectory
+from kstep_training.trajectory import Trajectory, trajectory_of
 
-__all__ = ["mark_frame", "read_run", "segment_starts", "summarize"]
+__all__ = ["mark_frame", "read_run", "summarize"]
 
 _MARK = "kstep"
-"""Under which the ``info`` of a frame keeps what the frame itself does not show."""
+"""Key in ``info`` of a frame for its time, heat and interruptions."""
 
 
 def mark_frame(dynamics: KStepDynamics) -> None:
-    """Note in ``info`` of the atoms, and so in the trajectory, where the run stands."""
+    """Note time, heat and interruptions of the run in ``info`` of the atoms, and so in the file."""
     stats = dynamics.stats
     dynamics.atoms.info[_MARK] = {
         "time": dynamics.get_time(),
@@ -62,22 +62,11 @@ def read_run(path: Path, settings: RunSettings, metadata: dict[str, Any]) -> Tra
         frames: list[Atoms] = list(reader)
     if not frames:
         raise ValueError(f"{path} holds no frame: the run ended before its first stride")
-    first = frames[0]
-    no_forces = np.full((len(first), 3), np.nan)
-    results = [{} if atoms.calc is None else atoms.calc.results for atoms in frames]
-    energies = np.array([float(known.get("energy", np.nan)) for known in results])
-    forces = np.array([known.get("forces", no_forces) for known in results])
-    return Trajectory(
-        numbers=first.numbers.astype(np.int64),
-        masses=first.get_masses(),
-        positions=np.array([atoms.positions for atoms in frames]),
-        velocities=np.array([atoms.get_velocities() for atoms in frames]),
-        forces=forces,
-        energies=energies,
-        temperature=np.full(len(frames), settings.temperature_K),
-        time=np.array([atoms.info[_MARK]["time"] for atoms in frames]),
-        has_label=np.isfinite(energies) & np.isfinite(forces).all(axis=(1, 2)),
-        metadata={
+    return trajectory_of(
+        frames,
+        np.array([atoms.info[_MARK]["time"] for atoms in frames]),
+        settings.temperature_K,
+        {
             **metadata,
             "stage": "run",
             "trajectory": 0,
@@ -134,7 +123,7 @@ def summarize(
         Plain numbers, units in the keys; None for what there is not.
     """
     tested = stats.accepted + stats.flips
-    momenta = run.velocities * run.masses[:, None]
+    momenta = run.momenta
     isolated = settings.thermostat != "langevin"
     share = atomic_degrees_of_freedom(
         run.masses,

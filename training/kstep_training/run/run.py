@@ -39,7 +39,7 @@ __all__ = ["RunSettings", "dynamics_run", "run_dynamics"]
 
 @dataclass(frozen=True)
 class _Made:
-    """What a folder was made with."""
+    """Model, molecule and settings that a folder was made with."""
 
     model: str
     molecule: str
@@ -121,7 +121,7 @@ def dynamics_run(
 
 
 def _manifest(folder: Path, made: _Made) -> dict[str, Any]:
-    """That of the folder; if the run is to be longer than it says, without the earlier end."""
+    """Manifest of the folder; if the run is to be longer than it says, without the earlier end."""
     manifest = open_manifest(folder, made, free=("run.length_ps",))
     before, length = manifest["settings"]["run"]["length_ps"], made.run.length_ps
     if length < before:
@@ -207,7 +207,7 @@ def _produce(job: _Job) -> None:
 
 
 def _advance(dynamics: KStepDynamics, total: int, what: str) -> None:
-    """Up to a number of strides, counted from the beginning, under a progress bar."""
+    """Run up to a number of strides, counted from the beginning, under a progress bar."""
     with (
         progress_bar(what, total, completed=dynamics.nsteps) as update,
         closing(dynamics.irun(total - dynamics.nsteps)) as strides,  # an interrupt is between two
@@ -286,11 +286,11 @@ def run_dynamics(model: str, molecule: str, overrides: Sequence[str], output: Pa
     summary = dynamics_run(model, molecule, override(RunSettings, overrides), output)
     for key, value in summary.items():
         if value is not None:
-            console.print(f"{key}: {escape(_words(value))}", highlight=False, soft_wrap=True)
+            console.print(f"{key}: {escape(_text(value))}", highlight=False, soft_wrap=True)
     console.print(f"Wrote {escape(str(output))}", highlight=False, soft_wrap=True)
 
 
-def _words(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_words(part)}" for key, part in value.items())
+        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
     return f"{value:.4g}" if isinstance(value, float) else str(value)

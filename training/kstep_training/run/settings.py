@@ -40,7 +40,7 @@ class RunSettings(PhysicsSettings):
     metropolize: bool = setting(False, "the exact canonical ensemble; needs thermostat=langevin")
     extra_chances: int = setting(3, "how often a rejected trajectory is followed on and tested")
     thermostat: str | None = setting(None, "langevin, bussi, or null for constant energy")
-    temperature_K: float = setting(300.0, "of the start, and of the thermostat", "K")
+    temperature_K: float = setting(300.0, "temperature of the start, and of the thermostat", "K")
     friction_per_ps: float = setting(
         2.0, "friction of Langevin dynamics, in the equilibration too", "1/ps"
     )
@@ -48,7 +48,9 @@ class RunSettings(PhysicsSettings):
     equilibration_ps: float = setting(
         2.0, "Langevin dynamics in the same jumps before the run; 0 for none", "ps"
     )
-    length_ps: float = setting(10.0, "strides made times the stride, rejected ones included", "ps")
+    length_ps: float = setting(
+        10.0, "length of the run: strides made, rejected ones included", "ps"
+    )
     interval_fs: float | None = setting(
         None, "time between frames, rounded to whole strides; null: every stride", "fs"
     )
@@ -62,7 +64,7 @@ class RunSettings(PhysicsSettings):
     force_tolerance: float | None = setting(
         None, "largest residual force at a landing; null: any", "eV/angstrom"
     )
-    seed: int = setting(0, "of the momenta and of the thermostat")
+    seed: int = setting(0, "seed of the momenta and of the thermostat's noise")
     device: str = setting("auto", "where a network runs: auto, cpu, cuda")
     compile: bool = setting(False, "compile a network: faster on a CPU, after half a minute")
 

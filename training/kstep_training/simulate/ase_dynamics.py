@@ -127,7 +127,7 @@ class ASEEngine:
         return self.steps * self.run.timestep_ps * units.PS
 
     def frame(self) -> Frame:
-        """The molecule now.
+        """Positions, velocities, forces and energy of the molecule now.
 
         Raises
         ------

@@ -51,7 +51,7 @@ class Run:
 
     @property
     def physics(self) -> InputPhysics:
-        """That which labels the frames.
+        """Physics that labels the frames.
 
         Raises
         ------
@@ -64,19 +64,19 @@ class Run:
 
     @property
     def constraints(self) -> str | None:
-        """Those of the force field; other methods have none."""
+        """Constraints of the force field; other methods have none."""
         return self.prep["constraints"] if self.settings.physics == "mm" else None
 
     @property
     def timestep_ps(self) -> float:
-        """Of the settings, or what the method and the constraints allow."""
+        """Time step of the settings, or what the physics and the constraints allow."""
         allowed = 0.25
         if self.settings.physics == "mm":
             allowed = 2.0 if self.constraints else 0.5
         return (self.settings.timestep_fs or allowed) / 1000.0
 
     def steps(self, picoseconds: float) -> int:
-        """Whole steps, at least one."""
+        """Number of whole steps in a time, at least one."""
         return max(1, round(picoseconds / self.timestep_ps))
 
     def seed(self, *stage: int) -> int:
@@ -114,9 +114,9 @@ class Engine(Protocol):
     masses: Array
     """(n_atoms,) u."""
     degrees: int
-    """Of freedom."""
+    """Degrees of freedom."""
     versions: Mapping[str, str]
-    """Of the packages that compute."""
+    """Versions of the packages that compute."""
 
     def relaxed(self, number: int) -> Array:
         """Positions of a conformer, at a minimum of the method or close to one."""
@@ -147,7 +147,7 @@ class Engine(Protocol):
         ...
 
     def frame(self) -> Frame:
-        """The molecule now."""
+        """Positions, velocities, forces and energy of the molecule now."""
         ...
 
     def label(self, positions: Array) -> Frame:

@@ -115,7 +115,7 @@ class MMEngine:
         self.context.getIntegrator().step(steps)
 
     def frame(self) -> Frame:
-        """The molecule now."""
+        """Positions, velocities, forces and energy of the molecule now."""
         state = self.context.getState(positions=True, velocities=True, forces=True, energy=True)
         x = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
         v = state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)

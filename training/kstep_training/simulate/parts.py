@@ -21,7 +21,7 @@ from kstep_training.trajectory import Trajectory
 __all__ = ["distorted", "equilibrate", "segment"]
 
 MAX_FORCE = 40.0
-"""Distorted copies with a larger force component (eV/angstrom) carry no useful label."""
+"""Distorted copies with a larger force component (eV/angstrom) have no useful label."""
 
 
 def _engine(run: Run) -> Engine:

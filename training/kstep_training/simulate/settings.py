@@ -8,7 +8,7 @@ from typing import Final
 from kstep_training.inputs.physics import PhysicsSettings
 from kstep_training.keys import setting
 
-__all__ = ["PRODUCTIONS", "SimulateSettings"]
+__all__ = ["SimulateSettings"]
 
 PRODUCTIONS: Final = ("nve", "langevin")
 
@@ -34,18 +34,18 @@ class SimulateSettings(PhysicsSettings):
         "module:function, a function of yours that takes an Atoms object and returns an ASE "
         "calculator for it",
     )
-    temperatures: list[float] = setting([300.0], "of the trajectories", "K")
-    trajectories: int = setting(4, "at each temperature, from the conformers in turn")
+    temperatures: list[float] = setting([300.0], "temperatures of the trajectories", "K")
+    trajectories: int = setting(4, "trajectories at each temperature, from the conformers in turn")
     timestep_fs: float | None = setting(
         None,
-        "null: 0.25; with mm 2 if bonds with hydrogen are constrained, else 0.5",
+        "time step; null: 0.25, with mm 2 if bonds with hydrogen are constrained, else 0.5",
         "fs",
     )
-    friction_per_ps: float = setting(2.0, "of equilibrations and refreshments", "1/ps")
+    friction_per_ps: float = setting(2.0, "friction of equilibrations and refreshments", "1/ps")
     equilibration_ps: float = setting(5.0, "Langevin dynamics before the first segment", "ps")
-    production: str = setting("nve", "nve (velocity Verlet) or langevin")
-    production_friction_per_ps: float = setting(0.2, "of Langevin segments", "1/ps")
-    segments: int = setting(5, "in each trajectory")
+    production: str = setting("nve", "dynamics of the segments: nve (velocity Verlet) or langevin")
+    production_friction_per_ps: float = setting(0.2, "friction of Langevin segments", "1/ps")
+    segments: int = setting(5, "segments of each trajectory")
     segment_ps: float = setting(2.0, "length of a segment", "ps")
     refresh_ps: float = setting(1.0, "Langevin dynamics between two NVE segments", "ps")
     interval_steps: int = setting(
@@ -55,9 +55,9 @@ class SimulateSettings(PhysicsSettings):
         0.0, "copies of production frames with displaced atoms, for each frame"
     )
     distortions: list[float] = setting(
-        [0.05, 0.1, 0.15], "standard deviations of such displacements", "angstrom"
+        [0.05, 0.1, 0.15], "standard deviations of those displacements", "angstrom"
     )
-    seed: int = setting(0, "of momenta, noise and displacements")
+    seed: int = setting(0, "seed of momenta, noise and displacements")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -36,7 +36,7 @@ __all__ = ["run_simulate", "simulate"]
 
 @dataclass(frozen=True)
 class _Made:
-    """What the shards of a folder are made with."""
+    """Settings that the shards of a folder are made with."""
 
     prep: dict[str, Any]
     simulate: SimulateSettings
@@ -63,7 +63,7 @@ def _shard(path: Path, make: Callable[[], Trajectory]) -> Trajectory:
 
 
 def _task(job: _Job) -> dict[str, Any]:
-    """In a worker: what is missing of one trajectory, and how it ended."""
+    """Make the missing shards of one trajectory, in a worker; report how it ended."""
     settings = job.made.simulate
     report: dict[str, Any] = {"status": "done", "segments": 0, "frames": 0}
     parts = {stage: job.folder / stage for stage in ("equilibration", "production", "distorted")}

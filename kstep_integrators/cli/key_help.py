@@ -1,0 +1,135 @@
+"""``kstep COMMAND --help``: the keys of a command, from the settings themselves."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from typing import Any, Final
+
+__all__ = ["SETTINGS", "CommandParser", "describe_keys"]
+
+SETTINGS: Final = {
+    "prep": ("kstep_training.prep.prepare", "PrepSettings"),
+    "simulate": ("kstep_training.simulate.settings", "SimulateSettings"),
+    "dataset": ("kstep_training.dataset.make_dataset", "DatasetSettings"),
+    "fit": ("kstep_training.fit.settings", "FitStage"),
+    "run": ("kstep_training.run.settings", "RunSettings"),
+    "evaluate": ("kstep_training.evaluate.settings", "EvaluateSettings"),
+    "recipe": ("kstep_training.config", "Recipe"),
+}
+"""Module and class of the settings of each command that has keys."""
+
+_INDENT: Final = "      "
+
+
+class CommandParser(argparse.ArgumentParser):
+    """The parser of one command, whose ``--help`` also lists keys, or explains those that it names.
+
+    Parameters
+    ----------
+    **arguments
+        As for :class:`argparse.ArgumentParser`.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**{**arguments, "add_help": False})
+        keys = self.command in SETTINGS
+        self.add_argument(
+            "-h",
+            "--help",
+            action=_Help,
+            nargs="*" if keys else 0,
+            default=argparse.SUPPRESS,
+            metavar="KEY",
+            help="show this and exit" + ("; with KEY, that key alone" if keys else ""),
+        )
+
+    @property
+    def command(self) -> str:
+        """Name of the command."""
+        return self.prog.split()[-1]
+
+    def format_help(self) -> str:
+        """The help of the arguments, and the keys below it."""
+        text = super().format_help()
+        if self.command not in SETTINGS:
+            return text
+        try:
+            keys = describe_keys(self.command)
+        except ImportError as error:
+            keys = f"  cannot be listed: {error}; pip install 'kstep-integrators[train]'"
+        return f"{text}\nkeys (key=default [unit], null is no value):\n{keys}\n"
+
+
+class _Help(argparse.Action):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        del option_string
+        asked = list(values or [])
+        given = getattr(namespace, "overrides", None) or []
+        command = parser.prog.split()[-1]
+        mistyped = [word for word in given if "=" in word]
+        if not asked and not (command in SETTINGS and mistyped):
+            parser.print_help()
+            parser.exit()
+        try:
+            text = describe_keys(command, [word.split("=")[0] for word in asked or mistyped])
+        except ValueError as error:
+            parser.exit(2, f"kstep: error: {error}\n")
+        if not asked:  # all that was set is known
+            parser.print_help()
+            parser.exit()
+        sys.stdout.write(f"{text}\n")
+        parser.exit()
+
+
+def describe_keys(command: str, names: Sequence[str] = ()) -> str:
+    """Default, unit and meaning of the keys of a command.
+
+    Parameters
+    ----------
+    command : str
+        One of :data:`SETTINGS`.
+    names : sequence of str
+        Those that are asked for; all if there are none.
+
+    Raises
+    ------
+    ValueError
+        If there is no such key; the message names the nearest.
+    ImportError
+        If the training module lacks a package.
+
+    Examples
+    --------
+    >>> print(describe_keys("run", ["length_ps"]))
+      length_ps=10.0 [ps]
+      length of the run: strides made, rejected ones included
+    """
+    from kstep_training.keys import keys_of, nearest
+
+    module, settings = SETTINGS[command]
+    keys = {key.name: key for key in keys_of(getattr(importlib.import_module(module), settings))}
+    for name in names:
+        if name not in keys:
+            near = nearest(name, keys)
+            raise ValueError(
+                f"unknown key {name!r}; did you mean {near!r}?\n{describe_keys(command, [near])}"
+            )
+    width = max(40, shutil.get_terminal_size().columns - 2)
+    lines = []
+    for key in (keys[name] for name in names or keys):
+        lines.append(f"  {key}" + (f" [{key.unit}]" if key.unit else ""))
+        lines += textwrap.wrap(
+            key.meaning, width, initial_indent=_INDENT, subsequent_indent=_INDENT
+        )
+    return "\n".join(lines)
