@@ -44,7 +44,6 @@ def _add_demo(commands: Any) -> None:
     demo = commands.add_parser(
         "demo",
         help="one molecule under GFN2-xTB: velocity Verlet and k-step dynamics side by side",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     molecule = demo.add_mutually_exclusive_group()
     # Not argparse's default: a value equal to it by identity would slip past the exclusion.
@@ -81,7 +80,6 @@ def _add_prep(commands: Any) -> None:
     prep = commands.add_parser(
         "prep",
         help="SMILES to conformers, topologies and OpenMM Systems; resumes where interrupted",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     prep.add_argument("list", metavar="LIST", help="a .smi file or a bundled molecule list")
     prep.add_argument(
@@ -94,7 +92,6 @@ def _add_simulate(commands: Any) -> None:
     simulate = commands.add_parser(
         "simulate",
         help="MM or QM trajectories of what prep has made; resumes where interrupted",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     simulate.add_argument("prepared", type=Path, metavar="FOLDER", help="made by kstep prep")
     simulate.add_argument(
@@ -116,7 +113,6 @@ def _add_dataset(commands: Any) -> None:
     dataset = commands.add_parser(
         "dataset",
         help="trajectories to a dataset that fits read; resumes where interrupted, and grows",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     dataset.add_argument(
         "overrides",
@@ -138,7 +134,6 @@ def _add_fit(commands: Any) -> None:
     fit = commands.add_parser(
         "fit",
         help="a network fitted to a dataset; resumes where interrupted",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     fit.add_argument("dataset", type=Path, metavar="DATASET", help="made by kstep dataset")
     fit.add_argument(
@@ -157,7 +152,6 @@ def _add_run(commands: Any) -> None:
     run = commands.add_parser(
         "run",
         help="dynamics of one molecule in the jumps of a model; resumes where interrupted",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     run.add_argument("model", metavar="MODEL", help="bundled name, model file, or GFN-FF")
     run.add_argument(
@@ -177,7 +171,6 @@ def _add_evaluate(commands: Any) -> None:
     evaluate = commands.add_parser(
         "evaluate",
         help="is a model right, and what does it save: runs, references, controls, a report",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     evaluate.add_argument(
         "overrides",
@@ -211,7 +204,6 @@ def _add_recipe(commands: Any) -> None:
     recipe = commands.add_parser(
         "recipe",
         help="all of it, from SMILES to a run with a model; resumes where it was interrupted",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     recipe.add_argument("recipe", metavar="NAME_OR_FILE", help="a bundled recipe or a YAML file")
     recipe.add_argument(

@@ -26,6 +26,15 @@ SETTINGS: Final = {
 _INDENT: Final = "      "
 
 
+class _Defaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Help with the defaults of those arguments that have one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, []):
+            return action.help
+        return super()._get_help_string(action)
+
+
 class CommandParser(argparse.ArgumentParser):
     """The parser of one command, whose ``--help`` also lists keys, or explains those that it names.
 
@@ -36,7 +45,7 @@ class CommandParser(argparse.ArgumentParser):
     """
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__(**{**arguments, "add_help": False})
+        super().__init__(**{"formatter_class": _Defaults, **arguments, "add_help": False})
         keys = self.command in SETTINGS
         self.add_argument(
             "-h",

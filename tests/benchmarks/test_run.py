@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import results, run
+from benchmarks import evaluation, results, run
 from benchmarks.results import kept
 from benchmarks.suite import SUITES, add_options, options_from
 
@@ -110,3 +110,24 @@ def test_what_a_recipe_took(tmp_path):
 def test_a_network_cannot_be_tuned_on_a_handful_of_frames(tmp_path):
     with pytest.raises(ValueError, match="frames is 16; expected at least 40"):
         run.main(["--suite", "dft_tune", "--frames", "16", "--cache", str(tmp_path)])
+
+
+@pytest.mark.parametrize("name", [n for n, s in SUITES.items() if s.module == "evaluation"])
+def test_settings_and_molecules_of_evaluations(name, tmp_path, monkeypatch):
+    plans = []
+    report = {"molecules": [], **dict.fromkeys(evaluation.KEPT)}
+
+    def plan(model, targets, settings, output, cache, workers):
+        plans.append((targets, settings, output))
+        return report
+
+    monkeypatch.setattr(evaluation, "evaluate", plan)
+    suite = SUITES[name]
+    result = suite.run(suite.options(tmp_path))
+    ((targets, settings, output),) = plans
+    assert result["planned"] == len(targets) == len({target.name for target in targets})
+    assert output == tmp_path / result["suite"]
+    # another length leaves out what the suite leaves out
+    suite.run(suite.options(tmp_path, length_ps=1.5))
+    lengths = [(s.length_ps, s.ensemble_length_ps) for s in (settings, plans[1][1])]
+    assert lengths[1] == tuple(1.5 if length else 0.0 for length in lengths[0])

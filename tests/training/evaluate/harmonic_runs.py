@@ -76,7 +76,7 @@ class Harmonic:
 def records(molecule=None):
     """Sound runs of every method: jumps better than the bar, ensembles the same."""
     molecule = molecule or Harmonic()
-    found = {}
+    made = {}
     for m in METHODS:
         frames = int(1000.0 * m.length_ps / m.frame_fs) + 1
         runs = []
@@ -94,5 +94,5 @@ def records(molecule=None):
             count = 0 if m.kind == "ballistic" else m.steps + 1
             r.facts["evaluations"] = r.facts["counted"] = count
             runs.append(r)
-        found[m.name] = runs
-    return found
+        made[m.name] = runs
+    return made

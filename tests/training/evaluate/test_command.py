@@ -9,7 +9,7 @@ import pytest
 from kstep_integrators.cli import main
 from tests.training.interrupts import interrupt, interruptible
 
-WORDS = [
+ARGUMENTS = [
     "tests.training.evaluate_physics:cheap", "water,methane",
     "physics=tests.training.evaluate_physics:physics", "respa=none", "seeds=2", "length_ps=0.032",
     "ensemble_length_ps=0.04", "equilibration_ps=0.01", "strides_fs=[2]", "compared_fs=16",
@@ -17,8 +17,8 @@ WORDS = [
 ]  # fmt: skip
 
 
-def run(output, *words):
-    return main(["evaluate", *WORDS, *words, "--output", str(output), "--workers", "1"])
+def run(output, *arguments):
+    return main(["evaluate", *ARGUMENTS, *arguments, "--output", str(output), "--workers", "1"])
 
 
 def test_all_of_it_and_again(tmp_path, capsys):
@@ -46,8 +46,8 @@ def test_all_of_it_and_again(tmp_path, capsys):
 
 def test_a_molecule_that_cannot_be_run_is_named(tmp_path, capsys):
     # The springs know no benzene.
-    words = [WORDS[0], "water,benzene", *WORDS[2:]]
-    status = main(["evaluate", *words, "--output", str(tmp_path), "--workers", "1"])
+    arguments = [ARGUMENTS[0], "water,benzene", *ARGUMENTS[2:]]
+    status = main(["evaluate", *arguments, "--output", str(tmp_path), "--workers", "1"])
     assert status == 0
     report = json.loads((tmp_path / "evaluation.json").read_text())
     assert [m["name"] for m in report["molecules"]] == ["water"]
@@ -62,9 +62,9 @@ def records(cache):
 @pytest.mark.slow
 def test_ctrl_c_while_runs_go_on(tmp_path):
     cache = tmp_path / "cache"
-    words = ["evaluate", *WORDS, "length_ps=0.16", "--cache", str(cache)]
-    words += ["--output", str(tmp_path / "out")]
-    with interruptible(*words, "--workers", "2") as process:
+    arguments = ["evaluate", *ARGUMENTS, "length_ps=0.16", "--cache", str(cache)]
+    arguments += ["--output", str(tmp_path / "out")]
+    with interruptible(*arguments, "--workers", "2") as process:
         # The four starts and some runs.
         while process.poll() is None and len(records(cache)) < 8:
             time.sleep(0.02)
@@ -72,7 +72,7 @@ def test_ctrl_c_while_runs_go_on(tmp_path):
     kept = records(cache)
     assert len(kept) >= 8
     assert not list((tmp_path / "out").glob("*.html"))
-    assert main([*words, "--workers", "1"]) == 0
+    assert main([*arguments, "--workers", "1"]) == 0
     now = records(cache)
     assert len(now) > len(kept)
     assert now.items() >= kept.items()
@@ -80,8 +80,8 @@ def test_ctrl_c_while_runs_go_on(tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_while_workers_start(tmp_path):
-    words = ["evaluate", *WORDS, "--output", str(tmp_path)]
-    with interruptible(*words, "--workers", "2") as process:
+    arguments = ["evaluate", *ARGUMENTS, "--output", str(tmp_path)]
+    with interruptible(*arguments, "--workers", "2") as process:
         # multiprocessing's resource tracker, and the first worker, which has hardly begun.
         while process.poll() is None and len(psutil.Process(process.pid).children()) < 2:
             time.sleep(0.01)
@@ -90,7 +90,7 @@ def test_ctrl_c_while_workers_start(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["organic-gfn2"], "1 names were given (organic-gfn2), expected a model and molecules"),
         ([], "0 names were given (none)"),
@@ -99,12 +99,17 @@ def test_ctrl_c_while_workers_start(tmp_path):
         (["organic-gfn2", "water", "sedes=9"], "did you mean 'seeds'"),
     ],
 )
-def test_refusals(tmp_path, capsys, words, message):
-    assert main(["evaluate", *words, "--output", str(tmp_path)]) == 2
+def test_refusals(tmp_path, capsys, arguments, message):
+    assert main(["evaluate", *arguments, "--output", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_nothing_to_show_is_an_error(tmp_path, capsys):
-    words = [WORDS[0], "water", *WORDS[2:], "physics=tests.training.evaluate_physics:refuses"]
-    assert main(["evaluate", *words, "--output", str(tmp_path), "--workers", "1"]) == 2
+    arguments = [
+        ARGUMENTS[0],
+        "water",
+        *ARGUMENTS[2:],
+        "physics=tests.training.evaluate_physics:refuses",
+    ]
+    assert main(["evaluate", *arguments, "--output", str(tmp_path), "--workers", "1"]) == 2
     assert "nothing could be evaluated: LookupError" in capsys.readouterr().err

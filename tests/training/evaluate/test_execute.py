@@ -12,8 +12,8 @@ def test_what_is_cached_is_never_made_again(tmp_path):
     assert [job.seeds for job in jobs] == [(0, 1), (0, 1)]
     assert [problem for _, problem in execute([*starts, *jobs], 1)] == [""] * 4
     assert jobs_of([WATER], methods, SETTINGS, tmp_path) == ([], [])
-    found = load_records(WATER, methods, SETTINGS, tmp_path)
-    assert {name: len(runs) for name, runs in found.items()} == {"reference": 2, "impulse-4": 2}
+    records = load_records(WATER, methods, SETTINGS, tmp_path)
+    assert {name: len(runs) for name, runs in records.items()} == {"reference": 2, "impulse-4": 2}
     # A file that is gone is the only one made again.
     next(iter(sorted(tmp_path.glob("*[0-9a-f].npz")))).unlink()
     _, left = jobs_of([WATER], methods, SETTINGS, tmp_path)
@@ -25,5 +25,5 @@ def test_workers_and_problems(tmp_path):
         physics="tests.training.evaluate_physics:refuses", seeds=2, equilibration_ps=0.01
     )
     starts, _ = jobs_of([WATER], list(METHODS.values())[:1], settings, tmp_path)
-    found = {problem for _, problem in execute(starts, 2)}
-    assert found == {"LookupError: no parameters for this molecule"}
+    problems = {problem for _, problem in execute(starts, 2)}
+    assert problems == {"LookupError: no parameters for this molecule"}

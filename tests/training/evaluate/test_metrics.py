@@ -34,12 +34,12 @@ def test_an_error_is_in_thermal_standard_deviations():
         positions[2] = positions[2] + 1e-3 * (positions[2] - positions[2, :1])
         return dataclasses.replace(r, positions=positions)
 
-    found = errors([longer(r) for r in TRUTH])
+    jump = errors([longer(r) for r in TRUTH])
     lengths = [b for b in COORDINATES["bonds"] if 0 in b]
     assert 0 < len(lengths) < len(COORDINATES["bonds"]) + 1
-    assert 0.0 < found["bonds"] < 0.1
-    assert found["velocities"] == 0.0
-    assert found["angles"] < found["bonds"]
+    assert 0.0 < jump["bonds"] < 0.1
+    assert jump["velocities"] == 0.0
+    assert jump["angles"] < jump["bonds"]
 
 
 def test_what_cannot_be_told_is_left_out():

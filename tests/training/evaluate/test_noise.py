@@ -19,10 +19,10 @@ def dynamics(rng, **more):
 
 
 def misses(rows, bar=None):
-    found = [c for row in rows for c in check_dynamics("m", row, None, bar)]
+    checks = [c for row in rows for c in check_dynamics("m", row, None, bar)]
     return {
-        what: sum(c.status == MISS for c in found if c.what == what)
-        for what in {c.what for c in found}
+        what: sum(c.status == MISS for c in checks if c.what == what)
+        for what in {c.what for c in checks}
     }
 
 
@@ -69,20 +69,20 @@ def test_bands_together_miss_as_seldom_as_one(bands):
     for _ in range(TRIALS):
         spectra = {"bands": len(bands), "resolution": 28.0}
         for band in bands:
-            found = estimate(rng.normal(size=RUNS))
-            noise = t_limit(found.count, len(bands)) * found.error
-            spectra[band] = {"shift": found.mean, "noise": noise}
+            known = estimate(rng.normal(size=RUNS))
+            noise = t_limit(known.count, len(bands)) * known.error
+            spectra[band] = {"shift": known.mean, "noise": noise}
         rows.append(dynamics(rng, spectra=spectra))
-    found = misses(rows)
-    assert 0 < sum(found[band] for band in bands) <= MOST
+    missed = misses(rows)
+    assert 0 < sum(missed[band] for band in bands) <= MOST
 
 
 def test_ratios_of_equals_miss_half_as_often():
     rng = np.random.default_rng(3)
     draws = np.exp(rng.normal(size=(TRIALS, 2, RUNS)))
     rows = [dynamics(rng, distance=a, cost=None) for a, _ in draws]
-    found = 0
+    count = 0
     for row, (_, b) in zip(rows, draws, strict=True):
         bar = {"distance": b, "fluctuation": np.ones(RUNS), "cost": None, "drift": row["drift"]}
-        found += misses([row], bar)["trajectory"]
-    assert 0 < found <= 0.5 * SIGMA3 * TRIALS + 3.0 * np.sqrt(0.5 * SIGMA3 * TRIALS)
+        count += misses([row], bar)["trajectory"]
+    assert 0 < count <= 0.5 * SIGMA3 * TRIALS + 3.0 * np.sqrt(0.5 * SIGMA3 * TRIALS)

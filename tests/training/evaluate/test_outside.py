@@ -56,18 +56,18 @@ def npz(path, record):
     return path
 
 
-def same(found, momenta=True, energies=True, tolerance=1e-6):
-    np.testing.assert_array_equal(found.numbers, RUN.numbers)
-    np.testing.assert_allclose(found.positions, RUN.positions, atol=tolerance)
-    np.testing.assert_allclose(found.time, RUN.time, rtol=1e-5, atol=1e-6)
+def same(record, momenta=True, energies=True, tolerance=1e-6):
+    np.testing.assert_array_equal(record.numbers, RUN.numbers)
+    np.testing.assert_allclose(record.positions, RUN.positions, atol=tolerance)
+    np.testing.assert_allclose(record.time, RUN.time, rtol=1e-5, atol=1e-6)
     if momenta:
-        np.testing.assert_allclose(found.momenta, RUN.momenta, atol=1e-5)
+        np.testing.assert_allclose(record.momenta, RUN.momenta, atol=1e-5)
     else:
-        assert np.isnan(found.momenta).all()
+        assert np.isnan(record.momenta).all()
     if energies:
-        np.testing.assert_allclose(found.energies, RUN.energies, atol=1e-6)
+        np.testing.assert_allclose(record.energies, RUN.energies, atol=1e-6)
     else:
-        assert np.isnan(found.energies).all()
+        assert np.isnan(record.energies).all()
 
 
 def test_npz(tmp_path):
@@ -99,8 +99,8 @@ def test_dcd(tmp_path):
     with warnings.catch_warnings():
         # Ahead of MDAnalysis's own filters, which show what pytest's would make an error.
         warnings.simplefilter("error")
-        found = read_trajectory(dcd, pdb, interval_fs=2.0)
-    same(found, False, False, 1e-3)
+        record = read_trajectory(dcd, pdb, interval_fs=2.0)
+    same(record, False, False, 1e-3)
     with pytest.raises(ValueError, match="give a topology"):
         read_trajectory(dcd)
 
@@ -224,15 +224,15 @@ def test_the_command(tmp_path, capsys):
         for seed, name in enumerate(("mine", "theirs"))
     }
     output = tmp_path / "out"
-    words = ["--trajectory", str(paths["mine"]), "--reference", str(paths["theirs"])]
-    assert main(["evaluate", "resolution=80", *words, "--output", str(output)]) == 0
+    arguments = ["--trajectory", str(paths["mine"]), "--reference", str(paths["theirs"])]
+    assert main(["evaluate", "resolution=80", *arguments, "--output", str(output)]) == 0
     assert (output / "evaluation.html").exists()
     assert "made elsewhere" in (output / "evaluation.html").read_text()
     assert "bonds" in (output / "evaluation.json").read_text()
     assert "mine.npz" in capsys.readouterr().out
-    assert main(["evaluate", *words[:2], "--output", str(output)]) == 2
+    assert main(["evaluate", *arguments[:2], "--output", str(output)]) == 2
     assert "0 references were given" in capsys.readouterr().err
-    assert main(["evaluate", "organic-gfn2", "water", *words]) == 2
+    assert main(["evaluate", "organic-gfn2", "water", *arguments]) == 2
     assert "evaluate a model on molecules, or" in capsys.readouterr().err
 
 

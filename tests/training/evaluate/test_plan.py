@@ -13,13 +13,17 @@ from kstep_training.options import override
 WATER = InputMolecule("water", named_molecule("water"))
 
 
-def test_words_set_them():
-    found = override(EvaluateSettings, ["seeds=12", "strides_fs=[2,6]", "compared_fs=96"])
-    assert (found.seeds, list(found.strides_fs), found.compared_fs) == (12, [2.0, 6.0], 96.0)
+def test_overrides_set_them():
+    settings = override(EvaluateSettings, ["seeds=12", "strides_fs=[2,6]", "compared_fs=96"])
+    assert (settings.seeds, list(settings.strides_fs), settings.compared_fs) == (
+        12,
+        [2.0, 6.0],
+        96.0,
+    )
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("overrides", "message"),
     [
         (["temperature_K=0"], "temperature_K is 0.0"),
         (["length_ps=-1"], "length_ps is -1.0"),
@@ -37,9 +41,9 @@ def test_words_set_them():
         (["stride_fs=[2]"], "did you mean 'strides_fs'"),
     ],
 )
-def test_settings_refuse(words, message):
+def test_settings_refuse(overrides, message):
     with pytest.raises(ValueError, match=message):
-        override(EvaluateSettings, words)
+        override(EvaluateSettings, overrides)
 
 
 def test_methods_have_all_controls_and_one_length():

@@ -26,9 +26,9 @@ class Page(HTMLParser):
         self.open, self.asked, self.names, self.text = [], [], [], []
 
     def handle_starttag(self, tag, attrs):
-        found = dict(attrs)
-        self.asked += [found[key] for key in ("src", "href", "srcset", "data") if key in found]
-        self.names += [found["id"]] if "id" in found else []
+        given = dict(attrs)
+        self.asked += [given[key] for key in ("src", "href", "srcset", "data") if key in given]
+        self.names += [given["id"]] if "id" in given else []
         if tag not in ("meta", "link", "img", "br"):
             self.open.append(tag)
 
@@ -69,14 +69,14 @@ def test_the_page_is_whole_and_asks_for_nothing(made):
     assert "@import" not in text
     for link in [a for a in page.asked if a.startswith("#")]:
         assert link[1:] in page.names
-    words = " ".join(page.text)
-    assert "<b>lost</b> & gone" in words  # escaped in the file, read as it was
-    assert "no <xtb>" in words
-    assert "benzene was not evaluated: no basis" in words
-    assert "complete, fluctuation" in words  # why it missed, beside the mark
-    assert "verlet-1 (the bar)" in " ".join(words.split())
+    prose = " ".join(page.text)
+    assert "<b>lost</b> & gone" in prose  # escaped in the file, read as it was
+    assert "no <xtb>" in prose
+    assert "benzene was not evaluated: no basis" in prose
+    assert "complete, fluctuation" in prose  # why it missed, beside the mark
+    assert "verlet-1 (the bar)" in " ".join(prose.split())
     # Neither exponents where there are hundreds, nor the sign of nothing.
-    assert not re.search(r"\de\+0\d|[-+]0[ ,]", words)
+    assert not re.search(r"\de\+0\d|[-+]0[ ,]", prose)
     assert len(text) < 3_000_000
 
 

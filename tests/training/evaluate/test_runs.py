@@ -69,7 +69,7 @@ def test_a_corrector_without_potential_is_velocity_verlet(starts):
         def bind(self, state):
             return self
 
-        def __call__(self, positions, carry):
+        def __call__(self, positions, workspace):
             zero = torch.zeros(1, dtype=torch.float64)
             return Evaluation(zero, torch.zeros_like(positions)), None
 
@@ -81,8 +81,8 @@ def test_a_corrector_without_potential_is_velocity_verlet(starts):
     atoms = starts[0].copy()
     atoms.calc = springs.physics(atoms)
     KStepDynamics(atoms, Nothing(), k=1, corrector="impulse").run(16)
-    found = run("verlet-2", starts)[0]
-    np.testing.assert_allclose(atoms.positions, found.positions[-1], atol=1e-9)
+    record = run("verlet-2", starts)[0]
+    np.testing.assert_allclose(atoms.positions, record.positions[-1], atol=1e-9)
 
 
 def test_ballistic_flight_asks_nothing(starts):

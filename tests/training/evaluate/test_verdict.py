@@ -74,10 +74,10 @@ def test_heated_hydrogens(sound):
         return dataclasses.replace(r, momenta=momenta)
 
     checks = judged(planted(sound, IMPULSE, heat))
-    found = checks["dynamics", IMPULSE, "equipartition"]
-    assert found.status == MISS
-    assert "of H" in found.explanation
-    assert found.value == pytest.approx(45.0, rel=0.4)
+    check = checks["dynamics", IMPULSE, "equipartition"]
+    assert check.status == MISS
+    assert "of H" in check.explanation
+    assert check.value == pytest.approx(45.0, rel=0.4)
 
 
 def test_a_bath_of_another_temperature(sound):
@@ -95,9 +95,9 @@ def test_shifted_spectrum(sound):
     molecule = Harmonic()
     runs = [molecule.run(701, 2.0, s, 1.02, 2e-4) for s in range(8)]
     checks = judged({**sound, IMPULSE: runs})
-    found = checks["dynamics", IMPULSE, "stretches"]
-    assert found.status == MISS
-    assert found.value == pytest.approx(0.02 * 3250.0, rel=0.2)
+    check = checks["dynamics", IMPULSE, "stretches"]
+    assert check.status == MISS
+    assert check.value == pytest.approx(0.02 * 3250.0, rel=0.2)
     assert checks["dynamics", IMPULSE, "trajectory"].status == MISS
 
 
@@ -111,10 +111,12 @@ def test_broken_bond(sound):
     checks = judged(planted(sound, IMPULSE, stretched, seeds=[3]))
     assert checks["dynamics", IMPULSE, "intact bonds"].status == MISS
     assert checks["dynamics", IMPULSE, "intact bonds"].value == 1
-    # And nobody was told.
+    # And nobody heard of it.
     assert checks["honesty", IMPULSE, "broken bonds reported"].status == MISS
-    told = judged(planted(sound, IMPULSE, lambda r: facts(stretched(r), bond_changes=1), seeds=[3]))
-    assert told["honesty", IMPULSE, "broken bonds reported"].status == PASS
+    reported = judged(
+        planted(sound, IMPULSE, lambda r: facts(stretched(r), bond_changes=1), seeds=[3])
+    )
+    assert reported["honesty", IMPULSE, "broken bonds reported"].status == PASS
 
 
 def handed_over(r):
@@ -135,9 +137,9 @@ def test_an_atom_that_changes_hands(sound, mine, reference, status):
     """A rare event is compared as one: what a few runs have seen more often is open."""
     runs = planted(sound, IMPULSE, handed_over, range(mine))
     checks = judged(planted(runs, "reference", handed_over, range(reference)))
-    found = checks["dynamics", IMPULSE, "intact bonds"]
-    assert (found.status, found.value, found.limit) == (status, mine, reference)
-    assert ("now O1-H2" in found.explanation) == (mine > 0)
+    check = checks["dynamics", IMPULSE, "intact bonds"]
+    assert (check.status, check.value, check.limit) == (status, mine, reference)
+    assert ("now O1-H2" in check.explanation) == (mine > 0)
     assert checks["honesty", IMPULSE, "broken bonds reported"].status == PASS
 
 
@@ -170,9 +172,9 @@ def test_correlated_seeds(sound, method):
     ensemble = method in ENSEMBLE
     checks = judged({**sound, method: runs}, ENSEMBLE if ensemble else DYNAMICS)
     promise = "references" if method in ("reference", "langevin") else "honesty"
-    found = checks[promise, method, "independent seeds"]
-    assert found.status == MISS
-    assert "runs 1 and 6" in found.explanation
+    check = checks[promise, method, "independent seeds"]
+    assert check.status == MISS
+    assert "runs 1 and 6" in check.explanation
 
 
 def test_energies_that_are_not_those_of_the_physics(sound):
@@ -250,10 +252,10 @@ def test_a_drift_is_caught(sound):
         return dataclasses.replace(r, energies=r.energies + ramp)
 
     checks = judged(planted(sound, IMPULSE, heating))
-    found = checks["dynamics", IMPULSE, "drift"]
-    assert found.status == MISS
+    check = checks["dynamics", IMPULSE, "drift"]
+    assert check.status == MISS
     # 20 meV over 1.4 ps and six atoms.
-    assert found.value == pytest.approx(20.0 / 1.4 / 6.0, rel=0.1)
+    assert check.value == pytest.approx(20.0 / 1.4 / 6.0, rel=0.1)
 
 
 def test_a_drift_that_noise_could_hide_is_open(sound):
@@ -261,9 +263,9 @@ def test_a_drift_that_noise_could_hide_is_open(sound):
         sign = 1.0 if r.energies[0] > np.median([s.energies[0] for s in sound[IMPULSE]]) else -1.0
         return dataclasses.replace(r, energies=r.energies + sign * 0.2 * np.arange(len(r)) / len(r))
 
-    found = judged(planted(sound, IMPULSE, wandering))["dynamics", IMPULSE, "drift"]
-    assert found.status == OPEN
-    assert "would matter" in found.explanation
+    check = judged(planted(sound, IMPULSE, wandering))["dynamics", IMPULSE, "drift"]
+    assert check.status == OPEN
+    assert "would matter" in check.explanation
 
 
 def test_a_run_no_better_than_the_bar_is_open_or_a_miss(sound):

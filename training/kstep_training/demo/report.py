@@ -36,6 +36,12 @@ class BreakEven:
         Physics evaluations counted in each run.
     overhead_reference, overhead_jumps : float
         Seconds outside the physics for each evaluation; for jumps, this is mostly the jump.
+
+    Examples
+    --------
+    >>> balance = BreakEven(400, 100, overhead_reference=1.0, overhead_jumps=7.0)
+    >>> balance.seconds, balance.gain(1.0)
+    (1.0, 1.0)
     """
 
     evaluations_reference: int

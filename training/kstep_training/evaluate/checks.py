@@ -75,7 +75,15 @@ class Check:
 
 
 def overall(checks: Sequence[Check]) -> str:
-    """Status of several checks: one miss is a miss; without one, anything open leaves all open."""
+    """Status of several checks: one miss is a miss; without one, anything open leaves all open.
+
+    Examples
+    --------
+    >>> whole = Check("dynamics", "impulse-2", "complete", PASS, 0, 0, "runs lost of 8")
+    >>> drift = Check("dynamics", "impulse-2", "drift", OPEN, 0.1, 0.3, "meV/atom/ps")
+    >>> overall([whole]), overall([whole, drift])
+    ('pass', 'open')
+    """
     statuses = {check.status for check in checks}
     return MISS if MISS in statuses else OPEN if OPEN in statuses or not statuses else PASS
 

@@ -32,6 +32,13 @@ def free_flight(method: Method, atoms: Atoms) -> Record:
     method : Method
     atoms : ase.Atoms
         The start, with momenta.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> method = Method("ballistic", "dynamics", "control", "ballistic", 8.0, 2.0, 0.01)
+    >>> len(free_flight(method, molecule("H2O")))
+    6
     """
     frames = int(1000.0 * method.length_ps / method.frame_fs + 1e-9)
     clock = np.arange(frames + 1, dtype=np.float64) * (method.frame_fs * units.FS)
@@ -67,6 +74,15 @@ def velocity_verlet(
     Record
         As far as the run came: to its end, or until the calculator failed or the total energy
         changed by 10 eV, which is its ``error``.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.morse import MorsePotential
+    >>> method = Method("verlet-1", "dynamics", "control", "verlet", 1.0, 2.0, 0.01)
+    >>> record = velocity_verlet(method, molecule("N2"), lambda atoms: MorsePotential())
+    >>> len(record), record.facts["counted"], record.whole
+    (6, 11, True)
     """
     atoms, counter = _with_counter(atoms, physics)
     dynamics = VelocityVerlet(atoms, method.stride_fs * units.FS)

@@ -61,7 +61,18 @@ class CountedPhysics:
 
 
 def counting(physics: CalculatorFactory, atoms: Atoms) -> CountingCalculator:
-    """A new calculator that counts."""
+    """A new calculator that counts its evaluations.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.morse import MorsePotential
+    >>> atoms = molecule("N2")
+    >>> atoms.calc = counting(lambda atoms: MorsePotential(), atoms)
+    >>> forces = atoms.get_forces()
+    >>> counts(atoms.calc)["counted"]
+    1
+    """
     return CountingCalculator(cast(Calculator, physics(atoms)))
 
 

@@ -235,12 +235,14 @@ class _BoundWatched:
     ) -> tuple[PhaseState, JumpInfo]:
         inside: list[PhaseState] = []
         first: Evaluation | None = None
+        failures: dict[int, str] = {}
         done = 0
         while True:
             part = min(self.owner.part, k - done)
             state, info = self.jump(state, physics, inner, part)
             first, inner, done = first or info.start, info.end, done + part
+            failures = {**info.failures, **failures}
             if done == k:
                 self.owner.inside = inside
-                return state, JumpInfo(k, first, info.end)
+                return state, JumpInfo(k, first, info.end, failures)
             inside.append(state)

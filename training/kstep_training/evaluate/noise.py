@@ -80,7 +80,14 @@ def t_limit(count: int, tests: int = 1) -> float:
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
-    """Mean and standard error; None without any value."""
+    """Mean and standard error of the finite values; None without any.
+
+    Examples
+    --------
+    >>> known = estimate([1.0, 2.0, 3.0])
+    >>> known.mean, round(known.error, 3), known.count
+    (2.0, 0.577, 3)
+    """
     x = np.asarray(values, dtype=np.float64)
     x = x[np.isfinite(x)]
     if not len(x):

@@ -90,6 +90,17 @@ def make_methods(model: str, settings: EvaluateSettings) -> list[Method]:
     ------
     ValueError
         If a trained stride does not fit into the time of comparison.
+
+    Examples
+    --------
+    >>> settings = EvaluateSettings(strides_fs=[4.0], correctors=["impulse"], respa="none")
+    >>> for method in make_methods("organic-gfn2", settings)[:5]:
+    ...     print(method.name, method.role, method.stride_fs)
+    reference reference 0.5
+    fine reference 0.125
+    verlet-1 control 1.0
+    verlet-4 control 4.0
+    impulse-4 test 4.0
     """
     s, methods = settings, list[Method]()
     trained = trained_strides(model)

@@ -28,7 +28,13 @@ SYMBOLS: Final = {PASS: "\N{CHECK MARK}", MISS: "\N{MULTIPLICATION X}", OPEN: "\
 
 
 def finite(value: Any) -> Any:
-    """The same value with None in place of numbers that JSON does not have: infinite, or none."""
+    """The same value with None in place of numbers that JSON does not have: infinite, or none.
+
+    Examples
+    --------
+    >>> finite({"drift": (0.1, float("nan"))})
+    {'drift': [0.1, None]}
+    """
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -48,7 +48,13 @@ def coordinates_of(record: Record) -> Indices:
 
 
 def label(numbers: NDArray[np.int64], group: Sequence[int]) -> str:
-    """Name of a group of atoms, such as C0-C1-O2-H8."""
+    """Name of a group of atoms.
+
+    Examples
+    --------
+    >>> label(np.array([6, 6, 8, 1]), (0, 1, 2, 3))
+    'C0-C1-O2-H3'
+    """
     return "-".join(f"{chemical_symbols[numbers[i]]}{i}" for i in group)
 
 

@@ -20,7 +20,7 @@ from kstep_integrators.units import KB, MEV, PS
 from kstep_training.run.settings import RunSettings
 from kstep_training.trajectory import Trajectory, trajectory_of
 
-__all__ = ["mark_frame", "read_run", "summarize"]
+__all__ = ["mark_frame", "read_run", "summarize", "unmark_frame"]
 
 _MARK = "kstep"
 """Key in ``info`` of a frame for its time, heat and interruptions."""
@@ -34,6 +34,11 @@ def mark_frame(dynamics: KStepDynamics) -> None:
         "heat": dynamics.transferred_energy,
         "breaks": stats.fallbacks + stats.shrinks + stats.flips,
     }
+
+
+def unmark_frame(dynamics: KStepDynamics) -> None:
+    """Take the note of :func:`mark_frame` away again."""
+    dynamics.atoms.info.pop(_MARK, None)
 
 
 def read_run(path: Path, settings: RunSettings, metadata: dict[str, Any]) -> Trajectory:

@@ -29,7 +29,7 @@ from kstep_training.inputs.start import bring_to_rest
 from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.options import override
 from kstep_training.progress import progress_bar
-from kstep_training.run.record import mark_frame, read_run, summarize
+from kstep_training.run.record import mark_frame, read_run, summarize, unmark_frame
 from kstep_training.run.settings import RunSettings
 from kstep_training.run.start import RunInputs, kept_start, read_inputs
 from kstep_training.trajectory import write_npz
@@ -201,8 +201,9 @@ def _produce(job: _Job) -> None:
             loginterval=interval,
             **_arguments(settings, settings.thermostat),
         )
-    # Before the trajectory, which keeps ``atoms.info``.
+    # Around the trajectory, which keeps ``atoms.info``: to the physics, a change of it is an edit.
     dynamics.insert_observer(lambda: mark_frame(dynamics), 0, interval)
+    dynamics.attach(lambda: unmark_frame(dynamics), interval)
     _advance(dynamics, job.strides(settings.length_ps), "strides")
 
 
