@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState, Reasons
 
@@ -32,6 +33,13 @@ class JumpInfo:
     start: Evaluation | None
     end: Evaluation | None
     failures: Reasons = field(default_factory=dict)
+
+    @property
+    def energy_change(self) -> Tensor | None:
+        """Predicted change of the potential energy, (B,) eV; None if nothing predicts it."""
+        if self.start is None or self.end is None:
+            return None
+        return self.end.energy - self.start.energy
 
 
 class BoundJump(Protocol):
@@ -66,7 +74,7 @@ class BoundJump(Protocol):
         inner : Evaluation or None
             The potential there, as the last jump or :meth:`begin` left it: never computed twice.
         k : int
-            One of the jump's ``strides``.
+            One of the jump's ``allowed_k``.
         """
         ...
 
@@ -91,7 +99,7 @@ class Jump(Protocol):
         ...
 
     @property
-    def strides(self) -> tuple[int, ...] | None:
+    def allowed_k(self) -> tuple[int, ...] | None:
         """Base steps that a jump may have; None for any number."""
         ...
 
