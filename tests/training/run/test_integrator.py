@@ -7,9 +7,9 @@ import inspect
 from typing import get_args, get_type_hints
 
 import pytest
-from kstep_integrators.step.options import RunOptions
 
 from kstep_integrators import KStepDynamics
+from kstep_integrators.step.options import RunOptions
 from kstep_integrators.units import FS, PS
 from kstep_training.options import override
 from kstep_training.run.integrator import IntegratorSettings, integrator_arguments, option_keys

@@ -12,7 +12,6 @@ from types import NoneType
 from typing import Any, Final, get_args, get_type_hints
 
 from kstep_integrators.step.options import RunOptions
-
 from kstep_integrators.units import FS, PS
 from kstep_training.keys import setting
 

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 from kstep_integrators.step.options import RunOptions
-
 from kstep_training.inputs.physics import PhysicsSettings
 from kstep_training.keys import setting
 from kstep_training.run.integrator import IntegratorSettings, integrator_arguments
