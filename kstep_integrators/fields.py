@@ -39,7 +39,7 @@ __all__ = [
 T = TypeVar("T")
 
 _DERIVED = "_derived"
-"""Where :func:`derived` keeps numbers; a copy with other fields begins without."""
+"""Attribute in which :func:`derived` keeps numbers; a changed copy begins without."""
 
 ATOM = "atom"
 """Rows (N, ...), one for each atom."""
@@ -159,7 +159,7 @@ def to_device(value: T, device: torch.device) -> T:
 
 
 def select(value: T, some: Layout) -> T:
-    """What belongs to some of the molecules.
+    """The part of a value that belongs to some of the molecules.
 
     Parameters
     ----------
@@ -311,7 +311,7 @@ def where(some: Layout, yes: T, no: T) -> T:
 
 
 def _agree(one: Any, other: Any) -> bool:
-    """Whether the global fields of two parts are the same."""
+    """Compare the global fields of two parts."""
     return all(
         getattr(one, part.name) == getattr(other, part.name)
         for part in dataclasses.fields(other)

@@ -1,4 +1,4 @@
-"""What a run says out loud: not every time, but never not at all."""
+"""Warnings of a run: of the first event of a kind, the tenth, the hundredth."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ class EvaluationFailed(RuntimeError):
 
 
 Reasons = dict[int, str]
-"""What is the matter with some of the molecules of a state: index to text."""
+"""Problems of some of the molecules of a state: index to text."""
 
 
 @dataclass(frozen=True)

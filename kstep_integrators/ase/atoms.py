@@ -11,7 +11,7 @@ from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.state import PhaseState
 
-__all__ = ["same_system", "state_from_atoms"]
+__all__ = ["state_from_atoms"]
 
 
 def state_from_atoms(
@@ -97,14 +97,3 @@ def _joined(
         moves = mobile[bonds].amax((1, 2)) > 0
         bonds, lengths = bonds[moves], lengths[moves]
     return (bonds, lengths) if len(bonds) else (None, None)
-
-
-def same_system(old: PhaseState, new: PhaseState) -> bool:
-    """Whether everything but positions and momenta is as it was."""
-    if old.pbc != new.pbc or old.fix_com != new.fix_com or len(old.numbers) != len(new.numbers):
-        return False
-    names = ("numbers", "masses", "cell", "mobile", "bonds", "bond_lengths")
-    for one, other in ((getattr(old, name), getattr(new, name)) for name in names):
-        if (one is None) != (other is None) or (one is not None and not torch.equal(one, other)):
-            return False
-    return True

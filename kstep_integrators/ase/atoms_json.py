@@ -26,9 +26,9 @@ def encode_values(values: dict[str, Any]) -> tuple[str, list[str]]:
 
 
 def decode_values(text: str) -> dict[str, Any]:
-    """What :func:`encode_values` was given."""
-    found: dict[str, Any] = decode(text, always_array=False)
-    return found
+    """The dictionary that :func:`encode_values` was given."""
+    values: dict[str, Any] = decode(text, always_array=False)
+    return values
 
 
 def _survives(value: dict[Any, Any]) -> bool:
@@ -76,11 +76,11 @@ def encode_atoms(atoms: Atoms) -> tuple[str, list[str]]:
 
 
 def _described(constraint: FixConstraint) -> dict[str, Any]:
-    found: dict[str, Any] = constraint.todict()
+    description: dict[str, Any] = constraint.todict()
     if isinstance(constraint, FixBondLengths) and constraint.bondlengths is not None:
         # ASE leaves them out, and would take those of the geometry in their place.
-        found["kwargs"]["bondlengths"] = np.array(constraint.bondlengths, dtype=np.float64)
-    return found
+        description["kwargs"]["bondlengths"] = np.array(constraint.bondlengths, dtype=np.float64)
+    return description
 
 
 def decode_atoms(text: str) -> Atoms:

@@ -48,11 +48,11 @@ class Written:
         return cls(positions, momenta, _system(atoms), atoms.calc)
 
     def moved(self, atoms: Atoms) -> bool:
-        """Whether positions have been changed."""
+        """Compare positions with those last written."""
         return not np.array_equal(atoms.arrays["positions"], self.positions)
 
     def kicked(self, atoms: Atoms) -> bool:
-        """Whether momenta have been changed."""
+        """Compare momenta with those last written."""
         momenta = atoms.arrays.get("momenta")
         return momenta is None or not np.array_equal(momenta, self.momenta)
 

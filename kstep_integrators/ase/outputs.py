@@ -1,4 +1,4 @@
-"""How much of a trajectory and of a log a checkpoint saw, and cutting off what came after.
+"""Marks of a trajectory and a log at a checkpoint, and cutting both back to them.
 
 Both files are only ever appended to. A file is cut in place, in constant time and without copying
 what stays; an ASE trajectory is then, byte for byte, what it was at the checkpoint.
@@ -30,11 +30,11 @@ _TAIL = 4096
 _HEADER = struct.Struct("<8s16s3q")
 """Head of an ASE trajectory (:mod:`ase.io.ulm`): magic, tag, version, frames, offset table."""
 _COUNTS = 32
-"""Where in it the number of frames and the position of the offset table are."""
+"""Offset in the head of the number of frames and the position of the offset table."""
 
 
 def check_interval(checkpoint: str | Path | None, interval: object) -> int:
-    """How many steps there are between checkpoints: 100, if nothing is said.
+    """Steps between two checkpoints: 100, if nothing is given.
 
     Raises
     ------
@@ -247,10 +247,10 @@ def _last_frame(handle: IO[bytes], frames: int, table: int) -> str:
 
 
 def _check_trajectory(path: Path, mark: TrajectoryMark) -> None:
-    found = _mark_trajectory(path)
-    if found.frames < mark.frames or found.size < mark.size:
+    now = _mark_trajectory(path)
+    if now.frames < mark.frames or now.size < mark.size:
         raise ValueError(
-            f"the trajectory {path} holds {found.frames} frames, the checkpoint was written after "
+            f"the trajectory {path} holds {now.frames} frames, the checkpoint was written after "
             f"{mark.frames}: it was moved, cut or begun anew. Put it back, or start a new run"
         )
     if mark.frames:

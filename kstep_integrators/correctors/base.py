@@ -27,12 +27,12 @@ class Corrector(Protocol):
 
     @property
     def needs_forces(self) -> bool:
-        """Whether the physics must give forces."""
+        """True if the physics must give forces."""
         ...
 
     @property
     def kicks_before(self) -> bool:
-        """Whether there is a half-kick before the jump too, and not after it only."""
+        """True for a half-kick before the jump too, and not after it only."""
         ...
 
     def __call__(

@@ -75,7 +75,7 @@ class ReplicaFiles:
 
     @property
     def any(self) -> bool:
-        """Whether there is anything to write."""
+        """True if there is anything to write."""
         return any(one.trajectory is not None or one.log is not None for one in self._outputs)
 
     def add(self, replica: int, atoms: Atoms) -> None:

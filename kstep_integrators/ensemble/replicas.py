@@ -78,7 +78,7 @@ class EnsembleResult:
 
 
 def atoms_of(point: PhasePoint, templates: Sequence[Atoms]) -> list[Atoms]:
-    """The molecules of a point as Atoms, with what the physics found there.
+    """The molecules of a point as Atoms, with the physical energies and forces there.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def atoms_of(point: PhasePoint, templates: Sequence[Atoms]) -> list[Atoms]:
         known = {"energy": float(physics.energy[i])}
         if np.isfinite(known["energy"]):
             mine = forces[i]
-            found = {} if mine is None else {"forces": mine.numpy().copy()}
-            atoms.calc = SinglePointCalculator(atoms, **known, **found)
+            results = {} if mine is None else {"forces": mine.numpy().copy()}
+            atoms.calc = SinglePointCalculator(atoms, **known, **results)
         made.append(atoms)
     return made

@@ -8,8 +8,9 @@ import torch
 
 from kstep_integrators.fields import join
 from kstep_integrators.state import PhaseState
+from kstep_integrators.step.options import Temperatures
 
-__all__ = ["join_states"]
+__all__ = ["join_states", "with_baths"]
 
 
 def join_states(states: Sequence[PhaseState]) -> PhaseState:
@@ -46,3 +47,22 @@ def join_states(states: Sequence[PhaseState]) -> PhaseState:
         atoms=[len(state.numbers) for state in states],
         molecules=[state.n_molecules for state in states],
     )
+
+
+def with_baths(state: PhaseState, kelvin: Temperatures | None) -> PhaseState:
+    """The state with the temperature of the bath of each molecule, if they are given.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as molecules.
+    """
+    if not isinstance(kelvin, tuple):
+        return state
+    if len(kelvin) != state.n_molecules:
+        raise ValueError(
+            f"temperature_K has {len(kelvin)} numbers for {state.n_molecules} molecules; give one "
+            "for each, or one for all"
+        )
+    baths = torch.tensor(kelvin, dtype=torch.float64, device=state.positions.device)
+    return state.replace(bath_kelvin=baths)

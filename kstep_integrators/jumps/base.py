@@ -15,7 +15,7 @@ __all__ = ["BoundJump", "Jump", "JumpInfo"]
 
 @dataclass(frozen=True)
 class JumpInfo:
-    """What a jump knows of itself.
+    """The report of a jump on itself.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ class Jump(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the jump runs; states are moved there once per jump, not once per base step."""
+        """Device of the jump; states are moved there once per jump, not once per base step."""
         ...
 
     @property
@@ -105,17 +105,17 @@ class Jump(Protocol):
 
     @property
     def predicts(self) -> tuple[str, ...]:
-        """What it says of the physics at a landing: ``"energy"`` (its change), ``"forces"``."""
+        """Predicted quantities at a landing: ``"energy"`` (its change), ``"forces"``."""
         ...
 
     @property
     def needs_forces(self) -> bool:
-        """Whether it looks at the physical forces where it starts."""
+        """True for a jump that takes the physical forces where it starts."""
         ...
 
     @property
     def reversible(self) -> bool:
-        """Whether it is time-reversible and keeps volume, as a Metropolis test requires."""
+        """True for a time-reversible, volume-preserving jump, as a Metropolis test requires."""
         ...
 
     def bind(self, state: PhaseState) -> BoundJump:
@@ -129,5 +129,5 @@ class Jump(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What the jump is, for logs and restart files."""
+        """Description for logs, checkpoints and restart files."""
         ...

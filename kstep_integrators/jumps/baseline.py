@@ -1,4 +1,4 @@
-r"""What a direct jump does without its network, and so what the network's increments are.
+r"""Baselines of a direct jump: its motion without the network, and increments beyond it.
 
 With h the stride and F, F' the physical forces at start and landing, the two baselines are
 
@@ -112,7 +112,7 @@ def increments(
     masses: Tensor,
     stride: float | Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """What leads from one end of a window to the other, the baseline apart.
+    """Increments from one end of a window to the other, beyond the baseline.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def landing(
     masses: Tensor,
     stride: float | Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Where increments lead: the inverse of :func:`increments`.
+    """End of a stride with given increments: the inverse of :func:`increments`.
 
     The positions do not depend on ``f1``, the physical forces there.
 

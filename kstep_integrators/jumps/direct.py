@@ -70,29 +70,29 @@ class _BoundDirect:
         m, x, f = padding.pad(state.masses), padding.pad(state.positions), padding.pad(forces)
         masses = torch.where(self.graph.atom_mask.unsqueeze(-1), m, 1.0)
         v, v0 = padding.pad(opened) / masses, padding.pad(state.momenta) / masses
-        found = self._increments(without_mean(x, m), without_mean(v0, m), f, number)
+        predicted = self._increments(without_mean(x, m), without_mean(v0, m), f, number)
         # In single precision the network's own projection is exact to its own rounding only.
-        dx, dv = without_mean(found.positions, m), without_mean(found.velocities, m)
+        dx, dv = without_mean(predicted.positions, m), without_mean(predicted.velocities, m)
         shaken = shake(state, padding.flat(drift(baseline, x, v, m, stride) + dx))
         landed = state.replace(positions=shaken.positions, time=state.time + stride)
         landed = landed.replace(momenta=constrain(landed, padding.flat(m * (v + dv))))
         end = None
-        if found.forces is not None:
+        if predicted.forces is not None:
             unknown = torch.full_like(state.time, math.nan)
-            end = Evaluation(unknown, padding.flat(found.forces))
+            end = Evaluation(unknown, padding.flat(predicted.forces))
         return landed, JumpInfo(k, None, end, shaken.failures)
 
     def _increments(self, x: Tensor, v: Tensor, f: Tensor, number: int) -> Increments:
-        """What the network says, in double precision."""
+        """Increments of the network, in double precision."""
         dtype = self.jump.dtype
         strides = torch.full((len(x),), number, dtype=torch.int64, device=x.device)
         with torch.no_grad():
-            found: Increments = self.jump.network(
+            predicted: Increments = self.jump.network(
                 x.to(dtype), v.to(dtype), f.to(dtype), strides, self.graph
             )
-        forces = None if found.forces is None else found.forces.to(torch.float64)
+        forces = None if predicted.forces is None else predicted.forces.to(torch.float64)
         return Increments(
-            found.positions.to(torch.float64), found.velocities.to(torch.float64), forces
+            predicted.positions.to(torch.float64), predicted.velocities.to(torch.float64), forces
         )
 
 
@@ -166,7 +166,7 @@ class DirectJump:
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs."""
+        """Device of the network."""
         return self._device
 
     def to(self, device: torch.device | str) -> DirectJump:

@@ -68,7 +68,7 @@ class FlowJump:
 
     @property
     def device(self) -> torch.device:
-        """Where the potential runs."""
+        """Device of the potential."""
         return self.potential.device
 
     def bind(self, state: PhaseState) -> BoundJump:

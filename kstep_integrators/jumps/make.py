@@ -65,7 +65,7 @@ def make_jump(
 
 
 def record_jump(jump: Jump) -> dict[str, Any]:
-    """What a checkpoint keeps of a jump: its description, and where its model is to be found."""
+    """Record of a jump for a checkpoint: its description, and the place of its model."""
     model = jump.potential if isinstance(jump, FlowJump) else jump
     source = model.source if isinstance(model, NetworkPotential | DirectJump) else ""
     return {"describes": jump.describe(), "source": source, "device": jump.device.type}
@@ -134,7 +134,7 @@ def _recorded_network(recorded: dict[str, Any]) -> NetworkPotential | DirectJump
 
 def _plain(described: dict[str, Any]) -> dict[str, Any]:
     """A description as it comes back from JSON, without addresses of objects."""
-    found: dict[str, Any] = json.loads(
+    plain: dict[str, Any] = json.loads(
         re.sub(r" at 0x[0-9a-fA-F]+", "", json.dumps(described, default=str))
     )
-    return found
+    return plain

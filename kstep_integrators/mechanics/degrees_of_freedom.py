@@ -152,7 +152,7 @@ def atomic_degrees_of_freedom(
 
 
 def _share_of_bonds(masses: Array, bonds: ArrayLike, positions: ArrayLike) -> Array:
-    """What bonds of fixed length take from each atom, (..., N)."""
+    """Degrees of freedom that bonds of fixed length take from each atom, (..., N)."""
     pairs = np.asarray(bonds, dtype=np.int64)
     x = np.asarray(positions, dtype=np.float64)
     vectors = x[..., pairs[:, 0], :] - x[..., pairs[:, 1], :]

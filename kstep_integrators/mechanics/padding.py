@@ -12,7 +12,7 @@ __all__ = ["Padding", "make_padding"]
 
 @dataclass(frozen=True)
 class Padding:
-    """How a flat set of atoms maps to B molecules of equal padded size M.
+    """Map of a flat set of atoms to B molecules of equal padded size M.
 
     Attributes
     ----------

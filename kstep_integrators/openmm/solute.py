@@ -63,7 +63,7 @@ class Isolated:
         return Isolated(self.potential.to(device))
 
     def describe(self) -> dict[str, Any]:
-        """That of the potential."""
+        """Description of the potential."""
         return self.potential.describe()
 
     def bind(self, state: PhaseState) -> BoundPotential:

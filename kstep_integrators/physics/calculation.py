@@ -14,7 +14,7 @@ __all__ = ["Answer", "ask"]
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a request.
+    """The answer of a calculator to a request.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Answer:
 
 
 def ask(atoms: Atoms, forces: bool) -> Answer:
-    """What the calculator of some atoms says.
+    """Ask the calculator of some atoms for energy and forces.
 
     Parameters
     ----------
@@ -42,11 +42,11 @@ def ask(atoms: Atoms, forces: bool) -> Answer:
         Whether an energy is too little. Without, they are there only if they were computed anyway.
     """
     try:
-        found = _forces(atoms, forces)
+        computed = _forces(atoms, forces)
         energy = float(atoms.get_potential_energy())
     except Exception as error:  # noqa: BLE001  (calculators raise what they like)
         return Answer(failure=f"{type(error).__name__}: {error}")
-    finite = np.ones(0, dtype=bool) if found is None else np.isfinite(found).all(axis=1)
+    finite = np.ones(0, dtype=bool) if computed is None else np.isfinite(computed).all(axis=1)
     if not (np.isfinite(energy) and finite.all()):
         # Or the calculator would serve the same again from its own cache.
         atoms.calc.reset()
@@ -54,7 +54,7 @@ def ask(atoms: Atoms, forces: bool) -> Answer:
             failure=f"the calculator returned the energy {energy} eV and no finite forces on atoms "
             f"{np.flatnonzero(~finite).tolist()}"
         )
-    return Answer(energy, found)
+    return Answer(energy, computed)
 
 
 def _forces(atoms: Atoms, wanted: bool) -> npt.NDArray[np.float64] | None:

@@ -99,7 +99,7 @@ class CalculatorPhysics:
         return evaluation, cost
 
     def _of(self, evaluation: Evaluation) -> tuple[bytes, _Known] | None:
-        """Where one of the last evaluations was made, and what is known there."""
+        """The geometry of one of the last evaluations, and all that is known there."""
         for key, known in self._store.items():
             if known.evaluation is evaluation:
                 return key, known

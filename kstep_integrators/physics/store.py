@@ -23,7 +23,7 @@ def geometry(state: PhaseState) -> bytes:
 
 
 class EvaluationStore(Generic[V]):
-    """What is known of the last few geometries of one system by one method.
+    """Evaluations of the last few geometries of one system by one method.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class EvaluationStore(Generic[V]):
         self._kept: OrderedDict[bytes, V] = OrderedDict()
 
     def get(self, key: bytes) -> V | None:
-        """What is known there, if it is one of the last."""
+        """The evaluation there, if it is one of the last."""
         return self._kept.get(key)
 
     def put(self, key: bytes, value: V) -> None:

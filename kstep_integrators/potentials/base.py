@@ -25,7 +25,7 @@ class Potential(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where the forces are computed."""
+        """Device of the forces."""
         ...
 
     def to(self, device: torch.device | str) -> Potential:
@@ -43,5 +43,5 @@ class Potential(Protocol):
         ...
 
     def describe(self) -> dict[str, Any]:
-        """What the potential is, for logs and restart files."""
+        """Description for logs, checkpoints and restart files."""
         ...

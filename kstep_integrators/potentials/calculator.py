@@ -125,10 +125,10 @@ class _ForcesInTurn:
 
     def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, Any]:
         energies = torch.full((len(self.sizes),), math.nan, dtype=torch.float64)
-        found = torch.full_like(positions, math.nan)
+        every = torch.full_like(positions, math.nan)
         # What failed in one step is NaN in the next: the reason that counts is the first.
         failures: Reasons = dict(workspace or {})
-        parts = zip(self.forces, positions.split(self.sizes), found.split(self.sizes), strict=True)
+        parts = zip(self.forces, positions.split(self.sizes), every.split(self.sizes), strict=True)
         for i, (forces, x, f) in enumerate(parts):
             if i in failures:
                 continue
@@ -139,7 +139,7 @@ class _ForcesInTurn:
                 continue
             energies[i] = one.energy[0]
             f.copy_(one.require_forces())
-        return Evaluation(energies, found, failures), failures
+        return Evaluation(energies, every, failures), failures
 
     def linearized(self, positions: Tensor) -> HessianProducts:
         """The Hessian of each molecule, by central differences."""

@@ -77,7 +77,7 @@ class NetworkPotential:
 
     @property
     def device(self) -> torch.device:
-        """Where the network runs."""
+        """Device of the network."""
         return self._device
 
     def to(self, device: torch.device | str) -> NetworkPotential:

@@ -122,7 +122,7 @@ class SumPotential:
 
     @property
     def device(self) -> torch.device:
-        """Where the first part is computed; positions go to the others and forces come back."""
+        """Device of the first part; positions go to the others and forces come back."""
         return self.parts[0][0].device
 
     def to(self, device: torch.device | str) -> SumPotential:
@@ -160,13 +160,13 @@ class SumPotential:
 
 
 def _checked(atoms: Sequence[int]) -> tuple[int, ...]:
-    found = tuple(int(atom) for atom in atoms)
-    if not found or min(found) < 0 or len(set(found)) != len(found):
+    chosen = tuple(int(atom) for atom in atoms)
+    if not chosen or min(chosen) < 0 or len(set(chosen)) != len(chosen):
         raise ValueError(
-            f"the atoms of a part are {list(found)}, expected at least one index, from 0 on, and "
+            f"the atoms of a part are {list(chosen)}, expected at least one index, from 0 on, and "
             "none of them twice"
         )
-    return found
+    return chosen
 
 
 def _index(state: PhaseState, atoms: tuple[int, ...]) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a jump may never do, how far it may be off, and what is done about it."""
+"""Limits and tolerances of a jump, and the ways to deal with one that is beyond them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kstep_integrators.state import Evaluation, PhaseState, Reasons, kinetic_ene
 __all__ = ["ON_ERROR", "Control", "DynamicsFailed", "Guard", "check_finite"]
 
 ON_ERROR = ("fallback", "shrink", "warn", "stop")
-"""What can be done about a jump that is beyond the tolerances."""
+"""Ways to deal with a jump that is beyond the tolerances."""
 
 CALM_STEPS = 8
 """Steps without any trouble after which a halved stride is doubled again."""
@@ -28,10 +28,10 @@ def _first(batch: Tensor, values: Tensor, bad: Tensor) -> dict[int, float]:
     """The largest value in each molecule that has a bad one; values (N,), bad (N,) bool."""
     if not bool(bad.any()):  # the one transfer from the device, if nothing is wrong
         return {}
-    found: dict[int, float] = {}
+    largest: dict[int, float] = {}
     for molecule, value in zip(batch[bad].tolist(), values[bad].tolist(), strict=True):
-        found[molecule] = max(value, found.get(molecule, 0.0))
-    return found
+        largest[molecule] = max(value, largest.get(molecule, 0.0))
+    return largest
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ __all__ = ["StepInfo", "split_info"]
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What one step did and how well the model predicted the physics.
+    """The report of one step: errors of the model, evaluations, and what was undone.
 
     Attributes
     ----------

@@ -23,7 +23,7 @@ class _Decided:
 
     @property
     def needs_forces(self) -> bool:
-        """Whether an energy is too little; without a test the residual is watched."""
+        """True if an energy is too little; without a test the residual is watched."""
         return self.corrector.needs_forces or self.metropolis is None
 
 

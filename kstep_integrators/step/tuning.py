@@ -54,7 +54,7 @@ class StrideTuning:
 
 @dataclass(frozen=True)
 class BurnIn:
-    """What a burn-in has found so far.
+    """Results of a burn-in so far.
 
     Attributes
     ----------
@@ -82,7 +82,7 @@ class BurnIn:
 
     @property
     def over(self) -> bool:
-        """Whether all has been tried."""
+        """True when all has been tried."""
         return self.steps >= self.jumps * len(self.candidates)
 
     def add(self, verdict: Verdict, evaluations: int) -> BurnIn:

@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 
 def _energies(x: Array, others: Array, epsilon: float, sigma: float, container: float) -> Array:
-    """What one atom at (B, 3) has of the energy, beside others at (B, n - 1, 3)."""
+    """Energy of one atom at (B, 3) beside others at (B, n - 1, 3)."""
     inverse = sigma**6 / np.square(x[:, None] - others).sum(2) ** 3
     pairs = 4.0 * epsilon * (inverse * (inverse - 1.0)).sum(1)
     total: Array = pairs + 0.5 * container * np.square(x).sum(1)

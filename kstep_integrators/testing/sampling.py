@@ -82,7 +82,7 @@ class Averages:
 
     @property
     def blocks(self) -> int:
-        """How many replicas."""
+        """Number of replicas."""
         return next(iter(self._sums.values())).shape[1]
 
 

@@ -114,7 +114,7 @@ class DaskCluster:
         self._factory = factory
         self._run = uuid.uuid4().hex
         self._sent: dict[Future[Any], tuple[Place, int]] = {}
-        """Where each list of requests is, and its length."""
+        """Places of the lists of requests, and their lengths."""
         self._ended: SimpleQueue[Future[Any]] = SimpleQueue()
         self._quiet = time.monotonic()
 

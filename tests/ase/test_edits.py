@@ -1,0 +1,143 @@
+"""Edits of a user between two steps are noticed, evaluated once, and nothing else is."""
+
+import numpy as np
+import pytest
+from ase import units
+from ase.calculators.calculator import Calculator
+from ase.constraints import FixAtoms, FixBondLengths
+
+from kstep_integrators import KStepDynamics
+from kstep_integrators.ase.edits import Written
+from kstep_integrators.testing import CountingCalculator
+from tests.conftest import cheap, hot, physics
+
+
+def written(atoms):
+    return Written.of(atoms, atoms.get_positions(), atoms.get_momenta())
+
+
+EDITS = {
+    "numbers": lambda atoms: atoms.numbers.__setitem__(3, 9),
+    "masses": lambda atoms: atoms.set_masses([2.0] * len(atoms)),
+    "initial_charges": lambda atoms: atoms.set_initial_charges([0.1] * len(atoms)),
+    "initial_magmoms": lambda atoms: atoms.set_initial_magnetic_moments([1.0] * len(atoms)),
+    "tags": lambda atoms: atoms.set_tags(range(len(atoms))),
+    "own array": lambda atoms: atoms.new_array("own array", np.ones(len(atoms))),
+    "cell": lambda atoms: atoms.set_cell([9.0, 9.0, 9.0]),
+    "pbc": lambda atoms: atoms.set_pbc(True),
+    "info": lambda atoms: atoms.info.update(charge=1),
+    "constraints": lambda atoms: atoms.set_constraint(FixAtoms([0])),
+    "parameters of the calculator": lambda atoms: atoms.calc.set(scale=2.0),
+}
+
+
+class Scaled(Calculator):
+    """Springs whose strength is a parameter."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+    default_parameters = {"scale": 1.0}  # noqa: RUF012
+
+    def __init__(self):
+        super().__init__()
+        self.inner = physics()
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        self.inner.calculate(self.atoms)
+        scale = self.parameters["scale"]
+        self.results = {name: scale * value for name, value in self.inner.results.items()}
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_is_named(name):
+    atoms = hot()
+    atoms.calc = Scaled()
+    before = written(atoms)
+    assert before.changed(atoms) == []
+    EDITS[name](atoms)
+    assert before.changed(atoms) == [name]
+    assert not before.moved(atoms)
+    assert not before.kicked(atoms)
+
+
+def test_edits_within_containers_are_noticed():
+    atoms = hot()
+    atoms.calc = physics()
+    atoms.info["fields"] = {"outer": [np.zeros(3), float("nan")]}
+    fixed = FixAtoms([0])
+    atoms.set_constraint(fixed)
+    before = written(atoms)
+    assert before.changed(atoms) == []
+    atoms.info["fields"]["outer"][0][1] = 0.1
+    assert before.changed(atoms) == ["info"]
+    atoms.info["fields"]["outer"][0][1] = 0.0
+    fixed.index = np.array([1])
+    assert before.changed(atoms) == ["constraints"]
+    fixed.index = np.array([0])
+    assert before.changed(atoms) == []
+    atoms.calc = physics()
+    assert before.changed(atoms) == ["calculator"]
+
+
+def test_what_ase_writes_when_it_is_asked_is_no_edit():
+    atoms = hot()
+    atoms.set_constraint(FixBondLengths([[0, 3], [0, 4]]))
+    atoms.calc = physics()
+    atoms.get_forces()
+    before = written(atoms)
+    atoms.positions += 0.01
+    atoms.get_forces()
+    assert before.changed(atoms) == []
+
+
+def test_positions_and_momenta():
+    atoms = hot()
+    before = written(atoms)
+    atoms.positions[2, 1] += 1e-12
+    assert before.moved(atoms)
+    atoms.positions[:] = before.positions
+    atoms.arrays["momenta"][0, 0] *= 1.0 + 1e-12
+    assert (before.moved(atoms), before.kicked(atoms)) == (False, True)
+    del atoms.arrays["momenta"]
+    assert before.kicked(atoms)
+
+
+@pytest.mark.parametrize("name", ["initial_charges", "tags", "info", "masses"])
+def test_each_edit_costs_one_evaluation_and_no_more(name):
+    atoms = hot()
+    atoms.calc = CountingCalculator(physics())
+    dynamics = KStepDynamics(atoms, cheap(depth=1.9), k=4)
+    dynamics.run(2)
+    EDITS[name](atoms)
+    dynamics.run(3)
+    assert dynamics.stats.physics_evaluations == 1 + 2 + 1 + 3
+    # ASE's calculators keep what they know where only masses, tags or info differ.
+    assert atoms.calc.evaluations in (1 + 2 + 1 + 3, 1 + 2 + 3)
+
+
+def test_another_parameter_is_another_physics():
+    atoms, other = hot(), hot()
+    atoms.calc, other.calc = Scaled(), Scaled()
+    dynamics = KStepDynamics(atoms, cheap(depth=1.9), k=4)
+    dynamics.run(2)
+    atoms.calc.set(scale=1.1)
+    dynamics.run(2)
+    other.calc.set(scale=1.1)
+    other.positions[:] = atoms.positions
+    assert atoms.get_potential_energy() == pytest.approx(other.get_potential_energy(), rel=1e-14)
+    assert dynamics.stats.physics_evaluations == 1 + 2 + 1 + 2
+
+
+def test_an_observer_that_reads_costs_nothing():
+    atoms = hot()
+    atoms.calc = CountingCalculator(physics())
+    dynamics = KStepDynamics(atoms, cheap(depth=1.9), k=4, timestep=0.25 * units.fs)
+    seen = []
+    dynamics.attach(
+        lambda: seen.append(
+            (atoms.get_total_energy(), atoms.get_forces().sum(), atoms.get_temperature())
+        )
+    )
+    dynamics.run(5)
+    assert len(seen) == 6
+    assert atoms.calc.evaluations == dynamics.stats.physics_evaluations == 6
