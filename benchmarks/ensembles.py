@@ -18,7 +18,7 @@ from benchmarks.suite import Options, option
 from kstep_integrators import load_model, named_molecule
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import xtb_calculator
-from kstep_integrators.ensemble.batch import join
+from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.testing.baths import MORSE_RUNS, BathRun, morse_water, sample_energies
 from kstep_integrators.testing.block_averages import deviate, expected_largest, family_limit
 from kstep_integrators.testing.droplet import equilibrated, expected_from, reference
@@ -163,7 +163,7 @@ def _gfn2_water(run: BathRun, temperature: float, seed: int) -> tuple[Samples, d
     """GFN2-xTB, with the bundled network as the potential."""
     water = named_molecule("water")
     water.calc = xtb_calculator("GFN2-xTB")
-    state = join([state_from_atoms(water)] * run.replicas)
+    state = join_states([state_from_atoms(water)] * run.replicas)
     model = load_model("organic-gfn2", dtype=torch.float64)
     return sample_energies(run, temperature, state, model, CopiesPhysics(water), seed)
 

@@ -5,7 +5,7 @@ first 0.4 of the time that the uninterrupted run takes, counted from when there 
 reading it and cutting the outputs are within reach. The next process resumes what is left, and is
 killed in its turn, up to five times; then the run is left to end. Runs are begun anew until the
 kills are used up. Langevin dynamics at 300 K, strides of 2 fs, a checkpoint every ten steps, every
-step in trajectory and log.
+step in trajectory and log. The ensemble has sixteen replicas, with a trajectory and a log each.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 from benchmarks.suite import Options, option
 from kstep_integrators import (
     CalculatorPotential,
+    Ensemble,
     KStepDynamics,
     load_model,
     named_molecule,
@@ -48,7 +49,7 @@ KILLS_PER_RUN = 5
 
 @dataclass(frozen=True)
 class Killed:
-    """A run to be killed; the interval is that of its checkpoints."""
+    """A run to be killed; the interval is that of its checkpoints, replicas make an ensemble."""
 
     molecule: str
     physics: Callable[[], Calculator]
@@ -56,6 +57,7 @@ class Killed:
     steps: int
     kills: int
     interval: int = 10
+    replicas: int = 1
 
 
 def _springs(depth: float) -> MorseNetwork:
@@ -97,6 +99,7 @@ KILLED = {
     "gfn2": Killed("ethanol", xtb_calculator, _network, 100, 20),
     "gfn2-fresh": Killed("ethanol", FreshGFN2, _network, 100, 20),
     "pyscf": Killed("water", _hartree_fock, _network, 100, 10),
+    "ensemble": Killed("ethanol", lambda: _springs(2.0), _morse_jump, 60, 20, 5, 16),
 }
 
 
@@ -107,11 +110,13 @@ def go(name: str, folder: Path, begun: Connection) -> None:
     path = folder / "run.ckpt"
     model = case.model()
     begun.send(True)
+    if case.replicas > 1:
+        _go_ensemble(case, folder, path, model)
+        return
     if path.exists():
         dynamics = KStepDynamics.resume(path, case.physics(), model)
     else:
-        atoms = named_molecule(case.molecule)
-        thermalize_momenta(atoms, temperature_K=300, rng=np.random.default_rng(1))
+        atoms = _start(case, 1)
         atoms.calc = case.physics()
         dynamics = KStepDynamics(
             atoms,
@@ -126,6 +131,39 @@ def go(name: str, folder: Path, begun: Connection) -> None:
             logfile=folder / "md.log",
         )
     dynamics.run(case.steps - dynamics.nsteps)
+
+
+def _start(case: Killed, seed: int) -> Atoms:
+    """The molecule of a case with thermal momenta."""
+    atoms = named_molecule(case.molecule)
+    thermalize_momenta(atoms, temperature_K=300, rng=np.random.default_rng(seed))
+    return atoms
+
+
+def _go_ensemble(case: Killed, folder: Path, path: Path, model: FlowJump) -> None:
+    """Begin an ensemble or go on with it, to its end."""
+
+    def physics(atoms: Atoms) -> Calculator:
+        return case.physics()
+
+    if path.exists():
+        ensemble = Ensemble.resume(path, physics, model)
+    else:
+        ensemble = Ensemble(
+            [_start(case, seed) for seed in range(case.replicas)],
+            model,
+            physics,
+            k=4,
+            temperature_K=300,
+            friction=0.005 / units.fs,
+            rng=np.random.default_rng(0),
+            checkpoint=path,
+            checkpoint_interval=case.interval,
+            trajectory=folder / "replicas",
+            logfile=folder / "replicas",
+        )
+    with ensemble:
+        ensemble.run(case.steps - ensemble.nsteps)
 
 
 def _until(name: str, folder: Path, seconds: float | None) -> tuple[bool, float]:
@@ -149,18 +187,35 @@ def _until(name: str, folder: Path, seconds: float | None) -> tuple[bool, float]
 
 
 def differences(run: Path, through: Path) -> dict[str, Any]:
-    """Differences between a run that was killed and the uninterrupted one."""
-    frames, others = read(run / "md.traj", ":"), read(through / "md.traj", ":")
+    """Differences between a run that was killed and the uninterrupted one, over all its files."""
+    end, true_end = (read_checkpoint(folder / "run.ckpt") for folder in (run, through))
+    files = sorted(path.relative_to(through) for path in through.glob("**/*.traj"))
+    rows = [_differences_of_files(run / path, through / path) for path in files]
+    return {
+        **{
+            key: (sum if key.startswith(("frames", "log_lines")) else max)(r[key] for r in rows)
+            for key in rows[0]
+            if not key.endswith("equal")
+        },
+        **{key: all(r[key] for r in rows) for key in rows[0] if key.endswith("equal")},
+        "noise_equal": end.generators == true_end.generators,
+        "evaluations": sum(one.physics_evaluations for one in end.run.stats),
+        "evaluations_uninterrupted": sum(one.physics_evaluations for one in true_end.run.stats),
+    }
+
+
+def _differences_of_files(run: Path, through: Path) -> dict[str, Any]:
+    """Differences between two trajectories, and the logs beside them."""
+    frames, others = read(run, ":"), read(through, ":")
     nearest = Counter(
         int(np.argmin([abs(frame.positions - other.positions).max() for other in others]))
         for frame in frames
     )
     times, true_times = (
-        Counter(line.split()[0] for line in (folder / "md.log").read_text().splitlines())
-        for folder in (run, through)
+        Counter(line.split()[0] for line in path.with_suffix(".log").read_text().splitlines())
+        for path in (run, through)
     )
     pairs = list(zip(frames, others, strict=False))
-    end, true_end = (read_checkpoint(folder / "run.ckpt") for folder in (run, through))
 
     def largest(value: Callable[[Atoms], Any]) -> float:
         return float(max(np.abs(value(a) - value(b)).max() for a, b in pairs))
@@ -171,12 +226,9 @@ def differences(run: Path, through: Path) -> dict[str, Any]:
         "frames_doubled": sum(count - 1 for count in nearest.values()),
         "log_lines_missing": sum((true_times - times).values()),
         "log_lines_doubled": sum((times - true_times).values()),
-        "trajectory_bytes_equal": (run / "md.traj").read_bytes()
-        == (through / "md.traj").read_bytes(),
-        "log_bytes_equal": (run / "md.log").read_bytes() == (through / "md.log").read_bytes(),
-        "noise_equal": end.generator == true_end.generator,
-        "evaluations": end.progress.stats.physics_evaluations,
-        "evaluations_uninterrupted": true_end.progress.stats.physics_evaluations,
+        "trajectory_bytes_equal": run.read_bytes() == through.read_bytes(),
+        "log_bytes_equal": run.with_suffix(".log").read_bytes()
+        == through.with_suffix(".log").read_bytes(),
         "position_A": largest(lambda atoms: atoms.positions),
         "momentum": largest(lambda atoms: atoms.get_momenta()),
         "energy_eV": largest(lambda atoms: atoms.get_potential_energy()),
@@ -221,6 +273,7 @@ def kill_runs(name: str, kills: int, folder: Path, seed: int) -> dict[str, Any]:
     return {
         "molecule": case.molecule,
         "steps": case.steps,
+        "replicas": case.replicas,
         "stride_fs": 2.0,
         "seconds_uninterrupted": seconds,
         "kills": kills,

@@ -34,9 +34,10 @@ from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.mechanics.shake import shake
 from kstep_integrators.mechanics.verlet import verlet_flow
+from kstep_integrators.physics.protocol import Meter
 from kstep_integrators.potentials import NetworkPotential
-from kstep_integrators.state import Carry, Evaluation, PhaseState, Reasons, velocities
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.state import Evaluation, PhasePoint, PhaseState, Reasons, velocities
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stride import make_stride
 from kstep_integrators.thermostats import NoThermostat
 from kstep_integrators.units import FS
@@ -63,8 +64,8 @@ def verlet(
 ) -> Landed:
     """One step of velocity Verlet (RATTLE) as long as the stride."""
 
-    def forces(x: torch.Tensor, carry: Any) -> tuple[Evaluation, Any]:
-        return physics(state.replace(positions=x)), carry
+    def forces(x: torch.Tensor, workspace: Any) -> tuple[Evaluation, Any]:
+        return physics(state.replace(positions=x))[0], workspace
 
     landed, end, failures = verlet_flow(forces, state, start, k * timestep, 1)
     return landed, {**end.failures, **failures}
@@ -88,7 +89,7 @@ class Model:
         if not isinstance(self.loaded, DirectJump):
             return True
         same = abs(self.loaded.timestep / FS - timestep_fs) < 1e-6 * timestep_fs
-        return same and k in self.loaded.strides
+        return same and k in self.loaded.allowed_k
 
     def __call__(
         self, state: PhaseState, start: Evaluation, physics: CopiesPhysics, timestep: float, k: int
@@ -97,15 +98,16 @@ class Model:
         jump = self.loaded
         if not isinstance(jump, DirectJump):
             jump = FlowJump(jump, timestep)
-        scheme = Scheme(
+        scheme = BoundScheme(
             jump=jump.bind(state),
             corrector=make_corrector(jump.correctors[0], jump.correctors),
             thermostat=NoThermostat(),
             physics=physics,
             timestep=jump.timestep,
         )
-        landing = make_stride(Carry(state, start, None), scheme, k, None)
-        return landing.carry.state, landing.undone
+        meter = Meter(physics, state.n_molecules)
+        landing = make_stride(PhasePoint(state, start, None), scheme, meter, k, None)
+        return landing.point.state, landing.undone
 
 
 def land(

@@ -25,10 +25,10 @@ from kstep_integrators.calculators import (
     xtb_calculator,
 )
 from kstep_integrators.calculators.semiempirical import METHODS
-from kstep_integrators.ensemble.batch import join
+from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.physics.calculation import ask
-from kstep_integrators.physics.evaluation import nowhere
-from kstep_integrators.state import Evaluation, PhaseState
+from kstep_integrators.physics.protocol import Cost
+from kstep_integrators.state import Evaluation, PhaseState, no_evaluation
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.internal_coordinates import internal_coordinates
 from kstep_training.dataset.make_dataset import find_trajectories
@@ -121,7 +121,7 @@ class Reference:
             atoms.positions[:] = row["positions"]
             atoms.set_velocities(row["velocities"])
             states.append(state_from_atoms(atoms))
-        return join(states)
+        return join_states(states)
 
     def evaluation(self, rows: npt.NDArray[np.void]) -> Evaluation:
         """What the data knows of them."""
@@ -152,20 +152,21 @@ class CopiesPhysics:
         self.atoms = atoms.copy()
         self.atoms.set_constraint()
         self.atoms.calc = atoms.calc
-        self.evaluations, self.seconds = 0, 0.0
+        self.evaluations = 0
 
     def __call__(
         self, state: PhaseState, forces: bool = True, which: Tensor | None = None
-    ) -> Evaluation:
+    ) -> tuple[Evaluation, Cost]:
         """Energies and forces; NaN and a reason for geometries that cannot be computed."""
         began = time.perf_counter()
-        evaluation, n = nowhere(state), len(self.atoms)
+        evaluation, n = no_evaluation(state), len(self.atoms)
+        asked = np.zeros(state.n_molecules, dtype=np.int64)
         for i in range(state.n_molecules):
             if which is not None and not bool(which[i]):
                 continue
             rows = slice(i * n, (i + 1) * n)
             self.atoms.positions[:] = state.positions[rows].numpy()
-            self.evaluations += 1
+            asked[i] = 1
             answer = ask(self.atoms, forces)
             if answer.failure is not None:
                 evaluation.failures[i] = answer.failure
@@ -173,8 +174,11 @@ class CopiesPhysics:
             evaluation.energy[i] = answer.energy
             if answer.forces is not None:
                 evaluation.require_forces()[rows] = torch.from_numpy(answer.forces)
-        self.seconds += time.perf_counter() - began
-        return evaluation if forces else Evaluation(evaluation.energy, None, evaluation.failures)
+        self.evaluations += int(asked.sum())
+        cost = Cost(asked, time.perf_counter() - began)
+        if not forces:
+            evaluation = Evaluation(evaluation.energy, None, evaluation.failures)
+        return evaluation, cost
 
 
 def read_references(

@@ -86,6 +86,16 @@ def _cheap() -> Any:
     return CalculatorPotential(_morse(depth=1.9))
 
 
+def _module(*places: str) -> Any:
+    """A module of the library, wherever it stands in this checkout."""
+    for place in places:
+        try:
+            return importlib.import_module(f"kstep_integrators.{place}")
+        except ModuleNotFoundError:
+            continue
+    raise ModuleNotFoundError(f"none of {places}")
+
+
 def _direct() -> Any:
     """An untrained direct jump with increments of the size that trained ones have."""
     import torch
@@ -93,31 +103,15 @@ def _direct() -> Any:
 
     from kstep_integrators import DirectJump
 
-    for place in ("nn.increments.network", "nn.increment_network"):
-        try:
-            module = importlib.import_module(f"kstep_integrators.{place}")
-        except ModuleNotFoundError:
-            continue
-        break
-    for place in ("models.model_file", "model_file"):
-        try:
-            files = importlib.import_module(f"kstep_integrators.{place}")
-        except ModuleNotFoundError:
-            continue
-        break
+    module = _module("nn.increments.network", "nn.increment_network")
+    files = _module("models.model_file", "model_file")
     elements = [1, 6, 7, 8]
     torch.manual_seed(0)
+    scales = [[[0.001 * k, 0.002 * k]] * len(elements) for k in (4, 8)]
     network = module.IncrementNetwork(
-        elements=elements,
-        strides=[4, 8],
-        timestep_fs=0.25,
-        baseline="verlet",
-        scales=[[[0.001 * k, 0.002 * k]] * len(elements) for k in (4, 8)],
-        masses=[float(atomic_masses[z]) for z in elements],
-        channels=8,
-        layers=1,
-        heads=4,
-    )
+        elements=elements, strides=[4, 8], timestep_fs=0.25, baseline="verlet", scales=scales,
+        masses=[float(atomic_masses[z]) for z in elements], channels=8, layers=1, heads=4,
+    )  # fmt: skip
     with torch.no_grad():
         for name, weight in network.readout.named_parameters():
             if name.startswith(("out", "own")):
@@ -154,14 +148,6 @@ def _xtb() -> dict[str, Any]:
     return {"path": _digest(atoms.positions, atoms.get_momenta())}
 
 
-def _fallbacks() -> dict[str, Any]:
-    return _run(_cheap(), energy_tolerance=TOLERANCE)
-
-
-def _shrinking() -> dict[str, Any]:
-    return _run(_cheap(), energy_tolerance=TOLERANCE, on_error="shrink")
-
-
 def _morse_of(atoms: Any) -> Any:
     return _morse()
 
@@ -171,16 +157,9 @@ def _ensemble(**options: Any) -> dict[str, Any]:
 
     from kstep_integrators import run_ensemble
 
-    result = run_ensemble(
-        [_atoms(seed=seed) for seed in range(4)],
-        "organic-gfn2",
-        _morse_of,
-        STEPS,
-        k=8,
-        timestep=0.25 * units.fs,
-        rng=np.random.default_rng(2),
-        **options,
-    )
+    starts = [_atoms(seed=seed) for seed in range(4)]
+    options = {"k": 8, "timestep": 0.25 * units.fs, "rng": np.random.default_rng(2), **options}
+    result = run_ensemble(starts, "organic-gfn2", _morse_of, STEPS, **options)
     atoms = [replica.atoms for replica in result.replicas]
     return {
         "path": _digest(*[a.positions for a in atoms], *[a.get_momenta() for a in atoms]),
@@ -240,8 +219,8 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
     "bussi": _bussi,
     "metropolis, three chances": lambda: _run(k=40, **_bath(metropolize=True, corrector="none")),
     "metropolis, impulse, no chance": lambda: _run(**_bath(metropolize=True, extra_chances=0)),
-    "tolerances, fallback": _fallbacks,
-    "tolerances, shrink": _shrinking,
+    "tolerances, fallback": lambda: _run(_cheap(), energy_tolerance=TOLERANCE),
+    "tolerances, shrink": lambda: _run(_cheap(), energy_tolerance=TOLERANCE, on_error="shrink"),
     "fixed bonds": lambda: _run(constrained=True),
     "fixed bonds, langevin": lambda: _run(constrained=True, **_bath()),
     "direct": lambda: _run(_direct(), timestep=None),
@@ -263,13 +242,9 @@ def digests(tree: Path, case: str) -> dict[str, Any]:
         "OMP_NUM_THREADS": "1",
     }
     with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(Path(__file__).resolve()), "--case", case]
         done = subprocess.run(
-            [sys.executable, str(Path(__file__).resolve()), "--case", case],
-            capture_output=True,
-            text=True,
-            env=environment,
-            cwd=folder,
-            check=False,
+            command, capture_output=True, text=True, env=environment, cwd=folder, check=False
         )
     if done.returncode:
         return {"failed": done.stderr.strip().splitlines()[-1]}

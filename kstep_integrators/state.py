@@ -2,27 +2,44 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from kstep_integrators.fields import (
+    ATOM,
+    ATOM_INDEX,
+    GLOBAL,
+    MOLECULE,
+    MOLECULE_INDEX,
+    OF_ATOMS,
+    PARTS,
+    Layout,
+    derived,
+    replaced,
+    scoped,
+    to_device,
+    where,
+)
+
 __all__ = [
     "BoundPotential",
-    "Carry",
     "Correction",
     "Evaluation",
     "EvaluationFailed",
     "Forces",
     "HessianProducts",
+    "PhasePoint",
     "PhaseState",
     "Reasons",
     "inverse_masses",
     "kinetic_energy",
     "mask_of",
+    "no_evaluation",
     "velocities",
 ]
 
@@ -32,7 +49,8 @@ class PhaseState:
     """Positions, momenta and what they belong to.
 
     Molecules or replicas are concatenated along the atom axis; ``batch`` says which molecule an
-    atom is in. Fields are never written in place: a step returns a new state.
+    atom is in. Fields are never written in place: a step returns a new state. Each field declares
+    its scope (:mod:`kstep_integrators.fields`).
 
     Attributes
     ----------
@@ -45,46 +63,47 @@ class PhaseState:
         Index of the molecule each atom belongs to, ascending from 0.
     mobile : (N, 1) float64 or None
         1 for atoms that move, 0 for fixed ones, which take no momentum; None if all move.
-    fix_com : bool
-        Whether the centre of mass of each molecule is held at rest.
     cell : (3, 3) float64, angstrom
-    pbc : (bool, bool, bool)
     time : (B,) float64
         ASE time units, of each molecule: strides really travelled.
+    pbc : (bool, bool, bool)
+    fix_com : bool
+        Whether the centre of mass of each molecule is held at rest.
     bonds : (C, 2) int64 or None
         Atoms whose distances are fixed; None if none are.
     bond_lengths : (C,) float64, angstrom, or None
         Their distances.
+    bath_kelvin : (B,) float64 or None
+        Temperature of the heat bath of each molecule, where they differ; None: all have that of
+        the thermostat.
     """
 
-    numbers: Tensor
-    masses: Tensor
-    positions: Tensor
-    momenta: Tensor
-    batch: Tensor
-    mobile: Tensor | None
-    cell: Tensor
-    time: Tensor
-    pbc: tuple[bool, bool, bool] = (False, False, False)
-    fix_com: bool = False
-    bonds: Tensor | None = None
-    bond_lengths: Tensor | None = None
+    numbers: Tensor = scoped(ATOM, fixed=True)
+    masses: Tensor = scoped(ATOM, fixed=True)
+    positions: Tensor = scoped(ATOM)
+    momenta: Tensor = scoped(ATOM)
+    batch: Tensor = scoped(MOLECULE_INDEX, fixed=True)
+    mobile: Tensor | None = scoped(ATOM, fixed=True, missing=1.0)
+    cell: Tensor = scoped(GLOBAL, fixed=True)
+    time: Tensor = scoped(MOLECULE)
+    pbc: tuple[bool, bool, bool] = scoped(GLOBAL, fixed=True, default=(False, False, False))
+    fix_com: bool = scoped(GLOBAL, fixed=True, default=False)
+    bonds: Tensor | None = scoped(ATOM_INDEX, fixed=True, optional=True, default=None)
+    bond_lengths: Tensor | None = scoped(OF_ATOMS, fixed=True, default=None)
+    bath_kelvin: Tensor | None = scoped(MOLECULE, fixed=True, default=None)
 
     @property
     def n_molecules(self) -> int:
         """Number of molecules or replicas."""
-        return int(self.batch[-1]) + 1
+        return len(self.time)
 
     def replace(self, **changes: Any) -> PhaseState:
         """A copy with some fields replaced."""
-        return dataclasses.replace(self, **changes)
+        return replaced(self, **changes)
 
     def to(self, device: torch.device) -> PhaseState:
         """The same state on another device; itself if it is there already."""
-        if self.positions.device == device:
-            return self
-        tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return self.replace(**{name: value.to(device) for name, value in tensors.items()})
+        return self if self.positions.device == device else to_device(self, device)
 
 
 class EvaluationFailed(RuntimeError):
@@ -92,7 +111,7 @@ class EvaluationFailed(RuntimeError):
 
 
 Reasons = dict[int, str]
-"""What is the matter with some of the molecules of a state: index to words."""
+"""What is the matter with some of the molecules of a state: index to text."""
 
 
 @dataclass(frozen=True)
@@ -109,9 +128,9 @@ class Evaluation:
         Molecules that have no energy or force, and why; their numbers are NaN.
     """
 
-    energy: Tensor
-    forces: Tensor | None
-    failures: Reasons = field(default_factory=dict)
+    energy: Tensor = scoped(MOLECULE)
+    forces: Tensor | None = scoped(ATOM)
+    failures: Reasons = scoped(MOLECULE, default=dict)
 
     def require_forces(self) -> Tensor:
         """The forces, or a ValueError if only the energy was computed."""
@@ -121,8 +140,7 @@ class Evaluation:
 
     def to(self, device: torch.device) -> Evaluation:
         """The same evaluation on another device."""
-        forces = None if self.forces is None else self.forces.to(device)
-        return Evaluation(self.energy.to(device), forces, self.failures)
+        return to_device(self, device)
 
 
 @dataclass(frozen=True)
@@ -137,16 +155,12 @@ class Correction:
         That it is meant for, ASE time units.
     """
 
-    force: Tensor | None
-    stride: float
-
-    def to(self, device: torch.device) -> Correction:
-        """The same correction on another device."""
-        return Correction(None if self.force is None else self.force.to(device), self.stride)
+    force: Tensor | None = scoped(ATOM)
+    stride: float = scoped(GLOBAL)
 
 
 @dataclass(frozen=True)
-class Carry:
+class PhasePoint:
     """A state with what is known at its positions, so that nothing is computed twice.
 
     Attributes
@@ -157,35 +171,34 @@ class Carry:
         The potential of the jump; None if it has none or it is not known yet.
     correction : Correction or None
         What the corrector made of both; None if it is not known yet.
-    halvings : int
-        How often the stride is halved at present, under ``on_error="shrink"``.
-    calm : int
+    halvings : tuple of B int, or None
+        How often the stride of each molecule is halved at present, under ``on_error="shrink"``;
+        None if that was never asked.
+    calm : tuple of B int, or None
         Steps since then that gave no cause for it.
     """
 
-    state: PhaseState
-    physics: Evaluation
-    inner: Evaluation | None
-    correction: Correction | None = None
-    halvings: int = 0
-    calm: int = 0
+    state: PhaseState = scoped(PARTS)
+    physics: Evaluation = scoped(PARTS)
+    inner: Evaluation | None = scoped(PARTS)
+    correction: Correction | None = scoped(PARTS, default=None)
+    halvings: tuple[int, ...] | None = scoped(MOLECULE, default=None)
+    calm: tuple[int, ...] | None = scoped(MOLECULE, default=None)
 
-    def to(self, device: torch.device) -> Carry:
+    def to(self, device: torch.device) -> PhasePoint:
         """The same on another device."""
-        return dataclasses.replace(
-            self,
-            state=self.state.to(device),
-            physics=self.physics.to(device),
-            inner=None if self.inner is None else self.inner.to(device),
-            correction=None if self.correction is None else self.correction.to(device),
-        )
+        return to_device(self, device)
+
+    def where(self, molecules: Tensor, other: PhasePoint) -> PhasePoint:
+        """Choose: this point for the molecules of a mask (B,) bool, another for the rest."""
+        return where(Layout(molecules, self.state.batch), self, other)
 
 
 Forces = Callable[[Tensor, Any], tuple[Evaluation, Any]]
-"""(positions (N, 3), carry) -> (evaluation, carry): forces for one fixed set of atoms.
+"""(positions (N, 3), workspace) -> (evaluation, workspace): forces for one fixed set of atoms.
 
-The carry (None at first) is what a potential brings along from one inner step to the next, such as
-a neighbour list; the numbers do not depend on it."""
+The workspace (None at first) is what a potential keeps from one inner step to the next, such as a
+neighbour list; the numbers do not depend on it."""
 
 HessianProducts = Callable[[Tensor], Tensor]
 """Vectors (n, N, 3) angstrom -> (n, N, 3) eV/angstrom: the Hessian at one geometry times each."""
@@ -194,7 +207,7 @@ HessianProducts = Callable[[Tensor], Tensor]
 class BoundPotential(Protocol):
     """A potential for one fixed set of atoms: :data:`Forces`, and their derivatives."""
 
-    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
+    def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, Any]:
         """Energy and forces."""
         ...
 
@@ -216,6 +229,12 @@ def mask_of(molecules: Iterable[int], like: Tensor) -> Tensor:
     return mask.to(like.device)
 
 
+def no_evaluation(state: PhaseState, failures: Reasons | None = None) -> Evaluation:
+    """An evaluation in which nothing is known: NaN for every molecule, and why."""
+    unknown = torch.full_like(state.time, math.nan)
+    return Evaluation(unknown, torch.full_like(state.positions, math.nan), failures or {})
+
+
 def velocities(state: PhaseState) -> Tensor:
     """Velocities, (N, 3) angstrom / ASE time."""
     return state.momenta / state.masses
@@ -228,6 +247,11 @@ def inverse_masses(state: PhaseState) -> Tensor:
 
 def kinetic_energy(state: PhaseState) -> Tensor:
     """Kinetic energy of each molecule, (B,) eV."""
+    energy: Tensor = derived(state, "kinetic energy", _kinetic_energy)
+    return energy
+
+
+def _kinetic_energy(state: PhaseState) -> Tensor:
     per_atom = (state.momenta.square() / (2.0 * state.masses)).sum(1)
     total = torch.zeros(state.n_molecules, dtype=per_atom.dtype, device=per_atom.device)
     return total.index_add(0, state.batch, per_atom)

@@ -12,7 +12,7 @@ import hashlib
 import importlib.metadata
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,13 @@ from kstep_integrators.ase.atoms_json import (
     encode_values,
 )
 from kstep_integrators.ase.outputs import LogMark, Marks, TrajectoryMark
+from kstep_integrators.fields import replaced
 from kstep_integrators.files import atomic_file
-from kstep_integrators.state import Carry, Correction, Evaluation, PhaseState
+from kstep_integrators.mechanics.bond_watch import Topology
+from kstep_integrators.state import Correction, Evaluation, PhasePoint, PhaseState
 from kstep_integrators.step.metropolis import Verdict
-from kstep_integrators.step.run import Progress
+from kstep_integrators.step.options import RunOptions
+from kstep_integrators.step.run import Run
 from kstep_integrators.step.stats import Stats
 from kstep_integrators.step.tuning import BurnIn
 
@@ -49,14 +52,14 @@ __all__ = [
     "write_checkpoint",
 ]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _KEY, _SUM = "kstep_integrators_checkpoint", "sha256"
 _TENSOR, _TYPE, _DICT = "__tensor__", "__type__", "__dict__"
 _TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        BurnIn, Carry, Correction, Evaluation, LogMark, Marks, PhaseState, Progress, Stats,
-        TrajectoryMark, Verdict,
+        BurnIn, Correction, Evaluation, LogMark, Marks, PhasePoint, PhaseState, Run, Stats,
+        Topology, TrajectoryMark, Verdict,
     )
 }  # fmt: skip
 _NUMPY = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
@@ -86,60 +89,73 @@ def calculator_name(calculator: BaseCalculator) -> str:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A run between two steps.
+    """A run between two steps: of one molecule, or of an ensemble.
 
     Attributes
     ----------
-    carry : Carry
-        On the CPU.
-    atoms : ase.Atoms
-        Without its calculator.
+    run : Run
+        Without its scheme, which the options make again; tensors on the CPU.
+    options : RunOptions
+    atoms : tuple of ase.Atoms
+        Of each molecule that the run began with, without calculators.
     results : dict
-        All that the calculator computed at the positions of the carry.
-    generator : mapping
-        State of the random bit generator, as numpy gives it.
-    progress : Progress
-        Without its carry and bonds.
-    bonded : (P,) bool Tensor
-        Bonds of the :class:`~kstep_integrators.mechanics.bond_watch.Topology` that the run watches.
+        All that the calculator of a single molecule computed where the run stands.
+    generators : tuple of mapping
+        States of the random bit generators, as numpy gives them.
     nsteps : int
-    production_start : int or None
-        Step at which the stride was frozen after a burn-in.
     settings : dict
-        Arguments of the run.
+        What is written where and how often, and other arguments that are no options of a step.
     jump : dict
         From :func:`kstep_integrators.jumps.make.record_jump`.
     calculator : str
         Name of the calculator of the physics.
-    marks : Marks
-        How much of trajectory and log had been written.
+    marks : tuple of Marks
+        How much of trajectory and log of each molecule had been written.
+    lost : dict of int to dict
+        Molecules of an ensemble that could not go on: ``"failure"``, ``"stats"``, ``"heat"``; their
+        ``atoms`` are those of the last good state.
     versions : dict
         Of the packages it was written with.
     """
 
-    carry: Carry
-    atoms: Atoms
+    run: Run
+    options: RunOptions
+    atoms: tuple[Atoms, ...]
     results: dict[str, Any]
-    generator: Mapping[str, Any]
-    progress: Progress
-    bonded: Tensor
+    generators: tuple[Mapping[str, Any], ...]
     nsteps: int
-    production_start: int | None
     settings: dict[str, Any]
     jump: dict[str, Any]
     calculator: str
-    marks: Marks
+    marks: tuple[Marks, ...]
+    lost: dict[int, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=current_versions)
 
-    def changes(self, calculator: BaseCalculator) -> list[str]:
-        """What is not as it was, as far as that can be seen, when a run is to go on from here."""
+    def require(self, path: str | Path, ensemble: bool) -> None:
+        """Refuse the checkpoint of an ensemble for a single run, and the other way round.
+
+        Raises
+        ------
+        CheckpointError
+            The message says what it is of, and what resumes it.
+        """
+        if self.settings.get("ensemble", False) == ensemble:
+            return
+        if ensemble:
+            kind, other = "one run", "KStepDynamics"
+        else:
+            kind, other = f"an ensemble of {len(self.atoms)}", "Ensemble"
+        raise CheckpointError(f"{path} is a checkpoint of {kind}; go on with {other}.resume")
+
+    def changes(self, calculator: BaseCalculator | None) -> list[str]:
+        """List what is not as it was, as far as can be seen, when a run is to go on from here."""
         now = current_versions()
         changed = [
             f"{name} {version}, now {now.get(name)}"
             for name, version in self.versions.items()
             if version != now.get(name)
         ]
-        if calculator_name(calculator) != self.calculator:
+        if calculator is not None and calculator_name(calculator) != self.calculator:
             changed.append(
                 f"the calculator {self.calculator!r}, now {calculator_name(calculator)!r}"
             )
@@ -170,10 +186,8 @@ def make_generator(state: Mapping[str, Any]) -> np.random.Generator:
     return np.random.Generator(bits)
 
 
-_PACKED = ("carry", "bonded", "progress", "marks")
-_PLAIN = (
-    "generator", "nsteps", "production_start", "settings", "jump", "calculator", "versions",
-)  # fmt: skip
+_PACKED = ("run", "marks", "lost")
+_PLAIN = ("generators", "nsteps", "settings", "jump", "calculator", "versions")
 """Fields of a checkpoint: those with tensors or of classes of their own, and those of JSON."""
 
 
@@ -188,7 +202,11 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     checkpoint : Checkpoint
     """
     tensors: dict[str, Tensor] = {}
-    atoms, lost = encode_atoms(checkpoint.atoms)
+    texts, lost = [], list[str]()
+    for one in checkpoint.atoms:
+        text, left_out = encode_atoms(one)
+        texts.append(text)
+        lost += [name for name in left_out if name not in lost]
     results, lost_results = encode_values(checkpoint.results)
     lost += [f"the calculator's result {name!r}" for name in lost_results]
     if lost:
@@ -197,10 +215,11 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
             "that is resumed from it goes on without",
             stacklevel=2,
         )
-    packed = {name: _pack(getattr(checkpoint, name), name, tensors) for name in _PACKED}
+    bare = replace(checkpoint, run=replaced(checkpoint.run, scheme=None))
+    packed = {name: _pack(getattr(bare, name), name, tensors) for name in _PACKED}
     plain = {name: getattr(checkpoint, name) for name in _PLAIN}
-    texts = {"atoms": atoms, "results": results}
-    header = encode({"format_version": FORMAT_VERSION, **packed, **plain, **texts})
+    other = {"atoms": texts, "results": results, "options": checkpoint.options.to_json()}
+    header = encode({"format_version": FORMAT_VERSION, **packed, **plain, **other})
     with atomic_file(path) as handle:
         handle.write(save(tensors, {_KEY: header, _SUM: _checksum(header, tensors)}))
 
@@ -247,8 +266,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def _from_header(header: dict[str, Any], tensors: dict[str, Tensor]) -> Checkpoint:
     return Checkpoint(
-        atoms=decode_atoms(header["atoms"]),
+        atoms=tuple(decode_atoms(text) for text in header["atoms"]),
         results=decode_values(header["results"]),
+        options=RunOptions.from_json(header["options"]),
         **{name: _unpack(header[name], tensors) for name in _PACKED},
         **{name: header[name] for name in _PLAIN},
     )
@@ -272,19 +292,21 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
             for part in dataclasses.fields(value)
         }
         return {_TYPE: type(value).__name__, **packed}
-    if isinstance(value, dict):  # of plain values; JSON would make their keys text
-        return {_DICT: list(value.items())}
+    if isinstance(value, dict):  # JSON would make its keys text
+        return {_DICT: [[key, _pack(one, f"{name}.{key}", tensors)] for key, one in value.items()]}
+    if isinstance(value, tuple):
+        return [_pack(one, f"{name}.{i}", tensors) for i, one in enumerate(value)]
     return value
 
 
 def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, list):  # they were tuples: a frozen state holds no list
-        return tuple(value)
+        return tuple(_unpack(one, tensors) for one in value)
     if not isinstance(value, dict):
         return value
     if _TENSOR in value:
         return tensors[value[_TENSOR]]
     if _DICT in value:
-        return dict(value[_DICT])
+        return {key: _unpack(one, tensors) for key, one in value[_DICT]}
     parts = {name: _unpack(part, tensors) for name, part in value.items() if name != _TYPE}
     return _TYPES[value[_TYPE]](**parts)

@@ -2,44 +2,43 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import warnings
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from kstep_integrators.ase.atoms import same_system, state_from_atoms
+from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
     calculator_name,
     make_generator,
     read_checkpoint,
 )
-from kstep_integrators.ase.outputs import Marks
+from kstep_integrators.ase.edits import Written
+from kstep_integrators.ase.outputs import Marks, check_interval, record_outputs
 from kstep_integrators.ase.restart_file import write_restart
 from kstep_integrators.ase.resumable import ResumableDynamics
-from kstep_integrators.ase.run_settings import check_interval, record_settings, restore_settings
 from kstep_integrators.correctors import Corrector
+from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import record_jump, restore_jump
-from kstep_integrators.mechanics.bond_watch import find_bonds
-from kstep_integrators.physics.evaluation import CalculatorPhysics
+from kstep_integrators.physics.calculator_physics import CalculatorPhysics
+from kstep_integrators.physics.protocol import Meter
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.calculator import CalculatorPotential
-from kstep_integrators.state import Carry, PhaseState, kinetic_energy
+from kstep_integrators.state import EvaluationFailed, PhaseState, kinetic_energy
 from kstep_integrators.step.guard import DynamicsFailed, Guard
-from kstep_integrators.step.method import make_method, make_rng
+from kstep_integrators.step.make_scheme import make_scheme
 from kstep_integrators.step.metropolis import Verdict
-from kstep_integrators.step.run import Progress, advance
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.options import RunOptions, make_rng
+from kstep_integrators.step.run import Run, advance, begin, moved_to
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stats import Stats, warn_of_changes
-from kstep_integrators.step.stepper import start
-from kstep_integrators.step.tuning import StrideTuning, begin
+from kstep_integrators.step.tuning import StrideTuning
 from kstep_integrators.units import FS
 
 __all__ = ["KStepDynamics"]
@@ -64,8 +63,8 @@ class KStepDynamics(ResumableDynamics):
         A bundled model name, a model file, ``load_model(...)``, or
         ``CalculatorPotential(any cheap calculator)``.
     k : int or StrideTuning
-        Base steps per stride, of a direct jump one of those it has learned; or strides to choose
-        from in a burn-in, under ``metropolize``.
+        Base steps per stride, of a direct jump one of those it has learned; or numbers of them to
+        choose from in a burn-in, under ``metropolize``.
     timestep : float, optional
         Base step in ASE time units; the model's own by default (0.25 fs for QM models).
     corrector : str or Corrector, optional
@@ -117,7 +116,7 @@ class KStepDynamics(ResumableDynamics):
     production_start : int or None
         The step at which the stride was frozen after a burn-in.
     last_verdict : Verdict or None
-        What became of the last step under ``metropolize``.
+        Outcome of the last step under ``metropolize``.
     stats : Stats
         Jumps, evaluations, fallbacks, residual, energy error, seconds.
     transferred_energy : float
@@ -174,41 +173,44 @@ class KStepDynamics(ResumableDynamics):
         _resumed: Checkpoint | None = None,
         **kwargs: Any,
     ) -> None:
-        method = make_method(
-            model, k, timestep, corrector, thermostat, temperature_K, friction, taut, metropolize,
-            extra_chances, on_error, energy_tolerance, force_tolerance, guard, device,
+        options = RunOptions(
+            k=k, timestep=timestep, corrector=corrector, thermostat=thermostat,
+            temperature_K=temperature_K, friction=friction, taut=taut, metropolize=metropolize,
+            extra_chances=extra_chances, on_error=on_error, energy_tolerance=energy_tolerance,
+            force_tolerance=force_tolerance, guard=guard, device=device,
         )  # fmt: skip
+        if isinstance(options.temperature_K, tuple):
+            raise ValueError(
+                f"temperature_K is {list(options.temperature_K)}, expected one number: a run has "
+                "one heat bath; several belong to an Ensemble"
+            )
+        self.scheme = make_scheme(model, options)
         self.rng = make_rng(rng)
         if atoms.calc is None:
             raise ValueError(
                 "atoms has no calculator; set atoms.calc to the physics to be followed"
             )
-        self.method, self.jump = method, method.jump
+        self.options, self.jump = options, self.scheme.jump
         potential = getattr(self.jump, "potential", None)
         if isinstance(potential, CalculatorPotential) and potential.calculator is atoms.calc:
             raise ValueError(
                 "the potential and atoms.calc are the same calculator object; make two, or each "
                 "evaluation of one discards the results of the other"
             )
-        self._progress = Progress(method.k, None if method.tuning is None else begin(method.tuning))
-        self.production_start: int | None = None
-        self._scheme: Scheme | None = None
+        self._run: Run | None = None
+        self._written: Written | None = None
+        self._physics: CalculatorPhysics | None = None
         self._trajectory_name = trajectory if isinstance(trajectory, str | Path) else None
         interval = check_interval(checkpoint, checkpoint_interval)
         self._settings: dict[str, Any] = {}
         if checkpoint is not None:
-            self._settings = record_settings(
-                method,
-                trajectory=trajectory,
-                logfile=logfile,
-                loginterval=loginterval,
-                checkpoint_interval=interval,
-            )
-            make_generator(self.rng.bit_generator.state)  # or say now that it cannot be kept
-        method.check(state_from_atoms(atoms))
+            self._settings = record_outputs(trajectory, logfile, loginterval, interval)
+            options.to_json()  # or say now what cannot be kept
+            make_generator(self.rng.bit_generator.state)
+        self.scheme.check(state_from_atoms(atoms))
         super().__init__(
             atoms,
-            method.k * self.jump.timestep,
+            options.first_k * self.jump.timestep,
             trajectory=trajectory,
             logfile=logfile,
             loginterval=loginterval,
@@ -222,7 +224,7 @@ class KStepDynamics(ResumableDynamics):
     def resume(
         cls,
         path: str | Path,
-        calculator: BaseCalculator,
+        physics: BaseCalculator,
         model: Jump | Potential | str | Path | None = None,
     ) -> KStepDynamics:
         """Go on from a checkpoint, as if the run had never stopped.
@@ -237,8 +239,8 @@ class KStepDynamics(ResumableDynamics):
         ----------
         path : str or Path
             Of the checkpoint; the run goes on writing to it.
-        calculator : ase Calculator
-            The physics, as at the start. The atoms are ``.atoms`` of what is returned.
+        physics : ase Calculator
+            As at the start. The atoms are ``.atoms`` of what is returned.
         model : str, Path, Potential or Jump, optional
             Needed if the run had a calculator as its potential, or a jump of your own; or if its
             model file has been moved. Otherwise found by its name or path.
@@ -251,59 +253,61 @@ class KStepDynamics(ResumableDynamics):
             If the model is another, or trajectory or log are missing, shorter than they were, or
             others. Nothing has been changed then.
         """
-        found = read_checkpoint(path)
-        changes = found.changes(calculator)
+        kept = read_checkpoint(path)
+        kept.require(path, ensemble=False)
+        changes = kept.changes(physics)
         if changes:
             warnings.warn(
                 f"the checkpoint was written with {'; '.join(changes)}: the run may not go on as "
                 "it would have",
                 stacklevel=2,
             )
-        found.atoms.calc = calculator
+        atoms = kept.atoms[0]
+        atoms.calc = physics
+        options = kept.options
+        arguments = {name: getattr(options, name) for name in vars(options)}
+        for learned in ("timestep", "device"):  # the jump has them
+            del arguments[learned]
         return cls(
-            found.atoms,
-            restore_jump(found.jump, model),
-            **restore_settings(found.settings),
-            rng=make_generator(found.generator),
+            atoms,
+            restore_jump(kept.jump, model),
+            **arguments,
+            **kept.settings,
+            rng=make_generator(kept.generators[0]),
             checkpoint=path,
             append_trajectory=True,
-            _resumed=found,
+            _resumed=kept,
         )
 
-    def _go_on(self, found: Checkpoint) -> None:
+    def _go_on(self, kept: Checkpoint) -> None:
         """Stand where the run of a checkpoint stood."""
-        carry = found.carry.to(self.jump.device)
-        bonds = dataclasses.replace(
-            find_bonds(carry.state), bonded=found.bonded.to(self.jump.device)
-        )
-        self._progress = dataclasses.replace(found.progress, carry=carry, bonds=bonds)
-        self._scheme = self._make_scheme(carry.state)
-        if isinstance(self._scheme.physics, CalculatorPhysics):
-            self._scheme.physics.adopt(carry.state, carry.physics, found.results)
-        self.production_start, self.dt = found.production_start, self.k * self.jump.timestep
+        point = kept.run.point.to(self.jump.device)
+        bonds = to_device(kept.run.bonds, self.jump.device)
+        scheme = self._bind(point.state)
+        self._run = replaced(kept.run, scheme=scheme, point=point, bonds=bonds)
+        if self._physics is not None:
+            self._physics.adopt(point.state, point.physics, kept.results)
+        self._remember()
+        self.dt = self.k * self.jump.timestep
 
     def _state(self) -> object | None:
-        return self._progress.carry
+        return None if self._run is None else self._run.point
 
     def _snapshot(self, marks: Marks) -> Checkpoint:
-        carry, bonds, scheme = self._progress.carry, self._progress.bonds, self._scheme
-        if carry is None or bonds is None or scheme is None:
+        run, physics = self._run, self._physics
+        if run is None or physics is None:
             raise ValueError("this run has not begun: it has no state to write")
-        physics = scheme.physics
-        known = physics.results(carry.physics) if isinstance(physics, CalculatorPhysics) else {}
         return Checkpoint(
-            carry=carry,
-            progress=dataclasses.replace(self._progress, carry=None, bonds=None),
-            bonded=bonds.bonded,
-            atoms=self.atoms,
-            results=known,
-            generator=self.rng.bit_generator.state,
+            run=run,
+            options=self.options,
+            atoms=(self.atoms,),
+            results=physics.results(run.point.physics),
+            generators=(self.rng.bit_generator.state,),
             nsteps=self.nsteps,
-            production_start=self.production_start,
             settings=self._settings,
             jump=record_jump(self.jump),
             calculator=calculator_name(self.atoms.calc),
-            marks=marks,
+            marks=(marks,),
         )
 
     def todict(self) -> dict[str, Any]:
@@ -312,38 +316,43 @@ class KStepDynamics(ResumableDynamics):
             **super().todict(),  # type: ignore[no-untyped-call]
             "k": self.k,
             "base_timestep": self.jump.timestep,
-            **self.method.corrector.describe(),
+            **self.scheme.corrector.describe(),
             **self.jump.describe(),
-            **self.method.thermostat.describe(),
+            **self.scheme.thermostat.describe(),
             "timestep": self.dt,
         }
-        if self.method.metropolis is not None:
-            described["extra_chances"] = self.method.metropolis.extra_chances
+        if self.scheme.metropolis is not None:
+            described["extra_chances"] = self.scheme.metropolis.extra_chances
         return described
 
     @property
     def k(self) -> int:
         """Base steps of the next stride."""
-        return self._progress.stride
+        return self.options.first_k if self._run is None else self._run.next_k
 
     @property
     def stats(self) -> Stats:
         """Totals of the run."""
-        return self._progress.stats
+        return Stats() if self._run is None else self._run.stats[0]
+
+    @property
+    def production_start(self) -> int | None:
+        """The step at which the stride was frozen after a burn-in."""
+        return None if self._run is None else self._run.production_start
 
     @property
     def transferred_energy(self) -> float:
         """Heat that the thermostat has put in since the start, eV."""
-        return self._progress.transferred_energy
+        return 0.0 if self._run is None else self._run.heat[0]
 
     @property
     def last_verdict(self) -> Verdict | None:
-        """What became of the last step under ``metropolize``."""
-        return self._progress.verdict
+        """Outcome of the last step under ``metropolize``."""
+        return None if self._run is None else self._run.verdict
 
     def get_time(self) -> float:
         """Simulated time in ASE units: the sum of the strides really travelled."""
-        return self._progress.time
+        return 0.0 if self._run is None else float(self._run.point.state.time[0])
 
     def get_conserved_energy(self) -> float:
         """Total energy of the physics minus the heat that the thermostat has put in, eV.
@@ -351,103 +360,99 @@ class KStepDynamics(ResumableDynamics):
         It is conserved to the error of the jumps; at constant energy it is the total energy. Before
         the first step it costs the evaluation that the run starts with, afterwards none.
         """
-        carry, _ = self._current()
-        total = carry.physics.energy + kinetic_energy(carry.state)
+        point = self._current().point
+        total = point.physics.energy + kinetic_energy(point.state)
         return float(total.sum()) - self.transferred_energy
 
     def step(self) -> None:
         """Make one jump."""
-        carry, scheme = self._current()
-        before, noise = self._progress, self.rng.bit_generator.state
+        before, noise = self._current(), self.rng.bit_generator.state
+        meter = Meter(before.scheme.physics, 1)
         try:
-            after, info, changes = advance(before, scheme, self.rng)
+            after, (info,), changes = advance(before, self.rng, meter)
         except BaseException:
             # The step is undone as a whole: made again, it is given the same noise.
             self.rng.bit_generator.state = noise
-            self._count_evaluations(scheme)
+            self._run = before.charged(meter)
             raise
-        self._progress = after
-        self._count_evaluations(scheme)
         if info.lost:
             self.rng.bit_generator.state = noise
-            path = self._save() or write_restart(self.atoms, carry, self._trajectory_name)
+            self._run = replaced(before, stats=after.stats)
+            path = self._save() or write_restart(self.atoms, before.point, self._trajectory_name)
             raise DynamicsFailed(
                 f"{info.lost[0]}. The last good state (step {self.nsteps}) is in {path}"
             )
-        self._stand(scheme)
+        self._run = after
+        self._stand(after)
         self.dt = self.k * self.jump.timestep
         if before.burn_in is not None and after.burn_in is None:
             self._freeze()
         # Last: a warning may have been made an error, and the jump stands then too.
         where = f"step {self.nsteps + 1}"
-        warn_of_changes(before.stats, after.stats, where, "; ".join(changes), info.reason)
+        warn_of_changes(before.stats[0], after.stats[0], where, changes.get(0), info.reason)
 
-    def _stand(self, scheme: Scheme) -> None:
+    def _stand(self, run: Run) -> None:
         """Put the atoms and their calculator where the run is."""
-        carry = self._progress.carry
-        if carry is None:
-            return
-        self.atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
-        self.atoms.set_momenta(carry.state.momenta.cpu().numpy(), apply_constraint=False)
-        if isinstance(scheme.physics, CalculatorPhysics):
-            scheme.physics.serve(carry.physics)
+        state = run.point.state
+        self.atoms.arrays["positions"][:] = state.positions.cpu().numpy()
+        self.atoms.set_array("momenta", state.momenta.cpu().numpy(), float, (3,))
+        if self._physics is not None:
+            self._physics.serve(run.point.physics)
+        self._remember()
+
+    def _remember(self) -> None:
+        """Keep what has been written to the atoms, to tell what their user changes."""
+        if self._run is not None:
+            state = self._run.point.state
+            positions, momenta = state.positions.cpu().numpy(), state.momenta.cpu().numpy()
+            self._written = Written.of(self.atoms, positions, momenta)
 
     def _freeze(self) -> None:
         """Say that the burn-in is over, in the log of the run too."""
-        self.production_start = self.nsteps + 1
-        said = (
+        line = (
             f"step {self.production_start}: the burn-in is over, k = {self.k} "
             f"({self.dt / FS:g} fs) from here on; production starts here"
         )
-        _log.info(said)
-        self._say(said)
+        _log.info(line)
+        self._say(line)
 
     def _refresh_properties(self) -> None:
         """Evaluate the physics at the first geometry; every jump evaluates its own landing."""
-        if self._progress.carry is None:
+        if self._written is None:
             self._current()
 
-    def _current(self) -> tuple[Carry, Scheme]:
-        """The carry that belongs to ``atoms`` as the user left them, and how to advance it."""
-        state = state_from_atoms(self.atoms, self.jump.device, self._progress.time)
+    def _current(self) -> Run:
+        """The run at ``atoms`` as the user left them."""
+        run, written, atoms = self._run, self._written, self.atoms
+        if run is not None and written is not None:
+            changed = written.changed(atoms)
+            moved = written.moved(atoms)
+            if not changed and not moved and not written.kicked(atoms):
+                return run
+            if run.stats[0].jumps and changed:
+                _log.info("step %d: %s changed, evaluated anew", self.nsteps, ", ".join(changed))
+        state = state_from_atoms(atoms, self.jump.device, self.get_time())
         if state.bonds is not None:
             # They may have been projected: logs are to show those that the run starts with.
-            self.atoms.set_momenta(state.momenta.cpu().numpy(), apply_constraint=False)
-        carry, scheme = self._progress.carry, self._scheme
-        if scheme is None or carry is None or self._other_system(carry.state, state):
-            scheme = self._scheme = self._make_scheme(state)
-            carry = None
-        if carry is None or not torch.equal(carry.state.positions, state.positions):
-            try:
-                carry = start(state, scheme)
-            finally:
-                self._count_evaluations(scheme)
-            self._progress = dataclasses.replace(
-                self._progress, carry=carry, bonds=find_bonds(state)
-            )
-        elif not torch.equal(carry.state.momenta, state.momenta):
-            carry = dataclasses.replace(carry, state=state)
-            self._progress = dataclasses.replace(self._progress, carry=carry)
-        return carry, scheme
+            atoms.set_momenta(state.momenta.cpu().numpy(), apply_constraint=False)
+        if run is None:
+            self._run = begin(state, self._bind(state), self.options)
+        elif written is None or changed:
+            self._run = moved_to(run, state, self._bind(state))
+        elif moved:
+            self._run = moved_to(run, state, run.scheme)
+        else:
+            self._run = replaced(run, point=replaced(run.point, state=state))
+        run = self._run
+        if run.point.physics.failures:
+            self._written = None  # there is no run at these positions
+            raise EvaluationFailed("; ".join(run.point.physics.failures.values()))
+        self._remember()
+        return run
 
-    def _other_system(self, old: PhaseState, new: PhaseState) -> bool:
-        physics = self._scheme.physics if self._scheme is not None else None
-        if isinstance(physics, CalculatorPhysics) and physics.atoms.calc is not self.atoms.calc:
-            return True
-        return not same_system(old, new)
-
-    def _make_scheme(self, state: PhaseState) -> Scheme:
-        rule = self.method.metropolis
+    def _bind(self, state: PhaseState) -> BoundScheme:
+        """The scheme of a step of these atoms, on a physics of their own."""
+        rule = self.scheme.metropolis
         kept = 2 if rule is None else rule.extra_chances + 2
-        return self.method.bind(state, CalculatorPhysics(self.atoms, self.atoms.calc, kept))
-
-    def _count_evaluations(self, scheme: Scheme) -> None:
-        """Move the physics' own counters into the statistics."""
-        made, seconds = scheme.physics.evaluations, scheme.physics.seconds
-        scheme.physics.evaluations, scheme.physics.seconds = 0, 0.0
-        stats = dataclasses.replace(
-            self.stats,
-            physics_evaluations=self.stats.physics_evaluations + made,
-            physics_seconds=self.stats.physics_seconds + seconds,
-        )
-        self._progress = dataclasses.replace(self._progress, stats=stats)
+        self._physics = CalculatorPhysics(self.atoms, self.atoms.calc, kept)
+        return self.scheme.bind(state, self._physics)

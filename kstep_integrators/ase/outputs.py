@@ -11,8 +11,9 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+from kstep_integrators.arguments import positive_integer
 from kstep_integrators.files import flush_to_disk
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "Marks",
     "Outputs",
     "TrajectoryMark",
+    "check_interval",
+    "record_outputs",
 ]
 
 _TAIL = 4096
@@ -28,6 +31,56 @@ _HEADER = struct.Struct("<8s16s3q")
 """Head of an ASE trajectory (:mod:`ase.io.ulm`): magic, tag, version, frames, offset table."""
 _COUNTS = 32
 """Where in it the number of frames and the position of the offset table are."""
+
+
+def check_interval(checkpoint: str | Path | None, interval: object) -> int:
+    """How many steps there are between checkpoints: 100, if nothing is said.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive integer, or there is no checkpoint to write.
+    """
+    if interval is None:
+        return 100
+    checked = positive_integer("checkpoint_interval", interval, "steps between two checkpoints")
+    if checkpoint is None:
+        raise ValueError(
+            f"checkpoint_interval={interval} without a checkpoint: pass checkpoint='run.ckpt' too"
+        )
+    return checked
+
+
+def record_outputs(
+    trajectory: Any,
+    logfile: IO[str] | str | Path | None,
+    loginterval: int,
+    checkpoint_interval: int,
+) -> dict[str, Any]:
+    """Arguments that say what a run writes where, as its checkpoint keeps them.
+
+    Parameters
+    ----------
+    trajectory, logfile, loginterval, checkpoint_interval
+        As in :class:`kstep_integrators.KStepDynamics`.
+
+    Raises
+    ------
+    ValueError
+        If a resumed run could not have them: an open file.
+    """
+    for name, output in (("trajectory", trajectory), ("logfile", logfile)):
+        if not isinstance(output, str | Path | None):
+            raise ValueError(
+                f"{name} is an open {type(output).__name__}, which a resumed run could not cut "
+                "back to the checkpoint; pass its path, or leave checkpoint out"
+            )
+    return {
+        "trajectory": None if trajectory is None else str(trajectory),
+        "logfile": None if logfile is None else str(logfile),
+        "loginterval": loginterval,
+        "checkpoint_interval": checkpoint_interval,
+    }
 
 
 @dataclass(frozen=True)

@@ -8,19 +8,19 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from kstep_integrators.state import Carry
+from kstep_integrators.state import PhasePoint
 
 __all__ = ["write_restart"]
 
 
-def write_restart(atoms: Atoms, carry: Carry, trajectory: str | Path | None) -> Path:
+def write_restart(atoms: Atoms, point: PhasePoint, trajectory: str | Path | None) -> Path:
     """Write a state with momenta, energy and forces as an ASE trajectory of one frame.
 
     Parameters
     ----------
     atoms : ase.Atoms
         Template; moved to the state.
-    carry : Carry
+    point : PhasePoint
         Of one molecule.
     trajectory : str, Path or None
         Of the run; the file is named after it.
@@ -29,11 +29,11 @@ def write_restart(atoms: Atoms, carry: Carry, trajectory: str | Path | None) -> 
     -------
     Path
     """
-    atoms.set_positions(carry.state.positions.cpu().numpy(), apply_constraint=False)
+    atoms.set_positions(point.state.positions.cpu().numpy(), apply_constraint=False)
     frame = atoms.copy()
-    forces = carry.physics.forces
+    forces = point.physics.forces
     results = {} if forces is None else {"forces": forces.cpu().numpy()}
-    frame.calc = SinglePointCalculator(frame, energy=float(carry.physics.energy.sum()), **results)
+    frame.calc = SinglePointCalculator(frame, energy=float(point.physics.energy.sum()), **results)
     path = Path("kstep.restart.traj" if trajectory is None else f"{trajectory}.restart.traj")
     write(path, frame)
     return path

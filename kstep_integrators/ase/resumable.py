@@ -68,7 +68,7 @@ class ResumableDynamics(MolecularDynamics, ABC):
             **kwargs,
         )
         if resumed is not None:
-            self._outputs.cut(resumed.marks)
+            self._outputs.cut(resumed.marks[0])
         if logfile:
             name = str(logfile) if isinstance(logfile, Path) else logfile
             self._logger = MDLogger(self, atoms, name, header=resumed is None, comm=self.comm)
@@ -79,7 +79,7 @@ class ResumableDynamics(MolecularDynamics, ABC):
             self._observed = self._saved = self._state()
 
     @abstractmethod
-    def _go_on(self, found: Checkpoint) -> None:
+    def _go_on(self, kept: Checkpoint) -> None:
         """Stand where the run of a checkpoint stood."""
 
     @abstractmethod
@@ -88,7 +88,7 @@ class ResumableDynamics(MolecularDynamics, ABC):
 
     @abstractmethod
     def _snapshot(self, marks: Marks) -> Checkpoint:
-        """What a checkpoint of the state holds."""
+        """Everything that a checkpoint of the state keeps."""
 
     def irun(self, steps: int = 50) -> Generator[bool, None, None]:
         """Make steps one by one; a checkpoint, if there is one, is written at the end too."""

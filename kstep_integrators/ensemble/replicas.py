@@ -1,21 +1,19 @@
-"""What became of each molecule of an ensemble, in memory and on disk."""
+"""The results of an ensemble, and its molecules as Atoms."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import Trajectory, write
 
-from kstep_integrators.state import Carry
+from kstep_integrators.state import PhasePoint
 from kstep_integrators.step.stats import Stats
 
-__all__ = ["EnsembleResult", "Replica", "ReplicaFiles", "atoms_of"]
+__all__ = ["EnsembleResult", "Replica", "atoms_of"]
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,8 @@ class Replica:
     ----------
     atoms : ase.Atoms
         Its last state, with the physical energy and forces that are known there. The time
-        travelled is in ``atoms.info["time"]`` (ASE units).
+        travelled is in ``atoms.info["time"]`` (ASE units), and the temperature of its heat bath in
+        ``atoms.info["temperature_K"]`` where replicas have different ones.
     stats : Stats
         Its own; wall-clock times are its share of those of the batch.
     transferred_energy : float
@@ -43,7 +42,7 @@ class Replica:
 
 @dataclass(frozen=True)
 class EnsembleResult:
-    """What became of an ensemble.
+    """The results of an ensemble.
 
     Attributes
     ----------
@@ -78,17 +77,17 @@ class EnsembleResult:
         return sum(replica.stats.physics_seconds for replica in self.replicas)
 
 
-def atoms_of(carry: Carry, templates: Sequence[Atoms]) -> list[Atoms]:
-    """The molecules of a carry as Atoms, with what the physics found there.
+def atoms_of(point: PhasePoint, templates: Sequence[Atoms]) -> list[Atoms]:
+    """The molecules of a point as Atoms, with what the physics found there.
 
     Parameters
     ----------
-    carry : Carry
+    point : PhasePoint
     templates : sequence of ase.Atoms
         One for each molecule: constraints, info and arrays are theirs.
     """
-    state = carry.state.to(torch.device("cpu"))
-    physics = carry.physics.to(torch.device("cpu"))
+    state = point.state.to(torch.device("cpu"))
+    physics = point.physics.to(torch.device("cpu"))
     sizes = torch.bincount(state.batch).tolist()
     positions, momenta = state.positions.split(sizes), state.momenta.split(sizes)
     forces = [None] * len(sizes) if physics.forces is None else physics.forces.split(sizes)
@@ -98,6 +97,8 @@ def atoms_of(carry: Carry, templates: Sequence[Atoms]) -> list[Atoms]:
         atoms.set_positions(positions[i].numpy(), apply_constraint=False)
         atoms.set_momenta(momenta[i].numpy(), apply_constraint=False)
         atoms.info["time"] = float(state.time[i])
+        if state.bath_kelvin is not None:
+            atoms.info["temperature_K"] = float(state.bath_kelvin[i])
         known = {"energy": float(physics.energy[i])}
         if np.isfinite(known["energy"]):
             mine = forces[i]
@@ -105,44 +106,3 @@ def atoms_of(carry: Carry, templates: Sequence[Atoms]) -> list[Atoms]:
             atoms.calc = SinglePointCalculator(atoms, **known, **found)
         made.append(atoms)
     return made
-
-
-class ReplicaFiles:
-    """One ASE trajectory for each replica, whole after every frame.
-
-    Parameters
-    ----------
-    folder : str or Path
-        Made if need be; it gets ``0000.traj``, ``0001.traj``, ...
-    count : int
-        Replicas.
-
-    Raises
-    ------
-    FileExistsError
-        If the folder holds trajectories of an earlier run.
-    """
-
-    def __init__(self, folder: str | Path, count: int) -> None:
-        self.folder = Path(folder)
-        digits = max(4, len(str(count - 1)))
-        self.paths = [self.folder / f"{number:0{digits}}.traj" for number in range(count)]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        old = sorted(path.name for path in self.folder.glob("*.traj"))
-        if old:
-            raise FileExistsError(
-                f"the folder {self.folder} holds trajectories already ({', '.join(old[:5])}); "
-                "give another one, or move them away"
-            )
-
-    def add(self, replica: int, atoms: Atoms) -> None:
-        """Append a frame."""
-        # Opened for each frame: no limit on the number of replicas, and nothing left to lose.
-        with Trajectory(self.paths[replica], "a") as trajectory:
-            trajectory.write(atoms)
-
-    def restart(self, replica: int, atoms: Atoms) -> Path:
-        """Write the last good state of a replica that cannot go on, beside its trajectory."""
-        path = self.paths[replica].with_suffix(".restart.traj")
-        write(path, atoms)
-        return path

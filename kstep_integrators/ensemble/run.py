@@ -1,11 +1,11 @@
-"""run_ensemble: many molecules or replicas that move in step."""
+"""Ensemble: many molecules or replicas that move in step."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,25 +13,38 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from rich.console import Console
 from rich.progress import Progress
 
 from kstep_integrators.arguments import positive_integer
 from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.ase.checkpoint import (
+    Checkpoint,
+    make_generator,
+    read_checkpoint,
+    write_checkpoint,
+)
+from kstep_integrators.ase.outputs import check_interval, record_outputs
 from kstep_integrators.correctors import Corrector
-from kstep_integrators.ensemble.batch import join, select, select_bonds, split_info
-from kstep_integrators.ensemble.replicas import EnsembleResult, Replica, ReplicaFiles, atoms_of
+from kstep_integrators.ensemble.exchange import check_exchange, exchange
+from kstep_integrators.ensemble.files import ReplicaFiles
+from kstep_integrators.ensemble.replicas import EnsembleResult, Replica, atoms_of
+from kstep_integrators.ensemble.states import join_states
+from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
-from kstep_integrators.mechanics.bond_watch import Topology, bond_changes, find_bonds
+from kstep_integrators.jumps.make import record_jump, restore_jump
+from kstep_integrators.physics.protocol import Meter
 from kstep_integrators.physics.worker_physics import WorkerPhysics
 from kstep_integrators.physics.workers import CalculatorFactory, make_workers
 from kstep_integrators.potentials.base import Potential
-from kstep_integrators.state import Carry, Reasons, mask_of
+from kstep_integrators.state import PhaseState, Reasons, mask_of
 from kstep_integrators.step.guard import DynamicsFailed, Guard
-from kstep_integrators.step.method import make_method, make_rng
-from kstep_integrators.step.scheme import Scheme, StepInfo
+from kstep_integrators.step.make_scheme import make_scheme
+from kstep_integrators.step.options import RunOptions, Temperatures, make_rng
+from kstep_integrators.step.run import Run, advance, begin
 from kstep_integrators.step.stats import Stats, warn_of_changes
-from kstep_integrators.step.stepper import step
+from kstep_integrators.step.tuning import StrideTuning
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -40,14 +53,8 @@ __all__ = ["Ensemble", "run_ensemble"]
 
 _log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class _Run:
-    """Where the molecules that are left stand, and how they go on."""
-
-    carry: Carry
-    scheme: Scheme
-    bonds: Topology
+_BOOKS = ("ensemble", "exchanges")
+"""Settings in a checkpoint that are no arguments."""
 
 
 class Ensemble:
@@ -63,15 +70,21 @@ class Ensemble:
     atoms_list : sequence of ase.Atoms
         Different molecules, or copies of one. They are not changed.
     model : str, Path, Potential or Jump
-        As for :class:`~kstep_integrators.ase.KStepDynamics`. A ``CalculatorPotential`` takes the
+        As for :class:`~kstep_integrators.KStepDynamics`. A ``CalculatorPotential`` takes the
         molecules one after another.
-    calculator : callable
+    physics : callable
         Makes the physics of one molecule: a function that takes its Atoms object and returns a new
         ASE calculator. It is called in the process where the calculator will work.
-    k, timestep, corrector, thermostat, temperature_K, friction, taut, metropolize, extra_chances, \
-on_error, energy_tolerance, force_tolerance, guard, device
-        As for :class:`~kstep_integrators.ase.KStepDynamics`; ``on_error="shrink"`` is refused, and
-        ``"stop"`` stops the one replica.
+    k, timestep, corrector, thermostat, friction, taut, metropolize, extra_chances, on_error, \
+energy_tolerance, force_tolerance, guard, device
+        As for :class:`~kstep_integrators.KStepDynamics`. A stride is tuned for all replicas
+        together, ``on_error="shrink"`` shortens those of each on its own, and ``"stop"`` stops the
+        one replica.
+    temperature_K : float or sequence of float, optional
+        One for all replicas, or one for each.
+    exchange_interval : int, optional
+        Steps between two attempts of replica exchange, which swaps the baths of neighbouring
+        temperatures; needs ``metropolize`` and copies of one molecule.
     rng : numpy.random.Generator, optional
         Replica i takes its noise from ``rng.spawn(n)[i]``, whatever becomes of the others.
     workers : int
@@ -79,10 +92,23 @@ on_error, energy_tolerance, force_tolerance, guard, device
         more needs ``if __name__ == "__main__":``.
     scheduler : str or distributed.Client, optional
         Address of a Dask scheduler whose workers do the physics (extra ``dask``).
-    trajectory : str or Path, optional
-        Folder for one ASE trajectory per replica, ``0000.traj``, ``0001.traj``, ...
+    trajectory, logfile : str or Path, optional
+        Folders for one ASE trajectory ``0000.traj`` and one log ``0000.log`` per replica.
     loginterval : int
-        Steps between two frames.
+        Steps between two frames, and between two lines.
+    checkpoint : str or Path, optional
+        File to write everything to that :meth:`resume` goes on from: at the start, at the end of
+        each ``run``, in between, and when a run is interrupted between two steps.
+    checkpoint_interval : int, optional
+        Steps between two checkpoints, 100 by default.
+
+    Attributes
+    ----------
+    nsteps : int
+    production_start : int or None
+        Step at which the stride was frozen after a burn-in.
+    exchanges : tuple of int
+        Pairs that were tried, and that swapped.
 
     Raises
     ------
@@ -92,21 +118,35 @@ on_error, energy_tolerance, force_tolerance, guard, device
     Notes
     -----
     Use it as a context manager, or :meth:`close` it, so that the workers end.
+
+    Examples
+    --------
+    >>> from ase.build import molecule
+    >>> from ase.calculators.lj import LennardJones
+    >>> from kstep_integrators import CalculatorPotential, Ensemble
+    >>> cheap = CalculatorPotential(LennardJones(sigma=0.8, epsilon=0.09))
+    >>> def physics(atoms):
+    ...     return LennardJones(sigma=0.8, epsilon=0.1)
+    >>> with Ensemble([molecule("H2O"), molecule("H2O")], cheap, physics, k=4) as ensemble:
+    ...     ensemble.run(3)
+    ...     ensemble.result().physics_evaluations
+    8
     """
 
     def __init__(
         self,
         atoms_list: Sequence[Atoms],
         model: Jump | Potential | str | Path,
-        calculator: CalculatorFactory,
-        k: int = 8,
+        physics: CalculatorFactory,
+        k: int | StrideTuning = 8,
         timestep: float | None = None,
         corrector: str | Corrector | None = None,
         *,
         thermostat: str | None = None,
-        temperature_K: float | None = None,
+        temperature_K: Temperatures | None = None,
         friction: float | None = None,
         taut: float | None = None,
+        exchange_interval: int | None = None,
         rng: np.random.Generator | None = None,
         metropolize: bool = False,
         extra_chances: int = 3,
@@ -118,50 +158,111 @@ on_error, energy_tolerance, force_tolerance, guard, device
         workers: int = 1,
         scheduler: str | Client | None = None,
         trajectory: str | Path | None = None,
+        logfile: str | Path | None = None,
         loginterval: int = 1,
+        checkpoint: str | Path | None = None,
+        checkpoint_interval: int | None = None,
+        _resumed: Checkpoint | None = None,
     ) -> None:
-        if on_error == "shrink":
-            raise ValueError(
-                "on_error='shrink' shortens the strides of one replica, and an ensemble moves in "
-                "step; use 'fallback', 'warn' or 'stop'"
-            )
         positive_integer("loginterval", loginterval, "steps between two frames")
-        self.method = make_method(
-            model,
-            k,
-            timestep,
-            corrector,
-            thermostat,
-            temperature_K,
-            friction,
-            taut,
-            metropolize,
-            extra_chances,
-            on_error,
-            energy_tolerance,
-            force_tolerance,
-            guard,
-            device,
-        )
-        if self.method.tuning is not None:
-            raise ValueError(
-                "k=StrideTuning(...) tunes the stride of one run, and an ensemble moves in step; "
-                "tune it with KStepDynamics and pass the integer found"
-            )
+        self.options = RunOptions(
+            k=k, timestep=timestep, corrector=corrector, thermostat=thermostat,
+            temperature_K=temperature_K, friction=friction, taut=taut, metropolize=metropolize,
+            extra_chances=extra_chances, on_error=on_error, energy_tolerance=energy_tolerance,
+            force_tolerance=force_tolerance, guard=guard, device=device,
+        )  # fmt: skip
+        self.scheme = make_scheme(model, self.options)
         molecules = list(atoms_list)
-        self._rngs = make_rng(rng).spawn(len(molecules))
-        self._state = join(
-            [state_from_atoms(atoms, self.method.jump.device) for atoms in molecules]
+        self._begun = _with_baths(
+            join_states([state_from_atoms(one, self.scheme.jump.device) for one in molecules]),
+            self.options.temperature_K,
         )
-        self.method.check(self._state)
+        if exchange_interval is not None:
+            positive_integer("exchange_interval", exchange_interval, "steps between two attempts")
+        check_exchange(self._begun, exchange_interval, metropolize)
+        self.scheme.check(self._begun)
+        self._exchange_interval, self.exchanges = exchange_interval, (0, 0)
+        *self._rngs, self._exchange_rng = make_rng(rng).spawn(len(molecules) + 1)
         self._templates = [atoms.copy() for atoms in molecules]
         self._replicas = [Replica(atoms, Stats()) for atoms in self._templates]
         self._loginterval = loginterval
-        self.nsteps = 0
-        self._files = None if trajectory is None else ReplicaFiles(trajectory, len(molecules))
-        self._workers = make_workers(calculator, workers, scheduler)
+        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._checkpoint_interval = check_interval(checkpoint, checkpoint_interval)
+        self._settings: dict[str, Any] = {}
+        if checkpoint is not None:
+            self._settings = record_outputs(
+                trajectory, logfile, loginterval, self._checkpoint_interval
+            )
+            self._settings |= {"exchange_interval": exchange_interval, "ensemble": True}
+            self.options.to_json()  # or say now what cannot be kept
+            make_generator(self._exchange_rng.bit_generator.state)
+        marks = None if _resumed is None else _resumed.marks
+        self._files = ReplicaFiles(trajectory, logfile, len(molecules), marks)
+        self._workers = make_workers(physics, workers, scheduler)
         self._physics = WorkerPhysics(self._workers, molecules)
-        self._run: _Run | None = None
+        self._run: Run | None = None
+        self._saved_at: int | None = None
+        if _resumed is not None:
+            self._go_on(_resumed)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | Path,
+        physics: CalculatorFactory,
+        model: Jump | Potential | str | Path | None = None,
+        *,
+        workers: int = 1,
+        scheduler: str | Client | None = None,
+    ) -> Ensemble:
+        """Go on from a checkpoint, as if the ensemble had never stopped.
+
+        With calculators that keep nothing from one call to the next, and the model on the CPU,
+        every number is the same to the last bit. Frames and log lines that were written after the
+        checkpoint are cut off and written again. ``run(n)`` makes n more steps.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of the checkpoint; the run goes on writing to it.
+        physics, workers, scheduler
+            As at the start.
+        model : str, Path, Potential or Jump, optional
+            Needed if the run had a calculator as its potential, or a jump of your own; or if its
+            model file has been moved. Otherwise found by its name or path.
+
+        Raises
+        ------
+        CheckpointError
+            If the checkpoint is missing, damaged, of another program or of another version.
+        ValueError
+            If the model is another, or files are missing, shorter than they were, or others.
+            Nothing has been changed then.
+        """
+        kept = read_checkpoint(path)
+        kept.require(path, ensemble=True)
+        changes = kept.changes(None)
+        if changes:
+            warnings.warn(
+                f"the checkpoint was written with {'; '.join(changes)}: the run may not go on as "
+                "it would have",
+                stacklevel=2,
+            )
+        arguments = {name: getattr(kept.options, name) for name in vars(kept.options)}
+        for learned in ("timestep", "device"):  # the jump has them
+            del arguments[learned]
+        settings = {name: value for name, value in kept.settings.items() if name not in _BOOKS}
+        return cls(
+            kept.atoms,
+            restore_jump(kept.jump, model),
+            physics,
+            **arguments,
+            **settings,
+            workers=workers,
+            scheduler=scheduler,
+            checkpoint=path,
+            _resumed=kept,
+        )
 
     def __enter__(self) -> Ensemble:
         return self
@@ -201,123 +302,223 @@ on_error, energy_tolerance, force_tolerance, guard, device
             raise ValueError(f"steps is {steps}, expected a number >= 0")
         if self._run is None:
             self._begin()
+            self._save()
         console = Console(stderr=True)
         with Progress(console=console, disable=not (progress and console.is_terminal)) as bar:
-            for _ in bar.track(range(steps), description="ensemble"):
-                if self._run is None or not self._physics.replicas:
-                    break
-                self._step(self._run)
+            try:
+                for _ in bar.track(range(steps), description="ensemble"):
+                    if self._run is None:
+                        break
+                    self._step(self._run)
+                    if self.nsteps % self._checkpoint_interval == 0:
+                        self._save()
+            finally:
+                self._save()
 
     def result(self) -> EnsembleResult:
-        """What became of every replica so far."""
+        """The state and the statistics of every replica so far."""
         replicas = list(self._replicas)
-        if self._run is not None and self._physics.replicas:
-            for number, atoms in zip(self._physics.replicas, self._atoms(self._run), strict=True):
-                replicas[number] = dataclasses.replace(replicas[number], atoms=atoms)
+        if self._run is not None:
+            for number, replica in self._standing(self._run):
+                replicas[number] = replica
         return EnsembleResult(tuple(replicas))
+
+    @property
+    def production_start(self) -> int | None:
+        """The step at which the stride was frozen after a burn-in."""
+        return None if self._run is None else self._run.production_start
+
+    @property
+    def k(self) -> int:
+        """Base steps of the next stride."""
+        return self.options.first_k if self._run is None else self._run.next_k
+
+    @property
+    def nsteps(self) -> int:
+        """Steps made."""
+        return self._nsteps if self._run is None else self._run.nsteps
+
+    _nsteps = 0
 
     def _begin(self) -> None:
         """Evaluate the physics at the start; replicas without an energy there leave at once."""
-        scheme = self.method.bind(self._state, self._physics)
-        physics = self._physics(self._state, scheme.needs_forces)
-        count = self._state.n_molecules
-        if len(physics.failures) == count:
+        scheme = self.scheme.bind(self._begun, self._physics)
+        run = begin(self._begun, scheme, self.options)
+        failures, count = run.point.physics.failures, len(run.molecules)
+        if len(failures) == count:
             raise DynamicsFailed(
                 f"none of the {count} molecules has an energy at the start; the first: "
-                f"{physics.failures[0]}"
+                f"{failures[0]}"
             )
-        self._run = _Run(Carry(self._state, physics, None), scheme, find_bonds(self._state))
-        for number in range(count):
-            self._spend(number, self._physics.seconds / count)
-        self._drop({i: f"no energy at the start: {why}" for i, why in physics.failures.items()})
+        self._run = run
+        self._drop({i: f"no energy at the start: {why}" for i, why in failures.items()})
         self._write()
 
-    def _step(self, run: _Run) -> None:
+    def _step(self, run: Run) -> None:
         """One stride of all replicas that are left."""
         noise = [rng.bit_generator.state for rng in self._rngs]
+        meter = Meter(run.scheme.physics, len(run.molecules))
         try:
-            carry, info = step(run.carry, run.scheme, self.method.k, self._rngs)
+            after, parts, changes = advance(run, self._rngs, meter)
         except BaseException:
             # Made again, after an interrupt, the step is to be the same.
             for rng, state in zip(self._rngs, noise, strict=True):
                 rng.bit_generator.state = state
+            self._run = run.charged(meter)
             raise
-        bonds, changes = bond_changes(run.bonds, carry.state)
-        self._run = _Run(carry, run.scheme, bonds)
-        self.nsteps += 1
-        for i, part in enumerate(split_info(info, carry.state.batch)):
-            number = self._physics.replicas[i]
-            self._spend(number, part.physics_seconds)
-            if not part.lost:
-                self._note(number, part, changes.get(i))
-        self._drop(info.lost)
-        if self.nsteps % self._loginterval == 0:
+        if self._exchange_interval and after.nsteps % self._exchange_interval == 0:
+            odd = bool(after.nsteps // self._exchange_interval % 2)
+            after, tried, made = exchange(after, self._exchange_rng, odd)
+            self.exchanges = (self.exchanges[0] + tried, self.exchanges[1] + made)
+        self._run = after
+        if run.burn_in is not None and after.burn_in is None:
+            _log.info(
+                "step %d: the burn-in is over, k = %d from here on; production starts here",
+                after.nsteps,
+                after.k,
+            )
+        self._drop({i: part.lost[0] for i, part in enumerate(parts) if part.lost})
+        if after.nsteps % self._loginterval == 0:
             self._write()
-
-    def _spend(self, number: int, seconds: float) -> None:
-        """Keep the books of the physics."""
-        replica = self._replicas[number]
-        stats = dataclasses.replace(
-            replica.stats,
-            physics_evaluations=self._physics.counts[number],
-            physics_seconds=replica.stats.physics_seconds + seconds,
-        )
-        self._replicas[number] = dataclasses.replace(replica, stats=stats)
-
-    def _note(self, number: int, info: StepInfo, bonds: str | None) -> None:
-        """Count what a step was for a replica, and warn of what the user should know."""
-        replica = self._replicas[number]
-        old, new = replica.stats, replica.stats.add(info)
-        new = dataclasses.replace(new, bond_changes=new.bond_changes + bool(bonds))
-        heat = 0.0 if info.heat is None else float(info.heat.sum())
-        self._replicas[number] = dataclasses.replace(
-            replica, stats=new, transferred_energy=replica.transferred_energy + heat
-        )
-        where = f"replica {number}, step {self.nsteps}"
-        warn_of_changes(old, new, where, bonds, info.reason)
+        for i, number in enumerate(run.molecules):
+            if not parts[i].lost:
+                where = f"replica {number}, step {after.nsteps}"
+                old, new = run.stats[i], after.stats[i]
+                warn_of_changes(old, new, where, changes.get(i), parts[i].reason)
 
     def _drop(self, lost: Reasons) -> None:
         """Go on without some molecules of the batch, which stay at their last good state."""
-        if not lost or self._run is None:
+        run = self._run
+        if not lost or run is None:
             return
-        run, atoms = self._run, self._atoms(self._run)
+        standing = self._standing(run)
         for i, reason in lost.items():
-            number = self._physics.replicas[i]
-            self._replicas[number] = dataclasses.replace(
-                self._replicas[number], atoms=atoms[i], failure=f"step {self.nsteps}: {reason}"
-            )
-            kept = "" if self._files is None else str(self._files.restart(number, atoms[i]))
+            number, replica = standing[i]
+            failure = f"step {run.nsteps}: {reason}"
+            self._replicas[number] = dataclasses.replace(replica, failure=failure)
+            path = self._files.restart(number, replica.atoms)
             _log.warning(
                 "replica %d is lost at step %d: %s; the others go on%s",
                 number,
-                self.nsteps,
+                run.nsteps,
                 reason,
-                f". Its last good state is in {kept}" if kept else "",
+                f". Its last good state is in {path}" if path else "",
             )
-        keep = ~mask_of(lost, run.carry.physics.energy)
-        left = torch.nonzero(keep).flatten().tolist()
-        self._physics.replicas = [self._physics.replicas[i] for i in left]
+        left = [i for i in range(len(run.molecules)) if i not in lost]
         self._rngs = [self._rngs[i] for i in left]
-        if left:
-            bonds = select_bonds(run.bonds, keep[run.carry.state.batch])
-            carry = select(run.carry, keep)
-            self._run = _Run(carry, self.method.bind(carry.state, self._physics), bonds)
+        self._nsteps = run.nsteps
+        if not left:
+            self._run = None
+            return
+        keep = ~mask_of(lost, run.point.physics.energy)
+        self._physics = self._physics.select(keep)
+        self._run = run.without(lost, self.scheme, self._physics)
 
-    def _atoms(self, run: _Run) -> list[Atoms]:
-        """The replicas that are left, as they are."""
-        return atoms_of(run.carry, [self._templates[number] for number in self._physics.replicas])
+    def _standing(self, run: Run) -> list[tuple[int, Replica]]:
+        """The replicas that are left, as they are, with their numbers."""
+        frames = atoms_of(run.point, [self._templates[number] for number in run.molecules])
+        return [
+            (number, Replica(atoms, stats, heat))
+            for number, atoms, stats, heat in zip(
+                run.molecules, frames, run.stats, run.heat, strict=True
+            )
+        ]
 
     def _write(self) -> None:
-        """A frame of each replica that is left."""
-        if self._files is not None and self._run is not None and self._physics.replicas:
-            for number, atoms in zip(self._physics.replicas, self._atoms(self._run), strict=True):
-                self._files.add(number, atoms)
+        """A frame and a line of each replica that is left."""
+        if self._run is not None and self._files.any:
+            for number, replica in self._standing(self._run):
+                self._files.add(number, replica.atoms)
+
+    def _save(self) -> None:
+        """Write the checkpoint, if there is one and something has happened since the last."""
+        run = self._run
+        if self._checkpoint is None or run is None or run.nsteps == self._saved_at:
+            return
+        lost = {
+            number: {
+                "failure": one.failure,
+                "stats": one.stats,
+                "heat": one.transferred_energy,
+                "results": dict(one.atoms.calc.results) if one.atoms.calc is not None else {},
+            }
+            for number, one in enumerate(self._replicas)
+            if one.failure is not None
+        }
+        atoms = [
+            self._templates[i] if one.failure is None else _bare(one.atoms)
+            for i, one in enumerate(self._replicas)
+        ]
+        generators = [*self._rngs, self._exchange_rng]
+        write_checkpoint(
+            self._checkpoint,
+            Checkpoint(
+                run=run,
+                options=self.options,
+                atoms=tuple(atoms),
+                results={},
+                generators=tuple(rng.bit_generator.state for rng in generators),
+                nsteps=run.nsteps,
+                settings={**self._settings, "exchanges": list(self.exchanges)},
+                jump=record_jump(self.scheme.jump),
+                calculator="",
+                marks=self._files.mark(),
+                lost=lost,
+            ),
+        )
+        self._saved_at = run.nsteps
+
+    def _go_on(self, kept: Checkpoint) -> None:
+        """Stand where the run of a checkpoint stood."""
+        for number, one in kept.lost.items():
+            atoms = kept.atoms[number].copy()
+            atoms.calc = SinglePointCalculator(atoms, **one["results"]) if one["results"] else None
+            self._replicas[number] = Replica(atoms, one["stats"], one["heat"], one["failure"])
+        *self._rngs, self._exchange_rng = [make_generator(state) for state in kept.generators]
+        tried, made = kept.settings["exchanges"]
+        self.exchanges = (tried, made)
+        device = self.scheme.jump.device
+        run = replaced(
+            kept.run,
+            point=to_device(kept.run.point, device),
+            bonds=to_device(kept.run.bonds, device),
+        )
+        molecules = torch.zeros(len(self._replicas), dtype=torch.bool)
+        molecules[list(run.molecules)] = True
+        self._physics = self._physics.select(molecules)
+        self._run = replaced(run, scheme=self.scheme.bind(run.point.state, self._physics))
+        self._saved_at = run.nsteps
+
+
+def _with_baths(state: PhaseState, kelvin: Temperatures | None) -> PhaseState:
+    """The state with the temperature of the bath of each molecule, if they are given.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many as molecules.
+    """
+    if not isinstance(kelvin, tuple):
+        return state
+    if len(kelvin) != state.n_molecules:
+        raise ValueError(
+            f"temperature_K has {len(kelvin)} numbers for {state.n_molecules} molecules; give one "
+            "for each, or one for all"
+        )
+    baths = torch.tensor(kelvin, dtype=torch.float64, device=state.positions.device)
+    return state.replace(bath_kelvin=baths)
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """A copy without its calculator."""
+    copied: Atoms = atoms.copy()
+    return copied
 
 
 def run_ensemble(
     atoms_list: Sequence[Atoms],
     model: Jump | Potential | str | Path,
-    calculator: CalculatorFactory,
+    physics: CalculatorFactory,
     steps: int,
     *,
     progress: bool = False,
@@ -327,7 +528,7 @@ def run_ensemble(
 
     Parameters
     ----------
-    atoms_list, model, calculator, **arguments
+    atoms_list, model, physics, **arguments
         As for :class:`Ensemble`.
     steps : int
         One step is one jump.
@@ -360,6 +561,6 @@ def run_ensemble(
     >>> result.failures
     {}
     """
-    with Ensemble(atoms_list, model, calculator, **arguments) as ensemble:
+    with Ensemble(atoms_list, model, physics, **arguments) as ensemble:
         ensemble.run(steps, progress)
         return ensemble.result()

@@ -66,7 +66,7 @@ class BoundJump(Protocol):
         inner : Evaluation or None
             The potential there, as the last jump or :meth:`begin` left it: never computed twice.
         k : int
-            One of the jump's ``strides``.
+            One of the jump's ``allowed_k``.
         """
         ...
 
@@ -91,7 +91,7 @@ class Jump(Protocol):
         ...
 
     @property
-    def strides(self) -> tuple[int, ...] | None:
+    def allowed_k(self) -> tuple[int, ...] | None:
         """Base steps that a jump may have; None for any number."""
         ...
 

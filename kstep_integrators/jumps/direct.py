@@ -12,7 +12,7 @@ from torch import Tensor
 from kstep_integrators import units
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.jumps.baseline import drift, without_mean
-from kstep_integrators.mechanics.motion import constrain
+from kstep_integrators.mechanics.motion import constrain, kick
 from kstep_integrators.mechanics.shake import shake
 from kstep_integrators.models.coverage import check_coverage, species_of
 from kstep_integrators.models.model_file import ModelHeader, header_of
@@ -31,19 +31,15 @@ MASS_TOLERANCE = 5e-4
 """Relative; tables of atomic weights differ by less, isotopes by more."""
 
 
-def _around_kick(
-    state: PhaseState, forces: Tensor, stride: float, baseline: str
-) -> tuple[Tensor, Tensor]:
-    """Momenta before and after the opening half-kick, which the state has behind it."""
+def _opened(state: PhaseState, forces: Tensor, stride: float, baseline: str) -> Tensor:
+    """Momenta after the half-kick of the baseline; fixed bonds have no say in it.
+
+    Increments are learned on top of the whole force: that of the constraints is in them.
+    """
     if baseline == "plain":
-        return state.momenta, state.momenta
-    kick = 0.5 * stride * forces
-    before = state.momenta - constrain(state, kick)
-    if state.bonds is None:
-        return before, state.momenta
-    # Increments are learned on top of the whole force: that of the constraints is in them.
+        return state.momenta
     free = state.replace(bonds=None, bond_lengths=None)
-    return before, before + constrain(free, kick)
+    return kick(free, forces, 0.5 * stride).momenta
 
 
 class _BoundDirect:
@@ -70,10 +66,10 @@ class _BoundDirect:
         number = jump.check_stride(k)
         stride, baseline = k * jump.timestep, jump.baseline
         forces = physics.require_forces()
-        before, kicked = _around_kick(state, forces, stride, baseline)
+        opened = _opened(state, forces, stride, baseline)
         m, x, f = padding.pad(state.masses), padding.pad(state.positions), padding.pad(forces)
         masses = torch.where(self.graph.atom_mask.unsqueeze(-1), m, 1.0)
-        v, v0 = padding.pad(kicked) / masses, padding.pad(before) / masses
+        v, v0 = padding.pad(opened) / masses, padding.pad(state.momenta) / masses
         found = self._increments(without_mean(x, m), without_mean(v0, m), f, number)
         # In single precision the network's own projection is exact to its own rounding only.
         dx, dv = without_mean(found.positions, m), without_mean(found.velocities, m)
@@ -160,7 +156,7 @@ class DirectJump:
         self.header, self.digest = header_of(network, header), digest
         self.dtype, self.source = dtype, source
         config = network.config
-        self.strides: tuple[int, ...] = tuple(int(k) for k in config["strides"])
+        self.allowed_k: tuple[int, ...] = tuple(int(k) for k in config["strides"])
         self.timestep = float(config["timestep_fs"]) * units.FS
         self.baseline = str(config["baseline"])
         self.correctors = (CORRECTORS[self.baseline],)
@@ -187,13 +183,13 @@ class DirectJump:
         ValueError
             If it is none of them.
         """
-        if k not in self.strides:
+        if k not in self.allowed_k:
             raise ValueError(
                 f"k={k}, but model {self.header.name!r} was trained for jumps of "
-                f"{list(self.strides)} base steps of {self.timestep / units.FS:g} fs, and a direct "
-                "jump can make no others; choose one of these"
+                f"{list(self.allowed_k)} base steps of {self.timestep / units.FS:g} fs, and a "
+                "direct jump can make no others; choose one of these"
             )
-        return self.strides.index(k)
+        return self.allowed_k.index(k)
 
     def check(self, state: PhaseState) -> None:
         """Refuse what the network was not trained for.
@@ -257,7 +253,7 @@ class DirectJump:
         return {
             "jump": "direct",
             "timestep": self.timestep,
-            "strides": list(self.strides),
+            "strides": list(self.allowed_k),
             "baseline": self.baseline,
             "constraints": self.header.constraints,
             "model": self.header.name,

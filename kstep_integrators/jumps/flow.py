@@ -52,7 +52,7 @@ class FlowJump:
     """
 
     correctors = ("impulse", "filtered", "none")
-    strides = None
+    allowed_k = None
     predicts = ("energy", "forces")
     needs_forces = False
     reversible = True

@@ -8,6 +8,7 @@ import torch
 from ase.data import chemical_symbols, covalent_radii
 from torch import Tensor
 
+from kstep_integrators.fields import ATOM_INDEX, OF_ATOMS, derived, scoped
 from kstep_integrators.state import PhaseState, Reasons
 
 __all__ = ["Topology", "bond_changes", "find_bonds"]
@@ -23,16 +24,16 @@ class Topology:
 
     Attributes
     ----------
-    pairs : (2, P) int64
+    pairs : (P, 2) int64
         Pairs of atoms within each molecule.
     length : (P,) float64, angstrom
         Sum of the covalent radii.
     bonded : (P,) bool
     """
 
-    pairs: Tensor
-    length: Tensor
-    bonded: Tensor
+    pairs: Tensor = scoped(ATOM_INDEX)
+    length: Tensor = scoped(OF_ATOMS)
+    bonded: Tensor = scoped(OF_ATOMS)
 
 
 def find_bonds(state: PhaseState) -> Topology:
@@ -49,9 +50,9 @@ def find_bonds(state: PhaseState) -> Topology:
             torch.combinations(torch.nonzero(batch == molecule).flatten())
             for molecule in range(state.n_molecules)
         ]
-    ).T.contiguous()
+    )
     radii = torch.from_numpy(covalent_radii[state.numbers.cpu().numpy()])
-    length = (radii[pairs[0]] + radii[pairs[1]]).to(device)
+    length = (radii[pairs[:, 0]] + radii[pairs[:, 1]]).to(device)
     pairs = pairs.to(device)
     return Topology(pairs, length, _distances(state, pairs) < BOND * length)
 
@@ -73,33 +74,41 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
         Changes in each molecule; atoms are counted within the molecule.
     """
     distances = _distances(state, topology.pairs)
-    scaled = distances / topology.length
-    changed = torch.where(topology.bonded, scaled > BROKEN, scaled < FORMED)
+    least, most = derived(topology, "limits", _limits)
+    changed = (distances < least) | (distances > most)
     if not bool(changed.any()):
         return topology, {}
     symbols = [chemical_symbols[z] for z in state.numbers.tolist()]
     first = torch.searchsorted(state.batch, torch.arange(state.n_molecules).to(state.batch))
     changes: Reasons = {}
     for (i, j), molecule, start, was, distance in zip(
-        topology.pairs.T[changed].tolist(),
-        state.batch[topology.pairs[0][changed]].tolist(),
-        first[state.batch[topology.pairs[0][changed]]].tolist(),
+        topology.pairs[changed].tolist(),
+        state.batch[topology.pairs[changed, 0]].tolist(),
+        first[state.batch[topology.pairs[changed, 0]]].tolist(),
         topology.bonded[changed].tolist(),
         distances[changed].tolist(),
         strict=True,
     ):
         bond = f"{symbols[i]}{i - start}-{symbols[j]}{j - start}"
-        change = f"the bond {bond} has {'broken' if was else 'formed'} ({distance:.2f} A)"
-        changes[molecule] = f"{changes[molecule]}; {change}" if molecule in changes else change
+        text = f"the bond {bond} has {'broken' if was else 'formed'} ({distance:.2f} A)"
+        before = f"{changes[molecule]}; " if molecule in changes else ""
+        changes[molecule] = before + text
     return replace(topology, bonded=topology.bonded ^ changed), changes
+
+
+def _limits(topology: Topology) -> tuple[Tensor, Tensor]:
+    """Distances (P,) angstrom between which each pair stays what it is, bonded or not."""
+    least = torch.where(topology.bonded, 0.0, FORMED * topology.length)
+    return least, torch.where(topology.bonded, BROKEN * topology.length, torch.inf)
 
 
 def _distances(state: PhaseState, pairs: Tensor) -> Tensor:
     """(P,) angstrom; of the nearest image along periodic axes, good for bonds in any usual cell."""
-    vectors = state.positions[pairs[1]] - state.positions[pairs[0]]
+    ends = state.positions.index_select(0, pairs.flatten()).view(-1, 2, 3)
+    vectors = ends[:, 1] - ends[:, 0]
     if any(state.pbc):
         periodic = torch.tensor(state.pbc, dtype=vectors.dtype, device=vectors.device)
         cell = torch.where(periodic.bool().unsqueeze(1), state.cell, torch.eye(3).to(state.cell))
         vectors = vectors - ((vectors @ torch.linalg.inv(cell)).round() * periodic) @ cell
-    distances: Tensor = vectors.norm(dim=1)
+    distances: Tensor = torch.linalg.vector_norm(vectors, dim=1)
     return distances

@@ -1,4 +1,4 @@
-"""Momenta that the constraints of a state allow."""
+"""Kick, drift, and the momenta that the constraints of a state allow."""
 
 from __future__ import annotations
 
@@ -6,9 +6,52 @@ import torch
 from torch import Tensor
 
 from kstep_integrators.mechanics.rattle import project_momenta
-from kstep_integrators.state import PhaseState, inverse_masses
+from kstep_integrators.mechanics.shake import shake
+from kstep_integrators.state import PhaseState, Reasons, inverse_masses
 
-__all__ = ["constrain"]
+__all__ = ["constrain", "drift", "kick"]
+
+
+def kick(state: PhaseState, force: Tensor, duration: float) -> PhaseState:
+    r"""Momenta after a force has acted for a while: :math:`p \leftarrow p + \tau F`.
+
+    What the constraints of the state do not allow is projected out.
+
+    Parameters
+    ----------
+    state : PhaseState
+    force : (N, 3) eV/angstrom
+    duration : float
+        ASE time units.
+    """
+    return state.replace(momenta=constrain(state, state.momenta + duration * force))
+
+
+def drift(state: PhaseState, duration: float) -> tuple[PhaseState, Reasons]:
+    r"""Positions after free motion: :math:`x \leftarrow x + \tau p/m`.
+
+    Fixed bonds are put back on their lengths by SHAKE, and the momenta take the impulse that this
+    needed. The time of the state stays as it is.
+
+    Parameters
+    ----------
+    state : PhaseState
+    duration : float
+        ASE time units.
+
+    Returns
+    -------
+    PhaseState
+    dict of int to str
+        Molecules whose bonds could not be put back, and why: they have no positions (NaN).
+    """
+    rate = duration / state.masses
+    x = state.positions + rate * state.momenta
+    if state.bonds is None:
+        return state.replace(positions=x), {}
+    shaken = shake(state, x)
+    momenta = state.momenta + shaken.displacement / rate
+    return state.replace(positions=shaken.positions, momenta=momenta), shaken.failures
 
 
 def constrain(state: PhaseState, momenta: Tensor) -> Tensor:

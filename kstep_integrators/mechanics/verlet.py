@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from kstep_integrators.mechanics.motion import constrain
-from kstep_integrators.mechanics.shake import shake
+from kstep_integrators.mechanics.motion import drift, kick
 from kstep_integrators.state import Evaluation, Forces, PhaseState, Reasons, mask_of
 
 __all__ = ["verlet_flow"]
@@ -45,26 +44,24 @@ def verlet_flow(
     failures : dict of int to str
         Molecules whose bonds could not be kept, and why: they have no positions (NaN).
     """
-    here, f = state, start.require_forces()
-    drift, kick = timestep / state.masses, 0.5 * timestep
-    end: Evaluation = start
-    carry: Any = None
+    here, end = state, start
+    workspace: Any = None
     failures: Reasons = {}
     for _ in range(k):
-        p = constrain(here, here.momenta + kick * f)
-        x = here.positions + drift * p
-        if state.bonds is not None:
-            shaken = shake(here, x)
-            x, p = shaken.positions, p + shaken.displacement / drift
-            if shaken.failures:
-                failures = {**shaken.failures, **failures}
-                # They wait where they were, so that the forces of the others can be computed.
-                lost = mask_of(failures, state.time)[state.batch].unsqueeze(1)
-                x, p = torch.where(lost, here.positions, x), p.masked_fill(lost, 0.0)
-        end, carry = forces(x, carry)
-        f = end.require_forces()
-        here = here.replace(positions=x)
-        here = here.replace(momenta=constrain(here, p + kick * f))
+        here = kick(here, end.require_forces(), 0.5 * timestep)
+        before = here
+        here, stuck = drift(here, timestep)
+        if stuck:
+            failures = {**stuck, **failures}
+        if failures:
+            # They wait where they were, so that the forces of the others can be computed.
+            lost = mask_of(failures, state.time)[state.batch].unsqueeze(1)
+            here = here.replace(
+                positions=torch.where(lost, before.positions, here.positions),
+                momenta=here.momenta.masked_fill(lost, 0.0),
+            )
+        end, workspace = forces(here.positions, workspace)
+        here = kick(here, end.require_forces(), 0.5 * timestep)
     if failures:
         lost = mask_of(failures, state.time)[state.batch].unsqueeze(1)
         here = here.replace(positions=here.positions.masked_fill(lost, math.nan))

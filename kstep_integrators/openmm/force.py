@@ -24,6 +24,7 @@ from kstep_integrators.openmm.particles import Array, Particles
 from kstep_integrators.openmm.source import Model, ModelSource
 from kstep_integrators.openmm.subject import Subject
 from kstep_integrators.openmm.transit import Transit
+from kstep_integrators.physics.store import geometry
 from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
 from kstep_integrators.step.guard import DynamicsFailed, Guard
 
@@ -128,7 +129,7 @@ class JumpForce:
         after = Transit(
             given,
             state,
-            inner=before.known.get(state),
+            inner=before.known.get(geometry(state)),
             box=before.box,
             known=before.known,
             bonds=before.bonded.at(given, self._subject.covered(state)),
@@ -160,9 +161,9 @@ class JumpForce:
         landing = origin + moved
         there = self._subject.state(landing, before.box)
         if before.inner is None and info.start is not None:
-            before.known.put(start, info.start)
+            before.known.put(geometry(start), info.start)
         if info.end is not None:
-            before.known.put(there, info.end)
+            before.known.put(geometry(there), info.end)
         verdict = stages.FINE
         if before.bonds is not None:
             # Those at the start of the step, until it is known to end here.
@@ -192,7 +193,7 @@ class JumpForce:
         try:
             inner = before.inner or jump.begin(state)
             if before.inner is None and inner is not None:
-                before.known.put(state, inner)
+                before.known.put(geometry(state), inner)
             corrector = stages.CORRECTORS_BY_CODE[parameters[stages.CORRECTOR]]
             force = corrector(state, physics, inner, stride, jump).force
         except EvaluationFailed as error:

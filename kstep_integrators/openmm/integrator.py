@@ -10,14 +10,14 @@ import openmm
 from openmm import unit
 
 from kstep_integrators import units
-from kstep_integrators.correctors import make_corrector
+from kstep_integrators.correctors import CORRECTORS, make_corrector
 from kstep_integrators.openmm import stages
 from kstep_integrators.openmm.jump import add_jump, physics_parameters
 from kstep_integrators.openmm.plan import Plan
 from kstep_integrators.openmm.program import write_program
 from kstep_integrators.openmm.source import Model, as_model, jump_of
 from kstep_integrators.openmm.words import Words
-from kstep_integrators.step.method import check_strides
+from kstep_integrators.step.make_scheme import check_k
 from kstep_integrators.step.metropolis import Metropolis
 from kstep_integrators.step.stats import Stats
 
@@ -99,7 +99,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 f"{list(jump.correctors)}"
             )
         make_corrector(corrector, jump.correctors)
-        check_strides(int(k), jump, "fallback")
+        check_k(int(k), jump, "fallback")
         if metropolize and not jump.reversible:
             raise ValueError(
                 "metropolize=True with a jump that is neither time-reversible nor "
@@ -117,6 +117,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             k=int(k),
             corrector=stages.CORRECTOR_CODES[corrector],
             corrects=corrector != "none",
+            kicks_before=corrector != "none" and CORRECTORS[corrector].kicks_before,
             extra_chances=chances,
             thermostat=bath is not None,
             parameters=physics_parameters(system),

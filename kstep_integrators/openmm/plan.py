@@ -24,6 +24,8 @@ class Plan:
         Its code.
     corrects : bool
         Whether there is one.
+    kicks_before : bool
+        Whether it kicks before the jump too.
     extra_chances : int or None
         None: no Metropolis test.
     thermostat : bool
@@ -44,6 +46,7 @@ class Plan:
     k: int
     corrector: float
     corrects: bool
+    kicks_before: bool
     extra_chances: int | None
     thermostat: bool
     parameters: Sequence[str]
@@ -55,7 +58,7 @@ class Plan:
 
     @property
     def needs_forces(self) -> bool:
-        """As in :attr:`kstep_integrators.step.scheme.Scheme.needs_forces`."""
+        """As in :attr:`kstep_integrators.step.scheme.BoundScheme.needs_forces`."""
         return self.corrects or self.extra_chances is None
 
     @property

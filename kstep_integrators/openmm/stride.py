@@ -37,12 +37,12 @@ def stride(words: Words, plan: Plan) -> Iterator[None]:
     ``failed`` says whether it has.
     """
     words.set("failed", f"{stages.FINE}")
-    if plan.corrects:
+    if plan.kicks_before:
         with words.when("known < 1"):
             ask(words, stages.POSITIONS)
             _correct(words)
     with words.when("failed < 1"):
-        if plan.corrects:
+        if plan.kicks_before:
             words.each("v", _IMPULSE)
         _jump(words, plan)
         with words.when("failed < 1"):

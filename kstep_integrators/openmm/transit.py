@@ -11,7 +11,7 @@ from torch import Tensor
 from kstep_integrators.mechanics.bond_watch import Topology
 from kstep_integrators.openmm.bonds import BondMemory
 from kstep_integrators.openmm.particles import Array
-from kstep_integrators.physics.evaluation import EvaluationCache
+from kstep_integrators.physics.store import EvaluationStore
 from kstep_integrators.state import Evaluation, PhaseState
 
 __all__ = ["Transit"]
@@ -44,7 +44,7 @@ class Transit:
         To be raised as soon as the Context is in order.
     seconds : float
         Spent in jumps and correctors since the integrator last asked.
-    known : EvaluationCache
+    known : EvaluationStore
         The potential at the last landings.
     bonds : Topology or None
         Where the step began; None before it has.
@@ -61,7 +61,7 @@ class Transit:
     box: Array | None = None
     problem: BaseException | None = None
     seconds: float = 0.0
-    known: EvaluationCache = field(default_factory=lambda: EvaluationCache(_KEPT))
+    known: EvaluationStore[Evaluation] = field(default_factory=lambda: EvaluationStore(_KEPT))
     bonds: Topology | None = None
     bonded: BondMemory = field(default_factory=BondMemory)
 

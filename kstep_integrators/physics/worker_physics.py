@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
 
-from kstep_integrators.physics.evaluation import nowhere
+from kstep_integrators.physics.protocol import Cost
 from kstep_integrators.physics.workers import Request, Workers
-from kstep_integrators.state import Evaluation, PhaseState
+from kstep_integrators.state import Evaluation, PhaseState, no_evaluation
 
 __all__ = ["WorkerPhysics"]
 
@@ -25,59 +26,58 @@ class WorkerPhysics:
     molecules : sequence of ase.Atoms
         Templates for cell, info and arrays, such as initial charges. They are copied, without
         constraints and calculators.
-
-    Attributes
-    ----------
-    replicas : list of int
-        Which of the molecules are in the states that are evaluated, in their order.
-    counts : list of int
-        Evaluations of each of the molecules, failed ones included. A geometry that has to be
-        computed again because its worker was lost counts once.
-    evaluations : int
-        Sum of the counts.
-    seconds : float
-        Wall-clock time.
+    numbers : sequence of int, optional
+        Under which the workers know the molecules; 0, 1, ... by default.
     """
 
-    def __init__(self, workers: Workers, molecules: Sequence[Atoms]) -> None:
+    def __init__(
+        self, workers: Workers, molecules: Sequence[Atoms], numbers: Sequence[int] | None = None
+    ) -> None:
         self.workers = workers
-        self.replicas = list(range(len(molecules)))
-        self.counts = [0] * len(molecules)
-        self.evaluations = 0
-        self.seconds = 0.0
+        self.numbers = tuple(range(len(molecules)) if numbers is None else numbers)
         self._templates = [_bare(atoms) for atoms in molecules]
+
+    def select(self, which: Tensor) -> WorkerPhysics:
+        """The physics of some of the molecules, (B,) bool."""
+        left = torch.nonzero(which).flatten().tolist()
+        return WorkerPhysics(
+            self.workers, [self._templates[i] for i in left], [self.numbers[i] for i in left]
+        )
 
     def __call__(
         self, state: PhaseState, forces: bool = True, which: Tensor | None = None
-    ) -> Evaluation:
-        """Energies (B,) eV and forces (N, 3) eV/angstrom; NaN where there are none."""
+    ) -> tuple[Evaluation, Cost]:
+        """Energies (B,) eV and forces (N, 3) eV/angstrom, NaN where there are none; and the cost.
+
+        A geometry that has to be computed again because its worker was lost counts once.
+        """
         began = time.perf_counter()
-        molecules = list(range(len(self.replicas)))
+        molecules = list(range(len(self.numbers)))
         if which is not None:
             molecules = torch.nonzero(which).flatten().tolist()  # one transfer for all
         sizes = torch.bincount(state.batch.cpu()).tolist()
         places = state.positions.cpu().split(sizes)
         requests = []
+        evaluations = np.zeros(len(self.numbers), dtype=np.int64)
         for i in molecules:
-            atoms = self._templates[self.replicas[i]].copy()
+            atoms = self._templates[i].copy()
             atoms.positions[:] = places[i].numpy()
-            requests.append(Request(self.replicas[i], atoms, forces))
-            self.counts[self.replicas[i]] += 1
-        self.evaluations += len(requests)
+            requests.append(Request(self.numbers[i], atoms, forces))
+            evaluations[i] = 1
         answers = self.workers.evaluate(requests) if requests else []
-        found = nowhere(state.to(torch.device("cpu")))
-        rows = found.require_forces().split(sizes)
+        result = no_evaluation(state.to(torch.device("cpu")))
+        rows = result.require_forces().split(sizes)
         for i, answer in zip(molecules, answers, strict=True):
             if answer.failure is not None:
-                found.failures[i] = answer.failure
+                result.failures[i] = answer.failure
                 continue
-            found.energy[i] = answer.energy
+            result.energy[i] = answer.energy
             if answer.forces is not None:
                 rows[i].copy_(torch.from_numpy(answer.forces))
         if any(answer.failure is None and answer.forces is None for answer in answers):
-            found = Evaluation(found.energy, None, found.failures)
-        self.seconds += time.perf_counter() - began
-        return found.to(state.positions.device)
+            result = Evaluation(result.energy, None, result.failures)
+        cost = Cost(evaluations, time.perf_counter() - began)
+        return result.to(state.positions.device), cost
 
 
 def _bare(atoms: Atoms) -> Atoms:

@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from torch import Tensor
 
 from kstep_integrators import units
+from kstep_integrators.physics.calculation import ask
 from kstep_integrators.state import (
     BoundPotential,
     Evaluation,
@@ -92,15 +92,14 @@ class _CalculatorForces:
     def __init__(self, atoms: Atoms) -> None:
         self.atoms = atoms
 
-    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
+    def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, Any]:
         self.atoms.positions[:] = positions.cpu().numpy()
-        try:
-            f = np.array(self.atoms.get_forces(), dtype=np.float64)
-            energy = float(self.atoms.get_potential_energy())
-        except Exception as error:
-            # Whatever it raises: the jump did not work out, and the stepper has another way.
-            raise EvaluationFailed(f"{type(error).__name__}: {error}") from error
-        return Evaluation(torch.tensor([energy], dtype=torch.float64), torch.from_numpy(f)), None
+        answer = ask(self.atoms, True)
+        if answer.failure is not None or answer.forces is None:
+            # The jump did not work out, and the stepper has another way.
+            raise EvaluationFailed(answer.failure or "the calculator has no forces")
+        energy = torch.tensor([answer.energy], dtype=torch.float64)
+        return Evaluation(energy, torch.from_numpy(answer.forces)), None
 
     def linearized(self, positions: Tensor) -> HessianProducts:
         """Central differences of forces: two evaluations per vector."""
@@ -124,11 +123,11 @@ class _ForcesInTurn:
         self.forces = forces
         self.sizes = [len(one.atoms) for one in forces]
 
-    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
+    def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, Any]:
         energies = torch.full((len(self.sizes),), math.nan, dtype=torch.float64)
         found = torch.full_like(positions, math.nan)
         # What failed in one step is NaN in the next: the reason that counts is the first.
-        failures: Reasons = dict(carry or {})
+        failures: Reasons = dict(workspace or {})
         parts = zip(self.forces, positions.split(self.sizes), found.split(self.sizes), strict=True)
         for i, (forces, x, f) in enumerate(parts):
             if i in failures:

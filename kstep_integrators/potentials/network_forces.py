@@ -58,7 +58,7 @@ class DenseForces:
             example = self.padding.pad(state.positions.to(device))
             self.compiled = compiled_forces(network, example, self.graph)
 
-    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, None]:
+    def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, None]:
         """Energy and forces."""
         x = self.padding.pad(positions)
         if self.compiled is not None:
@@ -110,14 +110,16 @@ class ListForces:
     def _list(self, positions: Tensor) -> SkinList:
         return build_skin_list(positions, self.species, self.batch, self.network.cutoff)
 
-    def __call__(self, positions: Tensor, carry: SkinList | None) -> tuple[Evaluation, SkinList]:
-        """Energy and forces; the carry is the skin list."""
-        carry = self._list(positions) if carry is None else carry
-        carry = refresh(carry, positions)
-        energy, f = energy_and_forces(self.network, None, positions, carry.graph)
-        energy = energy.to(torch.float64) + self.network.shift_energy(carry.graph)
+    def __call__(
+        self, positions: Tensor, workspace: SkinList | None
+    ) -> tuple[Evaluation, SkinList]:
+        """Energy and forces; the workspace is the skin list."""
+        skin = self._list(positions) if workspace is None else workspace
+        skin = refresh(skin, positions)
+        energy, f = energy_and_forces(self.network, None, positions, skin.graph)
+        energy = energy.to(torch.float64) + self.network.shift_energy(skin.graph)
         total = torch.zeros(self.n_molecules, dtype=torch.float64, device=energy.device)
-        return Evaluation(total.index_add(0, self.batch, energy), f), carry
+        return Evaluation(total.index_add(0, self.batch, energy), f), skin
 
     def linearized(self, positions: Tensor) -> HessianProducts:
         """The Hessian by automatic differentiation."""

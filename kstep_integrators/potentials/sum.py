@@ -54,18 +54,18 @@ class _BoundSum:
     def __init__(self, parts: Sequence[_Part]) -> None:
         self.parts = parts
 
-    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, Any]:
+    def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, Any]:
         energies: list[Tensor] = []
         forces = torch.zeros_like(positions)
         failures: Reasons = {}
-        carries = []
-        for part, before in zip(self.parts, carry or [None] * len(self.parts), strict=True):
+        workspaces = []
+        for part, before in zip(self.parts, workspace or [None] * len(self.parts), strict=True):
             one, after = part.forces(part.of(positions), before)
-            carries.append(after)
+            workspaces.append(after)
             failures = {**one.failures, **failures}
             energies.append(one.energy.to(positions.device))
             forces = part.add(forces, one.require_forces())
-        return Evaluation(torch.stack(energies).sum(0), forces, failures), carries
+        return Evaluation(torch.stack(energies).sum(0), forces, failures), workspaces
 
     def linearized(self, positions: Tensor) -> HessianProducts:
         """The sum of the Hessians."""

@@ -126,7 +126,7 @@ class Control:
                 raise ValueError(f"{name} is {value}, expected a number of {unit} above 0, or None")
 
     def check(self, batch: Tensor, energy_error: Tensor | None, residual: Tensor | None) -> Reasons:
-        """Molecules of a landing that are beyond the tolerances.
+        """Molecules of a landing that are beyond the tolerances; what is not a number is.
 
         Parameters
         ----------
@@ -138,14 +138,14 @@ class Control:
         beyond: Reasons = {}
         if self.force_tolerance is not None and residual is not None:
             sizes = residual.norm(dim=1)
-            for molecule, worst in _first(batch, sizes, sizes > self.force_tolerance).items():
+            for molecule, worst in _first(batch, sizes, ~(sizes <= self.force_tolerance)).items():
                 beyond[molecule] = (
                     f"the residual force on an atom is {worst:.3g} eV/A "
                     f"(force_tolerance {self.force_tolerance:.3g} eV/A)"
                 )
         if self.energy_tolerance is not None and energy_error is not None:
             errors = energy_error.abs()
-            for molecule in torch.nonzero(errors > self.energy_tolerance).flatten().tolist():
+            for molecule in torch.nonzero(~(errors <= self.energy_tolerance)).flatten().tolist():
                 beyond[molecule] = (
                     f"the predicted change of energy is off by {float(errors[molecule]):.3g} eV "
                     f"(energy_tolerance {self.energy_tolerance:.3g} eV)"

@@ -1,4 +1,4 @@
-"""{ }: whether a jump is accepted, by the physical energy, and what happens if it is not."""
+"""{ }: the Metropolis test of a jump by the physical energy, with extra chances."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.state import Carry, kinetic_energy
-from kstep_integrators.step.choice import choose
+from kstep_integrators.fields import GLOBAL, MOLECULE, replaced, scoped
+from kstep_integrators.state import PhasePoint, kinetic_energy
 from kstep_integrators.step.guard import Control, Guard
-from kstep_integrators.thermostats import Langevin, Thermostat
+from kstep_integrators.thermostats import Langevin, Thermostat, bath_kelvin
 from kstep_integrators.thermostats.noise import Noise, uniforms
 
 __all__ = ["Metropolis", "Verdict", "make_metropolis", "metropolized"]
@@ -28,6 +28,7 @@ class Metropolis:
     Attributes
     ----------
     temperature_K : float
+        Where the state has none of its own for each molecule.
     extra_chances : int
         How often the same deterministic trajectory is followed on, and tested again, before the
         momenta are flipped.
@@ -53,9 +54,7 @@ class Metropolis:
             raise ValueError(f"extra_chances is {self.extra_chances}, expected an integer >= 0")
 
 
-def make_metropolis(
-    temperature_K: float | None, extra_chances: int, thermostat: Thermostat, control: Control
-) -> Metropolis:
+def make_metropolis(extra_chances: int, thermostat: Thermostat, control: Control) -> Metropolis:
     """The test that the arguments of a run ask for.
 
     Raises
@@ -63,9 +62,9 @@ def make_metropolis(
     ValueError
         If momenta would never be refreshed, or something else was to intervene.
     """
-    if temperature_K is None or not isinstance(thermostat, Langevin):
+    if not isinstance(thermostat, Langevin):
         raise ValueError(
-            f"metropolize=True with temperature_K={temperature_K} and {thermostat.describe()}: a "
+            f"metropolize=True with {thermostat.describe()}: a "
             "Metropolis test needs a temperature and a friction, or momenta are never refreshed; "
             "pass friction=numpy.inf to draw them anew at every jump"
         )
@@ -76,12 +75,12 @@ def make_metropolis(
             "Metropolis test the physical energy alone decides, or the ensemble is not exact; "
             "leave these out, and watch dynamics.stats"
         )
-    return Metropolis(temperature_K, extra_chances)
+    return Metropolis(thermostat.temperature_K, extra_chances)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of the proposals of one step.
+    """The outcome of the proposals of one step.
 
     Attributes
     ----------
@@ -93,17 +92,17 @@ class Verdict:
         Strides tried. A molecule takes part, and is evaluated, until it is accepted or fails.
     """
 
-    accepted_at: Tensor
-    first_change: Tensor
-    tried: int
+    accepted_at: Tensor = scoped(MOLECULE)
+    first_change: Tensor = scoped(MOLECULE)
+    tried: int = scoped(GLOBAL)
 
 
 def metropolized(
-    start: Carry,
-    advance: Callable[[Carry, Tensor], Carry],
+    start: PhasePoint,
+    advance: Callable[[PhasePoint, Tensor], PhasePoint],
     rule: Metropolis,
     rng: Noise,
-) -> tuple[Carry, Verdict]:
+) -> tuple[PhasePoint, Verdict]:
     r"""One generalized hybrid Monte Carlo transition with extra chances.
 
     With u uniform in (0, 1), drawn once, the deterministic map is repeated up to 1 +
@@ -114,7 +113,7 @@ def metropolized(
 
     Parameters
     ----------
-    start : Carry
+    start : PhasePoint
         With momenta refreshed; the physics must be finite.
     advance : callable
         The map: a stride of all molecules, with the physics at its end of those of a (B,) bool
@@ -125,7 +124,7 @@ def metropolized(
 
     Returns
     -------
-    Carry
+    PhasePoint
         Of molecules that were accepted at different chances, each at its own.
     Verdict
     """
@@ -133,12 +132,12 @@ def metropolized(
     device = first.device
     limit = (
         -units.KB
-        * rule.temperature_K
+        * bath_kelvin(start.state, rule.temperature_K)
         * torch.from_numpy(np.log1p(-uniforms(rng, start.state))).to(device)
     )
     accepted_at = torch.zeros(len(first), dtype=torch.int64, device=device)
     flipped = start.state.replace(momenta=-start.state.momenta)
-    kept, here = dataclasses.replace(start, state=flipped), start
+    kept, here = replaced(start, state=flipped), start
     first_change = torch.full_like(first, math.inf)
     undecided = torch.isfinite(first)
     tried = 0
@@ -153,9 +152,9 @@ def metropolized(
         undecided = undecided & torch.isfinite(change)
         now = undecided & (change <= limit)
         accepted_at = torch.where(now, chance, accepted_at)
-        kept = choose(now, here, kept)
+        kept = here.where(now, kept)
         undecided = undecided & ~now
         if not bool(undecided.any()):
             break
-        here = choose(undecided, here, start)
+        here = here.where(undecided, start)
     return kept, Verdict(accepted_at, first_change, tried)

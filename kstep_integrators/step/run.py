@@ -1,112 +1,165 @@
-"""How far a run has come: everything that changes from one step to the next."""
+"""A run of one or many molecules, and one step of it: all that changes from step to step."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 
-import numpy as np
-
-from kstep_integrators.mechanics.bond_watch import Topology, bond_changes
-from kstep_integrators.state import Carry
+from kstep_integrators.fields import GLOBAL, MOLECULE, PARTS, Layout, replaced, scoped, select
+from kstep_integrators.mechanics.bond_watch import Topology, bond_changes, find_bonds
+from kstep_integrators.physics.protocol import Meter, Physics
+from kstep_integrators.state import PhasePoint, PhaseState, Reasons, mask_of
+from kstep_integrators.step.info import StepInfo, split_info
 from kstep_integrators.step.metropolis import Verdict
-from kstep_integrators.step.scheme import Scheme, StepInfo
+from kstep_integrators.step.options import RunOptions
+from kstep_integrators.step.scheme import BoundScheme, Scheme
 from kstep_integrators.step.stats import Stats
 from kstep_integrators.step.stepper import step
-from kstep_integrators.step.tuning import BurnIn
+from kstep_integrators.step.tuning import BurnIn, begin_tuning
+from kstep_integrators.thermostats.noise import Noise
 
-__all__ = ["Progress", "advance"]
+__all__ = ["Run", "advance", "begin", "moved_to"]
 
 
 @dataclass(frozen=True)
-class Progress:
-    """A run of one molecule between two steps.
+class Run:
+    """A run between two steps.
 
     Attributes
     ----------
+    scheme : BoundScheme
+        The parts of its steps; no matter of a checkpoint, which keeps the options instead.
+    point : PhasePoint
+        Where it stands, and what is known there.
+    bonds : Topology
+        Those of the point, but for changes that have been reported.
     k : int
         Base steps of a stride, once a burn-in is over.
     burn_in : BurnIn or None
         While the stride is being tuned.
-    carry : Carry or None
-        None before the first evaluation.
-    bonds : Topology or None
-        Of ``carry``, but for changes that have been told.
-    stats : Stats
-    transferred_energy : float
-        Heat that the thermostat has put in, eV.
+    stats : tuple of B Stats
+    heat : tuple of B float
+        Heat that the thermostat has put into each molecule, eV.
+    molecules : tuple of B int
+        Number of each molecule among those that the run began with.
+    nsteps : int
+    production_start : int or None
+        Step at which the stride was frozen after a burn-in.
     verdict : Verdict or None
         Of the last step under a Metropolis test.
     """
 
-    k: int
-    burn_in: BurnIn | None = None
-    carry: Carry | None = None
-    bonds: Topology | None = None
-    stats: Stats = Stats()  # noqa: RUF009  (frozen)
-    transferred_energy: float = 0.0
-    verdict: Verdict | None = None
+    scheme: BoundScheme = scoped(GLOBAL)
+    point: PhasePoint = scoped(PARTS)
+    bonds: Topology = scoped(PARTS)
+    k: int = scoped(GLOBAL)
+    burn_in: BurnIn | None = scoped(GLOBAL)
+    stats: tuple[Stats, ...] = scoped(MOLECULE)
+    heat: tuple[float, ...] = scoped(MOLECULE)
+    molecules: tuple[int, ...] = scoped(MOLECULE)
+    nsteps: int = scoped(GLOBAL, default=0)
+    production_start: int | None = scoped(GLOBAL, default=None)
+    verdict: Verdict | None = scoped(PARTS, default=None)
 
     @property
-    def stride(self) -> int:
+    def next_k(self) -> int:
         """Base steps of the next stride."""
         return self.k if self.burn_in is None else self.burn_in.k
 
-    @property
-    def time(self) -> float:
-        """Simulated time, ASE units: strides really travelled."""
-        return 0.0 if self.carry is None else float(self.carry.state.time[0])
+    def charged(self, meter: Meter) -> Run:
+        """The run with evaluations counted that no step has reported."""
+        shares = zip(self.stats, meter.evaluations.tolist(), strict=True)
+        seconds = meter.seconds / len(self.stats)
+        return replaced(self, stats=tuple(one.charged(made, seconds) for one, made in shares))
+
+    def without(self, lost: Reasons, scheme: Scheme, physics: Physics) -> Run:
+        """The run of the molecules that are left, with their own physics; at least one."""
+        keep = ~mask_of(lost, self.point.physics.energy)
+        left = select(self, Layout(keep, self.point.state.batch))
+        return replaced(left, scheme=scheme.bind(left.point.state, physics))
 
 
-def advance(
-    progress: Progress, scheme: Scheme, rng: np.random.Generator
-) -> tuple[Progress, StepInfo, list[str]]:
+def begin(state: PhaseState, scheme: BoundScheme, options: RunOptions) -> Run:
+    """Evaluate the physics at the first state of a run.
+
+    Molecules that have no energy there are in ``point.physics.failures``.
+    """
+    meter = Meter(scheme.physics, state.n_molecules)
+    point = PhasePoint(state, meter(state, scheme.needs_forces), None)
+    count = state.n_molecules
+    run = Run(
+        scheme=scheme,
+        point=point,
+        bonds=find_bonds(state),
+        k=options.first_k,
+        burn_in=None if options.tuning is None else begin_tuning(options.tuning),
+        stats=(Stats(),) * count,
+        heat=(0.0,) * count,
+        molecules=tuple(range(count)),
+    )
+    return run.charged(meter)
+
+
+def moved_to(run: Run, state: PhaseState, scheme: BoundScheme) -> Run:
+    """The run at a state that its user has set: evaluated there, its bonds found anew."""
+    meter = Meter(scheme.physics, state.n_molecules)
+    point = PhasePoint(state, meter(state, scheme.needs_forces), None)
+    return replaced(run, scheme=scheme, point=point, bonds=find_bonds(state)).charged(meter)
+
+
+def advance(run: Run, rng: Noise, meter: Meter) -> tuple[Run, list[StepInfo], Reasons]:
     """One step of a run.
 
     Parameters
     ----------
-    progress : Progress
-        With a carry.
-    scheme : Scheme
-    rng : numpy.random.Generator
+    run : Run
+    rng : Noise
+    meter : Meter
+        Of the physics of its scheme. If the step is interrupted, it says what has been spent.
 
     Returns
     -------
-    Progress
-        Where it was, if the molecule was lost (``info.lost``).
-    StepInfo
-    list of str
-        Bonds that broke or formed.
+    Run
+        Molecules that were lost are where they were; their statistics have the reason.
+    list of StepInfo
+        Of each molecule; ``lost`` has those that cannot go on.
+    dict of int to str
+        Bonds that broke or formed, in which molecules.
 
     Raises
     ------
     ValueError
-        If there is no carry, or the thermostat cannot act on its state.
+        If the thermostat cannot act on the state.
     """
-    if progress.carry is None:
-        raise ValueError("this run has not begun: it has no state to advance")
-    carry, info = step(progress.carry, scheme, progress.stride, rng)
-    if info.lost:
-        stats = dataclasses.replace(progress.stats, last_problem=info.reason)
-        return dataclasses.replace(progress, stats=stats), info, []
-    bonds, changes = progress.bonds, list[str]()
-    if bonds is not None:
-        bonds, told = bond_changes(bonds, carry.state)
-        changes = [*told.values()]
-    stats = progress.stats.add(info)
-    k, burn_in = progress.k, progress.burn_in
+    point, info = step(run.point, run.scheme, run.next_k, rng, meter)
+    bonds, changes = bond_changes(run.bonds, point.state)
+    parts = split_info(info, point.state.batch, len(run.stats))
+    stats, heat = list(run.stats), list(run.heat)
+    for i, part in enumerate(parts):
+        if part.lost:
+            spent = 0 if part.evaluations is None else int(part.evaluations.sum())
+            one = stats[i].charged(spent, part.physics_seconds)
+            stats[i] = dataclasses.replace(one, last_problem=part.reason)
+            continue
+        stats[i] = stats[i].add(part, bonds_changed=i in changes)
+        if part.heat is not None:
+            heat[i] += float(part.heat[0])
+    k, burn_in, production_start = run.k, run.burn_in, run.production_start
     if burn_in is not None and info.verdict is not None:
-        burn_in = burn_in.add(info.verdict, info.evaluations)
+        evaluations = 0 if info.evaluations is None else int(info.evaluations.sum())
+        burn_in = burn_in.add(info.verdict, evaluations)
         if burn_in.over:
-            k, burn_in = burn_in.best, None
-    heat = 0.0 if info.heat is None else float(info.heat.sum())
-    after = Progress(
+            k, burn_in, production_start = burn_in.best, None, run.nsteps + 1
+    after = replaced(
+        run,
+        point=point,
+        bonds=bonds,
         k=k,
         burn_in=burn_in,
-        carry=carry,
-        bonds=bonds,
-        stats=dataclasses.replace(stats, bond_changes=stats.bond_changes + bool(changes)),
-        transferred_energy=progress.transferred_energy + heat,
+        stats=tuple(stats),
+        heat=tuple(heat),
+        nsteps=run.nsteps + 1,
+        production_start=production_start,
         verdict=info.verdict,
     )
-    return after, info, changes
+    return after, parts, changes

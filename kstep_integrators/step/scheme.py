@@ -1,43 +1,105 @@
-"""The parts that a step is composed of, and what it tells of itself."""
+"""The parts that a step is composed of, and the same for one set of atoms."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from torch import Tensor
-
 from kstep_integrators.correctors import Corrector
-from kstep_integrators.jumps.base import BoundJump
-from kstep_integrators.physics.evaluation import Physics
-from kstep_integrators.state import Reasons
+from kstep_integrators.jumps.base import BoundJump, Jump
+from kstep_integrators.physics.protocol import Physics
+from kstep_integrators.state import PhaseState
 from kstep_integrators.step.guard import Control
-from kstep_integrators.step.metropolis import Metropolis, Verdict
+from kstep_integrators.step.metropolis import Metropolis
 from kstep_integrators.thermostats import Thermostat
 
-__all__ = ["Scheme", "StepInfo"]
+__all__ = ["BoundScheme", "Scheme", "shortest_part"]
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """The parts that a step is composed of.
+    """The parts that a step is composed of, whatever it moves.
 
     Attributes
     ----------
-    jump : BoundJump
+    jump : Jump
         J.
     corrector : Corrector
         C.
     thermostat : Thermostat
         O.
-    physics : Physics
-    timestep : float
-        Base step, ASE time units.
     control : Control
         Not asked under a Metropolis test, which alone decides there.
     metropolis : Metropolis or None
         { }.
-    shortest : int
+    shortest_k : int
         Base steps of the shortest jump that a stride may be divided into.
+    """
+
+    jump: Jump
+    corrector: Corrector
+    thermostat: Thermostat
+    control: Control = field(default_factory=Control)
+    metropolis: Metropolis | None = None
+    shortest_k: int = 1
+
+    def check(self, state: PhaseState) -> None:
+        """Refuse atoms that the parts of a step cannot act on.
+
+        Raises
+        ------
+        ValueError
+            The message says which part, why, and what to do.
+        """
+        self._check_bonds(state)
+        self.jump.bind(state)
+        self.thermostat.check(state)
+
+    def _check_bonds(self, state: PhaseState) -> None:
+        if state.bonds is None:
+            return
+        count = len(state.bonds)
+        if self.corrector.name == "filtered":
+            raise ValueError(
+                f"the corrector 'filtered' with {count} bonds of fixed length: its modes are those "
+                "of free atoms, and it has not been validated with constraints; use 'impulse' or "
+                "'none', or remove FixBondLengths"
+            )
+        if self.metropolis is not None:
+            raise ValueError(
+                f"metropolize=True with {count} bonds of fixed length: that the test is exact with "
+                "constraints has not been validated; leave metropolize out, or remove "
+                "FixBondLengths"
+            )
+
+    def bind(self, state: PhaseState, physics: Physics) -> BoundScheme:
+        """The scheme of a step of these atoms; refuses what the jump does not cover."""
+        self._check_bonds(state)
+        return BoundScheme(
+            jump=self.jump.bind(state),
+            corrector=self.corrector,
+            thermostat=self.thermostat,
+            physics=physics,
+            timestep=self.jump.timestep,
+            control=self.control,
+            metropolis=self.metropolis,
+            shortest_k=self.shortest_k,
+        )
+
+
+@dataclass(frozen=True)
+class BoundScheme:
+    """The parts of a step for one set of atoms.
+
+    Attributes
+    ----------
+    jump : BoundJump
+    corrector : Corrector
+    thermostat : Thermostat
+    physics : Physics
+    timestep : float
+        Base step, ASE time units.
+    control, metropolis, shortest_k
+        As in :class:`Scheme`.
     """
 
     jump: BoundJump
@@ -47,7 +109,7 @@ class Scheme:
     timestep: float
     control: Control = field(default_factory=Control)
     metropolis: Metropolis | None = None
-    shortest: int = 1
+    shortest_k: int = 1
 
     @property
     def needs_forces(self) -> bool:
@@ -55,53 +117,18 @@ class Scheme:
         return self.corrector.needs_forces or self.metropolis is None
 
 
-@dataclass(frozen=True)
-class StepInfo:
-    """What one step did and how well the model predicted the physics.
+def shortest_part(k: int, allowed: tuple[int, ...] | None) -> int:
+    """Halve k as often as a jump can follow: to 1, or to the last half that it can make.
 
-    Attributes
+    Parameters
     ----------
-    evaluations : int
-        Physics evaluations made, of all molecules.
-    fallbacks : dict of int to str
-        Molecules whose jump was undone and made with physics steps, and why.
-    shrinks : int
-        How often the stride was halved in this step.
-    exceeded : dict of int to str
-        Molecules beyond the tolerances whose jump stands, under ``on_error="warn"``.
-    failures : dict of int to str
-        Molecules with a proposal under a Metropolis test that had no energy and was rejected for
-        it.
-    lost : dict of int to str
-        Molecules that could not be advanced at all and are where they were before the step.
-        **Whoever calls the step must look at it.**
-    reason : str or None
-        The last cause for any of these.
-    energy_error : (B,) Tensor or None
-        Predicted minus physical change of the potential energy over the jump, eV; NaN for
-        molecules whose jump was undone.
-    residual : (N, 3) Tensor or None
-        F_physics - F_potential at the landing, eV/angstrom; NaN likewise.
-    heat : (B,) Tensor or None
-        What the thermostat changed the kinetic energy by in its two half-steps, eV; None without
-        a thermostat. The total energy minus the sum of it over a run is conserved.
-    jump_seconds, physics_seconds : float
-        Wall-clock time; that of the corrector, Hessians included, counts to the jump.
-    verdict : Verdict or None
-        Of the Metropolis test; None without one. Error and residual are then those of the first
-        proposal.
+    k : int
+        Base steps.
+    allowed : tuple of int or None
+        Base steps that the jump can make; None for any.
     """
-
-    evaluations: int = 0
-    fallbacks: Reasons = field(default_factory=dict)
-    shrinks: int = 0
-    exceeded: Reasons = field(default_factory=dict)
-    failures: Reasons = field(default_factory=dict)
-    lost: Reasons = field(default_factory=dict)
-    reason: str | None = None
-    energy_error: Tensor | None = None
-    residual: Tensor | None = None
-    heat: Tensor | None = None
-    jump_seconds: float = 0.0
-    physics_seconds: float = 0.0
-    verdict: Verdict | None = None
+    if allowed is None:
+        return 1
+    while k % 2 == 0 and k // 2 in allowed:
+        k //= 2
+    return k

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from kstep_integrators.fields import replaced
 from kstep_integrators.notices import warn_sparingly
-from kstep_integrators.step.scheme import StepInfo
+from kstep_integrators.step.info import StepInfo
 
 __all__ = ["Stats", "warn_of_changes"]
 
@@ -74,23 +75,36 @@ class Stats:
             return None
         return math.sqrt(self._energy_squares / self._energy_count)
 
-    def add(self, info: StepInfo) -> Stats:
-        """The totals after one more step."""
-        squares, count = _squares(info.residual)
-        error_squares, error_count = _squares(info.energy_error)
+    def charged(self, evaluations: int, seconds: float) -> Stats:
+        """The totals with evaluations that no step has reported."""
+        return dataclasses.replace(
+            self,
+            physics_evaluations=self.physics_evaluations + evaluations,
+            physics_seconds=self.physics_seconds + seconds,
+        )
+
+    def add(self, info: StepInfo, bonds_changed: bool = False) -> Stats:
+        """The totals after one more step of one molecule."""
+        stands = info.undone is None or not bool(info.undone[0])
+        squares, count = _squares(info.residual if stands else None)
+        error_squares, error_count = _squares(info.energy_error if stands else None)
+        evaluations = 0 if info.evaluations is None else int(info.evaluations.sum())
         tested = 0 if info.verdict is None else len(info.verdict.accepted_at)
         accepted = 0 if info.verdict is None else int((info.verdict.accepted_at > 0).sum())
-        return dataclasses.replace(
+        return replaced(
             self,
             jumps=self.jumps + 1,
             fallbacks=self.fallbacks + len(info.fallbacks),
-            shrinks=self.shrinks + info.shrinks,
+            shrinks=self.shrinks + sum(info.shrinks.values()),
             exceeded=self.exceeded + len(info.exceeded),
             accepted=self.accepted + accepted,
             flips=self.flips + tested - accepted,
             failures=self.failures + len(info.failures),
+            bond_changes=self.bond_changes + bonds_changed,
             last_problem=info.reason or self.last_problem,
             jump_seconds=self.jump_seconds + info.jump_seconds,
+            physics_seconds=self.physics_seconds + info.physics_seconds,
+            physics_evaluations=self.physics_evaluations + evaluations,
             _residual_squares=self._residual_squares + squares,
             _residual_count=self._residual_count + count,
             _energy_squares=self._energy_squares + error_squares,
@@ -114,6 +128,8 @@ def warn_of_changes(
     reason : str or None
         Why a jump that stands was beyond the tolerances.
     """
+    if (old.bond_changes, old.exceeded) == (new.bond_changes, new.exceeded):
+        return
     warn_sparingly(
         f"{where}: {bonds}. The model may not cover what follows",
         old.bond_changes,
@@ -125,8 +141,5 @@ def warn_of_changes(
 
 
 def _squares(values: Tensor | None) -> tuple[float, int]:
-    """Sum of squares and count of what is not NaN: jumps that were undone have no error."""
-    if values is None:
-        return 0.0, 0
-    known = values[values.isfinite()]
-    return float(known.square().sum()), known.numel()
+    """Sum of squares, and count."""
+    return (0.0, 0) if values is None else (float(values.square().sum()), values.numel())

@@ -1,38 +1,38 @@
-"""C J C: one stride with one physics evaluation, and what it says of the model."""
+"""C J C: one stride with one physics evaluation, which measures the error of the model."""
 
 from __future__ import annotations
 
-import dataclasses
-import math
 import time
 from dataclasses import dataclass
 
 from torch import Tensor
 
-from kstep_integrators.correctors import kick
+from kstep_integrators.correctors import half_kick
+from kstep_integrators.fields import replaced
 from kstep_integrators.jumps.base import JumpInfo
-from kstep_integrators.physics.evaluation import nowhere
+from kstep_integrators.physics.protocol import Meter
 from kstep_integrators.state import (
-    Carry,
     Evaluation,
     EvaluationFailed,
+    PhasePoint,
     PhaseState,
     Reasons,
     mask_of,
+    no_evaluation,
 )
 from kstep_integrators.step.guard import Guard
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 
 __all__ = ["Landing", "make_stride"]
 
 
 @dataclass(frozen=True)
 class Landing:
-    """Where a stride has led.
+    """The end of a stride.
 
     Attributes
     ----------
-    carry : Carry
+    point : PhasePoint
         Without meaning for molecules of ``undone``.
     info : JumpInfo or None
         None if the potential failed.
@@ -43,7 +43,7 @@ class Landing:
         Correctors included.
     """
 
-    carry: Carry
+    point: PhasePoint
     info: JumpInfo | None
     undone: Reasons
     jump_seconds: float
@@ -53,34 +53,36 @@ class Landing:
         if self.info is None or self.info.start is None or self.info.end is None:
             return None
         predicted = self.info.end.energy - self.info.start.energy
-        return self._standing(predicted - (self.carry.physics.energy - before.energy))
+        return predicted - (self.point.physics.energy - before.energy)
 
     def residual(self) -> Tensor | None:
         """F_physics - F_potential at the landing, (N, 3) eV/angstrom."""
-        end, physics = self.info.end if self.info else None, self.carry.physics
+        end, physics = self.info.end if self.info else None, self.point.physics
         if end is None or end.forces is None or physics.forces is None:
             return None
-        return self._standing(physics.forces - end.forces)
+        return physics.forces - end.forces
 
-    def _standing(self, values: Tensor) -> Tensor:
-        """NaN for molecules whose stride does not stand; values (B,) or (N, 3)."""
-        if not self.undone:
-            return values
-        undone = mask_of(self.undone, self.carry.physics.energy)
-        if values.dim() > 1:
-            undone = undone[self.carry.state.batch].unsqueeze(1)
-        return values.masked_fill(undone, math.nan)
+    def undone_mask(self) -> Tensor | None:
+        """(B,) bool, true where energy error and residual say nothing; None for nowhere."""
+        return mask_of(self.undone, self.point.physics.energy) if self.undone else None
 
 
 def make_stride(
-    carry: Carry, scheme: Scheme, k: int, guard: Guard | None, which: Tensor | None = None
+    point: PhasePoint,
+    scheme: BoundScheme,
+    physics: Meter,
+    k: int,
+    guard: Guard | None,
+    which: Tensor | None = None,
 ) -> Landing:
     """C J C with one evaluation of each molecule.
 
     Parameters
     ----------
-    carry : Carry
-    scheme : Scheme
+    point : PhasePoint
+    scheme : BoundScheme
+    physics : Meter
+        That of the scheme.
     k : int
         Base steps.
     guard : Guard or None
@@ -88,22 +90,25 @@ def make_stride(
     which : (B,) bool Tensor, optional
         Molecules to be evaluated at the landing; all by default.
     """
-    state, physics = carry.state, carry.physics
+    state, corrector = point.state, scheme.corrector
     stride = k * scheme.timestep
     began = time.perf_counter()
+    waited = 0.0
 
     def failed(error: EvaluationFailed) -> Landing:
         reasons = dict.fromkeys(range(state.n_molecules), f"potential: {error}")
-        there = dataclasses.replace(carry, physics=nowhere(state))
+        there = replaced(point, physics=no_evaluation(state))
         return Landing(there, None, reasons, time.perf_counter() - began - waited)
 
-    waited = 0.0
     try:
-        inner = carry.inner if carry.inner is not None else scheme.jump.begin(state)
-        opening = carry.correction
-        if opening is None or opening.stride != stride:
-            opening = scheme.corrector(state, physics, inner, stride, scheme.jump)
-        landed, info = scheme.jump(kick(state, opening), physics, inner, k)
+        inner = point.inner if point.inner is not None else scheme.jump.begin(state)
+        opened = state
+        if corrector.kicks_before:
+            opening = point.correction
+            if opening is None or opening.stride != stride:
+                opening = corrector(state, point.physics, inner, stride, scheme.jump)
+            opened = half_kick(state, opening)
+        landed, info = scheme.jump(opened, point.physics, inner, k)
     except EvaluationFailed as error:
         return failed(error)
     undone = _not_finite(landed) if guard is None else guard.check_jump(state, landed)
@@ -112,25 +117,23 @@ def make_stride(
             undone.update({i: f"potential: {why}" for i, why in known.failures.items()})
     undone.update(info.failures)
     if undone:
-        good = ~mask_of(undone, physics.energy)
+        good = ~mask_of(undone, point.physics.energy)
         which = good if which is None else which & good
     before_physics = time.perf_counter()
-    arrived = scheme.physics(landed, scheme.needs_forces, which)
+    arrived = physics(landed, scheme.needs_forces, which)
     waited = time.perf_counter() - before_physics
     undone = {**undone, **arrived.failures}
     if len(undone) == state.n_molecules:
-        there = dataclasses.replace(carry, state=landed, physics=arrived)
+        there = replaced(point, state=landed, physics=arrived)
         return Landing(there, info, undone, time.perf_counter() - began - waited)
     try:
-        closing = scheme.corrector(landed, arrived, info.end, stride, scheme.jump)
+        closing = corrector(landed, arrived, info.end, stride, scheme.jump)
     except EvaluationFailed as error:
         return failed(error)
-    done = kick(landed, closing)
+    done = half_kick(landed, closing)
     if guard is not None:
-        undone = {**guard.check_energy(state, physics, done, arrived), **undone}
-    there = dataclasses.replace(
-        carry, state=done, physics=arrived, inner=info.end, correction=closing
-    )
+        undone = {**guard.check_energy(state, point.physics, done, arrived), **undone}
+    there = replaced(point, state=done, physics=arrived, inner=info.end, correction=closing)
     return Landing(there, info, undone, time.perf_counter() - began - waited)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kstep_integrators.arguments import positive_integer
 from kstep_integrators.step.metropolis import Verdict
 
-__all__ = ["BurnIn", "StrideTuning", "begin"]
+__all__ = ["BurnIn", "StrideTuning", "begin_tuning"]
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class BurnIn:
         return self.candidates[reach.index(max(reach))]
 
 
-def begin(tuning: StrideTuning) -> BurnIn:
+def begin_tuning(tuning: StrideTuning) -> BurnIn:
     """A burn-in before its first step."""
     none = (0,) * len(tuning.candidates)
     return BurnIn(tuning.candidates, tuning.jumps, none, none)

@@ -13,12 +13,12 @@ import torch
 from kstep_integrators import FlowJump, named_molecule, units
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.correctors import make_corrector
-from kstep_integrators.ensemble.batch import join
+from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.mechanics.degrees_of_freedom import degrees_of_freedom, free_motion
 from kstep_integrators.potentials import Potential
 from kstep_integrators.state import PhaseState, kinetic_energy
 from kstep_integrators.step.metropolis import Metropolis
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.testing.energies import Samples
 from kstep_integrators.testing.surfaces import Surface, morse
@@ -141,7 +141,7 @@ def sample_energies(
     jump = FlowJump(potential, timestep)
     noise = torch.from_numpy(rng.standard_normal(state.momenta.shape))
     state = state.replace(momenta=(units.KB * temperature * state.masses).sqrt() * noise)
-    first = Scheme(
+    first = BoundScheme(
         jump=jump.bind(state),
         corrector=make_corrector(run.corrector, jump.correctors),
         thermostat=Langevin(temperature, 0.1 / FS),
@@ -214,5 +214,5 @@ def morse_water(run: BathRun, temperature: float, seed: int) -> tuple[Samples, d
     atoms = named_molecule("water")
     x = torch.from_numpy(atoms.positions)
     potential, physics = (Surface(morse(x, depth), len(x)) for depth in (1.9, 2.0))
-    state = join([state_from_atoms(atoms)] * run.replicas)
+    state = join_states([state_from_atoms(atoms)] * run.replicas)
     return sample_energies(run, temperature, state, potential, physics, seed)

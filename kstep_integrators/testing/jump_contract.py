@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from kstep_integrators.ensemble.batch import join
+from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.state import Evaluation, PhaseState
 
@@ -155,10 +155,10 @@ def assert_jump(
     # In reach of each other, if they knew of each other.
     other = rotated(state, rotation)
     both = run(
-        join([state, other]),
+        join_states([state, other]),
         Evaluation(physics.energy.repeat(2), torch.cat([forces, forces @ rotation.T])),
     )
-    expected = join([landed, rotated(landed, rotation)])
+    expected = join_states([landed, rotated(landed, rotation)])
     same(both.positions, expected.positions, "positions of two molecules in one state")
     same(both.momenta, expected.momenta, "momenta of two molecules in one state")
 

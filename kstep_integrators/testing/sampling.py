@@ -16,7 +16,7 @@ from kstep_integrators.correctors import make_corrector
 from kstep_integrators.state import kinetic_energy
 from kstep_integrators.step.guard import Control, Guard
 from kstep_integrators.step.metropolis import Metropolis
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.testing.block_averages import (
     Expected,
@@ -177,7 +177,7 @@ def sample(
     proposal = system.proposals[corrector]
     n = len(system.masses)
     jump = FlowJump(Surface(proposal.potential, n), proposal.timestep)
-    scheme = Scheme(
+    scheme = BoundScheme(
         jump=jump.bind(state),
         corrector=make_corrector(corrector, jump.correctors),
         thermostat=Langevin(system.temperature_K, system.friction),

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.physics.evaluation import nowhere
-from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
+from kstep_integrators.physics.protocol import Cost
+from kstep_integrators.state import Evaluation, HessianProducts, PhaseState, no_evaluation
 
 __all__ = [
     "ARGON",
@@ -57,26 +58,26 @@ class Surface:
 
     def __init__(self, energy: EnergyFunction, atoms: int, timestep: float = 1.0) -> None:
         self.energy, self.atoms, self.timestep = energy, atoms, timestep
-        self.evaluations, self.seconds = 0, 0.0
+        self.evaluations = 0
 
     def __call__(
         self, state: PhaseState, forces: bool = True, which: Tensor | None = None
-    ) -> Evaluation:
+    ) -> tuple[Evaluation, Cost]:
         """The physics, of the replicas that need it."""
         began = time.perf_counter()
         if which is None or bool(which.all()):
             evaluation = self.evaluate(state.positions, forces)
-            self.evaluations += state.n_molecules
         else:
             some = which[state.batch]
             part = self.evaluate(state.positions[some], forces)
-            evaluation = nowhere(state)
+            evaluation = no_evaluation(state)
             evaluation.energy[which] = part.energy
             if part.forces is not None:
                 evaluation.require_forces()[some] = part.forces
-            self.evaluations += len(part.energy)
-        self.seconds += time.perf_counter() - began
-        return evaluation
+        asked = np.ones(state.n_molecules, np.int64) if which is None else which.cpu().numpy()
+        cost = Cost(asked.astype(np.int64), time.perf_counter() - began)
+        self.evaluations += int(cost.evaluations.sum())
+        return evaluation, cost
 
     def to(self, device: torch.device | str) -> Surface:
         """The surface itself, which stays on the CPU."""
@@ -127,7 +128,7 @@ class _Bound:
     def __init__(self, surface: Surface) -> None:
         self.surface = surface
 
-    def __call__(self, positions: Tensor, carry: Any) -> tuple[Evaluation, None]:
+    def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, None]:
         return self.surface.evaluate(positions, True), None
 
     def linearized(self, positions: Tensor) -> HessianProducts:

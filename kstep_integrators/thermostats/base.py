@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from kstep_integrators.state import PhaseState
 from kstep_integrators.thermostats.noise import Noise
 
-__all__ = ["NoThermostat", "Thermostat"]
+__all__ = ["NoThermostat", "Thermostat", "bath_kelvin"]
+
+
+def bath_kelvin(state: PhaseState, temperature_K: float) -> float | Tensor:
+    """Temperature of the baths of a state: a number for all molecules, or (B,) of each."""
+    return temperature_K if state.bath_kelvin is None else state.bath_kelvin
 
 
 class Thermostat(Protocol):

@@ -12,6 +12,7 @@ from torch import Tensor
 from kstep_integrators import units
 from kstep_integrators.mechanics.degrees_of_freedom import FreeMotion, free_motion
 from kstep_integrators.state import PhaseState, kinetic_energy
+from kstep_integrators.thermostats.base import bath_kelvin
 from kstep_integrators.thermostats.noise import Noise, gammas, normals
 
 __all__ = ["Bussi"]
@@ -72,9 +73,10 @@ class Bussi:
             )
         kinetic = kinetic_energy(state.replace(momenta=free.momenta))
         # Below this, what is left after the conserved motion was taken out is rounding.
-        thermal = units.KB * self.temperature_K
+        thermal = units.KB * bath_kelvin(state, self.temperature_K)
+        thermal = torch.as_tensor(thermal).to(kinetic)
         cold = kinetic <= 1e-26 * kinetic_energy(state).clamp(min=thermal)
-        if thermal > 0 and bool(cold.any()):
+        if bool((cold & (thermal > 0)).any()):
             raise ValueError(
                 f"molecules {torch.nonzero(cold).flatten().tolist()[:10]} of the state have no "
                 "kinetic energy (apart from uniform motion and rotation), and the bussi thermostat "
@@ -97,7 +99,8 @@ class Bussi:
         normal = normals(rng, state)
         chi_square = 2.0 * gammas(rng, 0.5 * (free.degrees.double() - 1.0))
         decay = -0.5 * stride / self.taut
-        width = (-0.5 * math.expm1(decay) * units.KB * self.temperature_K / kinetic).sqrt()
+        kelvin = bath_kelvin(state, self.temperature_K)
+        width = (-0.5 * math.expm1(decay) * units.KB * kelvin / kinetic).sqrt()
         along = math.exp(0.5 * decay) + width * normal
         size = (along.square() + width.square() * chi_square).sqrt()
         scale = torch.where(along < 0, -size, size)

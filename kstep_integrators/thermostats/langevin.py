@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from kstep_integrators import units
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.state import PhaseState
+from kstep_integrators.thermostats.base import bath_kelvin
 from kstep_integrators.thermostats.noise import Noise, normals_of_atoms
 
 __all__ = ["Langevin"]
@@ -39,7 +42,10 @@ class Langevin:
     def half_step(self, state: PhaseState, stride: float, rng: Noise) -> PhaseState:
         """Mix the momenta with fresh Maxwell-Boltzmann ones; draws three normals for each atom."""
         c = math.exp(-0.5 * self.friction * stride)
-        width = ((1.0 - c * c) * units.KB * self.temperature_K * state.masses).sqrt()
+        kelvin = bath_kelvin(state, self.temperature_K)
+        if isinstance(kelvin, Tensor):
+            kelvin = kelvin[state.batch].unsqueeze(1)
+        width = ((1.0 - c * c) * units.KB * kelvin * state.masses).sqrt()
         fresh = c * state.momenta + width * normals_of_atoms(rng, state)
         return state.replace(momenta=constrain(state, fresh))
 

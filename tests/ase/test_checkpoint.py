@@ -71,7 +71,7 @@ def assert_same_run(one, other):
     """Bit for bit: state, counters, noise to come, and every byte of the outputs."""
     np.testing.assert_array_equal(one.atoms.positions, other.atoms.positions)
     np.testing.assert_array_equal(one.atoms.get_momenta(), other.atoms.get_momenta())
-    assert torch.equal(one._progress.carry.physics.energy, other._progress.carry.physics.energy)
+    assert torch.equal(one._run.point.physics.energy, other._run.point.physics.energy)
     assert numbers(one.stats) == numbers(other.stats)
     assert one.rng.bit_generator.state == other.rng.bit_generator.state
     for name in ("nsteps", "transferred_energy", "dt", "k"):
@@ -332,12 +332,12 @@ def test_a_log_on_the_screen_goes_on(tmp_path, capsys):
 def test_bonds_are_watched_from_the_start_of_the_run_on(tmp_path):
     begin(tmp_path, "nve").run(2)
     resumed = resume(tmp_path, "nve")
-    bonded = resumed._progress.bonds.bonded.clone()
+    bonded = resumed._run.bonds.bonded.clone()
     assert 0 < bonded.sum() < len(bonded)
-    resumed._progress.bonds.bonded[0] ^= True  # as if it had changed and been told of
+    resumed._run.bonds.bonded[0] ^= True  # as if it had changed and been told of
     resumed.run(0)
     resumed._saved = None
     resumed._save()
-    again = resume(tmp_path, "nve")._progress.bonds
+    again = resume(tmp_path, "nve")._run.bonds
     assert again.bonded[0] != bonded[0]
-    assert torch.equal(again.pairs, resumed._progress.bonds.pairs)
+    assert torch.equal(again.pairs, resumed._run.bonds.pairs)

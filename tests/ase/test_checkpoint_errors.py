@@ -85,13 +85,13 @@ def test_foreign_files(run):
 
 
 def test_another_format_version(run, monkeypatch):
-    monkeypatch.setattr("kstep_integrators.ase.checkpoint.FORMAT_VERSION", 2)
-    refused(run, "has checkpoint format version 1; this version .* reads 2", CheckpointError)
+    monkeypatch.setattr("kstep_integrators.ase.checkpoint.FORMAT_VERSION", 3)
+    refused(run, "has checkpoint format version 2; this version .* reads 3", CheckpointError)
 
 
 def test_a_state_of_another_version_of_the_package(run, monkeypatch):
     types = {**vars(checkpoint)["_TYPES"]}
-    types["Carry"] = lambda state: None
+    types["PhasePoint"] = lambda state: None
     monkeypatch.setattr("kstep_integrators.ase.checkpoint._TYPES", types)
     refused(run, "was written by kstep-integrators of another version", CheckpointError)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from kstep_integrators import FlowJump, units
-from kstep_integrators.correctors import Impulse, kick
+from kstep_integrators.correctors import Impulse, half_kick
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.nn.energy.network import BACKBONES
 from kstep_integrators.state import Evaluation
@@ -34,7 +34,7 @@ def test_the_whole_step_stays_on_the_device(backbone, dtype, constrained, state)
     physics = physics.to(META)
 
     inner = bound.begin(there)
-    kicked = kick(there, Impulse()(there, physics, inner, 4 * jump.timestep, bound))
+    kicked = half_kick(there, Impulse()(there, physics, inner, 4 * jump.timestep, bound))
     landed, info = bound(kicked, physics, inner, 4)
     for tensor in (landed.positions, landed.momenta, info.end.energy, info.end.forces):
         assert tensor.device == META

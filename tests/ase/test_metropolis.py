@@ -84,7 +84,7 @@ def test_pyscf_computes_no_gradient_for_a_corrector_that_needs_none():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, "temperature_K=None and {.thermostat.: None}"),
+        ({}, "metropolize=True with {.thermostat.: None}"),
         ({"temperature_K": 300.0}, "pass friction as well"),
         ({"temperature_K": 0.0, "friction": 0.1}, "expected a finite number above 0"),
         ({"temperature_K": 300.0, "friction": 0.1, "extra_chances": -1}, "extra_chances is -1"),

@@ -12,13 +12,14 @@ EXACT = ("trajectory_bytes_equal", "log_bytes_equal", "noise_equal")
 NOTHING = ("frames_missing", "frames_doubled", "log_lines_missing", "log_lines_doubled")
 
 
-@pytest.mark.parametrize(("name", "kills"), [("morse", 4), ("gfn2-fresh", 2)])
+@pytest.mark.parametrize(("name", "kills"), [("morse", 4), ("gfn2-fresh", 2), ("ensemble", 3)])
 def test_a_killed_run_goes_on_bit_for_bit(name, kills, tmp_path):
     result = kill_runs(name, kills, tmp_path, seed=1)
     worst = result["largest"]
     assert [worst[key] for key in NOTHING] == [0] * 4
-    assert worst["frames"] == KILLED[name].steps + 1
-    assert worst["evaluations"] == worst["evaluations_uninterrupted"] == KILLED[name].steps + 1
+    frames = KILLED[name].replicas * (KILLED[name].steps + 1)
+    assert worst["frames"] == frames
+    assert worst["evaluations"] == worst["evaluations_uninterrupted"] == frames
     assert [result["always"][key] for key in EXACT] == [True] * 3
     for key in ("position_A", "momentum", "energy_eV", "forces_eV_per_A"):
         assert worst[key] == 0.0

@@ -13,9 +13,10 @@ from kstep_integrators.correctors import Filtered, Impulse, make_corrector
 from kstep_integrators.correctors.filters import FILTERS
 from kstep_integrators.jumps.base import BoundJump
 from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.physics.protocol import Cost
 from kstep_integrators.state import Evaluation, PhaseState
 from kstep_integrators.step.guard import Control
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.testing import (
     BrokenCalculator,
@@ -36,13 +37,13 @@ class OtherForces:
     """Another potential as the physics."""
 
     def __init__(self, bound):
-        self.bound, self.evaluations, self.seconds = bound, 0, 0.0
+        self.bound, self.evaluations = bound, 0
 
     def __call__(
         self, state: PhaseState, forces: bool = True, which: torch.Tensor | None = None
-    ) -> Evaluation:
+    ) -> tuple[Evaluation, Cost]:
         self.evaluations += 1
-        return self.bound(state.positions, None)[0]
+        return self.bound(state.positions, None)[0], Cost.of_each(state.n_molecules)
 
 
 class Harmonic:
@@ -59,7 +60,7 @@ class Harmonic:
     def describe(self):
         return {}
 
-    def __call__(self, positions, carry):
+    def __call__(self, positions, workspace):
         d = (positions - self.rest).reshape(-1)
         f = -self.matrix @ d
         return Evaluation(-0.5 * (d @ f).reshape(1), f.reshape(-1, 3)), None
@@ -68,11 +69,11 @@ class Harmonic:
         return lambda v: (v.flatten(1) @ self.matrix).reshape(v.shape)
 
 
-def scheme(corrector, state, jump=None, bound=None) -> Scheme:
+def scheme(corrector, state, jump=None, bound=None) -> BoundScheme:
     jump = jump or FlowJump(potential(), 0.5 * FS)
     bound = bound or potential(seed=1).bind(state)
     loose = Control(guard=Guard(max_speed=1e9, max_energy_change=1e9))
-    return Scheme(
+    return BoundScheme(
         jump.bind(state), corrector, NoThermostat(), OtherForces(bound), jump.timestep, loose
     )
 
@@ -107,22 +108,22 @@ def test_no_net_force_and_no_net_torque(dense_limit, name, state):
 
 def test_a_step_conserves_momentum_and_angular_momentum(state):
     parts = scheme(Filtered(), state)
-    carry = start(state, parts)
+    point = start(state, parts)
     for _ in range(3):
-        carry, _ = step(carry, parts, 16, np.random.default_rng(0))
-    assert (carry.state.momenta.sum(0) - state.momenta.sum(0)).abs().max() < 1e-11
-    change = angular_momentum(carry.state) - angular_momentum(state)
+        point, _ = step(point, parts, 16, np.random.default_rng(0))
+    assert (point.state.momenta.sum(0) - state.momenta.sum(0)).abs().max() < 1e-11
+    change = angular_momentum(point.state) - angular_momentum(state)
     assert change.abs().max() < 1e-11
 
 
 @pytest.mark.parametrize("dense_limit", [64, 1])
 def test_a_step_is_reversible(dense_limit, state):
     parts = scheme(Filtered(dense_limit=dense_limit), state)
-    carry = start(state, parts)
+    point = start(state, parts)
     for _ in range(3):
-        carry, info = step(carry, parts, 16, np.random.default_rng(0))
+        point, info = step(point, parts, 16, np.random.default_rng(0))
         assert not info.fallbacks
-    back = start(flipped(carry.state), parts)
+    back = start(flipped(point.state), parts)
     for _ in range(3):
         back, _ = step(back, parts, 16, np.random.default_rng(0))
     assert (back.state.positions - state.positions).abs().max() < 1e-9
@@ -216,10 +217,10 @@ def test_stable_where_the_impulse_resonates():
 
     def largest(corrector) -> float:
         parts = scheme(corrector, state, FlowJump(inner, 0.05), outer)
-        carry, energies = start(pushed, parts), []
+        point, energies = start(pushed, parts), []
         for _ in range(1000):
-            carry, _ = step(carry, parts, 16, np.random.default_rng(0))
-            energies.append(carry.physics.energy + 0.5 * carry.state.momenta.square().sum())
+            point, _ = step(point, parts, 16, np.random.default_rng(0))
+            energies.append(point.physics.energy + 0.5 * point.state.momenta.square().sum())
         return float(torch.cat(energies).max() / (0.5 * pushed.momenta.square().sum()))
 
     assert largest(Impulse()) > 1e6
@@ -257,12 +258,12 @@ def test_one_hessian_for_each_stride(state):
 
     counted: BoundJump = Counted()
     parts = dataclasses.replace(parts, jump=counted)
-    carry = start(state, parts)
+    point = start(state, parts)
     for _ in range(3):
-        carry, _ = step(carry, parts, 4, np.random.default_rng(0))
+        point, _ = step(point, parts, 4, np.random.default_rng(0))
     assert len(calls) == 4
     # Another stride is another filter.
-    step(carry, parts, 8, np.random.default_rng(0))
+    step(point, parts, 8, np.random.default_rng(0))
     assert len(calls) == 6
 
 
@@ -312,7 +313,13 @@ def test_a_hessian_that_fails_is_a_failed_jump(atoms):
 
 
 def test_a_hessian_that_is_nan_is_a_failed_jump(atoms):
-    inner = CalculatorPotential(BrokenCalculator(physics(depth=1.9), [20], "nan"))
+    class Blind(CalculatorPotential):
+        def bind(self, state):
+            bound = super().bind(state)
+            bound.linearized = lambda positions: lambda vectors: vectors * torch.nan
+            return bound
+
+    inner = Blind(physics(depth=1.9))
     dynamics = KStepDynamics(atoms, inner, k=2, corrector="filtered", timestep=0.5 * FS)
     dynamics.run(1)
     assert "Hessian of the potential is not finite" in dynamics.stats.last_problem

@@ -8,9 +8,10 @@ import torch
 from ase.constraints import FixAtoms, FixCom
 
 from kstep_integrators.ase.atoms import state_from_atoms
-from kstep_integrators.ensemble.batch import join, select, select_bonds
+from kstep_integrators.ensemble.states import join_states
+from kstep_integrators.fields import Layout, select
 from kstep_integrators.mechanics.bond_watch import find_bonds
-from kstep_integrators.state import Carry, Correction, Evaluation
+from kstep_integrators.state import Correction, Evaluation, PhasePoint
 from kstep_integrators.thermostats.noise import gammas, normals, normals_of_atoms, uniforms
 from tests.conftest import hot
 
@@ -27,11 +28,11 @@ def states(*constraints):
     return found
 
 
-def carry_of(state):
+def point_of(state):
     numbers = torch.arange(3.0 * len(state.numbers), dtype=torch.float64).reshape(-1, 3)
     energy = state.time + 10.0
     inner = Evaluation(energy + 1.0, numbers + 0.5)
-    return Carry(state, Evaluation(energy, numbers), inner, Correction(-numbers, 2.0))
+    return PhasePoint(state, Evaluation(energy, numbers), inner, Correction(-numbers, 2.0))
 
 
 def assert_same(a, b):
@@ -43,43 +44,44 @@ def assert_same(a, b):
 @pytest.mark.parametrize("constraints", [(), ([], FixAtoms([0, 2]))])
 def test_what_is_joined_comes_apart_again(constraints):
     parts = states(*constraints)
-    whole = join(parts)
+    whole = join_states(parts)
     assert whole.n_molecules == 3
     assert whole.time.tolist() == [0.0, 1.0, 2.0]
-    carry = carry_of(whole)
+    point = point_of(whole)
     for i, part in enumerate(parts):
         which = torch.arange(3) == i
-        found = select(carry, which)
+        found = select(point, Layout(which, whole.batch))
         mobile = part.mobile
         if constraints and mobile is None:
             mobile = torch.ones_like(part.masses)
         assert_same(found.state, part.replace(mobile=mobile))
         mine = whole.batch == i
-        assert torch.equal(found.physics.forces, carry.physics.forces[mine])
-        assert torch.equal(found.inner.energy, carry.inner.energy[which])
-        assert torch.equal(found.correction.force, carry.correction.force[mine])
-    two = select(carry, torch.tensor([True, False, True]))
-    assert_same(two.state, join([parts[0], parts[2]]).replace(mobile=two.state.mobile))
-    assert select(carry, torch.tensor([True, True, True])) is carry
-    assert join([join(parts[:2]), parts[2]]).batch.tolist() == whole.batch.tolist()
+        assert torch.equal(found.physics.forces, point.physics.forces[mine])
+        assert torch.equal(found.inner.energy, point.inner.energy[which])
+        assert torch.equal(found.correction.force, point.correction.force[mine])
+    two = select(point, Layout(torch.tensor([True, False, True]), whole.batch))
+    assert_same(two.state, join_states([parts[0], parts[2]]).replace(mobile=two.state.mobile))
+    every = select(point, Layout(torch.tensor([True, True, True]), whole.batch))
+    assert_same(every.state, whole)
+    assert join_states([join_states(parts[:2]), parts[2]]).batch.tolist() == whole.batch.tolist()
 
 
 def test_failures_follow_their_molecules():
-    carry = carry_of(join(states()))
-    failed = dataclasses.replace(carry.physics, failures={0: "no", 2: "never"})
+    point = point_of(join_states(states()))
+    failed = dataclasses.replace(point.physics, failures={0: "no", 2: "never"})
     found = select(
-        dataclasses.replace(carry, physics=failed, inner=None, correction=None),
-        torch.tensor([False, True, True]),
+        dataclasses.replace(point, physics=failed, inner=None, correction=None),
+        Layout(torch.tensor([False, True, True]), point.state.batch),
     )
     assert found.physics.failures == {1: "never"}
     assert (found.inner, found.correction) == (None, None)
 
 
 def test_bonds_follow_their_molecules():
-    whole = join(states())
+    whole = join_states(states())
     kept = torch.tensor([True, False, True])
-    found = select_bonds(find_bonds(whole), kept[whole.batch])
-    expected = find_bonds(select(carry_of(whole), kept).state)
+    found = select(find_bonds(whole), Layout(kept, whole.batch))
+    expected = find_bonds(select(whole, Layout(kept, whole.batch)))
     assert torch.equal(found.pairs, expected.pairs)
     assert torch.equal(found.bonded, expected.bonded)
     assert torch.equal(found.length, expected.length)
@@ -87,16 +89,16 @@ def test_bonds_follow_their_molecules():
 
 def test_molecules_that_cannot_be_joined():
     with pytest.raises(ValueError, match="molecule 1 has fix_com=True, but molecule 0 has False"):
-        join(states([], FixCom()))
+        join_states(states([], FixCom()))
     parts = states()
     with pytest.raises(ValueError, match="molecule 2 has pbc="):
-        join([*parts[:2], parts[2].replace(pbc=(True, True, True))])
+        join_states([*parts[:2], parts[2].replace(pbc=(True, True, True))])
     cells = [
         part.replace(pbc=(True,) * 3, cell=(8.0 + i) * torch.eye(3).double())
         for i, part in enumerate(parts)
     ]
     with pytest.raises(ValueError, match=r"molecule 1 has the cell \[\[9.0"):
-        join(cells)
+        join_states(cells)
 
 
 def test_one_generator_for_one_molecule_is_that_generator():
@@ -122,7 +124,7 @@ def test_one_generator_for_one_molecule_is_that_generator():
 
 
 def test_molecules_with_generators_of_their_own():
-    whole, parts = join(states()), states()
+    whole, parts = join_states(states()), states()
     shapes = torch.tensor([0.5, 3.5, 7.0], dtype=torch.float64)
     together = np.random.default_rng(4).spawn(3)
     alone = np.random.default_rng(4).spawn(3)

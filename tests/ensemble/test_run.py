@@ -148,9 +148,9 @@ def test_one_network_call_for_all_of_them():
     def watched(state):
         bound = bind(state)
 
-        def forces(positions, carry):
+        def forces(positions, workspace):
             calls.append(len(positions))
-            return bound(positions, carry)
+            return bound(positions, workspace)
 
         return forces
 
@@ -380,16 +380,35 @@ def test_the_atoms_given_are_not_touched():
 @pytest.mark.parametrize(
     ("change", "kind", "message"),
     [
-        ({"on_error": "shrink"}, ValueError, "on_error='shrink' shortens the strides of one"),
+        ({"on_error": "shrunk"}, ValueError, "unknown on_error 'shrunk'"),
         ({"loginterval": 0}, ValueError, "loginterval is 0, expected an integer >= 1"),
         ({"atoms_list": []}, ValueError, "no molecules were given"),
         ({"steps": -1}, ValueError, "steps is -1, expected a number >= 0"),
         ({"k": 0}, ValueError, "k is 0, expected an integer >= 1"),
+        ({"k": StrideTuning()}, ValueError, "without metropolize=True"),
         (
-            {"k": StrideTuning(), "metropolize": True, "temperature_K": 300, "friction": 1.0},
+            {"temperature_K": [300, 320], "friction": 1.0},
             ValueError,
-            "tunes the stride of one run",
+            "temperature_K has 2 numbers for 3 molecules",
         ),
+        ({"temperature_K": [300, -1, 3], "friction": 1.0}, ValueError, "temperature_K is -1"),
+        ({"exchange_interval": 5}, ValueError, "one temperature for all replicas"),
+        (
+            {"exchange_interval": 5, "temperature_K": [300, 320, 340], "friction": 1.0},
+            ValueError,
+            "without metropolize=True",
+        ),
+        (
+            {
+                "exchange_interval": 5,
+                "temperature_K": [300, 320, 340],
+                "friction": 1.0,
+                "metropolize": True,
+            },
+            ValueError,
+            "replica 1 has other atoms than replica 0",
+        ),
+        ({"checkpoint_interval": 5}, ValueError, "checkpoint_interval=5 without a checkpoint"),
         ({"rng": 3}, TypeError, "rng is a int, expected numpy"),
         ({"workers": -2}, ValueError, "workers is -2"),
         ({"temperature_K": 300}, ValueError, "used by a thermostat only"),
@@ -399,7 +418,7 @@ def test_the_atoms_given_are_not_touched():
 def test_arguments_that_make_no_sense(change, kind, message):
     arguments = {"atoms_list": starts(), "steps": 1, **change}
     with pytest.raises(kind, match=message):
-        run_ensemble(model=cheap(), calculator=morse, **arguments)
+        run_ensemble(model=cheap(), physics=morse, **arguments)
 
 
 def test_a_folder_of_another_run_is_left_alone(tmp_path):

@@ -42,7 +42,7 @@ def test_changes_are_told_once_and_vibrations_not_at_all():
 def test_molecules_of_a_batch_have_no_bonds_with_each_other():
     state = twice(state_from_atoms(named_molecule("methane")))
     topology = find_bonds(state)
-    assert topology.pairs.shape == (2, 2 * 10)
+    assert topology.pairs.shape == (2 * 10, 2)
     _, told = bond_changes(topology, moved(state, 7, 5, 2.0))
     assert told == {1: "the bond C0-H2 has broken (2.00 A)"}
 

@@ -10,7 +10,7 @@ from ase.constraints import FixAtoms, FixBondLengths, FixCom
 
 from kstep_integrators import FlowJump
 from kstep_integrators.ase.atoms import state_from_atoms
-from kstep_integrators.ensemble.batch import join
+from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.mechanics.bond_watch import find_bonds
 from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.mechanics.motion import constrain
@@ -28,7 +28,7 @@ FS = units.fs
 def hydrogen_bonds(atoms):
     """Pairs of a bond with hydrogen."""
     found = find_bonds(state_from_atoms(atoms))
-    pairs = found.pairs.T[found.bonded].numpy()
+    pairs = found.pairs[found.bonded].numpy()
     return pairs[(atoms.numbers[pairs] == 1).any(1)]
 
 
@@ -203,7 +203,7 @@ def test_rigid_waters_of_one_system_are_alone():
 
 def test_each_molecule_of_a_batch_is_alone():
     parts = [state_from_atoms(a) for a in (held("water"), hot("methane"), held("ethanol"))]
-    whole = join(parts)
+    whole = join_states(parts)
     moved = whole.positions + 0.05 * random(whole)
     together = shake(whole, moved).positions
     sizes = [len(part.numbers) for part in parts]
@@ -216,7 +216,7 @@ def test_each_molecule_of_a_batch_is_alone():
 
 @pytest.mark.parametrize("moved", ["apart", "turned", "nan"])
 def test_what_cannot_be_put_back_is_said(moved):
-    whole = join([state_from_atoms(held("water")), state_from_atoms(held("ethanol"))])
+    whole = join_states([state_from_atoms(held("water")), state_from_atoms(held("ethanol"))])
     i, j = whole.bonds[-1].tolist()
     x = whole.positions.clone()
     if moved == "apart":
@@ -234,7 +234,7 @@ def test_what_cannot_be_put_back_is_said(moved):
 
 
 def test_a_flow_waits_where_it_cannot_go_on():
-    whole = join([state_from_atoms(held("water")), state_from_atoms(held("ethanol"))])
+    whole = join_states([state_from_atoms(held("water")), state_from_atoms(held("ethanol"))])
     asked = []
 
     def nothing(x, carry):

@@ -11,11 +11,11 @@ from kstep_integrators import units
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.jumps.flow import _BoundFlow
 from kstep_integrators.mechanics.make_state import make_state
-from kstep_integrators.physics.evaluation import nowhere
-from kstep_integrators.state import Carry, Evaluation, kinetic_energy
+from kstep_integrators.physics.protocol import Cost
+from kstep_integrators.state import Evaluation, PhasePoint, kinetic_energy, no_evaluation
 from kstep_integrators.step.guard import Control, Guard
 from kstep_integrators.step.metropolis import Metropolis, metropolized
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stats import Stats
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.thermostats import Langevin
@@ -30,7 +30,7 @@ class Separable:
 
     def __init__(self, v):
         self.v = v
-        self.evaluations, self.seconds, self.with_forces = 0, 0.0, 0
+        self.evaluations, self.with_forces = 0, 0
 
     def __call__(self, state, forces=True, which=None):
         self.evaluations += 1
@@ -39,7 +39,8 @@ class Separable:
             x = state.positions.detach().requires_grad_(True)
             energy = self.v(x).sum(1)
             (gradient,) = torch.autograd.grad(energy.sum(), x)
-        return Evaluation(energy.detach(), -gradient if forces else None)
+        evaluation = Evaluation(energy.detach(), -gradient if forces else None)
+        return evaluation, Cost.of_each(len(energy))
 
 
 def quartic(x):
@@ -57,10 +58,10 @@ def spring(strength):
 def scheme_of(physics, potential, timestep, corrector="none", friction=math.inf, chances=3):
     model = Separable(potential)
 
-    def forces(positions, carry):
-        return model(replicas(len(positions)).replace(positions=positions)), None
+    def forces(positions, workspace):
+        return model(replicas(len(positions)).replace(positions=positions))[0], None
 
-    return Scheme(
+    return BoundScheme(
         jump=_BoundFlow(forces, timestep, CPU),
         corrector=make_corrector(corrector, ("none", "impulse")),
         thermostat=Langevin(TEMPERATURE, friction),
@@ -106,13 +107,13 @@ def test_averages_are_those_of_the_physics(physics, strength, friction, correcto
     rng = np.random.default_rng(5)
     # One generator for all particles, or one for each.
     noise = rng.spawn(600) if (physics, friction) == (quartic, 0.3) else rng
-    carry = start(replicas(600), scheme)
+    point = start(replicas(600), scheme)
     powers, sums, boltzmann, accepted, tested = (2, 4), 0.0, [], 0, 0
     for i in range(200):
-        carry, info = step(carry, scheme, 4, noise)
+        point, info = step(point, scheme, 4, noise)
         verdict = info.verdict
         if i >= 40:
-            x = carry.state.positions
+            x = point.state.positions
             sums = sums + torch.stack([(x**n).mean(1) for n in powers])
             boltzmann.append(torch.exp(-verdict.first_change / KT))
             accepted += int((verdict.accepted_at > 0).sum())
@@ -135,10 +136,10 @@ def test_without_the_test_the_averages_are_wrong():
     loose = Control(guard=Guard(1e9, 1e9))
     potential_only = dataclasses.replace(scheme, metropolis=None, control=loose)
     rng = np.random.default_rng(5)
-    carry, squares = start(replicas(600), potential_only), []
+    point, squares = start(replicas(600), potential_only), []
     for _ in range(100):
-        carry, _ = step(carry, potential_only, 4, rng)
-        squares.append(float((carry.state.positions**2).mean()))
+        point, _ = step(point, potential_only, 4, rng)
+        squares.append(float((point.state.positions**2).mean()))
     (expected,) = averages(quartic, (2,))
     assert np.mean(squares[20:]) < 0.8 * expected
 
@@ -153,14 +154,14 @@ def constant(energy):
     def advance(here, which):
         state = here.state.replace(positions=here.state.positions + 1.0, time=here.state.time + 2.0)
         value = torch.full_like(here.physics.energy, next(energies))
-        return Carry(state, Evaluation(value, None), None)
+        return PhasePoint(state, Evaluation(value, None), None)
 
     return advance
 
 
 def at_rest(count=1):
     state = replicas(count)
-    return Carry(state, Evaluation(torch.zeros(count, dtype=torch.float64), None), None)
+    return PhasePoint(state, Evaluation(torch.zeros(count, dtype=torch.float64), None), None)
 
 
 @pytest.mark.parametrize(
@@ -220,17 +221,17 @@ def test_molecules_of_a_batch_are_accepted_one_by_one():
     assert torch.equal(after.state.positions[rejected], before.state.positions[rejected])
     assert torch.equal(after.state.momenta[rejected], -before.state.momenta[rejected])
     torch.testing.assert_close(
-        after.physics.energy, scheme.physics(after.state).energy, rtol=0, atol=1e-12
+        after.physics.energy, scheme.physics(after.state)[0].energy, rtol=0, atol=1e-12
     )
 
 
 def test_a_perfect_potential_is_nearly_always_accepted_and_costs_one_energy():
     physics = Separable(quartic)
     scheme = scheme_of(physics, quartic, 0.01 / math.sqrt(KT))
-    carry = start(replicas(50), scheme)
+    point = start(replicas(50), scheme)
     rng = np.random.default_rng(0)
     for _ in range(20):
-        carry, info = step(carry, scheme, 50, rng)
+        point, info = step(point, scheme, 50, rng)
         assert (info.verdict.accepted_at > 0).all()
     assert physics.evaluations <= 23
     assert physics.with_forces == 0
@@ -241,17 +242,17 @@ def test_a_failing_physics_is_a_rejection_and_no_guard_intervenes():
         def __call__(self, state, forces=True, which=None):
             if self.evaluations == 2:
                 self.evaluations += 1
-                return nowhere(state, {0: "no convergence"})
+                return no_evaluation(state, {0: "no convergence"}), Cost.of_each(1)
             return super().__call__(state, forces)
 
     physics = Broken(quartic)
     scheme = scheme_of(physics, quartic, 0.01 / math.sqrt(KT), friction=0.0)
     scheme = dataclasses.replace(scheme, control=Control(guard=Guard(1e-9, 1e-9)))
-    carry = start(replicas(1), scheme)
+    point = start(replicas(1), scheme)
     rng = np.random.default_rng(0)
-    carry, first = step(carry, scheme, 4, rng)
-    before = carry
-    carry, second = step(carry, scheme, 4, rng)
+    point, first = step(point, scheme, 4, rng)
+    before = point
+    point, second = step(point, scheme, 4, rng)
     assert first.verdict.accepted_at.tolist() == [1]
     assert second.verdict.accepted_at.tolist() == [0]
     assert second.fallbacks == {}
@@ -260,6 +261,6 @@ def test_a_failing_physics_is_a_rejection_and_no_guard_intervenes():
     totals = Stats().add(first).add(second)
     assert (totals.failures, totals.last_problem) == (1, "no convergence")
     assert (totals.accepted, totals.flips) == (1, 1)
-    assert torch.equal(carry.state.positions, before.state.positions)
-    assert torch.equal(carry.state.momenta, -before.state.momenta)
-    assert float(kinetic_energy(carry.state)) == float(kinetic_energy(before.state))
+    assert torch.equal(point.state.positions, before.state.positions)
+    assert torch.equal(point.state.momenta, -before.state.momenta)
+    assert float(kinetic_energy(point.state)) == float(kinetic_energy(before.state))

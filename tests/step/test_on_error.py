@@ -14,10 +14,10 @@ from kstep_integrators import CalculatorPotential, DynamicsFailed, KStepDynamics
 from kstep_integrators.correctors import Impulse
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.mechanics.make_state import make_state
-from kstep_integrators.physics.evaluation import nowhere
-from kstep_integrators.state import Evaluation
+from kstep_integrators.physics.protocol import Cost
+from kstep_integrators.state import Evaluation, no_evaluation
 from kstep_integrators.step.guard import CALM_STEPS, Control
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.testing import BrokenCalculator
 from kstep_integrators.thermostats import Langevin, NoThermostat
@@ -67,7 +67,7 @@ def test_shrinking_halves_the_stride_for_a_while(atoms):
     dynamics.attach(lambda: times.append(dynamics.get_time()))
     dynamics.run(steps)
     assert (dynamics.stats.shrinks, dynamics.stats.fallbacks) == (1, 0)
-    assert "atom moved at" in dynamics.stats.last_problem
+    assert "energy nan eV" in dynamics.stats.last_problem
     assert atoms.calc.evaluations == 1 + steps + 1 + CALM_STEPS
     assert np.diff(times) == pytest.approx(2.0 * FS)
     assert abs(atoms.positions - other.positions).max() < 1e-10
@@ -75,7 +75,8 @@ def test_shrinking_halves_the_stride_for_a_while(atoms):
 
 def test_strides_that_do_not_halve_evenly(atoms):
     other = verlet_after(atoms, 5 * 3)
-    failing = CalculatorPotential(BrokenCalculator(physics(), [3, 12], "nan"))
+    # The third force is in the first jump, the seventh in the jump of 3 that is tried in its place.
+    failing = CalculatorPotential(BrokenCalculator(physics(), [3, 5], "nan"))
     dynamics = KStepDynamics(atoms, failing, k=5, on_error="shrink")
     dynamics.run(3)
     # 2 + 2 + 1 base steps of each stride
@@ -159,7 +160,7 @@ def test_stopping_leaves_the_last_good_state(cause, atoms, tmp_path):
         atoms, inner, k=4, on_error="stop", energy_tolerance=tolerance, trajectory=str(path)
     )
     step = 0 if cause == "tolerance" else 2
-    word = "energy_tolerance" if cause == "tolerance" else "atom moved"
+    word = "energy_tolerance" if cause == "tolerance" else "energy nan eV"
     with pytest.raises(DynamicsFailed, match=rf"{word}.*last good state \(step {step}\)"):
         dynamics.run(5)
     assert atoms.calc.evaluations == 1 + (1 if cause == "tolerance" else 2)
@@ -183,21 +184,22 @@ class Springs:
 
     def __init__(self, failing=(), calls=()):
         self.failing, self.calls = failing, calls
-        self.evaluations, self.seconds, self.asked = 0, 0.0, []
+        self.asked = []
 
     def __call__(self, state, forces=True, which=None):
         self.asked.append(None if which is None else which.tolist())
-        found = nowhere(state)
+        found = no_evaluation(state)
         energy, force = spring(state.positions)
+        cost = np.zeros(state.n_molecules, dtype=np.int64)
         for i in range(state.n_molecules):
             if which is None or bool(which[i]):
-                self.evaluations += 1
+                cost[i] = 1
                 if i in self.failing and len(self.asked) in self.calls:
                     found.failures[i] = "no convergence"
                     continue
                 found.energy[i] = energy[i]
                 found.forces[2 * i : 2 * i + 2] = force[2 * i : 2 * i + 2]
-        return found
+        return found, Cost(cost)
 
 
 def spring(positions):
@@ -220,7 +222,7 @@ class BatchPotential:
     def bind(self, state):
         return self
 
-    def __call__(self, positions, carry):
+    def __call__(self, positions, workspace):
         self.calls += 1
         energy, force = spring(positions)
         if self.calls == self.at:
@@ -243,7 +245,7 @@ def diatomics(count=3):
 
 def run(potential, physics, thermostat=None, control=None, steps=3):
     state = diatomics()
-    scheme = Scheme(
+    scheme = BoundScheme(
         FlowJump(potential, 0.25 * FS).bind(state),
         Impulse(),
         thermostat or NoThermostat(),
@@ -251,49 +253,52 @@ def run(potential, physics, thermostat=None, control=None, steps=3):
         0.25 * FS,
         control or Control(),
     )
-    carry, rng, infos = start(state, scheme), np.random.default_rng(1), []
+    point, rng, infos = start(state, scheme), np.random.default_rng(1), []
     for _ in range(steps):
-        carry, info = step(carry, scheme, 4, rng)
+        point, info = step(point, scheme, 4, rng)
         infos.append(info)
-    return carry, infos
+    return point, infos
 
 
 def test_one_molecule_falls_back_and_the_others_do_not_notice():
     expected, _ = run(BatchPotential(), Springs())
     physics = Springs()
-    carry, infos = run(BatchPotential(absurd=[1]), physics)
+    point, infos = run(BatchPotential(absurd=[1]), physics)
     assert [list(info.fallbacks) for info in infos] == [[1], [], []]
     assert physics.asked == [None, [True, False, True], *[[False, True, False]] * 4, None, None]
-    assert physics.evaluations == 3 + 2 + 4 + 3 + 3
-    assert torch.equal(carry.state.positions[:2], expected.state.positions[:2])
-    assert torch.equal(carry.state.positions[4:], expected.state.positions[4:])
-    torch.testing.assert_close(carry.state.positions, expected.state.positions)
-    assert infos[0].energy_error.isnan().tolist() == [False, True, False]
-    assert infos[0].residual.isnan().any(1).tolist() == [False] * 2 + [True] * 2 + [False] * 2
-    assert carry.state.time.tolist() == pytest.approx([3 * FS] * 3)
+    evaluations = [info.evaluations.tolist() for info in infos]
+    assert evaluations == [[1, 4, 1], [1, 1, 1], [1, 1, 1]]
+    assert torch.equal(point.state.positions[:2], expected.state.positions[:2])
+    assert torch.equal(point.state.positions[4:], expected.state.positions[4:])
+    torch.testing.assert_close(point.state.positions, expected.state.positions)
+    assert infos[0].undone.tolist() == [False, True, False]
+    assert infos[0].energy_error[[0, 2]].isfinite().all()
+    assert infos[0].residual[[0, 1, 4, 5]].isfinite().all()
+    assert [info.undone for info in infos[1:]] == [None, None]
+    assert point.state.time.tolist() == pytest.approx([3 * FS] * 3)
 
 
 def test_a_molecule_that_is_lost_stays_where_it_was_and_the_others_go_on():
     bath = Langevin(300.0, 0.5)
     expected, _ = run(BatchPotential(), Springs(), bath, steps=2)
     before, _ = run(BatchPotential(), Springs(), bath, steps=1)
-    carry, (_, info) = run(BatchPotential(), Springs([2], range(3, 99)), bath, steps=2)
+    point, (_, info) = run(BatchPotential(), Springs([2], range(3, 99)), bath, steps=2)
     assert list(info.lost) == [2]
     assert info.lost[2].startswith("the jump was undone (no convergence), and the physics failed")
     assert info.fallbacks == {}
-    assert torch.equal(carry.state.positions[:4], expected.state.positions[:4])
-    assert torch.equal(carry.state.positions[4:], before.state.positions[4:])
-    assert torch.equal(carry.state.momenta[4:], before.state.momenta[4:])
-    assert carry.state.time.tolist() == pytest.approx([2 * FS, 2 * FS, FS])
+    assert torch.equal(point.state.positions[:4], expected.state.positions[:4])
+    assert torch.equal(point.state.positions[4:], before.state.positions[4:])
+    assert torch.equal(point.state.momenta[4:], before.state.momenta[4:])
+    assert point.state.time.tolist() == pytest.approx([2 * FS, 2 * FS, FS])
     assert float(info.heat[2]) == 0.0
-    assert carry.physics.energy.isfinite().all()
+    assert point.physics.energy.isfinite().all()
 
 
 @pytest.mark.parametrize("on_error", ["stop", "warn"])
 def test_policies_are_of_each_molecule(on_error):
     class Off(BatchPotential):
-        def __call__(self, positions, carry):
-            found, _ = super().__call__(positions, carry)
+        def __call__(self, positions, workspace):
+            found, _ = super().__call__(positions, workspace)
             force = found.forces.clone()
             force[2:4] *= 0.8
             return Evaluation(found.energy, force), None
@@ -305,9 +310,39 @@ def test_policies_are_of_each_molecule(on_error):
     assert "force_tolerance" in info.reason
 
 
-def test_molecules_of_one_state_do_not_shrink():
-    with pytest.raises(ValueError, match="on_error='shrink' with 3 molecules in one state"):
-        run(BatchPotential(), Springs(), control=Control("shrink"), steps=1)
+def test_each_molecule_of_a_state_shrinks_on_its_own():
+    """The potential fails for one molecule once: its stride is halved, the others' are not."""
+    expected, _ = run(BatchPotential(), Springs(), control=Control("shrink"))
+    physics = Springs()
+    point, infos = run(BatchPotential(absurd=[1]), physics, control=Control("shrink"))
+    assert [info.shrinks for info in infos] == [{1: 1}, {}, {}]
+    assert "potential" in infos[0].reason or "atom moved" in infos[0].reason
+    assert point.halvings == (0, 1, 0)
+    evaluations = [info.evaluations.tolist() for info in infos]
+    assert evaluations == [[1, 2, 1], [1, 2, 1], [1, 2, 1]]
+    assert torch.equal(point.state.positions[:2], expected.state.positions[:2])
+    assert torch.equal(point.state.positions[4:], expected.state.positions[4:])
+    assert [info.undone for info in infos] == [None, None, None]
+    assert point.state.time.tolist() == pytest.approx([3 * FS] * 3)
+
+
+def test_a_molecule_that_cannot_shrink_further_takes_steps_of_the_physics():
+    control = Control("shrink", force_tolerance=1e-6)
+
+    class Off(BatchPotential):
+        def __call__(self, positions, workspace):
+            evaluation, _ = super().__call__(positions, workspace)
+            force = evaluation.forces.clone()
+            force[2:4] *= 0.8
+            return Evaluation(evaluation.energy, force), None
+
+    point, (info,) = run(Off(), Springs(), control=control, steps=1)
+    assert info.shrinks == {1: 2}
+    assert list(info.fallbacks) == [1]
+    assert info.undone.tolist() == [False, True, False]
+    # 4, 2 and 1 base steps that do not stand, four steps of the physics, three more tries.
+    assert info.evaluations.tolist() == [1, 1 + 1 + 4 * 2, 1]
+    assert point.state.time.tolist() == pytest.approx([FS] * 3)
 
 
 def test_a_molecule_that_explodes_does_not_spoil_the_lists_of_others():
@@ -317,9 +352,9 @@ def test_a_molecule_that_explodes_does_not_spoil_the_lists_of_others():
     forces = model.bind(state)
     moved = state.positions.clone()
     moved[1] += 2.0
-    _, carry = forces(state.positions, None)
-    alone, _ = forces(moved, carry)
+    _, point = forces(state.positions, None)
+    alone, _ = forces(moved, point)
     moved[3] = torch.nan
-    beside, _ = forces(moved, carry)
+    beside, _ = forces(moved, point)
     assert torch.equal(beside.forces[:2], alone.forces[:2])
     assert dataclasses.replace(alone).energy[0] == beside.energy[0]

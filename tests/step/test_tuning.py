@@ -7,7 +7,7 @@ from ase import units
 
 from kstep_integrators import KStepDynamics
 from kstep_integrators.step.metropolis import Verdict
-from kstep_integrators.step.tuning import StrideTuning, begin
+from kstep_integrators.step.tuning import StrideTuning, begin_tuning
 from kstep_integrators.testing import CountingCalculator
 from tests.conftest import cheap, physics
 
@@ -18,7 +18,7 @@ def verdict(*chances):
 
 
 def test_candidates_take_turns_and_the_farthest_reach_wins():
-    burn_in = begin(StrideTuning((10, 100, 1000), jumps=2))
+    burn_in = begin_tuning(StrideTuning((10, 100, 1000), jumps=2))
     strides = []
     # 10 is always accepted, 100 at its second chance or not at all, 1000 never
     outcomes = [(1, 1), (2, 2), (0, 4), (1, 1), (0, 4), (0, 4)]
@@ -33,12 +33,12 @@ def test_candidates_take_turns_and_the_farthest_reach_wins():
 
 
 def test_molecules_of_a_batch_count_together():
-    burn_in = begin(StrideTuning((10, 20), jumps=1)).add(verdict(1, 0, 2), 7)
+    burn_in = begin_tuning(StrideTuning((10, 20), jumps=1)).add(verdict(1, 0, 2), 7)
     assert burn_in.reach == (30 / 7, 0.0)
 
 
 def test_if_nothing_was_accepted_the_shortest_is_taken():
-    burn_in = begin(StrideTuning((40, 20), jumps=1))
+    burn_in = begin_tuning(StrideTuning((40, 20), jumps=1))
     for _ in range(2):
         burn_in = burn_in.add(verdict(0), 4)
     assert burn_in.best == 20

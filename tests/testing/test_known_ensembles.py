@@ -140,7 +140,7 @@ def test_forces_and_hessians_of_surfaces(name):
     vector = torch.from_numpy(rng.standard_normal(state.positions.shape))
 
     def at(step):
-        return surface(state.replace(positions=state.positions + step * vector))
+        return surface(state.replace(positions=state.positions + step * vector))[0]
 
     up, down = at(1e-4), at(-1e-4)
     slope = (up.energy - down.energy) / 2e-4
@@ -158,7 +158,8 @@ def test_a_surface_evaluates_the_replicas_that_need_it():
     surface = Surface(system.physics, 4)
     state = replicas(system, 5, np.random.default_rng(0))
     which = torch.tensor([True, False, True, True, False])
-    whole, part = surface(state), surface(state, which=which)
+    (whole, _), (part, cost) = surface(state), surface(state, which=which)
+    assert cost.evaluations.tolist() == [1, 0, 1, 1, 0]
     assert surface.evaluations == 8
     assert torch.equal(part.energy[which], whole.energy[which])
     assert torch.equal(part.forces[which[state.batch]], whole.forces[which[state.batch]])

@@ -16,7 +16,7 @@ from kstep_integrators.correctors import Impulse
 from kstep_integrators.mechanics.degrees_of_freedom import degrees_of_freedom, free_motion
 from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.state import Evaluation, PhaseState, kinetic_energy
-from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
 from kstep_integrators.testing.energies import simulation_data
 from kstep_integrators.thermostats import Bussi, Langevin, Thermostat
@@ -90,7 +90,7 @@ def sample(
     if isinstance(thermostat, Bussi):
         state = state.replace(momenta=free_motion(state).momenta)
     physics, jump = Springs(atoms, 10.0), FlowJump(Springs(atoms, 9.0))
-    scheme = Scheme(jump.bind(state), Impulse(), thermostat, physics, jump.timestep)
+    scheme = BoundScheme(jump.bind(state), Impulse(), thermostat, physics, jump.timestep)
     carry = start(state, scheme)
     noise = rng.spawn(replicas) if own else rng
     kinetic, potential = [], []

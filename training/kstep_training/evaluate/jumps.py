@@ -192,9 +192,9 @@ class WatchedJump:
         return self.jump.correctors
 
     @property
-    def strides(self) -> tuple[int, ...] | None:
+    def allowed_k(self) -> tuple[int, ...] | None:
         """Those of the jump."""
-        return self.jump.strides
+        return self.jump.allowed_k
 
     @property
     def predicts(self) -> tuple[str, ...]:

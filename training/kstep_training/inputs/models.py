@@ -81,4 +81,4 @@ def trained_strides(name: str) -> dict[float, str]:
     model = None if is_physics(name) else load_model(name, device="cpu")
     if not isinstance(model, DirectJump):
         return {}
-    return {k * model.timestep / units.FS: model.correctors[0] for k in model.strides}
+    return {k * model.timestep / units.FS: model.correctors[0] for k in model.allowed_k}

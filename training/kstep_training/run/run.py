@@ -235,7 +235,7 @@ def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
         if (job.folder / f"{name}.ckpt").exists()
     }
     if "equilibration" in checkpoints:
-        stats = checkpoints["equilibration"].progress.stats
+        stats = checkpoints["equilibration"].run.stats[0]
         summary["equilibration"] = {
             "evaluations": stats.physics_evaluations,
             "fallbacks": stats.fallbacks,
@@ -257,7 +257,7 @@ def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
         write_npz(job.folder / "run.npz", run)
         bonds = [constraint.pairs for constraint in atoms.constraints]
         summary |= summarize(
-            run, settings, checkpoints["run"].progress.stats, bonds[0] if bonds else None
+            run, settings, checkpoints["run"].run.stats[0], bonds[0] if bonds else None
         )
     write_text_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary

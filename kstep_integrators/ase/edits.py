@@ -1,0 +1,106 @@
+"""Edits that a user makes to atoms and calculator between two steps, found in numpy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+__all__ = ["Written"]
+
+_MOVING = ("positions", "momenta")
+_RESULTS = ("constraint_forces",)
+"""Attributes of constraints that ASE writes when it is asked for forces."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """Atoms as a run has left them, to tell what their user has changed since.
+
+    Attributes
+    ----------
+    positions, momenta : (N, 3) arrays
+        As last written; not to be changed.
+    system : dict of str to object
+        All else that physics or model may depend on: every other array of the atoms (elements,
+        masses, charges, moments, tags), cell, periodicity, info, constraints, and the parameters
+        of the calculator; each as a value that compares by its content.
+    calculator : object
+        The calculator itself.
+    """
+
+    positions: npt.NDArray[np.float64]
+    momenta: npt.NDArray[np.float64]
+    system: dict[str, Any] = field(repr=False)
+    calculator: object
+
+    @classmethod
+    def of(
+        cls,
+        atoms: Atoms,
+        positions: npt.NDArray[np.float64],
+        momenta: npt.NDArray[np.float64],
+    ) -> Written:
+        """The atoms as they are now."""
+        return cls(positions, momenta, _system(atoms), atoms.calc)
+
+    def moved(self, atoms: Atoms) -> bool:
+        """Whether positions have been changed."""
+        return not np.array_equal(atoms.arrays["positions"], self.positions)
+
+    def kicked(self, atoms: Atoms) -> bool:
+        """Whether momenta have been changed."""
+        momenta = atoms.arrays.get("momenta")
+        return momenta is None or not np.array_equal(momenta, self.momenta)
+
+    def changed(self, atoms: Atoms) -> list[str]:
+        """Names of what has been changed otherwise, such as ``"calculator"`` or ``"tags"``."""
+        if atoms.calc is not self.calculator:
+            return ["calculator"]
+        now = _system(atoms)
+        if now == self.system:
+            return []
+        names = {**self.system, **now}
+        return [name for name in names if self.system.get(name) != now.get(name)]
+
+
+def _system(atoms: Atoms) -> dict[str, Any]:
+    """All but positions and momenta that a number may depend on, by its content."""
+    parts = {name: _content(array) for name, array in atoms.arrays.items() if name not in _MOVING}
+    parts["cell"] = atoms.cell.array.tobytes()
+    parts["pbc"] = atoms.pbc.tobytes()
+    if atoms.info:
+        parts["info"] = _content(atoms.info)
+    if atoms.constraints:
+        parts["constraints"] = [
+            (
+                type(one).__name__,
+                [(name, _content(v)) for name, v in vars(one).items() if name not in _RESULTS],
+            )
+            for one in atoms.constraints
+        ]
+    parameters = getattr(atoms.calc, "parameters", None)
+    if isinstance(parameters, dict) and parameters:
+        parts["parameters of the calculator"] = _content(parameters)
+    return parts
+
+
+def _content(value: Any) -> Any:
+    """A value that compares by content: bytes of arrays, containers of their own, the rest as is.
+
+    A number that is not a number equals itself, as its bytes do.
+    """
+    if isinstance(value, str | int):
+        return value
+    if isinstance(value, np.ndarray):
+        if value.dtype.hasobject:
+            return [_content(entry) for entry in value.tolist()]
+        return (value.dtype.str, value.shape, value.tobytes())
+    if isinstance(value, dict):
+        return {key: _content(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_content(entry) for entry in value]
+    return "nan" if isinstance(value, float) and value != value else value

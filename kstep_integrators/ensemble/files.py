@@ -1,0 +1,113 @@
+"""A trajectory and a log for each replica of an ensemble, whole after every frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ase import Atoms
+from ase.io import Trajectory, write
+from ase.md.logger import MDLogger
+
+from kstep_integrators.ase.outputs import Marks, Outputs
+
+__all__ = ["ReplicaFiles"]
+
+
+@dataclass(frozen=True)
+class _Clock:
+    """Time of a frame, as a logger asks a dynamics for it (ASE units)."""
+
+    time: float
+
+    def get_time(self) -> float:
+        return self.time
+
+
+class ReplicaFiles:
+    """Trajectories ``0000.traj``, ... and logs ``0000.log``, ... in one folder each.
+
+    Parameters
+    ----------
+    trajectory, logfile : str, Path or None
+        Folders, made if need be; both may be the same. None: no such files.
+    count : int
+        Replicas.
+    resumed : sequence of Marks, optional
+        Of a checkpoint, for each replica: the files are cut back to it.
+
+    Raises
+    ------
+    FileExistsError
+        If a folder holds files of an earlier run.
+    ValueError
+        If files do not belong to the checkpoint. Nothing has been changed then.
+    """
+
+    def __init__(
+        self,
+        trajectory: str | Path | None,
+        logfile: str | Path | None,
+        count: int,
+        resumed: Sequence[Marks] | None = None,
+    ) -> None:
+        self._outputs = [
+            Outputs(_path(trajectory, i, count, "traj"), _path(logfile, i, count, "log"))
+            for i in range(count)
+        ]
+        for folder, ending in ((trajectory, "traj"), (logfile, "log")):
+            if folder is None:
+                continue
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            old = sorted(path.name for path in Path(folder).glob(f"*.{ending}"))
+            if old and resumed is None:
+                kind = "trajectories" if ending == "traj" else "logs"
+                raise FileExistsError(
+                    f"the folder {folder} holds {kind} already ({', '.join(old[:5])}); give "
+                    "another one, or move them away"
+                )
+        if resumed is not None:
+            for outputs, marks in zip(self._outputs, resumed, strict=True):
+                outputs.check(marks)
+            for outputs, marks in zip(self._outputs, resumed, strict=True):
+                outputs.cut(marks)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to write."""
+        return any(one.trajectory is not None or one.log is not None for one in self._outputs)
+
+    def add(self, replica: int, atoms: Atoms) -> None:
+        """Append a frame and a line."""
+        # Opened for each frame: no limit on the number of replicas, and nothing left to lose.
+        outputs = self._outputs[replica]
+        if outputs.trajectory is not None:
+            with Trajectory(outputs.trajectory, "a") as trajectory:
+                trajectory.write(atoms)
+        if outputs.log is not None:
+            clock, begun = _Clock(atoms.info["time"]), outputs.log.exists()
+            header = not (begun and outputs.log.stat().st_size)
+            logger = MDLogger(clock, atoms, str(outputs.log), header=header, mode="a")
+            logger()
+            logger.close()
+
+    def restart(self, replica: int, atoms: Atoms) -> Path | None:
+        """Write the last good state of a replica that cannot go on, beside its trajectory."""
+        trajectory = self._outputs[replica].trajectory
+        if trajectory is None:
+            return None
+        path = trajectory.with_suffix(".restart.traj")
+        write(path, atoms)
+        return path
+
+    def mark(self) -> tuple[Marks, ...]:
+        """Mark the files of all replicas as they are now, for a checkpoint."""
+        return tuple(outputs.mark() for outputs in self._outputs)
+
+
+def _path(folder: str | Path | None, replica: int, count: int, ending: str) -> Path | None:
+    if folder is None:
+        return None
+    digits = max(4, len(str(count - 1)))
+    return Path(folder) / f"{replica:0{digits}}.{ending}"

@@ -1,0 +1,51 @@
+"""The last few evaluations, found again by their geometry."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic, TypeVar
+
+from kstep_integrators.state import PhaseState
+
+__all__ = ["EvaluationStore", "geometry"]
+
+V = TypeVar("V")
+
+
+def geometry(state: PhaseState) -> bytes:
+    """The key of a geometry: positions, cell and periodicity, to the last bit.
+
+    All else that an evaluation depends on is fixed for the life of a store.
+    """
+    positions, cell = state.positions, state.cell
+    arrays = (positions.detach().cpu().numpy(), cell.detach().cpu().numpy())
+    return b"".join(array.tobytes() for array in arrays) + bytes(state.pbc)
+
+
+class EvaluationStore(Generic[V]):
+    """What is known of the last few geometries of one system by one method.
+
+    Parameters
+    ----------
+    size : int
+        A run needs two: the state it stands on and the trial it may take back.
+    """
+
+    def __init__(self, size: int = 2) -> None:
+        self.size = size
+        self._kept: OrderedDict[bytes, V] = OrderedDict()
+
+    def get(self, key: bytes) -> V | None:
+        """What is known there, if it is one of the last."""
+        return self._kept.get(key)
+
+    def put(self, key: bytes, value: V) -> None:
+        """Keep it as the youngest and drop the oldest beyond the size."""
+        self._kept[key] = value
+        self._kept.move_to_end(key)
+        while len(self._kept) > self.size:
+            self._kept.popitem(last=False)
+
+    def items(self) -> list[tuple[bytes, V]]:
+        """All, the oldest first."""
+        return list(self._kept.items())

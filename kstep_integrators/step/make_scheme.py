@@ -1,0 +1,101 @@
+"""The scheme of a step from the options of a run and its model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kstep_integrators import units
+from kstep_integrators.correctors import make_corrector
+from kstep_integrators.jumps.base import Jump
+from kstep_integrators.jumps.make import make_jump
+from kstep_integrators.potentials.base import Potential
+from kstep_integrators.step.guard import Control
+from kstep_integrators.step.metropolis import make_metropolis
+from kstep_integrators.step.options import RunOptions
+from kstep_integrators.step.scheme import Scheme, shortest_part
+
+__all__ = ["check_k", "make_scheme"]
+
+
+def make_scheme(model: Jump | Potential | str | Path, options: RunOptions) -> Scheme:
+    """The parts of a step that the options of a run ask for.
+
+    Parameters
+    ----------
+    model : str, Path, Potential or Jump
+        As for :class:`~kstep_integrators.KStepDynamics`.
+    options : RunOptions
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the model cannot be had, or its jump cannot do what the options ask for; each message
+        says what was given and what to do.
+    """
+    jump = make_jump(model, options.timestep, options.device)
+    bath, control = options.thermostat_of(), options.control_of()
+    if options.metropolize and not jump.reversible:
+        raise ValueError(
+            "metropolize=True with a jump that is neither time-reversible nor volume-preserving "
+            f"({jump.describe()}): accepting it by the change of energy would not give the "
+            "canonical ensemble; use a potential, or leave metropolize out"
+        )
+    check_k(options.first_k, jump, options.on_error)
+    _check_tolerances(control, jump)
+    metropolis = None
+    if options.metropolize:
+        metropolis = make_metropolis(options.extra_chances, bath, control)
+    return Scheme(
+        jump=jump,
+        corrector=make_corrector(options.corrector or jump.correctors[0], jump.correctors),
+        thermostat=bath,
+        control=control,
+        metropolis=metropolis,
+        shortest_k=shortest_part(options.first_k, jump.allowed_k),
+    )
+
+
+def _check_tolerances(control: Control, jump: Jump) -> None:
+    """Refuse tolerances that nothing would ever be beyond."""
+    asked = {
+        "energy_tolerance": (control.energy_tolerance, "energy"),
+        "force_tolerance": (control.force_tolerance, "forces"),
+    }
+    for name, (value, what) in asked.items():
+        if value is not None and what not in jump.predicts:
+            raise ValueError(
+                f"{name}={value}, but this jump does not predict the {what} at its landing "
+                f"({jump.describe()}): there is nothing to be off; leave it out, and set limits "
+                "with guard=Guard(...)"
+            )
+
+
+def check_k(k: int, jump: Jump, on_error: str) -> None:
+    """Refuse a stride that the jump cannot make, or cannot halve where it may have to.
+
+    Parameters
+    ----------
+    k : int
+        Base steps.
+    jump : Jump
+    on_error : str
+        What is done about errors; see :class:`~kstep_integrators.step.guard.Control`.
+
+    Raises
+    ------
+    ValueError
+        With the strides that it can make.
+    """
+    if jump.allowed_k is None:
+        return
+    if k not in jump.allowed_k:
+        raise ValueError(
+            f"k={k}, but this jump can make strides of {list(jump.allowed_k)} base steps of "
+            f"{jump.timestep / units.FS:g} fs and no others: choose one of these"
+        )
+    if on_error == "shrink" and shortest_part(k, jump.allowed_k) == k:
+        raise ValueError(
+            f"on_error='shrink' with k={k}: a stride is halved, but this jump can make strides of "
+            f"{list(jump.allowed_k)} base steps only; use on_error='fallback', or a k whose half "
+            "is among them"
+        )

@@ -1,0 +1,205 @@
+"""The options of a run: one set for ASE, ensembles, OpenMM, commands and checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from kstep_integrators.arguments import positive_integer
+from kstep_integrators.correctors import CORRECTORS, Corrector, restore_corrector
+from kstep_integrators.step.guard import Control, Guard
+from kstep_integrators.step.tuning import StrideTuning
+from kstep_integrators.thermostats import Thermostat, make_thermostat
+
+__all__ = ["RunOptions", "Temperatures", "make_rng"]
+
+Temperatures: TypeAlias = float | Sequence[float]
+"""Kelvin: one for all molecules, or one for each."""
+
+
+def _option(default: Any, meaning: str, unit: str = "") -> Any:
+    """A field with what a list of options says of it; ``unit`` is one of ASE's."""
+    return field(default=default, metadata={"meaning": meaning, "unit": unit})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """The options of a run, checked as far as they can be without its model and atoms.
+
+    :class:`~kstep_integrators.KStepDynamics`, :class:`~kstep_integrators.Ensemble`, the OpenMM
+    integrator, ``kstep run`` and checkpoints share it. ``metadata`` of each field has its
+    ``meaning`` and ``unit``.
+
+    Attributes
+    ----------
+    k : int or StrideTuning
+        Base steps per stride, or numbers of them to choose from in a burn-in.
+    timestep : float or None
+        Base step, ASE time units; None: the model's own.
+    corrector : str, Corrector or None
+        None: the first that the jump takes.
+    thermostat : str or None
+        ``"langevin"``, ``"bussi"``; None: Langevin if a friction is given, else constant energy.
+    temperature_K : float, sequence of float or None
+        One for all molecules, or one for each.
+    friction : float or None
+        Of Langevin, inverse ASE time units.
+    taut : float or None
+        Relaxation time of Bussi, ASE time units.
+    metropolize : bool
+        Accept or reject each jump by the change of the physical energy.
+    extra_chances : int
+        How often a rejected trajectory is followed on before the momenta are reversed.
+    on_error : str
+        One of :data:`~kstep_integrators.step.guard.ON_ERROR`.
+    energy_tolerance : float or None
+        eV, of the predicted change of energy over a jump.
+    force_tolerance : float or None
+        eV/angstrom, of the residual force on an atom.
+    guard : Guard or None
+        Limits beyond which a jump is undone in any case; None: the default ones.
+    device : str
+        ``"auto"``: where the model was loaded.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For values that make no sense, or that do not go together.
+
+    Examples
+    --------
+    >>> from ase import units
+    >>> RunOptions(k=4, temperature_K=300.0, friction=0.002 / units.fs).thermostat_of().describe()[
+    ...     "thermostat"
+    ... ]
+    'langevin'
+    """
+
+    k: int | StrideTuning = _option(8, "base steps per stride, each stride one physics evaluation")
+    timestep: float | None = _option(None, "base step; the model's own if not given", "time")
+    corrector: str | Corrector | None = _option(
+        None, "how the physics corrects a jump: impulse, filtered, delta or none"
+    )
+    thermostat: str | None = _option(None, "langevin, bussi, or none for constant energy")
+    temperature_K: Temperatures | None = _option(None, "temperature of the heat bath", "K")
+    friction: float | None = _option(None, "friction of the langevin thermostat", "1/time")
+    taut: float | None = _option(None, "relaxation time of the bussi thermostat", "time")
+    metropolize: bool = _option(False, "accept or reject each jump by the physical energy")
+    extra_chances: int = _option(3, "how often a rejected trajectory is followed on and tested")
+    on_error: str = _option("fallback", "fallback, shrink, warn or stop: about jumps too far off")
+    energy_tolerance: float | None = _option(
+        None, "largest error of the energy change that a jump predicts", "eV"
+    )
+    force_tolerance: float | None = _option(
+        None, "largest residual force on an atom at a landing", "eV/angstrom"
+    )
+    guard: Guard | None = _option(None, "limits beyond which a jump is undone in any case")
+    device: str = _option("auto", "where the model runs: auto, cpu, cuda")
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.k, StrideTuning):
+            meaning = "base steps per jump; or pass a StrideTuning"
+            object.__setattr__(self, "k", positive_integer("k", self.k, meaning))
+        elif not self.metropolize:
+            raise ValueError(
+                "k=StrideTuning(...) without metropolize=True: a stride is tuned by the acceptance "
+                "of a Metropolis test; pass an integer, or metropolize=True"
+            )
+        if self.timestep is not None and not (math.isfinite(self.timestep) and self.timestep > 0):
+            raise ValueError(
+                f"timestep is {self.timestep}, expected a positive number of ASE time units"
+            )
+        kelvin = self.temperature_K
+        if isinstance(kelvin, Sequence | np.ndarray):
+            object.__setattr__(self, "temperature_K", tuple(float(value) for value in kelvin))
+        self.thermostat_of()
+        self.control_of()
+
+    @property
+    def first_k(self) -> int:
+        """Base steps of the first stride."""
+        return self.k.candidates[0] if isinstance(self.k, StrideTuning) else self.k
+
+    @property
+    def tuning(self) -> StrideTuning | None:
+        """Strides to be tried in a burn-in."""
+        return self.k if isinstance(self.k, StrideTuning) else None
+
+    def thermostat_of(self) -> Thermostat:
+        """The heat bath that the options ask for; of the first temperature, if there are several.
+
+        Raises
+        ------
+        ValueError
+            If the name is unknown, options do not go together, or a number is out of range.
+        """
+        kelvin = self.temperature_K
+        for one in kelvin if isinstance(kelvin, tuple) else (kelvin,):
+            bath = make_thermostat(self.thermostat, one, self.friction, self.taut)
+        return bath
+
+    def control_of(self) -> Control:
+        """Tolerances, limits, and what is done about jumps beyond them."""
+        guard = Guard() if self.guard is None else self.guard
+        return Control(self.on_error, self.energy_tolerance, self.force_tolerance, guard)
+
+    def to_json(self) -> dict[str, Any]:
+        """The options as a checkpoint keeps them.
+
+        Raises
+        ------
+        ValueError
+            If a resumed run could not have them: a corrector or guard of the user's own class.
+        """
+        corrector, guard = self.corrector, self.guard
+        if (
+            corrector is not None
+            and not isinstance(corrector, str)
+            and type(corrector) not in CORRECTORS.values()
+        ):
+            raise ValueError(
+                f"the corrector is a {type(corrector).__name__}, and a checkpoint keeps only those "
+                "of kstep_integrators.correctors; leave checkpoint out"
+            )
+        if guard is not None and type(guard) is not Guard:
+            raise ValueError(
+                f"the guard is a {type(guard).__name__}, and a checkpoint keeps only a Guard; "
+                "pass one of these, or leave checkpoint out"
+            )
+        kept = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
+        if corrector is not None and not isinstance(corrector, str):
+            kept["corrector"] = corrector.describe()
+        for name in ("k", "guard"):
+            if dataclasses.is_dataclass(kept[name]):
+                kept[name] = dataclasses.asdict(kept[name])
+        return kept
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> RunOptions:
+        """The options that :meth:`to_json` was called on."""
+        values = dict(kept)
+        if isinstance(values["k"], dict):
+            values["k"] = StrideTuning(tuple(values["k"]["candidates"]), values["k"]["jumps"])
+        if isinstance(values["corrector"], dict):
+            values["corrector"] = restore_corrector(values["corrector"])
+        if values["guard"] is not None:
+            values["guard"] = Guard(**values["guard"])
+        return cls(**values)
+
+
+def make_rng(rng: np.random.Generator | None) -> np.random.Generator:
+    """The generator given, or a fresh one.
+
+    Raises
+    ------
+    TypeError
+        If it is not a generator of numpy.
+    """
+    if rng is not None and not isinstance(rng, np.random.Generator):
+        raise TypeError(f"rng is a {type(rng).__name__}, expected numpy.random.default_rng(seed)")
+    return np.random.default_rng() if rng is None else rng
