@@ -70,6 +70,26 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     The time of the Context advances by one stride per step, rejected ones included.
     ``updateParametersInContext`` of a force, and ``Context.reinitialize``, change the physics
     without moving anything: call :meth:`invalidateForces` after them.
+
+    Examples
+    --------
+    >>> import openmm
+    >>> from openmm import unit
+    >>> from kstep_integrators.openmm import KStepIntegrator
+    >>> water = openmm.System()
+    >>> for mass in (15.999, 1.008, 1.008):
+    ...     _ = water.addParticle(mass)
+    >>> springs = openmm.HarmonicBondForce()
+    >>> for i, j, length in ((0, 1, 0.096), (0, 2, 0.096), (1, 2, 0.151)):
+    ...     _ = springs.addBond(i, j, length, 4.0e5)  # nm, kJ/(mol nm^2)
+    >>> _ = water.addForce(springs)
+    >>> integrator = KStepIntegrator(water, "organic-gfn2", k=4, timestep=0.5 * unit.femtosecond)
+    >>> reference = openmm.Platform.getPlatformByName("Reference")
+    >>> context = openmm.Context(water, integrator, reference)
+    >>> context.setPositions([[0, 0, 0], [0.096, 0, 0], [-0.02, 0.094, 0]])
+    >>> integrator.step(2)
+    >>> round(context.getTime().value_in_unit(unit.femtosecond), 9)
+    4.0
     """
 
     def __init__(
