@@ -22,12 +22,12 @@ sys.exit(main(sys.argv[1:]))
 
 
 @contextmanager
-def interruptible(*words: str) -> Iterator[subprocess.Popen[str]]:
-    """``kstep`` with some words, in a process group of its own."""
+def interruptible(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """``kstep`` with some arguments, in a process group of its own."""
     root = Path(__file__).parents[2]
     path = os.pathsep.join([str(root), str(root / "training")])
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", SCRIPT, *words],
+        [sys.executable, "-W", "error", "-c", SCRIPT, *arguments],
         env={**os.environ, "PYTHONPATH": path},
         start_new_session=True,
         stdout=subprocess.PIPE,

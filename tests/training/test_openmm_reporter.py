@@ -156,7 +156,7 @@ def test_what_cannot_be_reported_is_refused(molecule, model, tmp_path):
     assert not list(tmp_path.glob("*.npz"))
 
 
-def test_constraints_are_told(molecule, model, tmp_path):
+def test_constraints_are_recorded(molecule, model, tmp_path):
     simulation, _ = simulation_of(molecule, model, k=1)
     distances = molecule.get_all_distances()
     heavy = np.flatnonzero(molecule.numbers != 1)

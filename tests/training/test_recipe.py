@@ -73,8 +73,8 @@ def test_words_for_a_recipe_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_flow_and_again(smiles: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words, output = [smiles, *FLOW, *NETWORK, *FIT, *HELD_OUT], tmp_path / "out"
-    model = run_recipe("qm-gfn2", words, output, workers=1)
+    overrides, output = [smiles, *FLOW, *NETWORK, *FIT, *HELD_OUT], tmp_path / "out"
+    model = run_recipe("qm-gfn2", overrides, output, workers=1)
     written = capsys.readouterr().out
     assert "skipped" in written
     assert "two.smi:2" in written
@@ -89,7 +89,7 @@ def test_a_flow_and_again(smiles: str, tmp_path: Path, capsys: pytest.CaptureFix
     made = {path: path.stat().st_mtime_ns for path in output.glob("*/*/*.np[yz]")}
     assert len(made) == 8  # three parts of the trajectories of two molecules, and their shards
     before = model.read_bytes()
-    assert run_recipe("qm-gfn2", words, output, workers=1) == model
+    assert run_recipe("qm-gfn2", overrides, output, workers=1) == model
     assert {path: path.stat().st_mtime_ns for path in output.glob("*/*/*.np[yz]")} == made
     assert model.read_bytes() == before
     again = json.loads((output / "recipe.json").read_text())["seconds"]
@@ -97,17 +97,17 @@ def test_a_flow_and_again(smiles: str, tmp_path: Path, capsys: pytest.CaptureFix
 
     # Another recipe leaves the work of this one alone.
     with pytest.raises(ValueError, match="other settings"):
-        run_recipe("qm-gfn2", [*words, "simulate.interval_steps=3"], output, workers=1)
+        run_recipe("qm-gfn2", [*overrides, "simulate.interval_steps=3"], output, workers=1)
     with pytest.raises(ValueError, match="a fit with other settings"):
-        run_recipe("qm-gfn2", [*words, "fit.epochs=3"], output, workers=1)
+        run_recipe("qm-gfn2", [*overrides, "fit.epochs=3"], output, workers=1)
     assert model.read_bytes() == before
 
 
 def test_transfer(smiles: str, tmp_path: Path) -> None:
     output = tmp_path / "out"
     before = [f"pretrain.{word}" for word in [smiles, *FLOW, *NETWORK, *FIT, *HELD_OUT]]
-    words = [smiles, *FLOW, *FIT, *HELD_OUT, *before]
-    model = run_recipe("qm-transfer", words, output, workers=1)
+    overrides = [smiles, *FLOW, *FIT, *HELD_OUT, *before]
+    model = run_recipe("qm-transfer", overrides, output, workers=1)
     start, known, digest = read_model(output / "pretrain" / "fit" / "tiny.safetensors")
     network, header, _ = read_model(model)
     assert (known.method, header.method) == ("mmff94", "GFN2-xTB")
@@ -118,9 +118,9 @@ def test_transfer(smiles: str, tmp_path: Path) -> None:
 
 
 def test_direct_jumps_on_gfn2(smiles: str, tmp_path: Path) -> None:
-    words = [smiles, *DIRECT, "simulate.segment_ps=0.02", *NETWORK, *FIT, *HELD_OUT]
-    words += ["dataset.k=[4,8]", "run.k=8"]
-    model = run_recipe("qm-gfn2-direct", words, tmp_path / "out", workers=1)
+    overrides = [smiles, *DIRECT, "simulate.segment_ps=0.02", *NETWORK, *FIT, *HELD_OUT]
+    overrides += ["dataset.k=[4,8]", "run.k=8"]
+    model = run_recipe("qm-gfn2-direct", overrides, tmp_path / "out", workers=1)
     network, header, _ = read_model(model)
     assert (header.kind, header.timestep_fs) == ("increments", 0.25)
     assert (network.config["strides"], network.config["baseline"]) == ([4, 8], "verlet")
@@ -130,8 +130,8 @@ def test_direct_jumps_on_gfn2(smiles: str, tmp_path: Path) -> None:
 
 
 def test_direct_jumps_on_a_force_field(smiles: str, tmp_path: Path) -> None:
-    words = [smiles, *DIRECT, "simulate.segment_ps=0.12", *NETWORK, *FIT, *HELD_OUT]
-    model = run_recipe("mm-mmff94", [*words, "run.length_ps=0.04"], tmp_path / "out", workers=1)
+    overrides = [smiles, *DIRECT, "simulate.segment_ps=0.12", *NETWORK, *FIT, *HELD_OUT]
+    model = run_recipe("mm-mmff94", [*overrides, "run.length_ps=0.04"], tmp_path / "out", workers=1)
     network, header, _ = read_model(model)
     assert (header.method, header.constraints) == ("mmff94", "HBonds")
     assert (network.config["strides"], network.config["baseline"]) == ([4, 8, 12], "plain")
@@ -141,8 +141,8 @@ def test_direct_jumps_on_a_force_field(smiles: str, tmp_path: Path) -> None:
 
 
 def test_hartree_fock(smiles: str, tmp_path: Path) -> None:
-    words = [smiles, *FLOW, *NETWORK, *FIT, *HELD_OUT, "simulate.segment_ps=0.004"]
-    words += ["simulate.interval_steps=1", "run.length_ps=0.004"]
-    model = run_recipe("pyscf-small", words, tmp_path / "out", workers=1)
+    overrides = [smiles, *FLOW, *NETWORK, *FIT, *HELD_OUT, "simulate.segment_ps=0.004"]
+    overrides += ["simulate.interval_steps=1", "run.length_ps=0.004"]
+    model = run_recipe("pyscf-small", overrides, tmp_path / "out", workers=1)
     assert "hf" in read_model(model)[1].method.lower()
     assert end(tmp_path / "out")["method"] == "hf/sto-3g"

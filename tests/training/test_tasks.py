@@ -127,11 +127,11 @@ def test_a_scheduler_that_goes_away(tmp_path: Path) -> None:
                 time.sleep(0.1)
             jobs = [tmp_path / "there", tmp_path / "never"]
             jobs[0].touch()
-            found = map_tasks(wait_for_file, jobs, scheduler=address.read_text())
-            assert next(found) == (jobs[0], "there")
+            results = map_tasks(wait_for_file, jobs, scheduler=address.read_text())
+            assert next(results) == (jobs[0], "there")
             process.send_signal(signal.SIGKILL)
             with pytest.raises(ConnectionError, match="is gone; what is finished is kept"):
-                next(found)
+                next(results)
         finally:
             process.kill()
 

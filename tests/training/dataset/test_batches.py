@@ -110,12 +110,12 @@ import numpy as np, torch
 from kstep_training.dataset.batches import BatchSampler
 rank, file = int(sys.argv[1]), sys.argv[2]
 torch.distributed.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
-found = []
+epochs = []
 for shuffle in (True, False):
     sampler = BatchSampler(np.array([0, 13, 17]), 4, 3, shuffle, devices=2)
     sampler.set_epoch(1)
-    found.append([len(sampler), list(sampler)])
-print(json.dumps(found))
+    epochs.append([len(sampler), list(sampler)])
+print(json.dumps(epochs))
 torch.distributed.destroy_process_group()
 """
 

@@ -24,10 +24,10 @@ def test_water() -> None:
 
 def test_hydrogen_peroxide() -> None:
     """O O H H: one dihedral, H-O-O-H."""
-    found = of("H2O2")
-    assert found["bonds"] == [[0, 1], [0, 2], [1, 3]]
-    assert found["angles"] == [[1, 0, 2], [0, 1, 3]]
-    assert found["dihedrals"] == [[2, 0, 1, 3]]
+    result = of("H2O2")
+    assert result["bonds"] == [[0, 1], [0, 2], [1, 3]]
+    assert result["angles"] == [[1, 0, 2], [0, 1, 3]]
+    assert result["dihedrals"] == [[2, 0, 1, 3]]
 
 
 @pytest.mark.parametrize(
@@ -45,9 +45,9 @@ def test_hydrogen_peroxide() -> None:
     ],
 )
 def test_counts(formula: str, counts: tuple[int, int, int]) -> None:
-    found = of(formula)
-    assert tuple(len(rows) for rows in found.values()) == counts
-    for rows in found.values():
+    result = of(formula)
+    assert tuple(len(rows) for rows in result.values()) == counts
+    for rows in result.values():
         assert all(len(set(row)) == len(row) for row in rows)
         assert len({min(tuple(row), tuple(row[::-1])) for row in rows}) == len(rows)
 
@@ -80,6 +80,6 @@ def test_dihedrals_have_circular_statistics() -> None:
         end = [np.cos(angle), 1.4, -np.sin(angle)]
         frames.append([[0.0, 0.0, 0.0], [0.0, 1.4, 0.0], [1.0, 0.0, 0.0], end])
     indices = {"bonds": [[0, 1]], "angles": [[2, 0, 1]], "dihedrals": [[2, 0, 1, 3]]}
-    found = equilibrium([coordinate_moments(np.array(frames), indices)], [2])["dihedrals"]
-    assert abs(found["mean"][0]) == pytest.approx(np.pi)
-    assert found["std"][0] == pytest.approx(np.sqrt(-2.0 * np.log(np.cos(np.radians(10.0)))))
+    result = equilibrium([coordinate_moments(np.array(frames), indices)], [2])["dihedrals"]
+    assert abs(result["mean"][0]) == pytest.approx(np.pi)
+    assert result["std"][0] == pytest.approx(np.sqrt(-2.0 * np.log(np.cos(np.radians(10.0)))))

@@ -206,9 +206,9 @@ def test_an_interrupted_run_goes_on(
     stamps = stamp(out)
     assert set(stamps) == {"H2O.300K.0.npy", "H2O.300K.1.npy"}
     (out / "shards" / "NH3.300K.0.npy").write_bytes(b"half a sh")  # killed before its record
-    found = make_dataset([source], out, SETTINGS)
+    result = make_dataset([source], out, SETTINGS)
     assert {name: stamp(out)[name] for name in stamps} == stamps
-    assert dataclasses.replace(found, folder=expected.folder) == expected
+    assert dataclasses.replace(result, folder=expected.folder) == expected
 
 
 def test_a_damaged_shard_is_refused_and_made_again(source: Path, tmp_path: Path) -> None:
@@ -252,9 +252,9 @@ def test_one_trajectory_from_several_folders(source: Path, tmp_path: Path) -> No
     (other / "production").mkdir(parents=True)
     langevin = {"settings": {"production": "langevin"}}
     write_npz(other / "production" / "H2O.300K.0.0.npz", dynamics("H2O", 6, 9, **langevin))
-    found = find_trajectories([source, other, source / "production"])
-    assert len(found) == 4
-    assert len(found["H2O.300K.0"]) == 3
+    result = find_trajectories([source, other, source / "production"])
+    assert len(result) == 4
+    assert len(result["H2O.300K.0"]) == 3
     dataset = make_dataset([source, other], tmp_path / "out", SETTINGS)
     shard = dataset.shards[0]
     assert shard.frames == 22
@@ -402,8 +402,8 @@ def test_a_dataset_of_an_earlier_version_is_read_and_grows(source: Path, tmp_pat
 
 
 def test_on_the_console(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["k=[2,3]", "validation_fraction=0", "test_fraction=0", "every=2"]
-    dataset = run_dataset([source], words, tmp_path / "out")
+    overrides = ["k=[2,3]", "validation_fraction=0", "test_fraction=0", "every=2"]
+    dataset = run_dataset([source], overrides, tmp_path / "out")
     out = capsys.readouterr().out
     # Of eight frames: starts 0, 2, 4 with stride 2; 0, 2, 4 with stride 3; eight segments.
     assert "train: 2 molecules, 4 trajectories, 64 frames; windows: 24 of 2 steps, 24 of 3" in out

@@ -31,19 +31,19 @@ def water() -> Trajectory:
 
 
 def test_centred_and_momentum_free(water: Trajectory) -> None:
-    found = labelled_frames(water, PATH)
-    assert found.segments == [(0, 10)]
-    assert found.timestep_fs == 0.5
-    assert found.thermal
-    x, v = found.rows["positions"], found.rows["velocities"]
+    result = labelled_frames(water, PATH)
+    assert result.segments == [(0, 10)]
+    assert result.timestep_fs == 0.5
+    assert result.thermal
+    x, v = result.rows["positions"], result.rows["velocities"]
     for stored, original in ((x, water.positions), (v, water.velocities)):
         shifted = np.einsum("fac,a->fc", stored, water.masses)
         np.testing.assert_allclose(shifted, 0.0, atol=1e-12)
         moved = original - stored
         np.testing.assert_allclose(moved, np.broadcast_to(moved[:, :1], moved.shape), atol=1e-12)
         assert np.abs(moved).max() > 1e-3  # there was something to take out
-    np.testing.assert_array_equal(found.rows["forces"], water.forces)
-    np.testing.assert_array_equal(found.rows["energy"], water.energies)
+    np.testing.assert_array_equal(result.rows["forces"], water.forces)
+    np.testing.assert_array_equal(result.rows["energy"], water.energies)
 
 
 @pytest.mark.parametrize(
@@ -62,15 +62,15 @@ def test_frames_without_forces_end_a_segment(
 ) -> None:
     label = np.ones(10, dtype=bool)
     label[list(unlabelled)] = False
-    found = frames(water, has_label=label)
-    assert len(found.rows) == label.sum()
-    assert found.segments == segments
-    np.testing.assert_array_equal(found.rows["energy"], water.energies[label])
+    result = frames(water, has_label=label)
+    assert len(result.rows) == label.sum()
+    assert result.segments == segments
+    np.testing.assert_array_equal(result.rows["energy"], water.energies[label])
 
 
 def test_no_labels_at_all(water: Trajectory) -> None:
-    found = frames(water, has_label=np.zeros(10, dtype=bool))
-    assert (len(found.rows), found.segments, found.timestep_fs) == (0, [], None)
+    result = frames(water, has_label=np.zeros(10, dtype=bool))
+    assert (len(result.rows), result.segments, result.timestep_fs) == (0, [], None)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,9 @@ def test_the_spacing_is_time_step_times_interval(water: Trajectory) -> None:
     ],
 )
 def test_no_windows_but_of_nve(water: Trajectory, metadata: dict[str, Any]) -> None:
-    found = with_metadata(water, **metadata)
-    assert (found.segments, found.timestep_fs, len(found.rows)) == ([], None, 10)
-    assert found.thermal == (metadata.get("stage") != "distorted")
+    result = with_metadata(water, **metadata)
+    assert (result.segments, result.timestep_fs, len(result.rows)) == ([], None, 10)
+    assert result.thermal == (metadata.get("stage") != "distorted")
 
 
 def test_nve_without_a_word_about_production(water: Trajectory) -> None:

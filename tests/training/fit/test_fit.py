@@ -99,12 +99,12 @@ def test_recorded_errors_of_increments(straight: Callable[[str], Path], spring_d
     sums = torch.zeros(2, 2, 2, dtype=torch.float64)
     for window in range(72):
         b = data[[window]]
-        found = network(
+        result = network(
             b.positions.double(), b.velocities.double(), b.forces.double(), b.k_index, b.graph
         )
         stride = int(b.k_index)
         for kind, (guess, target) in enumerate(
-            ((found.positions, b.dx.double()), (found.velocities, b.dv.double()))
+            ((result.positions, b.dx.double()), (result.velocities, b.dv.double()))
         ):
             scale = network.scales[stride, b.species, kind].unsqueeze(-1)
             for row, part in enumerate((guess - target, target)):
@@ -169,7 +169,7 @@ def test_weights_and_biases_is_asked_for_by_name(spring_data: Path, tmp_path: Pa
 @pytest.mark.slow
 def test_two_processes(spring_data: Path, tmp_path: Path) -> None:
     """Data-parallel: the errors are those of the whole validation part, each window once."""
-    words = [
+    overrides = [
         "name=tiny", "network.kind=direct", "network.channels=8", "network.layers=1",
         "network.radial=8", "fit.batch_size=4", "fit.epochs=1", "fit.devices=2",
         "fit.padding=[4,6]", "fit.warmup_steps=1", "fit.augmentation=batch",
@@ -181,7 +181,7 @@ def test_two_processes(spring_data: Path, tmp_path: Path) -> None:
     path = os.pathsep.join(entry for entry in sys.path if entry)
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, str(script), "fit", str(spring_data), *words, "--output", str(output)],
+        [sys.executable, str(script), "fit", str(spring_data), *overrides, "--output", str(output)],
         env=environment,
         capture_output=True,
         text=True,
@@ -209,8 +209,8 @@ def test_two_processes(spring_data: Path, tmp_path: Path) -> None:
 def test_no_advertisements(
     spring_data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["fit.epochs=1", "fit.compile=false", "fit.padding=[6]", "network.channels=4"]
-    run_fit(spring_data, [*words, "network.layers=1", "fit.batch_size=96"], tmp_path)
+    overrides = ["fit.epochs=1", "fit.compile=false", "fit.padding=[6]", "network.channels=4"]
+    run_fit(spring_data, [*overrides, "network.layers=1", "fit.batch_size=96"], tmp_path)
     written = "".join(capfd.readouterr())
     assert "val_force_rms" in written  # the progress bar is there
     assert "frames/s" in written

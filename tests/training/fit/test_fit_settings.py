@@ -1,4 +1,4 @@
-"""What a fit can be told, and what it refuses to be told."""
+"""Settings of a fit, and those that are refused."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kstep_training.options import as_overrides, override
 
 
 def test_words_make_a_stage() -> None:
-    words = ["name=mine", "network.kind=direct", "network.k=[4,8]", "fit.patience=3"]
+    overrides = ["name=mine", "network.kind=direct", "network.k=[4,8]", "fit.patience=3"]
     network = NetworkSettings(kind="direct", k=[4, 8])
-    assert override(FitStage, words) == FitStage("mine", network, FitSettings(patience=3))
+    assert override(FitStage, overrides) == FitStage("mine", network, FitSettings(patience=3))
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_a_flow_does_not_take(settings: dict[str, Any], message: str) -> No
 
 def test_settings_as_overrides_and_back() -> None:
     settings = FitSettings(init_from="a b", padding=[3, 5], patience=None, compile=False, epochs=7)
-    words = as_overrides(settings)
-    assert words == ['init_from="a b"', "epochs=7", "padding=[3, 5]", "compile=false"]
-    assert override(FitSettings, words) == settings
+    overrides = as_overrides(settings)
+    assert overrides == ['init_from="a b"', "epochs=7", "padding=[3, 5]", "compile=false"]
+    assert override(FitSettings, overrides) == settings
     assert as_overrides(FitSettings()) == []

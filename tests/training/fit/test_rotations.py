@@ -52,13 +52,13 @@ def test_they_are_uniform() -> None:
 def test_a_rotation_by_its_quaternion() -> None:
     """The same rotation by cross products."""
 
-    found = random_rotations(1, generator(3))[0]
+    result = random_rotations(1, generator(3))[0]
     q = torch.randn(4, generator=generator(3), dtype=torch.float64)
     w, v = q[0] / q.norm(), q[1:] / q.norm()
     x = torch.tensor([0.3, -1.2, 0.7], dtype=torch.float64)
     # Rodrigues' form: x + 2 w (v x x) + 2 v x (v x x).
     across = torch.linalg.cross(v, x)
-    torch.testing.assert_close(found @ x, x + 2 * w * across + 2 * torch.linalg.cross(v, across))
+    torch.testing.assert_close(result @ x, x + 2 * w * across + 2 * torch.linalg.cross(v, across))
 
 
 @pytest.mark.parametrize("per", ["batch", "graph"])

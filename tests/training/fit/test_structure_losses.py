@@ -67,13 +67,13 @@ def test_penalty() -> None:
     # Bonds: 1.1 is 5 standard deviations off, 2 beyond the tolerance of 3; one of five: 4 / 5.
     # Angles: 90 instead of 100 degrees is 5 standard deviations of 2 degrees; one of three: 4 / 3.
     # The dihedral: looking along the middle bond, +y, from x to z is anticlockwise, -90 degrees.
-    found = structure_penalty(LANDING, MOLECULE, COORDINATES, 3.0)
-    torch.testing.assert_close(found, torch.tensor([4 / 5, 4 / 3, 0.0], dtype=torch.float64))
+    result = structure_penalty(LANDING, MOLECULE, COORDINATES, 3.0)
+    torch.testing.assert_close(result, torch.tensor([4 / 5, 4 / 3, 0.0], dtype=torch.float64))
 
 
 def test_penalty_without_tolerance() -> None:
-    found = structure_penalty(LANDING, MOLECULE, COORDINATES, 0.0)
-    torch.testing.assert_close(found, torch.tensor([25 / 5, 25 / 3, 0.0], dtype=torch.float64))
+    result = structure_penalty(LANDING, MOLECULE, COORDINATES, 0.0)
+    torch.testing.assert_close(result, torch.tensor([25 / 5, 25 / 3, 0.0], dtype=torch.float64))
 
 
 def test_the_order_of_molecules_is_that_of_the_batch() -> None:
@@ -93,15 +93,15 @@ def turned(degrees: float) -> torch.Tensor:
     ("degrees", "off"), [(-90, 0), (-80, 10), (100, 170), (90, 180), (80, 170)]
 )
 def test_dihedrals_are_periodic(degrees: float, off: float) -> None:
-    found = structure_penalty(turned(degrees), torch.tensor([1]), COORDINATES, 1.0)[2]
-    assert float(found) == pytest.approx(max(0.0, off / 5 - 1) ** 2, abs=1e-9)
+    result = structure_penalty(turned(degrees), torch.tensor([1]), COORDINATES, 1.0)[2]
+    assert float(result) == pytest.approx(max(0.0, off / 5 - 1) ** 2, abs=1e-9)
 
 
 def test_errors_of_dihedrals_across_the_cut() -> None:
     """179 and -179 degrees are two degrees apart: (2 / 5)^2."""
-    found = structure_error(turned(-179), turned(179), torch.tensor([1]), COORDINATES)
+    result = structure_error(turned(-179), turned(179), torch.tensor([1]), COORDINATES)
     expected = torch.tensor([0.0, 0.0, 0.16], dtype=torch.float64)
-    torch.testing.assert_close(found, expected, atol=1e-12, rtol=1e-9)
+    torch.testing.assert_close(result, expected, atol=1e-12, rtol=1e-9)
 
 
 def test_error_compares_with_the_target() -> None:
@@ -110,8 +110,8 @@ def test_error_compares_with_the_target() -> None:
     target = LANDING.clone()
     target[0, 1, 0] = 1.0
     # The bond is 0.1 too long, 5 standard deviations; one of five.
-    found = structure_error(LANDING, target, MOLECULE, COORDINATES)
-    torch.testing.assert_close(found, torch.tensor([5.0, 0.0, 0.0], dtype=torch.float64))
+    result = structure_error(LANDING, target, MOLECULE, COORDINATES)
+    torch.testing.assert_close(result, torch.tensor([5.0, 0.0, 0.0], dtype=torch.float64))
 
 
 def test_gradients_are_those_of_the_differences() -> None:
@@ -151,10 +151,10 @@ def test_of_a_dataset(tmp_path: Path) -> None:
     frames = FrameDataset(tmp_path / "out", "train", [8])
     batch = frames[list(range(30))]  # the ethane
     molecule = torch.zeros(30, dtype=torch.int64)
-    found = structure_penalty(batch.positions.double(), molecule, coordinates, 0.0)
+    result = structure_penalty(batch.positions.double(), molecule, coordinates, 0.0)
     x = batch.positions.double().numpy()
     for value, (kind, own), measure in zip(
-        found.tolist(),
+        result.tolist(),
         vars(coordinates).items(),
         (bond_lengths, bond_angles, dihedral_angles),
         strict=True,

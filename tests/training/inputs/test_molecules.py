@@ -38,10 +38,10 @@ def test_where_a_molecule_may_come_from(prepared: Path, tmp_path: Path) -> None:
     acetate = read_molecule("CC(=O)[O-]")
     assert (len(acetate.atoms), acetate.atoms.info["charge"]) == (7, -1)
     assert acetate.name == "CC__O__O-_"
-    for found in (water, from_file, acetate):
-        assert found.atoms.calc is None
-        assert not found.atoms.pbc.any()
-        assert found.atoms.info["multiplicity"] == 1
+    for result in (water, from_file, acetate):
+        assert result.atoms.calc is None
+        assert not result.atoms.pbc.any()
+        assert result.atoms.info["multiplicity"] == 1
 
 
 def test_masses_info_charge_and_multiplicity_come_along(tmp_path: Path) -> None:
@@ -50,9 +50,9 @@ def test_masses_info_charge_and_multiplicity_come_along(tmp_path: Path) -> None:
     atoms.info.update(charge=1, multiplicity=3, origin="by hand")
     path = tmp_path / "cation.xyz"
     ase.io.write(path, atoms, format="extxyz")
-    found = read_molecule(path).atoms
-    np.testing.assert_allclose(found.get_masses(), atoms.get_masses())
-    assert found.info == {"charge": 1, "multiplicity": 3, "origin": "by hand"}
+    result = read_molecule(path).atoms
+    np.testing.assert_allclose(result.get_masses(), atoms.get_masses())
+    assert result.info == {"charge": 1, "multiplicity": 3, "origin": "by hand"}
     changed = read_molecule(path, charge=-1, multiplicity=1).atoms
     assert (changed.info["charge"], changed.info["multiplicity"]) == (-1, 1)
 
@@ -72,10 +72,10 @@ def test_a_file_of_several_frames(tmp_path: Path) -> None:
     path = tmp_path / "two.xyz"
     ase.io.write(path, [named_molecule("water"), named_molecule("ethanol")], format="extxyz")
     assert read_molecule(path).name == "ethanol"
-    assert [found.name for found in read_molecules(path)] == ["water", "ethanol"]
+    assert [result.name for result in read_molecules(path)] == ["water", "ethanol"]
     nameless = Atoms("N2", [[0, 0, 0], [0, 0, 1.1]])
     ase.io.write(path, [nameless, nameless], format="extxyz")
-    assert [found.name for found in read_molecules(path)] == ["frame0", "frame1"]
+    assert [result.name for result in read_molecules(path)] == ["frame0", "frame1"]
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_what_a_file_may_not_say(change: dict[str, Any], message: str, tmp_path:
 
 
 def test_several_molecules(prepared: Path, tmp_path: Path) -> None:
-    assert [found.name for found in read_molecules("water, ethanol")] == ["water", "ethanol"]
-    assert [found.name for found in read_molecules("water,CO")] == ["water", "CO"]
+    assert [result.name for result in read_molecules("water, ethanol")] == ["water", "ethanol"]
+    assert [result.name for result in read_molecules("water,CO")] == ["water", "CO"]
     path = tmp_path / "mine.smi"
     path.write_text("CO methanol\nO=C=O\n")
-    found = read_molecules(path)
-    assert [listed.name for listed in found] == ["methanol", "line2"]
-    assert len(found[0].atoms) == 6
+    result = read_molecules(path)
+    assert [listed.name for listed in result] == ["methanol", "line2"]
+    assert len(result[0].atoms) == 6
     assert len(read_molecules("qm_small")) > 2
     folder = read_molecules(prepared)
     assert [(one.name, one.forcefield) for one in folder] == [

@@ -22,7 +22,7 @@ OWN = f"{__name__}:morse"
 
 
 def morse(atoms: Atoms) -> MorsePotential:
-    """A physics of one's own, which is told of the molecule."""
+    """A physics of one's own, which gets the molecule."""
     return MorsePotential(epsilon=1.0 + atoms.info["charge"])
 
 

@@ -111,9 +111,9 @@ def test_every_term_is_rdkits(smiles: str, forcefield: str) -> None:
 
 
 def test_the_spread_has_every_term() -> None:
-    found = [mmff94_parameters(hydrogenated(smiles)) for smiles in SPREAD]
-    for term in vars(found[0]):
-        assert any(getattr(parameters, term) for parameters in found), term
+    result = [mmff94_parameters(hydrogenated(smiles)) for smiles in SPREAD]
+    for term in vars(result[0]):
+        assert any(getattr(parameters, term) for parameters in result), term
 
 
 def test_the_variants_differ_where_nitrogen_is_delocalized() -> None:

@@ -48,10 +48,10 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     pyrrole, water = map(read_prepared, prepared_folders(tmp_path))
     assert (pyrrole.name, water.name) == ("pyrrole", "water")
     expected = conformers("c1cc[nH]c1", 3)
-    for found, wanted in zip(pyrrole.conformers, expected, strict=True):
-        np.testing.assert_allclose(found.positions, wanted.positions, atol=1e-8)
-        assert found.info["smiles"] == "c1cc[nH]c1"
-        assert found.info["charge"] == 0
+    for result, wanted in zip(pyrrole.conformers, expected, strict=True):
+        np.testing.assert_allclose(result.positions, wanted.positions, atol=1e-8)
+        assert result.info["smiles"] == "c1cc[nH]c1"
+        assert result.info["charge"] == 0
     assert pyrrole.system.getNumParticles() == 10
     assert {(a.name, a.element.atomic_number) for a in water.topology.atoms()} == {
         ("O1", 8),
@@ -177,8 +177,8 @@ def test_settings_are_checked(word: str, message: str) -> None:
 
 
 def test_settings_from_the_command_line() -> None:
-    found = override(PrepSettings, ["conformers=2", "forcefield=mmff94s", "constraints=HBonds"])
-    assert found == PrepSettings(2, 0, "mmff94s", "HBonds")
+    result = override(PrepSettings, ["conformers=2", "forcefield=mmff94s", "constraints=HBonds"])
+    assert result == PrepSettings(2, 0, "mmff94s", "HBonds")
     assert override(PrepSettings, ["constraints=null"]) == PrepSettings()
     assert override(PrepSettings, ["forcefield=null"]).forcefield is None
 
@@ -200,15 +200,15 @@ def test_command_reports_bad_lines_and_goes_on(
     path = tmp_path / "list.smi"
     path.write_text("O water\n[nH]1cccc broken\n[Na+].[Cl-] salt\nF hydrogen_fluoride\nC methane\n")
     output = tmp_path / "out"
-    words = ["prep", str(path), "--output", str(output), "conformers=1"]
-    assert main(words) == 0
+    command = ["prep", str(path), "--output", str(output), "conformers=1"]
+    assert main(command) == 0
     written = capsys.readouterr().out
     assert f"{path}:2: '[nH]1cccc' is not a SMILES string" in written
     assert f"{path}:3: '[Na+].[Cl-]' has several fragments" in written
     assert "failed line 4, hydrogen_fluoride: ValueError: MMFF94 has no atom types" in written
     assert f"Prepared 2 molecules in {output}; 1 failed, 2 lines skipped" in written
     stamps = tree(output / "water")
-    assert main(words) == 0
+    assert main(command) == 0
     assert tree(output / "water") == stamps
 
 
@@ -228,8 +228,8 @@ def test_openff_that_is_missing_stops_the_command_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "openff", None)
-    words = ["prep", "qm_small", "forcefield=openff", "--output", str(tmp_path / "out")]
-    assert main(words) == 2
+    command = ["prep", "qm_small", "forcefield=openff", "--output", str(tmp_path / "out")]
+    assert main(command) == 2
     assert "conda install -c conda-forge openff-toolkit" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

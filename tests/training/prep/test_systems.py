@@ -25,10 +25,10 @@ def test_masses_are_ases() -> None:
 
 def test_bonds_with_hydrogen_can_be_constrained() -> None:
     system = build_system(hydrogenated("CO"), constraints="HBonds")
-    found = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
-    pairs = {frozenset(pair) for *pair, _ in found}
+    result = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
+    pairs = {frozenset(pair) for *pair, _ in result}
     assert pairs == {frozenset(p) for p in [(0, 2), (0, 3), (0, 4), (1, 5)]}
-    lengths = sorted(length.value_in_unit(unit.angstrom) for *_, length in found)
+    lengths = sorted(length.value_in_unit(unit.angstrom) for *_, length in result)
     assert lengths == pytest.approx([0.972, 1.093, 1.093, 1.093])
 
 

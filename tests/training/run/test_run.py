@@ -44,8 +44,8 @@ def read(folder: Path) -> tuple[dict[str, Any], Trajectory]:
 
 def test_a_run_leaves_frames_labels_and_numbers(tmp_path: Path) -> None:
     summary = dynamics_run("organic-gfn2", "water", short("interval_fs=4"), tmp_path)
-    found, run = read(tmp_path)
-    assert summary == found
+    result, run = read(tmp_path)
+    assert summary == result
     assert (summary["status"], summary["strides"], summary["evaluations"]) == ("done", 20, 21)
     assert (summary["frames"], summary["labelled_frames"], len(run)) == (11, 11, 11)
     assert summary["equilibration"] == {"evaluations": 11, "fallbacks": 0}
@@ -105,19 +105,19 @@ def test_a_finished_run_is_reported_and_another_refused(
 def test_a_finished_run_goes_on_to_a_greater_length(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["run", "organic-gfn2", "water", "physics=GFN-FF"]
-    words += ["equilibration_ps=0.02", "thermostat=langevin"]
+    overrides = ["run", "organic-gfn2", "water", "physics=GFN-FF"]
+    overrides += ["equilibration_ps=0.02", "thermostat=langevin"]
     lengths = {"twice": ("0.04", "0.08"), "once": ("0.08",)}
     for name, parts in lengths.items():
         for length in parts:
             folder = tmp_path / name
-            assert main([*words, f"length_ps={length}", "--output", str(folder)]) == 0
+            assert main([*overrides, f"length_ps={length}", "--output", str(folder)]) == 0
     (longer, run), (summary, expected) = read(tmp_path / "twice"), read(tmp_path / "once")
     assert len(run) == len(expected) == summary["strides"] + 1
     for key in ("positions", "velocities", "energies", "time"):
         np.testing.assert_array_equal(getattr(run, key), getattr(expected, key))
     assert longer["evaluations"] == summary["evaluations"] == summary["strides"] + 1
-    assert main([*words, "length_ps=0.04", "--output", str(tmp_path / "twice")]) == 2
+    assert main([*overrides, "length_ps=0.04", "--output", str(tmp_path / "twice")]) == 2
     assert "holds a run of 0.08 ps" in capsys.readouterr().err
 
 
@@ -146,10 +146,10 @@ def _started(command: list[str]) -> subprocess.Popen[bytes]:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_interrupted_and_killed_is_the_same_as_neither(tmp_path: Path) -> None:
-    words = ["physics=GFN-FF", "k=2", "length_ps=0.08", "equilibration_ps=0.03",
+    overrides = ["physics=GFN-FF", "k=2", "length_ps=0.08", "equilibration_ps=0.03",
              "checkpoint_interval=4", "interval_fs=1", "thermostat=langevin"]  # fmt: skip
     cut, whole = tmp_path / "cut", tmp_path / "whole"
-    command = ["run", "organic-gfn2", "water", *words, "--output", str(cut)]
+    command = ["run", "organic-gfn2", "water", *overrides, "--output", str(cut)]
     for name, kind, code in (
         ("equilibration.ckpt", signal.SIGKILL, -signal.SIGKILL),
         ("run.ckpt", signal.SIGINT, 130),
@@ -166,7 +166,7 @@ def test_interrupted_and_killed_is_the_same_as_neither(tmp_path: Path) -> None:
         assert process.wait(60) == code
         assert not (cut / "summary.json").exists()
     assert _started(command).wait(120) == 0
-    dynamics_run("organic-gfn2", "water", override(RunSettings, words), whole)
+    dynamics_run("organic-gfn2", "water", override(RunSettings, overrides), whole)
     for name in ("positions", "velocities", "forces", "energies", "time", "has_label"):
         np.testing.assert_array_equal(getattr(read(cut)[1], name), getattr(read(whole)[1], name))
     for key, value in read(whole)[0].items():
@@ -177,8 +177,8 @@ def test_interrupted_and_killed_is_the_same_as_neither(tmp_path: Path) -> None:
 def test_a_failed_run_says_why_keeps_everything_and_is_tried_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = [*SHORT, "on_error=stop", "force_tolerance=1e-6", "equilibration_ps=0"]
-    command = ["run", "organic-gfn2", "water", *words, "--output", str(tmp_path)]
+    overrides = [*SHORT, "on_error=stop", "force_tolerance=1e-6", "equilibration_ps=0"]
+    command = ["run", "organic-gfn2", "water", *overrides, "--output", str(tmp_path)]
     for _ in range(2):
         assert main(command) == 1
         assert "force" in capsys.readouterr().err
@@ -188,11 +188,11 @@ def test_a_failed_run_says_why_keeps_everything_and_is_tried_again(
         manifest = json.loads((tmp_path / "manifest.json").read_text())
         assert manifest["molecules"]["water"]["status"] == "failed"
     with pytest.raises(DynamicsFailed):
-        dynamics_run("organic-gfn2", "water", override(RunSettings, words), tmp_path)
+        dynamics_run("organic-gfn2", "water", override(RunSettings, overrides), tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("words", "segments"),
+    ("overrides", "segments"),
     [
         (["thermostat=bussi"], list(range(21))),
         (["force_tolerance=1e-6"], list(range(21))),  # every jump is undone
@@ -200,17 +200,17 @@ def test_a_failed_run_says_why_keeps_everything_and_is_tried_again(
     ],
 )
 def test_no_segment_spans_a_kick_or_a_fallback(
-    tmp_path: Path, words: list[str], segments: list[int]
+    tmp_path: Path, overrides: list[str], segments: list[int]
 ) -> None:
-    summary = dynamics_run("organic-gfn2", "water", short(*words), tmp_path)
-    assert summary["fallbacks"] == (20 if "force_tolerance=1e-6" in words else 0)
+    summary = dynamics_run("organic-gfn2", "water", short(*overrides), tmp_path)
+    assert summary["fallbacks"] == (20 if "force_tolerance=1e-6" in overrides else 0)
     assert read(tmp_path)[1].metadata["segments"][:21] == segments
 
 
 def test_what_was_not_computed_has_no_label(tmp_path: Path) -> None:
-    words = ["physics=pyscf", "metropolize=true", "thermostat=langevin", "corrector=none",
+    overrides = ["physics=pyscf", "metropolize=true", "thermostat=langevin", "corrector=none",
              "equilibration_ps=0", "extra_chances=1", "k=1"]  # fmt: skip
-    summary = dynamics_run("GFN2-xTB", "[H][H]", short(*words), tmp_path)
+    summary = dynamics_run("GFN2-xTB", "[H][H]", short(*overrides), tmp_path)
     run = read(tmp_path)[1]
     assert summary["method"] == "hf/sto-3g"
     assert 0.0 < summary["acceptance"] <= 1.0
@@ -224,14 +224,14 @@ def test_what_was_not_computed_has_no_label(tmp_path: Path) -> None:
 def test_bonds_with_hydrogen_stay_as_long_as_the_force_field_says(tmp_path: Path) -> None:
     made = PrepSettings(conformers=1, constraints="HBonds")
     list(prepare([Molecule("methanol", "CO", 1)], tmp_path / "prep", made))
-    words = ["physics=mm", "k=1", "timestep_fs=2", "length_ps=0.06", "equilibration_ps=0.02"]
+    overrides = ["physics=mm", "k=1", "timestep_fs=2", "length_ps=0.06", "equilibration_ps=0.02"]
     cheap = "organic-gfn2"
     molecule = str(tmp_path / "prep" / "methanol")
-    summary = dynamics_run(cheap, molecule, override(RunSettings, words), tmp_path / "run")
+    summary = dynamics_run(cheap, molecule, override(RunSettings, overrides), tmp_path / "run")
     run = read(tmp_path / "run")[1]
     assert summary["method"] == run.metadata["method"] == "mmff94"
     assert run.metadata["constraints"] == "HBonds"
-    inputs = read_inputs(cheap, molecule, override(RunSettings, words))
+    inputs = read_inputs(cheap, molecule, override(RunSettings, overrides))
     (fixed,) = inputs.molecule.atoms.constraints
     assert len(fixed.pairs) == 4
     lengths = bond_lengths(run.positions, fixed.pairs)

@@ -129,9 +129,9 @@ def test_number_temperature_and_seed() -> None:
         dataclasses.replace(run, temperature=301.0),
         run_of("O", equilibration_ps=0.001, seed=1),
     ):
-        found = equilibrate(other)
-        np.testing.assert_array_equal(found.positions[0], first.positions[0])  # one conformer
-        assert abs(found.velocities[0] - first.velocities[0]).max() > 1e-3
+        result = equilibrate(other)
+        np.testing.assert_array_equal(result.positions[0], first.positions[0])  # one conformer
+        assert abs(result.velocities[0] - first.velocities[0]).max() > 1e-3
     several = run_of("OCCO", equilibration_ps=0.001)
     assert len(several.prepared.conformers) > 1
     engine = ASEEngine(several)
@@ -168,9 +168,9 @@ def test_friction_per_picosecond() -> None:
 def test_langevin_keeps_the_temperature() -> None:
     settings = {"timestep_fs": 0.5, "equilibration_ps": 2.5, "friction_per_ps": 200.0}
     run = run_of("[H][H]", physics="GFN-FF", **settings)
-    found = equilibrate(run)
-    v = found.velocities[5:]
-    temperature = (found.masses[:, None] * v**2).sum(axis=(1, 2)) / (6 * units.KB)
+    result = equilibrate(run)
+    v = result.velocities[5:]
+    temperature = (result.masses[:, None] * v**2).sum(axis=(1, 2)) / (6 * units.KB)
     # Frames are 25 fs apart, five times the decay time of the velocities: independent.
     error = temperature.std(ddof=1) / np.sqrt(len(temperature))
     assert abs(temperature.mean() - 300.0) < 3.0 * error
@@ -217,22 +217,22 @@ def test_distorted_copies_with_absurd_forces_are_left_out() -> None:
 def test_an_ion_is_labelled_with_its_charge() -> None:
     for method in ("GFN2-xTB", "GFN-FF", "pyscf"):
         run = run_of("[OH-]", physics=method, equilibration_ps=0.001)
-        found = equilibrate(run)
-        atoms = Atoms("OH", found.positions[0])
+        result = equilibrate(run)
+        atoms = Atoms("OH", result.positions[0])
         atoms.info["charge"] = -1
         atoms.calc = calculator(run)
         if method == "GFN-FF":
             atoms.calc = xtb_calculator(method, -1)
-        assert found.energies[0] == pytest.approx(atoms.get_potential_energy(), abs=1e-3)
-        assert found.metadata["charge"] == -1
+        assert result.energies[0] == pytest.approx(atoms.get_potential_energy(), abs=1e-3)
+        assert result.metadata["charge"] == -1
 
 
 def test_a_functional() -> None:
     run = run_of("[H][H]", physics="pyscf", xc="lda", basis="6-31g", equilibration_ps=0.0005)
-    found = equilibrate(run)
-    assert found.metadata["method"] == "lda/6-31g"
-    atoms = Atoms("H2", found.positions[0], calculator=PySCFCalculator(xc="lda", basis="6-31g"))
-    assert found.energies[0] == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
+    result = equilibrate(run)
+    assert result.metadata["method"] == "lda/6-31g"
+    atoms = Atoms("H2", result.positions[0], calculator=PySCFCalculator(xc="lda", basis="6-31g"))
+    assert result.energies[0] == pytest.approx(atoms.get_potential_energy(), abs=1e-5)
 
 
 def test_an_scf_that_fails_ends_the_trajectory(tmp_path: Path) -> None:

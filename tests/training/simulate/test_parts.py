@@ -185,8 +185,8 @@ def test_a_molecule_without_a_system_is_refused_by_name() -> None:
 
 def test_equilibration_reaches_the_temperature() -> None:
     settings = SimulateSettings(equilibration_ps=20.0, friction_per_ps=20.0)
-    found = kinetic(equilibrate(run_of("O", settings)))[1:]
-    temperature = 2.0 * found / (9 * units.KB)
+    result = kinetic(equilibrate(run_of("O", settings)))[1:]
+    temperature = 2.0 * result / (9 * units.KB)
     # Frames are 0.2 ps apart, four times the decay time of the velocities: independent.
     error = temperature.std(ddof=1) / np.sqrt(len(temperature))
     assert abs(temperature.mean() - 300.0) < 3.0 * error
@@ -229,5 +229,5 @@ def test_settings_are_checked(word: str, message: str) -> None:
 
 
 def test_settings_from_the_command_line() -> None:
-    found = override(SimulateSettings, ["temperatures=[300,500]", "timestep_fs=1", "segments=2"])
-    assert found == SimulateSettings(temperatures=[300.0, 500.0], segments=2, timestep_fs=1.0)
+    result = override(SimulateSettings, ["temperatures=[300,500]", "timestep_fs=1", "segments=2"])
+    assert result == SimulateSettings(temperatures=[300.0, 500.0], segments=2, timestep_fs=1.0)

@@ -64,9 +64,9 @@ def run(
     prepared: Path, folder: Path, cluster: str, settings: SimulateSettings = TINY
 ) -> dict[str, Any]:
     total, reports = simulate(prepared, folder, settings, scheduler=cluster)
-    found = dict(reports)
-    assert len(found) == total
-    return found
+    result = dict(reports)
+    assert len(result) == total
+    return result
 
 
 def refuse(function: Any, jobs: Any, *arguments: Any) -> Iterator[Any]:
@@ -205,10 +205,10 @@ def test_a_bond_that_breaks_ends_one_trajectory_and_keeps_its_segments(
     assert "it broke" in ended["reason"]
     assert (ended["segments"], ended["frames"]) == (1, 21)
     assert reports["water.310K.0"]["status"] == "done"
-    found = shards(tmp_path / "out")
-    assert "production/water.300K.0.0.npz" in found
-    assert "production/water.300K.0.1.npz" not in found
-    assert "distorted/water.300K.0.npz" in found
+    result = shards(tmp_path / "out")
+    assert "production/water.300K.0.0.npz" in result
+    assert "production/water.300K.0.1.npz" not in result
+    assert "distorted/water.300K.0.npz" in result
 
 
 def test_molecules_without_a_force_field(tmp_path: Path, cluster: str) -> None:
@@ -272,23 +272,23 @@ def test_a_worker_that_is_killed_loses_no_finished_shard(prepared: Path, tmp_pat
 
         killer = threading.Thread(target=strike)
         killer.start()
-        found = dict(reports)
+        result = dict(reports)
         killer.join()
-        assert set(found) == {"water.300K.0", "water.300K.1"}
-        for report in found.values():
+        assert set(result) == {"water.300K.0", "water.300K.1"}
+        for report in result.values():
             assert (report["status"], report["segments"]) == ("done", 8)
         assert len(stamps) >= 2
         for name, stamp in stamps.items():
             assert (struck / name).stat().st_mtime_ns == stamp
         _, reports = simulate(prepared, whole, settings, scheduler=cluster.scheduler_address)
-        assert dict(reports) == found
+        assert dict(reports) == result
     same_shards(whole, struck)
 
 
-def simulating(prepared: Path, folder: Path, *words: str) -> tuple[str, ...]:
+def simulating(prepared: Path, folder: Path, *overrides: str) -> tuple[str, ...]:
     """Words of a command with one worker."""
     fixed = ("trajectories=1", "physics=GFN2-xTB", "--output", str(folder), "--workers", "1")
-    return ("simulate", str(prepared), *words, *fixed)
+    return ("simulate", str(prepared), *overrides, *fixed)
 
 
 @pytest.mark.slow
@@ -297,8 +297,8 @@ def test_ctrl_c_leaves_what_can_be_gone_on_with(
 ) -> None:
     folder = tmp_path / "out"
     settings = dataclasses.replace(QM, segments=20, segment_ps=0.02)
-    words = ["segments=20", "segment_ps=0.02", "equilibration_ps=0.005", "refresh_ps=0.005"]
-    with interruptible(*simulating(prepared, folder, *words)) as process:
+    overrides = ["segments=20", "segment_ps=0.02", "equilibration_ps=0.005", "refresh_ps=0.005"]
+    with interruptible(*simulating(prepared, folder, *overrides)) as process:
         while process.poll() is None and not list(folder.glob("production/*.0.npz")):
             time.sleep(0.05)
         interrupt(process)
@@ -323,12 +323,12 @@ def test_ctrl_c_while_workers_start(prepared: Path, tmp_path: Path) -> None:
 def test_no_scheduler_is_one_line(
     prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["simulate", str(prepared), "--output", str(tmp_path / "out")]
+    overrides = ["simulate", str(prepared), "--output", str(tmp_path / "out")]
     with dask.config.set({"distributed.comm.timeouts.connect": "1s"}):
-        assert main([*words, "--scheduler", "tcp://127.0.0.1:1"]) == 2
+        assert main([*overrides, "--scheduler", "tcp://127.0.0.1:1"]) == 2
     assert "kstep: error: no Dask scheduler answers" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main([*words, "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"])
+        main([*overrides, "--scheduler", "tcp://127.0.0.1:1", "--workers", "2"])
     assert "not allowed with" in capsys.readouterr().err
 
 
@@ -354,8 +354,8 @@ def test_the_command(
     prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["segments=1", "trajectories=1", "equilibration_ps=0.02", "segment_ps=0.01"]
-    assert main(["simulate", str(prepared), *words, "--workers", "1"]) == 0
+    overrides = ["segments=1", "trajectories=1", "equilibration_ps=0.02", "segment_ps=0.01"]
+    assert main(["simulate", str(prepared), *overrides, "--workers", "1"]) == 0
     assert (
         "1 trajectories done in prepared_mm, 0 ended early, 0 failed; 21 frames"
         in capsys.readouterr().out
