@@ -20,7 +20,7 @@ from kstep_integrators.nn.common.neighbor_lists import dense_layout
 from kstep_integrators.nn.increments.network import IncrementNetwork, Increments
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 
-__all__ = ["MASS_TOLERANCE", "DirectJump"]
+__all__ = ["DirectJump"]
 
 CORRECTORS = {"plain": "none", "verlet": "delta"}
 """The corrector that stands around a direct jump, by its baseline."""
