@@ -28,9 +28,10 @@ from ase import Atoms
 from benchmarks.energy import thermalized
 from benchmarks.suite import Options
 from kstep_integrators import DirectJump, load_model
+from kstep_integrators.jumps import make
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.nn.increments.network import IncrementNetwork
-from kstep_integrators.openmm import KStepIntegrator, source, stages
+from kstep_integrators.openmm import KStepIntegrator, stages
 
 __all__ = ["openmm_overhead"]
 
@@ -82,7 +83,7 @@ class Timed:
         return self._timed(self.inner.begin, state)
 
 
-class TimedFlow(source.FlowJump):
+class TimedFlow(make.FlowJump):
     """A flow that counts its time."""
 
     def bind(self, state: Any) -> Any:
@@ -112,7 +113,7 @@ class Memory(Timed):
         return self.answer
 
 
-class RememberedFlow(source.FlowJump):
+class RememberedFlow(make.FlowJump):
     """A flow that costs nothing."""
 
     def bind(self, state: Any) -> Any:
@@ -200,7 +201,7 @@ def measure(platform: str, model: Any, copies: int = 1, **settings: Any) -> dict
 
 def without_a_flow(platform: str) -> dict[str, float]:
     """Microseconds per step with a flow that costs nothing; the corrector is included."""
-    source.FlowJump = RememberedFlow  # type: ignore[misc]
+    make.FlowJump = RememberedFlow  # type: ignore[misc]
     system, places = springs(thermalized("ethanol"), 1)
     integrator = KStepIntegrator(system, load_model("organic-gfn2", device="cpu"), k=1)
     context = openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
@@ -224,7 +225,7 @@ def openmm_overhead(options: Options) -> dict[str, Any]:
     load, rows = [os.getloadavg()], dict[str, Any]()
     for platform in platforms:
         rows[f"{platform}, no flow"] = without_a_flow(platform)
-    source.FlowJump = TimedFlow  # type: ignore[misc]
+    make.FlowJump = TimedFlow  # type: ignore[misc]
     for code, corrector in list(stages.CORRECTORS_BY_CODE.items()):
         stages.CORRECTORS_BY_CODE[code] = Timed(corrector)
     bath = {"temperature": 300.0, "friction": 1.0}

@@ -40,6 +40,7 @@ __all__ = [
     "kinetic_energy",
     "mask_of",
     "no_evaluation",
+    "residual_of",
     "velocities",
 ]
 
@@ -233,6 +234,13 @@ def no_evaluation(state: PhaseState, failures: Reasons | None = None) -> Evaluat
     """An evaluation in which nothing is known: NaN for every molecule, and why."""
     unknown = torch.full_like(state.time, math.nan)
     return Evaluation(unknown, torch.full_like(state.positions, math.nan), failures or {})
+
+
+def residual_of(physics: Evaluation, potential: Evaluation | None) -> Tensor | None:
+    """F_physics - F_potential at one geometry, (N, 3) eV/angstrom; None if either is unknown."""
+    if potential is None or potential.forces is None or physics.forces is None:
+        return None
+    return physics.forces - potential.forces
 
 
 def velocities(state: PhaseState) -> Tensor:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState, Reasons
 
@@ -32,6 +33,13 @@ class JumpInfo:
     start: Evaluation | None
     end: Evaluation | None
     failures: Reasons = field(default_factory=dict)
+
+    @property
+    def energy_change(self) -> Tensor | None:
+        """Predicted change of the potential energy, (B,) eV; None if nothing predicts it."""
+        if self.start is None or self.end is None:
+            return None
+        return self.end.energy - self.start.energy
 
 
 class BoundJump(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import warnings
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import torch
 
+from kstep_integrators import units
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.flow import FlowJump
@@ -45,11 +47,11 @@ def make_jump(
     if isinstance(model, str | Path):
         model = load_model(model, device=device)
     if isinstance(model, Jump):
-        if timestep is not None and timestep != model.timestep:
+        if timestep is not None and not math.isclose(timestep, model.timestep, rel_tol=1e-9):
             raise ValueError(
-                f"timestep={timestep} given, but the jump has its own, {model.timestep} (ASE time "
-                "units), which a direct jump has learned; leave timestep out, or build a flow jump "
-                "with it"
+                f"the base step is {timestep / units.FS:.9g} fs, but the jump has its own: a "
+                f"direct jump has learned those of {model.timestep / units.FS:.9g} fs, and no "
+                "others; leave timestep out and the step size as it is, or use a potential"
             )
         if isinstance(model, DirectJump) and device != "auto":
             return model.to(device)

@@ -10,20 +10,25 @@ import openmm
 from openmm import unit
 
 from kstep_integrators import units
-from kstep_integrators.correctors import CORRECTORS, make_corrector
-from kstep_integrators.openmm import stages
-from kstep_integrators.openmm.jump import add_jump, physics_parameters
-from kstep_integrators.openmm.plan import Plan
-from kstep_integrators.openmm.program import write_program
-from kstep_integrators.openmm.source import Model, as_model, jump_of
-from kstep_integrators.openmm.words import Words
-from kstep_integrators.step.make_scheme import check_k
-from kstep_integrators.step.metropolis import Metropolis
+from kstep_integrators.openmm.jump import add_jump, as_model, physics_parameters
+from kstep_integrators.openmm.program import StepProgram
+from kstep_integrators.openmm.program_writer import PREFIX, printed_program
+from kstep_integrators.openmm.solute import Model
+from kstep_integrators.step.make_scheme import make_scheme
+from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.stats import Stats
 
 __all__ = ["KStepIntegrator"]
 
 _R = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin)
+
+_PER_PS = unit.picosecond**-1
+
+_TOTALS = (
+    "jumps", "evaluations", "fallbacks", "accepted", "flips", "failures", "bond_changes",
+    "landings", "coordinates", "predicts", "residual_squares", "error_squares", "seconds",
+)  # fmt: skip
+"""Variables that :attr:`KStepIntegrator.stats` is made of."""
 
 
 class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
@@ -53,7 +58,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     temperature : Quantity or float, optional
         K. With a friction: Langevin, half before and half after each jump (OBABO).
     friction : Quantity or float, optional
-        1/ps.
+        1/ps; infinite for velocities drawn anew at each jump.
     metropolize : bool
         Accept or reject each jump by the change of the physical energy: the canonical ensemble of
         the physics, exactly. Needs temperature and friction.
@@ -63,7 +68,8 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     Raises
     ------
     ValueError, TypeError
-        For arguments that make no sense, and as :func:`~.jump.add_jump`.
+        For arguments that make no sense, as :class:`~kstep_integrators.step.options.RunOptions`
+        and :func:`~.jump.add_jump`.
 
     Notes
     -----
@@ -76,20 +82,16 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     >>> import openmm
     >>> from openmm import unit
     >>> from kstep_integrators.openmm import KStepIntegrator
-    >>> water = openmm.System()
-    >>> for mass in (15.999, 1.008, 1.008):
-    ...     _ = water.addParticle(mass)
-    >>> springs = openmm.HarmonicBondForce()
-    >>> for i, j, length in ((0, 1, 0.096), (0, 2, 0.096), (1, 2, 0.151)):
-    ...     _ = springs.addBond(i, j, length, 4.0e5)  # nm, kJ/(mol nm^2)
-    >>> _ = water.addForce(springs)
-    >>> integrator = KStepIntegrator(water, "organic-gfn2", k=4, timestep=0.5 * unit.femtosecond)
-    >>> reference = openmm.Platform.getPlatformByName("Reference")
-    >>> context = openmm.Context(water, integrator, reference)
-    >>> context.setPositions([[0, 0, 0], [0.096, 0, 0], [-0.02, 0.094, 0]])
-    >>> integrator.step(2)
-    >>> round(context.getTime().value_in_unit(unit.femtosecond), 9)
-    4.0
+    >>> system = openmm.System()
+    >>> bond = openmm.HarmonicBondForce()
+    >>> _ = bond.addBond(system.addParticle(1.008), system.addParticle(1.008), 0.074, 3e5)
+    >>> _ = system.addForce(bond)
+    >>> integrator = KStepIntegrator(system, "organic-gfn2", k=4, timestep=0.5 * unit.femtosecond)
+    >>> context = openmm.Context(system, integrator, openmm.Platform.getPlatform("Reference"))
+    >>> context.setPositions([[0, 0, 0], [0.076, 0, 0]])
+    >>> integrator.step(3)
+    >>> integrator.stats.jumps, integrator.stats.physics_evaluations
+    (3, 4)
     """
 
     def __init__(
@@ -105,54 +107,120 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         metropolize: bool = False,
         extra_chances: int = 3,
     ) -> None:
-        made = as_model(model)
-        if isinstance(k, bool) or k != int(k) or k < 1:
-            raise ValueError(f"k is {k!r}, expected an integer >= 1: base steps per jump")
-        base = made.timestep / units.PS if timestep is None else _in(timestep, unit.picosecond)
-        if not (math.isfinite(base) and base > 0):
-            raise ValueError(f"timestep is {timestep}, expected a positive time")
-        jump = jump_of(made, base * units.PS)
-        corrector = jump.correctors[0] if corrector is None else corrector
-        if not isinstance(corrector, str):
-            raise TypeError(
-                f"corrector is a {type(corrector).__name__}, expected one of "
-                f"{list(jump.correctors)}"
-            )
-        make_corrector(corrector, jump.correctors)
-        check_k(int(k), jump, "fallback")
-        if metropolize and not jump.reversible:
+        loaded = as_model(model)
+        if corrector is not None and not isinstance(corrector, str):
+            raise TypeError(f"corrector is a {type(corrector).__name__}, expected its name")
+        if (temperature is None) != (friction is None):
             raise ValueError(
-                "metropolize=True with a jump that is neither time-reversible nor "
-                "volume-preserving: the test would sample a wrong ensemble. Use a potential, "
-                "which is followed by a flow, or leave metropolize out"
+                f"temperature={temperature} and friction={friction}: a heat bath takes temperature "
+                "and friction; pass both, or leave both out for constant energy"
             )
-        bath = _bath(temperature, friction, metropolize)
-        _check_constraints(system, corrector, metropolize)
-        _check_thermostats(system, temperature)
-        chances = Metropolis(bath[0], extra_chances).extra_chances if metropolize and bath else None
-        super().__init__(k * base)
-        group = add_jump(system, made)
-        plan = Plan(
-            group=group,
-            k=int(k),
-            corrector=stages.CORRECTOR_CODES[corrector],
-            corrects=corrector != "none",
-            kicks_before=corrector != "none" and CORRECTORS[corrector].kicks_before,
-            extra_chances=chances,
-            thermostat=bath is not None,
-            parameters=physics_parameters(system),
-            n_particles=system.getNumParticles(),
-            told_forces=jump.needs_forces,
-            predicts_energy="energy" in jump.predicts,
-            constrained=system.getNumConstraints() > 0,
-            periodic=system.usesPeriodicBoundaryConditions(),
+        base = loaded.timestep / units.PS
+        if timestep is not None:
+            base = _number("timestep", timestep, unit.picosecond)
+            if not (math.isfinite(base) and base > 0):
+                raise ValueError(f"timestep is {timestep}, expected a positive time")
+        kelvin = None if temperature is None else _number("temperature", temperature, unit.kelvin)
+        rate = None if friction is None else _number("friction", friction, _PER_PS)
+        options = RunOptions(
+            k=k,
+            timestep=None if timestep is None else base * units.PS,
+            corrector=corrector,
+            temperature_K=kelvin,
+            friction=None if rate is None else rate / units.PS,
+            metropolize=metropolize,
+            extra_chances=extra_chances,
         )
+        scheme = make_scheme(loaded, options)
+        scheme.check_constraints(
+            system.getNumConstraints(),
+            "create the System with constraints=None, rigidWater=False",
+        )
+        _check_thermostats(system, temperature)
+        super().__init__(options.first_k * base)
+        group = add_jump(system, loaded)
         # "f" and "energy" of the program, and minimizers, see these groups.
         self.setIntegrationForceGroups(set(range(32)) - {group})
-        write_program(Words(self, plan.aliases), plan)
-        if bath is not None:
-            self.setTemperature(bath[0])
-            self.setFriction(bath[1])
+        parameters = physics_parameters(system)
+        StepProgram(self, group, scheme, options.first_k, system, parameters).write()
+        if kelvin is not None and rate is not None:
+            self.setTemperature(kelvin)
+            self.setFriction(rate)
+
+    @classmethod
+    def restore(cls, integrator: openmm.CustomIntegrator) -> KStepIntegrator:
+        """Give an integrator that came back from XML its class and methods again.
+
+        Parameters
+        ----------
+        integrator : openmm.CustomIntegrator
+            From ``XmlSerializer.deserialize`` or ``Context.getIntegrator``; it may be in a Context.
+
+        Returns
+        -------
+        KStepIntegrator
+            The same object.
+
+        Raises
+        ------
+        TypeError
+            If it is no CustomIntegrator.
+        ValueError
+            If it is not the program of a KStepIntegrator.
+
+        Examples
+        --------
+        >>> from openmm import System, XmlSerializer
+        >>> from kstep_integrators.openmm import KStepIntegrator
+        >>> water = System()
+        >>> for mass in (15.999, 1.008, 1.008):
+        ...     _ = water.addParticle(mass)
+        >>> text = XmlSerializer.serialize(KStepIntegrator(water, "organic-gfn2"))
+        >>> KStepIntegrator.restore(XmlSerializer.deserialize(text)).getNumBaseSteps()
+        8
+        """
+        if isinstance(integrator, cls):
+            return integrator
+        if not isinstance(integrator, openmm.CustomIntegrator):
+            raise TypeError(
+                f"integrator is a {type(integrator).__name__}, expected the CustomIntegrator that "
+                "XmlSerializer.deserialize gives back of a KStepIntegrator"
+            )
+        wanted = {f"{PREFIX}{name}" for name in (*_TOTALS, "base_steps", "potential", "fresh")}
+        missing = sorted(wanted - set(_variables(integrator)))
+        if missing:
+            raise ValueError(
+                "this CustomIntegrator is not a KStepIntegrator of this version: it has no "
+                f"variables {missing}. Make a new one, KStepIntegrator(system, model, ...)"
+            )
+        integrator.__class__ = cls
+        restored: KStepIntegrator = integrator
+        return restored
+
+    def describeProgram(self) -> str:
+        """The program of a step, as OpenMM executes it, one computation in a line.
+
+        ``x``, ``v``, ``m`` are positions, velocities and masses, ``f`` and ``energy`` the physics,
+        ``dt`` is the stride. Other names are variables of the integrator, ``kstep_`` left out.
+
+        Examples
+        --------
+        >>> import openmm
+        >>> from kstep_integrators.openmm import KStepIntegrator
+        >>> hydrogen = openmm.System()
+        >>> _ = hydrogen.addParticle(1.008), hydrogen.addParticle(1.008)
+        >>> print(KStepIntegrator(hydrogen, "organic-gfn2").describeProgram())
+           0  last_x <- x
+           1  last_v <- v
+           2  update the state of the Context
+           3  changed <- sum of (x - kept)^2
+           4  changed <- changed + (dt - kept_dt)^2 + 1 - fresh
+           5  if changed > 0:
+           6      force <- f
+           7      potential <- energy
+        ...
+        """
+        return printed_program(self)
 
     def getTemperature(self) -> unit.Quantity:
         """Temperature of the heat bath.
@@ -167,7 +235,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     def setTemperature(self, temperature: Any) -> None:
         """Set the temperature of the heat bath, K if it has no unit."""
         self._bath_variable("kT")
-        value = _not_negative("temperature", _in(temperature, unit.kelvin))
+        value = _number("temperature", temperature, unit.kelvin)
         self.setGlobalVariableByName("kstep_kT", _R * value)
 
     def getFriction(self) -> unit.Quantity:
@@ -177,12 +245,11 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     def setFriction(self, friction: Any) -> None:
         """Set the friction of the heat bath, 1/ps if it has no unit."""
         self._bath_variable("friction")
-        value = _not_negative("friction", _in(friction, unit.picosecond**-1))
-        self.setGlobalVariableByName("kstep_friction", value)
+        self.setGlobalVariableByName("kstep_friction", _number("friction", friction, _PER_PS))
 
     def getNumBaseSteps(self) -> int:
         """Base steps per stride, k; the base step is ``getStepSize() / getNumBaseSteps()``."""
-        return round(float(self.getGlobalVariableByName("kstep_base_steps")))
+        return round(self._total("base_steps"))
 
     def getLandingEnergy(self) -> unit.Quantity:
         """Physical potential energy where the last step ended, as it was evaluated there.
@@ -190,7 +257,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         Unlike ``getState(energy=True)`` it costs nothing; it does not know of what you changed
         since.
         """
-        return float(self.getGlobalVariableByName("kstep_potential")) * unit.kilojoule_per_mole
+        return self._total("potential") * unit.kilojoule_per_mole
 
     def undoStep(self, context: openmm.Context) -> None:
         """Put positions and velocities back to the start of the last step, finished or not.
@@ -216,81 +283,52 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         The time spent in the physics is not known here and is NaN. Why jumps were undone is in the
         log of ``kstep_integrators.openmm.force``.
         """
-
-        def total(name: str) -> float:
-            return float(self.getGlobalVariableByName(f"kstep_{name}"))
-
-        landings, watched = round(total("landings")), total("residual_squares") > 0.0
+        total = {name: self._total(name) for name in _TOTALS}
+        landings, watched = round(total["landings"]), total["residual_squares"] > 0.0
         return Stats(
-            jumps=round(total("jumps")),
-            physics_evaluations=round(total("evaluations")),
-            fallbacks=round(total("fallbacks")),
-            accepted=round(total("accepted")),
-            flips=round(total("flips")),
-            failures=round(total("failures")),
-            bond_changes=round(total("bond_changes")),
-            jump_seconds=total("seconds"),
+            jumps=round(total["jumps"]),
+            physics_evaluations=round(total["evaluations"]),
+            fallbacks=round(total["fallbacks"]),
+            accepted=round(total["accepted"]),
+            flips=round(total["flips"]),
+            failures=round(total["failures"]),
+            bond_changes=round(total["bond_changes"]),
+            jump_seconds=total["seconds"],
             physics_seconds=math.nan,
-            _residual_squares=total("residual_squares"),
-            _residual_count=round(total("coordinates")) * landings if watched else 0,
-            _energy_squares=total("error_squares") * units.KJ_PER_MOL**2,
-            _energy_count=landings if total("predicts") > 0.0 else 0,
+            _residual_squares=total["residual_squares"],
+            _residual_count=round(total["coordinates"]) * landings if watched else 0,
+            _energy_squares=total["error_squares"] * units.KJ_PER_MOL**2,
+            _energy_count=landings if total["predicts"] > 0.0 else 0,
         )
 
+    def _total(self, name: str) -> float:
+        return float(self.getGlobalVariableByName(f"{PREFIX}{name}"))
+
     def _bath_variable(self, name: str) -> float:
-        names = [self.getGlobalVariableName(i) for i in range(self.getNumGlobalVariables())]
-        if f"kstep_{name}" not in names:
+        if f"{PREFIX}{name}" not in _variables(self):
             raise ValueError(
                 "this integrator runs at constant energy and has no heat bath; make one with "
                 "temperature and friction"
             )
-        return float(self.getGlobalVariableByName(f"kstep_{name}"))
+        return self._total(name)
 
 
-def _in(value: Any, wanted: unit.Unit) -> float:
+def _variables(integrator: openmm.CustomIntegrator) -> list[str]:
+    """Names of the global variables."""
+    count = integrator.getNumGlobalVariables()
+    return [integrator.getGlobalVariableName(index) for index in range(count)]
+
+
+def _number(name: str, value: Any, wanted: unit.Unit) -> float:
     """The number of a quantity in OpenMM's units; numbers are in them already."""
-    return float(value.value_in_unit(wanted) if unit.is_quantity(value) else value)
-
-
-def _not_negative(name: str, value: float) -> float:
-    if not (math.isfinite(value) and value >= 0):
+    number = float(value.value_in_unit(wanted) if unit.is_quantity(value) else value)
+    infinite = name == "friction" and number == math.inf
+    if not (infinite or (math.isfinite(number) and number >= 0)):
         raise ValueError(
-            f"{name} is {value}, expected a finite number >= 0; for velocities drawn anew at every "
-            "jump take a friction such as 1e6/picosecond"
+            f"{name} is {value}, expected a finite number >= 0 ({wanted.get_name()} if it has no "
+            "unit)"
         )
-    return value
-
-
-def _bath(temperature: Any, friction: Any, metropolize: bool) -> tuple[float, float] | None:
-    """Temperature in K and friction in 1/ps, or None at constant energy."""
-    if temperature is None and friction is None and not metropolize:
-        return None
-    if temperature is None or friction is None:
-        raise ValueError(
-            f"temperature={temperature} and friction={friction} with metropolize={metropolize}: "
-            "a heat bath and a Metropolis test need temperature and friction; leave all out for "
-            "constant energy"
-        )
-    return (
-        _not_negative("temperature", _in(temperature, unit.kelvin)),
-        _not_negative("friction", _in(friction, unit.picosecond**-1)),
-    )
-
-
-def _check_constraints(system: openmm.System, corrector: str, metropolize: bool) -> None:
-    count = system.getNumConstraints()
-    if count and corrector == "filtered":
-        raise ValueError(
-            f"the corrector 'filtered' with {count} constraints: its modes are those of free "
-            "atoms, and it has not been validated with constraints; use 'impulse' or 'none', or "
-            "create the System with constraints=None, rigidWater=False"
-        )
-    if count and metropolize:
-        raise ValueError(
-            f"metropolize=True with {count} constraints: that the test is exact with constraints "
-            "has not been validated; leave metropolize out, or create the System with "
-            "constraints=None, rigidWater=False"
-        )
+    return number
 
 
 def _check_thermostats(system: openmm.System, temperature: Any) -> None:

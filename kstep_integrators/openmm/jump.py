@@ -10,14 +10,17 @@ from pathlib import Path
 
 import openmm
 
-from kstep_integrators.openmm import stages
-from kstep_integrators.openmm.checks import check_system
+from kstep_integrators.jumps.direct import DirectJump
+from kstep_integrators.jumps.load import load_model
+from kstep_integrators.jumps.make import make_jump
+from kstep_integrators.jumps.source import ModelSource
 from kstep_integrators.openmm.force import JumpForce
-from kstep_integrators.openmm.inner import Inner, inner_of
-from kstep_integrators.openmm.particles import constraints_of, masses_of, particles_of
-from kstep_integrators.openmm.source import Model, ModelSource, as_model, jump_of
+from kstep_integrators.openmm.solute import Model, Solute, solute_of
+from kstep_integrators.openmm.stages import PARAMETERS
+from kstep_integrators.openmm.system import check_system, constraints_of, masses_of, particles_of
+from kstep_integrators.potentials.network import NetworkPotential
 
-__all__ = ["add_jump", "find_jump", "physics_parameters"]
+__all__ = ["add_jump", "as_model", "find_jump", "physics_parameters"]
 
 _NAME = "kstep-jump"
 
@@ -31,9 +34,9 @@ def add_jump(
     inner_groups: Iterable[int] = (),
     inner_platform: str = "Reference",
 ) -> int:
-    """Add a jump to a System: a force that is none, in the highest force group that is free.
+    """Add a jump to a System, as a force in the highest force group that is free.
 
-    :class:`~kstep_integrators.openmm.integrator.KStepIntegrator` speaks with the model through it.
+    :class:`~kstep_integrators.openmm.integrator.KStepIntegrator` asks the model through it.
     Everybody else sees zero energy and zero force. A System that has the jump already is left as
     it is. Add all other forces first: what is put into the group of the jump later is no physics.
 
@@ -83,19 +86,18 @@ def add_jump(
     >>> add_jump(water, "organic-gfn2")
     31
     """
-    made = as_model(model)
-    source = ModelSource.of(made)
+    loaded = as_model(model)
+    source = ModelSource.of(loaded)
     present = find_jump(system)
     some = particles is not None and len(set(particles)) < system.getNumParticles()
     # What the jump that is there covers was checked when it was added, with its label.
     check_system(system, solute=some or present is not None)
+    solute = solute_of(system, loaded, particles, inner_groups, inner_platform)
     if present is not None:
-        inner = inner_of(system, made, particles, inner_groups, inner_platform)
-        _check_same(system, present, source, elements, inner)
+        _check_same(system, present, source, elements, solute)
         return int(system.getForce(present).getForceGroup())
-    inner = inner_of(system, made, particles, inner_groups, inner_platform)
     atoms = particles_of(system, elements)
-    jump_of(inner.beside(made)).bind(atoms.nowhere())
+    make_jump(solute.with_surroundings(loaded)).bind(atoms.unplaced())
     taken = {force.getForceGroup() for force in system.getForces()}
     free = [group for group in range(31, -1, -1) if group not in taken]
     if not free:
@@ -103,19 +105,44 @@ def add_jump(
             "all 32 force groups are taken, and the jump needs one of its own: put some forces of "
             "the System into one group with force.setForceGroup(...)"
         )
-    force = openmm.PythonForce(JumpForce(source, atoms, inner, made), stages.DEFAULTS)
+    force = openmm.PythonForce(JumpForce(source, atoms, solute, loaded), PARAMETERS)
     force.setName(
-        " ".join([*_labels(system, source), _label("z", atoms.numbers), _label("inner", inner)])
+        " ".join([*_labels(system, source), _label("z", atoms.numbers), _label("solute", solute)])
     )
-    # The jump is told the box, and positions as the platform holds them: in whatever image.
-    force.setUsesPeriodicBoundaryConditions(inner.periodic)
+    # The jump gets the box, and positions as the platform holds them: in whatever image.
+    force.setUsesPeriodicBoundaryConditions(solute.periodic)
     force.setForceGroup(free[0])
     system.addForce(force)
     return free[0]
 
 
+def as_model(model: Model | str | Path) -> Model:
+    """The model itself, or the one of that name or path.
+
+    Raises
+    ------
+    TypeError
+        For anything else, other potentials included.
+    """
+    if isinstance(model, str | Path):
+        model = load_model(model)
+    if not isinstance(model, NetworkPotential | DirectJump):
+        raise TypeError(
+            f"model is a {type(model).__name__}; expected a bundled model name, a path, or "
+            "load_model(...). A calculator as the potential cannot be written to a System's XML; "
+            "use KStepDynamics in ASE for it"
+        )
+    return model
+
+
 def find_jump(system: openmm.System) -> int | None:
-    """Number of the force that is the jump of a System; None if it has none."""
+    """Number of the force that is the jump of a System; None if it has none.
+
+    Examples
+    --------
+    >>> find_jump(openmm.System()) is None
+    True
+    """
     for index, force in enumerate(system.getForces()):
         if isinstance(force, openmm.PythonForce) and force.getName().startswith(_NAME):
             return index
@@ -123,7 +150,16 @@ def find_jump(system: openmm.System) -> int | None:
 
 
 def physics_parameters(system: openmm.System) -> list[str]:
-    """Parameters of the Context that the forces of a System, but the jump, depend on."""
+    """Parameters of the Context that the forces of a System, but the jump, depend on.
+
+    Examples
+    --------
+    >>> system = openmm.System()
+    >>> force = openmm.CustomExternalForce("strength*z")
+    >>> _ = force.addGlobalParameter("strength", 1.0), system.addForce(force)
+    >>> physics_parameters(system)
+    ['strength']
+    """
     jump = find_jump(system)
     names: set[str] = set()
     for index, force in enumerate(system.getForces()):
@@ -152,9 +188,9 @@ def _labels(system: openmm.System, source: ModelSource) -> list[str]:
     ]
 
 
-def _label(name: str, values: Sequence[float] | Inner) -> str:
+def _label(name: str, values: Sequence[float] | Solute) -> str:
     content = (
-        dataclasses.asdict(values) if isinstance(values, Inner) else [float(v) for v in values]
+        dataclasses.asdict(values) if isinstance(values, Solute) else [float(v) for v in values]
     )
     digest = hashlib.sha256(json.dumps(content).encode()).hexdigest()
     return f"{name}:{digest[:8]}"
@@ -165,14 +201,14 @@ def _check_same(
     index: int,
     source: ModelSource,
     elements: Sequence[int] | None,
-    inner: Inner,
+    solute: Solute,
 ) -> None:
     name = system.getForce(index).getName()
     wanted = _labels(system, source)
     if elements is not None:
         wanted.append(_label("z", elements))
-    if inner.covered is not None or inner.forces:
-        wanted.append(_label("inner", inner))
+    if solute.particles is not None or solute.forces:
+        wanted.append(_label("solute", solute))
     missing = [label for label in wanted if label not in name.split(" ")]
     if missing:
         raise ValueError(

@@ -1,5 +1,6 @@
 """One step as the program of a CustomIntegrator: O C J C O, or O { C J C } O.
 
+From top to bottom: what the program knows, the step, and its parts in the order in which they come.
 Between steps the integrator keeps, in its own variables, what it knows at the positions where it
 stands: the physical forces, the correcting ones, the energy. Checkpoints and states hold them, and
 a step asks first whether they still belong to the positions.
@@ -7,127 +8,354 @@ a step asks first whether they still belong to the positions.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import openmm
+import torch
+
 from kstep_integrators import units
-from kstep_integrators.openmm import stages
-from kstep_integrators.openmm.outcome import controlled, put_back, tested, watched
-from kstep_integrators.openmm.plan import Plan
-from kstep_integrators.openmm.stride import ask, evaluate
-from kstep_integrators.openmm.words import Words
-from kstep_integrators.step.guard import Guard
+from kstep_integrators.openmm.program_writer import PREFIX, ProgramWriter
+from kstep_integrators.openmm.stages import CORRECTOR_CODES, PARAMETERS, Stage, Verdict
+from kstep_integrators.step.scheme import Scheme
+from kstep_integrators.thermostats import NoThermostat
 
-__all__ = ["write_program"]
+__all__ = ["StepProgram"]
 
-
-def write_program(words: Words, plan: Plan) -> None:
-    """Declare the variables and write the step."""
-    guard = Guard()
-    limit = guard.max_energy_change * max(plan.n_particles / 10.0, 1.0) / units.KJ_PER_MOL
-    _declare(words, plan, limit, guard.max_speed / units.NM_PER_PS)
-    words.each("last_x", "x")
-    words.each("last_v", "v")
-    words.integrator.addUpdateContextState()
-    _refresh(words, plan)
-    if plan.constrained:
-        # What setVelocities has set may stretch them; all else keeps to them.
-        words.integrator.addConstrainVelocities()
-    if plan.thermostat:
-        _bathe(words, plan)
-    words.set("steps", f"{plan.k}")
-    words.set("stride", "dt")
-    words.set("corrector", f"{plan.corrector}")
-    words.set("watched", "0")
-    words.set("guarded", "1" if plan.extra_chances is None else "0")
-    _remember(words, plan)
-    if plan.extra_chances is None:
-        controlled(words, plan)
-    else:
-        tested(words, plan)
-    watched(words, plan)
-    with words.when(f"failed >= {stages.STOPPED}"):
-        put_back(words, plan)
-        # Everything is in place again: what is raised here leaves a sound Context.
-        ask(words, stages.FAILED)
-        ask(words, stages.REPORT)
-    words.each("kept", "x")
-    words.set("jumps", "jumps + 1")
-    if plan.thermostat:
-        _bathe(words, plan)
+_HALF_KICK: Final = "v + 0.5*dt*correction/m"
 
 
-def _declare(words: Words, plan: Plan, energy_limit: float, speed_limit: float) -> None:
-    words.numbers(base_steps=plan.k, energy_limit=energy_limit, speed_limit=speed_limit)
-    words.numbers(coordinates=3 * plan.n_particles, predicts=plan.predicts_energy)
-    words.numbers(fresh=0, changed=0, kept_dt=0, known=0, failed=0, ignored=0)
-    words.numbers(potential=0, start_potential=0, kinetic=0, start_kinetic=0, change=0)
-    words.numbers(residual=0, predicted=0, count=0, fast=0)
-    words.numbers(jumps=0, evaluations=0, fallbacks=0, accepted=0, flips=0, failures=0)
-    words.numbers(watched=0, told=0, bond_changes=0)
-    words.numbers(landings=0, residual_squares=0, error_squares=0, seconds=0)
-    words.vectors("kept", "here", "dx", "dv", "start_x", "start_v", "last_x", "last_v")
-    if plan.periodic:
-        words.vectors("box", "kept_box")
-    if plan.needs_forces:
-        words.vectors("force", "start_force", "correction", "start_correction")
-    if plan.extra_chances is not None:
-        words.numbers(limit=0, chance=0, open=0, accepted_at=0, start_known=0)
-        words.numbers(chances=plan.extra_chances)
-    if plan.thermostat or plan.extra_chances is not None:
-        words.numbers(kT=0, friction=0, decay=0)
-    for index in range(len(plan.parameters)):
-        words.numbers(**{f"parameter{index}": 0.0})
+class StepProgram(ProgramWriter):
+    """The program of a step, from the parts of a scheme and the System that it moves.
 
+    Parameters
+    ----------
+    integrator : openmm.CustomIntegrator
+        Without variables and computations; :meth:`write` adds them.
+    group : int
+        Force group of the jump.
+    scheme : Scheme
+        Jump, corrector, thermostat (Langevin or none), guard and Metropolis test.
+    k : int
+        Base steps.
+    system : openmm.System
+    parameters : sequence of str
+        Of the Context, that the physics depends on.
 
-def _refresh(words: Words, plan: Plan) -> None:
-    """Evaluate the physics anew if positions, stride, box or parameters are not those of the kept.
-
-    They change by ``setPositions``, minimization, states and checkpoints that are loaded, other
-    integrators, ``setParameter``, ``setPeriodicBoxVectors``; comparing them finds it all. The box
-    is no variable of a program: the jump is told it with the positions, and tells it.
+    Examples
+    --------
+    >>> import openmm
+    >>> from kstep_integrators.step.make_scheme import make_scheme
+    >>> from kstep_integrators.step.options import RunOptions
+    >>> hydrogen = openmm.System()
+    >>> _ = hydrogen.addParticle(1.008), hydrogen.addParticle(1.008)
+    >>> scheme = make_scheme("organic-gfn2", RunOptions(k=4, corrector="none"))
+    >>> integrator = openmm.CustomIntegrator(0.001)
+    >>> StepProgram(integrator, 31, scheme, 4, hydrogen, []).write()
+    >>> integrator.getComputationStep(0)[1:]
+    ['kstep_last_x', 'x']
     """
-    words.total("changed", "(x - kept)^2")
-    words.set("changed", "changed + (dt - kept_dt)^2 + 1 - fresh")
-    if plan.periodic:
-        ask(words, stages.BOX, "box")
-        words.set("stage", f"{stages.IDLE}")
-        words.total("ignored", "(box - kept_box)^2")
-        words.set("changed", "changed + ignored")
-    integrator = words.integrator
-    for index, name in enumerate(plan.parameters):
-        # Names of other forces: not to be mistaken for those of the program.
-        integrator.addComputeGlobal(
-            f"{words.prefix}changed",
-            f"{words.prefix}changed + ({name} - {words.prefix}parameter{index})^2",
+
+    def __init__(
+        self,
+        integrator: openmm.CustomIntegrator,
+        group: int,
+        scheme: Scheme,
+        k: int,
+        system: openmm.System,
+        parameters: Sequence[str],
+    ) -> None:
+        super().__init__(integrator, group, PARAMETERS)
+        self.jump, self.corrector, self.metropolis = (
+            scheme.jump,
+            scheme.corrector,
+            scheme.metropolis,
         )
-    with words.when("changed > 0"):
-        if plan.constrained:
-            words.each("x", "x")  # the reference that the platform takes
-            words.integrator.addConstrainPositions()
-        evaluate(words, plan)
-        words.each("kept", "x")
-        words.set("kept_dt", "dt")
-        if plan.periodic:
-            words.each("kept_box", "box")
-        for index, name in enumerate(plan.parameters):
-            integrator.addComputeGlobal(f"{words.prefix}parameter{index}", name)
-        words.set("known", "0")
-        words.set("fresh", "1")
+        self.guard, self.k, self.parameters = scheme.control.guard, k, parameters
+        self.needs_forces, self.corrects = scheme.needs_forces, scheme.corrector.needs_forces
+        self.kicks_before = self.corrects and scheme.corrector.kicks_before
+        self.bath = not isinstance(scheme.thermostat, NoThermostat)
+        self.n_particles = system.getNumParticles()
+        self.constrained = system.getNumConstraints() > 0
+        self.periodic = bool(system.usesPeriodicBoundaryConditions())
 
+    def write(self) -> None:
+        """Add the step to the integrator: O C J C O, or O { C J C } O."""
+        self._variables()
+        self.each("last_x", "x")
+        self.each("last_v", "v")
+        self.integrator.addUpdateContextState()
+        self._refresh()
+        if self.constrained:
+            # What setVelocities has set may stretch them; all else keeps to them.
+            self.integrator.addConstrainVelocities()
+        if self.bath:
+            self._heat_bath()
+        self._remember()
+        if self.metropolis is None:
+            self._controlled_stride()
+        else:
+            self._metropolis_test()
+        self._watch_bonds()
+        with self.when(f"failed >= {Verdict.STOPPED.value}"):
+            self._back_to_the_start()
+            # Everything is in place again: what is raised here leaves a sound Context.
+            self.ask(Stage.FAILED)
+            self.ask(Stage.REPORT)
+        self.each("kept", "x")
+        self.set("jumps", "jumps + 1")
+        if self.bath:
+            self._heat_bath()
 
-def _bathe(words: Words, plan: Plan) -> None:
-    """O: half a stride of Langevin dynamics."""
-    words.set("decay", "exp(-0.5*friction*dt)")
-    words.each("v", "decay*v + sqrt((1 - decay*decay)*kT/m)*gaussian")
-    if plan.constrained:
-        words.integrator.addConstrainVelocities()
+    def _variables(self) -> None:
+        """Declare all variables, with their values before the first step."""
+        atoms = torch.tensor([self.n_particles], dtype=torch.float64)
+        limit = float(self.guard.energy_limit(atoms)[0])
+        self.numbers(
+            base_steps=self.k,
+            energy_limit=limit / units.KJ_PER_MOL,
+            speed_limit=self.guard.max_speed / units.NM_PER_PS,
+            coordinates=3 * self.n_particles,
+            predicts="energy" in self.jump.predicts,
+        )
+        # What is kept from step to step, and whether it still holds.
+        self.numbers(fresh=0, changed=0, kept_dt=0, known=0, failed=0, ignored=0)
+        # The step that is being made.
+        self.numbers(potential=0, start_potential=0, kinetic=0, start_kinetic=0, change=0)
+        self.numbers(residual=0, predicted=0, count=0, fast=0, watched=0, bond_change=0)
+        # Totals of the run, for the statistics.
+        self.numbers(jumps=0, evaluations=0, fallbacks=0, accepted=0, flips=0, failures=0)
+        self.numbers(bond_changes=0, landings=0, residual_squares=0, error_squares=0, seconds=0)
+        self.vectors("kept", "here", "dx", "dv", "start_x", "start_v", "last_x", "last_v")
+        if self.periodic:
+            self.vectors("box", "kept_box")
+        if self.needs_forces:
+            self.vectors("force", "start_force", "correction", "start_correction")
+        if self.metropolis is not None:
+            self.numbers(limit=0, chance=0, open=0, accepted_at=0, start_known=0)
+            self.numbers(chances=self.metropolis.extra_chances)
+        if self.bath:
+            self.numbers(kT=0, friction=0, decay=0)
+        for index in range(len(self.parameters)):
+            self.numbers(**{f"parameter{index}": 0.0})
 
+    def _refresh(self) -> None:
+        """Evaluate the physics anew if what is kept belongs to other positions, or another box.
 
-def _remember(words: Words, plan: Plan) -> None:
-    """Where the step starts, and what is known there."""
-    # An error of the physics may end the program anywhere: nothing that is kept is true by then.
-    words.each("kept", "x + 1")
-    words.each("start_x", "x")
-    words.each("start_v", "v")
-    if plan.needs_forces:
-        words.each("start_force", "force")
-    words.set("start_potential", "potential")
-    words.total("start_kinetic", "0.5*m*v*v")
+        They change by ``setPositions``, minimization, states and checkpoints that are loaded, other
+        integrators, ``setParameter``, ``setPeriodicBoxVectors``; comparing them finds it all. The
+        box is no variable of a program: the jump gets it with the positions, and gives it back.
+        """
+        self.total("changed", "(x - kept)^2")
+        self.set("changed", "changed + (dt - kept_dt)^2 + 1 - fresh")
+        if self.periodic:
+            self.ask(Stage.BOX, "box")
+            self.idle()
+            self.total("ignored", "(box - kept_box)^2")
+            self.set("changed", "changed + ignored")
+        for index, name in enumerate(self.parameters):
+            # Names of other forces: not to be mistaken for those of the program.
+            kept = f"{PREFIX}parameter{index}"
+            self.integrator.addComputeGlobal(
+                f"{PREFIX}changed", f"{PREFIX}changed + ({name} - {kept})^2"
+            )
+        with self.when("changed > 0"):
+            if self.constrained:
+                self.each("x", "x")  # the reference that the platform takes
+                self.integrator.addConstrainPositions()
+            self._evaluate()
+            self.each("kept", "x")
+            self.set("kept_dt", "dt")
+            if self.periodic:
+                self.each("kept_box", "box")
+            for index, name in enumerate(self.parameters):
+                self.integrator.addComputeGlobal(f"{PREFIX}parameter{index}", name)
+            self.set("known", "0")
+            self.set("fresh", "1")
+
+    def _heat_bath(self) -> None:
+        """O: half a stride of Langevin dynamics."""
+        self.set("decay", "exp(-0.5*friction*dt)")
+        self.each("v", "decay*v + sqrt((1 - decay*decay)*kT/m)*gaussian")
+        if self.constrained:
+            self.integrator.addConstrainVelocities()
+
+    def _remember(self) -> None:
+        """Tell the jump of the step, and note where it starts and what is known there."""
+        self.set("k", f"{self.k}")
+        self.set("stride", "dt")
+        self.set("corrector", f"{CORRECTOR_CODES[self.corrector.name]:g}")
+        self.set("watched", "0")
+        self.set("guarded", "1" if self.metropolis is None else "0")
+        # An error of the physics may end the program anywhere: nothing kept is true by then.
+        self.each("kept", "x + 1")
+        self.each("start_x", "x")
+        self.each("start_v", "v")
+        if self.needs_forces:
+            self.each("start_force", "force")
+        self.set("start_potential", "potential")
+        self.total("start_kinetic", "0.5*m*v*v")
+
+    def _controlled_stride(self) -> None:
+        """C J C, or velocity Verlet on the physics in place of a jump that does not stand."""
+        with self._stride():
+            self._energy_change()
+            # step(NaN) is zero
+            self.set("failed", f"{Verdict.UNDONE.value}*(1 - step(energy_limit - abs(change)))")
+            self._add_up("1 - failed")
+            with self.when("failed > 0"):
+                self.ask(Stage.ABSURD)
+                self.idle()
+        with self.when(f"failed = {Verdict.UNDONE.value}"):
+            self._back_to_the_start()
+            self._physics_steps()
+
+    def _metropolis_test(self) -> None:
+        """{ }: the physical energy accepts or rejects, with extra chances before a momentum flip.
+
+        As :func:`kstep_integrators.step.metropolis.metropolized`.
+        """
+        if self.corrects:
+            self.each("start_correction", "correction")
+        self.set("start_known", "known")
+        # uniform is in [0, 1): the argument of the logarithm is never zero.
+        self.set("limit", "-kT*log(1 - uniform)")
+        self.set("chance", "0")
+        self.set("accepted_at", "0")
+        self.set("open", "1")
+        with self.loop("open > 0"):
+            self.set("open", "0")
+            self.set("chance", "chance + 1")
+            with self._stride():
+                self._energy_change()
+                # Neither infinite nor NaN; what lies behind a failure is out of reach.
+                self.set("failed", f"{Verdict.UNDONE.value}*(1 - step(1e300 - abs(change)))")
+                self._add_up("(1 - failed)*delta(chance - 1)")
+                self.set("accepted_at", "chance*(1 - failed)*step(limit - change)")
+                self.set("open", "(1 - failed)*delta(accepted_at)*step(chances - chance)")
+        self.set("accepted", "accepted + 1 - delta(accepted_at)")
+        self.set("flips", "flips + delta(accepted_at)")
+        self.set("failures", "failures + step(failed - 1)")
+        with self.when("accepted_at < 1"):
+            self._back_to_the_start()
+            self.set("watched", "0")
+            self.each("v", "-v")
+            if self.corrects:
+                self.each("correction", "start_correction")
+            self.set("known", "start_known")
+
+    @contextmanager
+    def _stride(self) -> Iterator[None]:
+        """C J C with one evaluation. What is added inside is done where it has landed.
+
+        ``failed`` says whether it has.
+        """
+        self.set("failed", f"{Verdict.STANDS.value}")
+        if self.kicks_before:
+            with self.when("known < 1"):
+                self.ask(Stage.POSITIONS)
+                self._correct()
+        with self.when("failed < 1"):
+            if self.kicks_before:
+                self.each("v", _HALF_KICK)
+            self._jump()
+            with self.when("failed < 1"):
+                self._evaluate()
+                self.set("known", "1")
+                if not self.needs_forces:
+                    yield
+                    return
+                self._correct()
+                with self.when("failed < 1"):
+                    if self.corrects:
+                        self.each("v", _HALF_KICK)
+                    yield
+
+    def _jump(self) -> None:
+        """J: positions and velocities go to the jump, and the change of both comes back.
+
+        It lands on the constraints by itself.
+        """
+        self.each("here", "x")
+        self.ask(Stage.POSITIONS)
+        self.set("seconds", "seconds + ignored")
+        if self.jump.needs_forces:
+            self.each("x", "force")
+            self.ask(Stage.FORCES)
+        self.each("x", "v")
+        self.ask(Stage.JUMP, "dx", "failed")
+        self.set("watched", "max(0, -failed)")
+        self.set("failed", "max(0, failed)")
+        self.ask(Stage.VELOCITIES, "dv", "predicted")
+        self.each("x", "here + dx")
+        self.each("v", "v + dv")
+        self.idle()
+
+    def _evaluate(self) -> None:
+        """One evaluation of the physics: all force groups but the jump's."""
+        if self.needs_forces:
+            self.each("force", "f")
+        self.set("potential", "energy")
+        self.set("evaluations", "evaluations + 1")
+
+    def _correct(self) -> None:
+        """C: the correcting force, where the jump was last asked or has landed."""
+        self.each("here", "x")
+        self.each("x", "force")
+        self.ask(Stage.CORRECTION, "correction", "residual")
+        self.each("x", "here")
+        self.idle()
+        self.set("failed", "max(0, -residual)")
+
+    def _energy_change(self) -> None:
+        """Compare the total energy at the landing with that at the start of the step."""
+        self.total("kinetic", "0.5*m*v*v")
+        self.set("change", "potential + kinetic - start_potential - start_kinetic")
+
+    def _add_up(self, counts: str) -> None:
+        """Sum up the errors of the model, over all landings that count."""
+        self.set("landings", f"landings + {counts}")
+        self.set("residual_squares", f"residual_squares + select({counts}, residual, 0)")
+        if "energy" in self.jump.predicts:
+            error = "(predicted - potential + start_potential)^2"
+            self.set("error_squares", f"error_squares + select({counts}, {error}, 0)")
+
+    def _back_to_the_start(self) -> None:
+        """Undo the step."""
+        self.each("x", "start_x")
+        self.each("v", "start_v")
+        if self.needs_forces:
+            self.each("force", "start_force")
+        self.set("potential", "start_potential")
+        self.set("known", "0")
+
+    def _physics_steps(self) -> None:
+        """k velocity-Verlet steps, one evaluation each; with constraints, RATTLE."""
+        self.set("count", "0")
+        with self.loop("count < base_steps"):
+            self.each("v", "v + 0.5*dt/base_steps*force/m")
+            self.each("x", "x + dt/base_steps*v")
+            if self.constrained:
+                self.each("here", "x")
+                self.integrator.addConstrainPositions()
+                self.each("v", "v + (x - here)*base_steps/dt")
+            self._evaluate()
+            self.each("v", "v + 0.5*dt/base_steps*force/m")
+            if self.constrained:
+                self.integrator.addConstrainVelocities()
+            self.set("count", "count + 1")
+        self.total("fast", "step(abs(v) - speed_limit)")
+        self.set("fallbacks", "fallbacks + 1")
+        sound = "delta(fast)*step(1e300 - abs(potential))"
+        self.set("failed", f"select({sound}, {Verdict.UNDONE.value}, {Verdict.STOPPED.value})")
+        self.set("watched", f"delta(failed - {Verdict.UNDONE.value})")
+
+    def _watch_bonds(self) -> None:
+        """Count bonds that broke or formed, where the jump saw any or was not asked."""
+        with self.when("watched > 0"):
+            self.ask(Stage.BONDS, "dx", "bond_change")
+            self.idle()
+            self.set("bond_changes", "bond_changes + delta(bond_change - 1)")
+            stopped = Verdict.STOPPED.value
+            self.set("failed", f"max(failed, {stopped}*step(bond_change - {stopped}))")

@@ -11,7 +11,7 @@ from torch import Tensor
 from kstep_integrators import units
 from kstep_integrators.state import Evaluation, PhaseState, Reasons, kinetic_energy
 
-__all__ = ["ON_ERROR", "Control", "DynamicsFailed", "Guard"]
+__all__ = ["ON_ERROR", "Control", "DynamicsFailed", "Guard", "check_finite"]
 
 ON_ERROR = ("fallback", "shrink", "warn", "stop")
 """What can be done about a jump that is beyond the tolerances."""
@@ -89,14 +89,17 @@ class Guard:
             for molecule, fastest in _first(after.batch, speed, speed > self.max_speed).items()
         }
 
+    def energy_limit(self, atoms: Tensor) -> Tensor:
+        """Largest change of the total energy over one jump, eV, for numbers of atoms (B,)."""
+        return self.max_energy_change * torch.clamp(atoms / 10.0, min=1.0)
+
     def check_energy(
         self, before: PhaseState, start: Evaluation, after: PhaseState, end: Evaluation
     ) -> Reasons:
         """Molecules whose energy at the landing makes the jump absurd."""
         change = end.energy + kinetic_energy(after) - start.energy - kinetic_energy(before)
         change = change.nan_to_num(nan=math.inf)
-        atoms = torch.bincount(after.batch)
-        limit = self.max_energy_change * torch.clamp(atoms / 10.0, min=1.0)
+        limit = self.energy_limit(torch.bincount(after.batch))
         absurd = change.abs() > limit
         if not bool(absurd.any()):
             return {}
@@ -107,6 +110,15 @@ class Guard:
             else "the total energy after the jump is not finite"
             for molecule in torch.nonzero(absurd).flatten().tolist()
         }
+
+
+def check_finite(landed: PhaseState) -> Reasons:
+    """Molecules whose landing is not finite: all that is asked where no guard is."""
+    finite = (landed.positions + landed.momenta).isfinite().all(1)
+    if bool(finite.all()):
+        return {}
+    broken = landed.batch[~finite].unique().tolist()
+    return dict.fromkeys(broken, "the jump ended where positions or momenta are not finite")
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,20 @@ from kstep_integrators.thermostats import Thermostat
 __all__ = ["BoundScheme", "Scheme", "shortest_part"]
 
 
+class _Decided:
+    """The rule for what of the physics a scheme asks."""
+
+    corrector: Corrector
+    metropolis: Metropolis | None
+
+    @property
+    def needs_forces(self) -> bool:
+        """Whether an energy is too little; without a test the residual is watched."""
+        return self.corrector.needs_forces or self.metropolis is None
+
+
 @dataclass(frozen=True)
-class Scheme:
+class Scheme(_Decided):
     """The parts that a step is composed of, whatever it moves.
 
     Attributes
@@ -50,30 +62,42 @@ class Scheme:
         ValueError
             The message says which part, why, and what to do.
         """
-        self._check_bonds(state)
+        self.check_constraints(0 if state.bonds is None else len(state.bonds))
         self.jump.bind(state)
         self.thermostat.check(state)
 
-    def _check_bonds(self, state: PhaseState) -> None:
-        if state.bonds is None:
+    def check_constraints(self, count: int, otherwise: str = "remove FixBondLengths") -> None:
+        """Refuse bonds of fixed length beside parts that were not validated with them.
+
+        Parameters
+        ----------
+        count : int
+            Of the bonds.
+        otherwise : str
+            What the user of a host may do instead.
+
+        Raises
+        ------
+        ValueError
+            For the corrector ``"filtered"``, and for a Metropolis test.
+        """
+        if not count:
             return
-        count = len(state.bonds)
         if self.corrector.name == "filtered":
             raise ValueError(
                 f"the corrector 'filtered' with {count} bonds of fixed length: its modes are those "
                 "of free atoms, and it has not been validated with constraints; use 'impulse' or "
-                "'none', or remove FixBondLengths"
+                f"'none', or {otherwise}"
             )
         if self.metropolis is not None:
             raise ValueError(
                 f"metropolize=True with {count} bonds of fixed length: that the test is exact with "
-                "constraints has not been validated; leave metropolize out, or remove "
-                "FixBondLengths"
+                f"constraints has not been validated; leave metropolize out, or {otherwise}"
             )
 
     def bind(self, state: PhaseState, physics: Physics) -> BoundScheme:
         """The scheme of a step of these atoms; refuses what the jump does not cover."""
-        self._check_bonds(state)
+        self.check_constraints(0 if state.bonds is None else len(state.bonds))
         return BoundScheme(
             jump=self.jump.bind(state),
             corrector=self.corrector,
@@ -87,7 +111,7 @@ class Scheme:
 
 
 @dataclass(frozen=True)
-class BoundScheme:
+class BoundScheme(_Decided):
     """The parts of a step for one set of atoms.
 
     Attributes
@@ -110,11 +134,6 @@ class BoundScheme:
     control: Control = field(default_factory=Control)
     metropolis: Metropolis | None = None
     shortest_k: int = 1
-
-    @property
-    def needs_forces(self) -> bool:
-        """Whether an energy is too little; without a test the residual is watched."""
-        return self.corrector.needs_forces or self.metropolis is None
 
 
 def shortest_part(k: int, allowed: tuple[int, ...] | None) -> int:

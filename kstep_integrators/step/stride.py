@@ -15,12 +15,12 @@ from kstep_integrators.state import (
     Evaluation,
     EvaluationFailed,
     PhasePoint,
-    PhaseState,
     Reasons,
     mask_of,
     no_evaluation,
+    residual_of,
 )
-from kstep_integrators.step.guard import Guard
+from kstep_integrators.step.guard import Guard, check_finite
 from kstep_integrators.step.scheme import BoundScheme
 
 __all__ = ["Landing", "make_stride"]
@@ -50,17 +50,14 @@ class Landing:
 
     def energy_error(self, before: Evaluation) -> Tensor | None:
         """Predicted minus physical change of the potential energy, (B,) eV."""
-        if self.info is None or self.info.start is None or self.info.end is None:
+        predicted = None if self.info is None else self.info.energy_change
+        if predicted is None:
             return None
-        predicted = self.info.end.energy - self.info.start.energy
         return predicted - (self.point.physics.energy - before.energy)
 
     def residual(self) -> Tensor | None:
         """F_physics - F_potential at the landing, (N, 3) eV/angstrom."""
-        end, physics = self.info.end if self.info else None, self.point.physics
-        if end is None or end.forces is None or physics.forces is None:
-            return None
-        return physics.forces - end.forces
+        return None if self.info is None else residual_of(self.point.physics, self.info.end)
 
     def undone_mask(self) -> Tensor | None:
         """(B,) bool, true where energy error and residual say nothing; None for nowhere."""
@@ -111,7 +108,7 @@ def make_stride(
         landed, info = scheme.jump(opened, point.physics, inner, k)
     except EvaluationFailed as error:
         return failed(error)
-    undone = _not_finite(landed) if guard is None else guard.check_jump(state, landed)
+    undone = check_finite(landed) if guard is None else guard.check_jump(state, landed)
     for known in (inner, info.end):
         if known is not None:
             undone.update({i: f"potential: {why}" for i, why in known.failures.items()})
@@ -135,11 +132,3 @@ def make_stride(
         undone = {**guard.check_energy(state, point.physics, done, arrived), **undone}
     there = replaced(point, state=done, physics=arrived, inner=info.end, correction=closing)
     return Landing(there, info, undone, time.perf_counter() - began - waited)
-
-
-def _not_finite(landed: PhaseState) -> Reasons:
-    finite = (landed.positions + landed.momenta).isfinite().all(1)
-    if bool(finite.all()):
-        return {}
-    broken = landed.batch[~finite].unique().tolist()
-    return dict.fromkeys(broken, "the jump ended where positions or momenta are not finite")

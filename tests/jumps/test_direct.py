@@ -240,7 +240,7 @@ def test_strides_and_steps_that_were_not_learned_are_refused(atoms, state):
         KStepDynamics(atoms, silent(), k=3)
     with pytest.raises(ValueError, match=r"k=3, but model 'tiny' was trained for jumps of \[2, 4"):
         silent().bind(state)(state, evaluated(state), None, 3)
-    with pytest.raises(ValueError, match=r"timestep=.* given, but the jump has its own"):
+    with pytest.raises(ValueError, match=r"base step is .* fs, but the jump has its own"):
         KStepDynamics(atoms, silent(), k=4, timestep=0.25 * FS)
     KStepDynamics(atoms, silent(), k=4, timestep=0.5 * FS).run(1)
 

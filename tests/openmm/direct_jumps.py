@@ -11,7 +11,7 @@ from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.openmm import KStepIntegrator
 from tests.conftest import ELEMENTS, hot
 from tests.direct_systems import STRIDES, untrained
-from tests.openmm.systems import Counted, context, place, springs, where
+from tests.openmm.systems import Counted, make_context, place, springs, where
 
 FS = unit.femtosecond
 # Untrained networks break bonds, and KStepDynamics warns of it.
@@ -58,22 +58,22 @@ def both(jump, jumps, fixed, platform="Reference", hosts=({}, {}), **settings):
     molecule.calc = OpenMMCalculator(system)
     counter = Counted().join(system)
     integrator = KStepIntegrator(system, jump, **settings, **hosts[0])
-    found = place(context(system, integrator, platform), molecule)
+    context = place(make_context(system, integrator, platform), molecule)
     dynamics = KStepDynamics(molecule, jump, **settings, **hosts[1])
     integrator.step(jumps)
     dynamics.run(jumps)
     assert integrator.stats.bond_changes == dynamics.stats.bond_changes
-    return found, integrator, counter, dynamics
+    return context, integrator, counter, dynamics
 
 
-def distance(found, dynamics):
-    return float(np.abs(where(found) - dynamics.atoms.positions / 10.0).max())
+def distance(context, dynamics):
+    return float(np.abs(where(context) - dynamics.atoms.positions / 10.0).max())
 
 
 def off_lengths(system, positions):
     """Largest relative error of a constrained length."""
-    found = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
+    fixed = [system.getConstraintParameters(i) for i in range(system.getNumConstraints())]
     return max(
         abs(np.linalg.norm(positions[i] - positions[j]) / (length / unit.nanometer) - 1.0)
-        for i, j, length in found
+        for i, j, length in fixed
     )

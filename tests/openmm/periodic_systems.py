@@ -7,7 +7,7 @@ import openmm
 import torch
 from ase import Atoms, units
 
-from kstep_integrators.openmm.particles import Particles
+from kstep_integrators.openmm.system import Particles
 from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.units import KJ_PER_MOL, KJ_PER_MOL_NM, NM
 from tests.conftest import hot
@@ -26,7 +26,7 @@ class Network:
     def __init__(self, model: NetworkPotential, numbers: np.ndarray, masses: np.ndarray) -> None:
         self.calls = 0
         self.atoms = Particles(tuple(map(int, numbers)), tuple(map(float, masses)))
-        self.forces = model.bind(self.atoms.nowhere())
+        self.forces = model.bind(self.atoms.unplaced())
 
     def __call__(self, state: openmm.State) -> tuple[float, np.ndarray]:
         self.calls += 1
@@ -34,8 +34,8 @@ class Network:
         x = np.array(state.getPositions(asNumpy=True)._value)
         x -= np.rint((x - x[0]) @ np.linalg.inv(box)) @ box
         with torch.no_grad():
-            found, _ = self.forces(torch.from_numpy(x * NM), None)
-        return float(found.energy[0]) / KJ_PER_MOL, found.forces.numpy() / KJ_PER_MOL_NM
+            evaluation, _ = self.forces(torch.from_numpy(x * NM), None)
+        return float(evaluation.energy[0]) / KJ_PER_MOL, evaluation.forces.numpy() / KJ_PER_MOL_NM
 
 
 def box_atoms(waters: int = 26, length: float = LENGTH) -> Atoms:

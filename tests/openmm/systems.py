@@ -22,6 +22,14 @@ from tests.conftest import hot, network
 KJ_NM = units.kJ / units.mol / units.nm
 
 
+def water() -> openmm.System:
+    """Three particles without forces."""
+    system = openmm.System()
+    for mass in (15.999, 1.008, 1.008):
+        system.addParticle(mass)
+    return system
+
+
 def springs(atoms: Atoms, group: int = 0) -> openmm.System:
     """Harmonic springs between all atoms, and a torsion, with a parameter of the Context."""
     system = openmm.System()
@@ -69,7 +77,7 @@ class OpenMMCalculator(Calculator):
 
     def __init__(self, system: openmm.System) -> None:
         super().__init__()
-        self.context = context(system, openmm.VerletIntegrator(0.001))
+        self.context = make_context(system, openmm.VerletIntegrator(0.001))
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
         super().calculate(atoms, properties, system_changes)
@@ -83,25 +91,38 @@ class OpenMMCalculator(Calculator):
         }
 
 
-def context(system: openmm.System, integrator: openmm.Integrator, platform: str = "Reference"):
+def make_context(system: openmm.System, integrator: openmm.Integrator, platform: str = "Reference"):
     return openmm.Context(system, integrator, openmm.Platform.getPlatformByName(platform))
 
 
-def place(found: openmm.Context, atoms: Atoms) -> openmm.Context:
+def require_platform(name: str) -> None:
+    """Skip a test on a platform that is not there; OpenCL is where Debian's pocl is installed."""
+    count = openmm.Platform.getNumPlatforms()
+    if name not in [openmm.Platform.getPlatform(i).getName() for i in range(count)]:
+        pytest.skip(f"OpenMM has no platform {name} here")
+    atom = openmm.System()
+    atom.addParticle(1.008)
+    try:
+        make_context(atom, openmm.VerletIntegrator(0.001), name)
+    except openmm.OpenMMException as error:
+        pytest.skip(f"no device for {name}: {error}")
+
+
+def place(context: openmm.Context, atoms: Atoms) -> openmm.Context:
     """Positions and velocities of an Atoms object."""
-    found.setPositions(atoms.positions / 10.0)
+    context.setPositions(atoms.positions / 10.0)
     # nm/ps in ASE units
-    found.setVelocities(atoms.get_velocities() / (units.nm / (1000.0 * units.fs)))
-    return found
+    context.setVelocities(atoms.get_velocities() / (units.nm / (1000.0 * units.fs)))
+    return context
 
 
-def where(found: openmm.Context) -> np.ndarray:
-    state = found.getState(getPositions=True)
+def where(context: openmm.Context) -> np.ndarray:
+    state = context.getState(getPositions=True)
     return state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
 
 
-def moving(found: openmm.Context) -> np.ndarray:
-    state = found.getState(getVelocities=True)
+def moving(context: openmm.Context) -> np.ndarray:
+    state = context.getState(getVelocities=True)
     return state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
 
 

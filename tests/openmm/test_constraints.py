@@ -18,7 +18,7 @@ from tests.openmm.direct_jumps import (
     molecule_of,
     off_lengths,
 )
-from tests.openmm.systems import context, growth, model, moving, place, where
+from tests.openmm.systems import growth, make_context, model, moving, place, where
 
 __all__ = ["make", "model"]
 
@@ -28,32 +28,32 @@ __all__ = ["make", "model"]
 def test_flow_on_constraints(model, corrector):
     """RATTLE inside the flow, impulses that pull at no fixed bond."""
     hosts = ({"timestep": 0.25 * FS}, {"timestep": 0.25 * units.fs})
-    found, integrator, counter, dynamics = both(
+    context, integrator, counter, dynamics = both(
         model, 20, True, hosts=hosts, k=2, corrector=corrector
     )
     assert integrator.stats.fallbacks == dynamics.stats.fallbacks
-    assert distance(found, dynamics) < 1e-8
+    assert distance(context, dynamics) < 1e-8
     assert counter.calls == dynamics.stats.physics_evaluations
-    assert off_lengths(found.getSystem(), where(found)) < 1e-11
+    assert off_lengths(context.getSystem(), where(context)) < 1e-11
 
 
 @pytest.mark.filterwarnings(BONDS)
 def test_undone_jumps_are_made_on_the_constraints(make, caplog):
     """Increments that tear everything apart: physics steps in their place, in both hosts."""
     jump = make(constraints="HBonds", size=1.0)
-    found, integrator, counter, dynamics = both(jump, 5, True, k=4)
+    context, integrator, counter, dynamics = both(jump, 5, True, k=4)
     assert integrator.stats.fallbacks == dynamics.stats.fallbacks == 5
     assert "a jump was undone" in caplog.text
-    assert distance(found, dynamics) < 1e-6  # to OpenMM's own tolerance of constraints
+    assert distance(context, dynamics) < 1e-6  # to OpenMM's own tolerance of constraints
     assert counter.calls == dynamics.stats.physics_evaluations
-    assert off_lengths(found.getSystem(), where(found)) < 1e-5
+    assert off_lengths(context.getSystem(), where(context)) < 1e-5
 
 
 def test_landings_off_the_constraints_are_undone(make, caplog, monkeypatch):
     """A jump that says it could not land is believed, however harmless its numbers look."""
     molecule, system = molecule_of(fixed=True)
     integrator = KStepIntegrator(system, make(constraints="HBonds"), k=2)
-    found = place(context(system, integrator), molecule)
+    context = place(make_context(system, integrator), molecule)
     integrator.step(1)
 
     def fails(state, positions):
@@ -65,22 +65,22 @@ def test_landings_off_the_constraints_are_undone(make, caplog, monkeypatch):
     integrator.step(1)
     assert integrator.stats.fallbacks == 1
     assert "the fixed bond cannot be put back" in caplog.text
-    assert off_lengths(system, where(found)) < 1e-5
+    assert off_lengths(system, where(context)) < 1e-5
 
 
 def test_starts_are_put_on_the_constraints(make):
     molecule, system = molecule_of(fixed=True)
     integrator = KStepIntegrator(system, make(constraints="HBonds"), k=2)
-    found = place(context(system, integrator), molecule)
-    on = where(found)
+    context = place(make_context(system, integrator), molecule)
+    on = where(context)
     rng = np.random.default_rng(0)
-    found.setPositions(on + rng.normal(scale=1e-3, size=on.shape))
-    found.setVelocities(rng.normal(scale=0.1, size=on.shape))
+    context.setPositions(on + rng.normal(scale=1e-3, size=on.shape))
+    context.setVelocities(rng.normal(scale=0.1, size=on.shape))
     integrator.step(3)
     assert integrator.stats.fallbacks == 0
-    assert off_lengths(system, where(found)) < 1e-11
+    assert off_lengths(system, where(context)) < 1e-11
     free = [
-        abs((where(found)[i] - where(found)[j]) @ (moving(found)[i] - moving(found)[j]))
+        abs((where(context)[i] - where(context)[j]) @ (moving(context)[i] - moving(context)[j]))
         for i, j, _ in (system.getConstraintParameters(n) for n in range(6))
     ]
     assert max(free) < 1e-10
@@ -93,16 +93,16 @@ def test_langevin_temperature_on_constraints(make, model, kind):
     jump = make(constraints="HBonds") if kind == "direct" else model
     integrator = KStepIntegrator(system, jump, k=2, temperature=300.0, friction=1e6)
     integrator.setRandomNumberSeed(3)
-    found = place(context(system, integrator), molecule)
+    context = place(make_context(system, integrator), molecule)
     kt = 300.0 * unit.MOLAR_GAS_CONSTANT_R / (unit.kilojoule_per_mole / unit.kelvin)
     degrees = 27 - system.getNumConstraints()
     values = []
     for _ in range(60):
         integrator.step(1)
-        values.append(float((molecule.get_masses()[:, None] * moving(found) ** 2).sum()) / kt)
+        values.append(float((molecule.get_masses()[:, None] * moving(context) ** 2).sum()) / kt)
     error = np.sqrt(2.0 * degrees / len(values))
     assert abs(np.mean(values) - degrees) < 3.0 * error
-    assert off_lengths(system, where(found)) < 1e-5
+    assert off_lengths(system, where(context)) < 1e-5
 
 
 @pytest.mark.slow
@@ -128,9 +128,9 @@ def test_rigid_water_flows(tmp_path):
     for i, j, length in ((0, 1, 0.09572), (0, 2, 0.09572), (1, 2, 0.15139)):
         system.addConstraint(i, j, length)
     integrator = KStepIntegrator(system, "organic-gfn2", k=4)
-    found = context(system, integrator)
-    found.setPositions([[0, 0, 0], [0.0957, 0, 0], [-0.024, 0.0927, 0]])
-    found.setVelocitiesToTemperature(300.0, 1)
+    context = make_context(system, integrator)
+    context.setPositions([[0, 0, 0], [0.0957, 0, 0], [-0.024, 0.0927, 0]])
+    context.setVelocitiesToTemperature(300.0, 1)
     integrator.step(20)
     assert integrator.stats.fallbacks == 0
-    assert off_lengths(system, where(found)) < 1e-11
+    assert off_lengths(system, where(context)) < 1e-11

@@ -7,7 +7,7 @@ import pytest
 from kstep_integrators import FlowJump
 from kstep_integrators.openmm import KStepIntegrator, add_jump
 from tests.openmm.direct_jumps import BATH, FS, make, molecule_of
-from tests.openmm.systems import context, model, place, where
+from tests.openmm.systems import make_context, model, place, where
 
 __all__ = ["make", "model"]
 
@@ -37,12 +37,12 @@ def test_settings_refused(make, settings, message):
 def test_other_step_size_refused(make):
     molecule, system = molecule_of(fixed=False)
     integrator = KStepIntegrator(system, make(), k=2)
-    found = place(context(system, integrator), molecule)
+    context = place(make_context(system, integrator), molecule)
     integrator.setStepSize(0.003)
-    start = where(found)
+    start = where(context)
     with pytest.raises(openmm.OpenMMException, match=r"has learned those of 0\.5 fs"):
         integrator.step(1)
-    assert np.array_equal(where(found), start)
+    assert np.array_equal(where(context), start)
 
 
 def test_constraints_that_were_not_learned_are_refused(make):
@@ -62,8 +62,8 @@ def test_rigid_water_is_no_direct_jump(make):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"corrector": "filtered"}, "'filtered' with 6 constraints"),
-        ({"metropolize": True, **BATH}, "metropolize=True with 6 constraints"),
+        ({"corrector": "filtered"}, "'filtered' with 6 bonds of fixed length"),
+        ({"metropolize": True, **BATH}, "metropolize=True with 6 bonds of fixed length"),
     ],
     ids=["filtered", "metropolize"],
 )

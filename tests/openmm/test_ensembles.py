@@ -6,7 +6,7 @@ import pytest
 from openmm import unit
 
 from kstep_integrators.openmm import KStepIntegrator
-from tests.openmm.systems import context, model
+from tests.openmm.systems import make_context, model
 
 __all__ = ["model"]
 
@@ -31,14 +31,14 @@ def sample(model, jumps, seed, **settings):
     system = tethered(20000.0)  # a period of 45 fs
     integrator = KStepIntegrator(system, model, k=1, **settings, **BATH)
     integrator.setRandomNumberSeed(seed)
-    found = context(system, integrator)
-    found.setPositions([[0.01, 0, 0], [0, 0.01, 0.7]])
-    found.setVelocitiesToTemperature(300.0, 1)
+    context = make_context(system, integrator)
+    context.setPositions([[0.01, 0, 0], [0, 0.01, 0.7]])
+    context.setVelocitiesToTemperature(300.0, 1)
     potential, squares = [], []
     for _ in range(jumps):
         integrator.step(1)
         potential.append(integrator.getGlobalVariableByName("kstep_potential") / KT)
-        velocities = found.getState(getVelocities=True).getVelocities(asNumpy=True)
+        velocities = context.getState(getVelocities=True).getVelocities(asNumpy=True)
         speed = velocities.value_in_unit(unit.nanometer / unit.picosecond)
         squares.append(1.008 * np.square(speed) / KT)
     return integrator.stats, np.array(potential), np.array(squares)
@@ -82,11 +82,11 @@ def test_friction_slows_down(model):
     integrator = KStepIntegrator(
         system, model, k=2, timestep=0.001, temperature=0.0, friction=3.0 / unit.picosecond
     )
-    found = context(system, integrator)
-    found.setPositions([[0, 0, 0], [0, 0, 0.7]])
-    found.setVelocities([[1, 2, 3], [-1, 0, 1]])
+    context = make_context(system, integrator)
+    context.setPositions([[0, 0, 0], [0, 0, 0.7]])
+    context.setVelocities([[1, 2, 3], [-1, 0, 1]])
     integrator.step(5)
-    velocities = found.getState(getVelocities=True).getVelocities(asNumpy=True)
+    velocities = context.getState(getVelocities=True).getVelocities(asNumpy=True)
     speed = velocities.value_in_unit(unit.nanometer / unit.picosecond)
     expected = np.exp(-3.0 * 0.01) * np.array([[1, 2, 3], [-1, 0, 1]])
     assert speed == pytest.approx(expected, rel=1e-12)

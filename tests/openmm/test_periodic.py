@@ -11,8 +11,8 @@ from openmm import unit
 from openmmml import MLPotential
 
 from kstep_integrators.openmm import KStepIntegrator, add_jump
-from kstep_integrators.openmm.inner import Isolated
-from kstep_integrators.openmm.particles import particles_of
+from kstep_integrators.openmm.solute import Isolated
+from kstep_integrators.openmm.system import particles_of
 from kstep_integrators.testing import MorseNetwork
 from tests.openmm.periodic_systems import (
     CHEAP,
@@ -26,7 +26,15 @@ from tests.openmm.periodic_systems import (
     solvated,
     verlet,
 )
-from tests.openmm.systems import context, model, moving, place, topology, where
+from tests.openmm.systems import (
+    make_context,
+    model,
+    moving,
+    place,
+    require_platform,
+    topology,
+    where,
+)
 
 __all__ = ["model"]
 
@@ -35,13 +43,13 @@ DRIFT = np.array([60.0, -35.0, 20.0])  # nm/ps, about a box in 20 fs
 KJ = unit.kilojoule_per_mole
 
 
-def started(found, box=CUBE, drift=0.0, platform="Reference"):
+def started(context, box=CUBE, drift=0.0, platform="Reference"):
     """Atoms in a Context, about the middle of the run where a drift takes them over the corner."""
-    place(found, box_atoms())
-    found.setPeriodicBoxVectors(*box)
-    found.setPositions(where(found) - where(found)[0] - 0.01 * drift)
-    found.setVelocities(moving(found) + drift)
-    return found
+    place(context, box_atoms())
+    context.setPeriodicBoxVectors(*box)
+    context.setPositions(where(context) - where(context)[0] - 0.01 * drift)
+    context.setVelocities(moving(context) + drift)
+    return context
 
 
 def setting(model, box=CUBE, platform="Reference", perturbed=0.0, drift=0.0, **settings):
@@ -49,55 +57,58 @@ def setting(model, box=CUBE, platform="Reference", perturbed=0.0, drift=0.0, **s
     system, network = solvated(model, box_atoms(), perturbed)
     add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP], inner_platform=platform)
     integrator = KStepIntegrator(system, model, **{"k": 2, "timestep": BASE, **settings})
-    return network, integrator, started(context(system, integrator, platform), box, drift)
+    return network, integrator, started(make_context(system, integrator, platform), box, drift)
 
 
 def plain(model, box=CUBE, platform="Reference", drift=0.0):
     """A Context of velocity Verlet on the same physics."""
     system, _ = solvated(model, box_atoms())
-    return started(context(system, verlet(BASE), platform), box, drift)
+    return started(make_context(system, verlet(BASE), platform), box, drift)
 
 
-def cells(found, box):
+def cells(context, box):
     """Of which box the solute's particles are."""
-    return np.floor(where(found)[:6] @ np.linalg.inv(box))
+    return np.floor(where(context)[:6] @ np.linalg.inv(box))
 
 
 @pytest.mark.parametrize("box", [CUBE, SLANTED], ids=["cube", "slanted"])
 def test_steps_of_the_physics_across_the_boundary(model, box):
     """With the physics itself in the flow, in the box of the Context, jumps are velocity Verlet."""
-    network, integrator, found = setting(model, box, drift=DRIFT)
+    network, integrator, context = setting(model, box, drift=DRIFT)
     other = plain(model, box, drift=DRIFT)
-    before = cells(found, box)
+    before = cells(context, box)
     integrator.step(20)
     other.getIntegrator().step(40)
-    assert np.abs(where(found) - where(other)).max() < 1e-9
-    assert (cells(found, box) != before).any(1).all()
-    assert np.ptp(where(found)[:6], axis=0).max() < 0.5  # nothing was wrapped
+    assert np.abs(where(context) - where(other)).max() < 1e-9
+    assert (cells(context, box) != before).any(1).all()
+    assert np.ptp(where(context)[:6], axis=0).max() < 0.5  # nothing was wrapped
     assert network.calls == integrator.stats.physics_evaluations == 21
     assert integrator.stats.fallbacks == 0
     assert integrator.stats.residual_rms < 1e-12
 
 
-def test_on_the_platform_cpu(model):
-    """The same in single precision, whatever that platform does with positions inside."""
-    _, integrator, found = setting(model, platform="CPU", drift=DRIFT)
+@pytest.mark.parametrize("platform", ["CPU", pytest.param("OpenCL", marks=pytest.mark.slow)])
+def test_on_other_platforms(model, platform):
+    """The same in single precision, whatever a platform does with positions inside."""
+    require_platform(platform)
+    _, integrator, context = setting(model, platform=platform, drift=DRIFT)
     other = plain(model, platform="CPU", drift=DRIFT)
     integrator.step(20)
     other.getIntegrator().step(40)
-    assert np.abs(where(found) - where(other)).max() < 1e-6
+    assert np.abs(where(context) - where(other)).max() < 1e-6
     assert integrator.stats.fallbacks == 0
+    assert integrator.stats.physics_evaluations == 21
 
 
 def test_energy_is_conserved(model):
     """To second order of the step, with forces on the solute that the model does not know."""
     errors = []
     for step, jumps in ((BASE, 10), (BASE / 2, 20)):
-        _, integrator, found = setting(model, perturbed=5000.0, drift=DRIFT, timestep=step)
+        _, integrator, context = setting(model, perturbed=5000.0, drift=DRIFT, timestep=step)
         energies = []
         for _ in range(jumps):
             integrator.step(1)
-            kinetic = found.getState(energy=True, groups={30}).getKineticEnergy()
+            kinetic = context.getState(energy=True, groups={30}).getKineticEnergy()
             energies.append((kinetic + integrator.getLandingEnergy()) / KJ)
         assert integrator.stats.residual_rms > 0.01
         errors.append(np.array(energies[jumps // 10 - 1 :: jumps // 10]))
@@ -105,7 +116,7 @@ def test_energy_is_conserved(model):
 
 
 def test_a_changed_box_is_noticed(model):
-    network, integrator, found = setting(model)
+    network, integrator, context = setting(model)
 
     def calls(action):
         before = network.calls
@@ -117,59 +128,59 @@ def test_a_changed_box_is_noticed(model):
 
     assert calls(step) == 2
     assert calls(step) == 1
-    found.setPeriodicBoxVectors(*CUBE)
+    context.setPeriodicBoxVectors(*CUBE)
     assert calls(step) == 1
-    found.setPeriodicBoxVectors(*SLANTED)
+    context.setPeriodicBoxVectors(*SLANTED)
     # What follows is the path of a new Context that starts there in that box.
     _, fresh, other = setting(model)
-    other.setPositions(where(found))
-    other.setVelocities(moving(found))
+    other.setPositions(where(context))
+    other.setVelocities(moving(context))
     other.setPeriodicBoxVectors(*SLANTED)
     assert calls(step) == 2
     fresh.step(1)
-    assert np.abs(where(found) - where(other)).max() < 1e-13
+    assert np.abs(where(context) - where(other)).max() < 1e-13
     assert calls(step) == 1
 
 
 @pytest.mark.parametrize("way", ["checkpoint", "xml"])
 def test_restarts(model, way):
     """With the box, which is not that of the System."""
-    _, integrator, found = setting(model, SLANTED, drift=DRIFT)
+    _, integrator, context = setting(model, SLANTED, drift=DRIFT)
     integrator.step(2)
     if way == "checkpoint":
         network, again, elsewhere = setting(model, CUBE)
-        elsewhere.loadCheckpoint(found.createCheckpoint())
+        elsewhere.loadCheckpoint(context.createCheckpoint())
     else:
-        state = found.getState(positions=True, velocities=True, integratorParameters=True)
+        state = context.getState(positions=True, velocities=True, integratorParameters=True)
         system, again, state = (
             openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(each))
-            for each in (found.getSystem(), integrator, state)
+            for each in (context.getSystem(), integrator, state)
         )
         assert add_jump(system, model) == 31
-        elsewhere = context(system, again)
+        elsewhere = make_context(system, again)
         elsewhere.setState(state)
     for each in (integrator, again):
         each.step(2)
-    assert np.abs(where(elsewhere) - where(found)).max() < 1e-13
+    assert np.abs(where(elsewhere) - where(context)).max() < 1e-13
     if way == "checkpoint":
         assert network.calls == 2
 
 
 def test_a_solute_in_pieces_is_put_together(model, caplog):
     """As in files of whoever wraps particle by particle; the path is the same but for images."""
-    _, integrator, found = setting(model, SLANTED)
+    _, integrator, context = setting(model, SLANTED)
     _, other, torn = setting(model, SLANTED)
     x = where(torn)
     x[:6] -= cells(torn, SLANTED) @ SLANTED
     assert np.ptp(x[:6], axis=0).max() > 1.0
     torn.setPositions(x)
-    with caplog.at_level(logging.WARNING, "kstep_integrators.openmm.subject"):
+    with caplog.at_level(logging.WARNING, "kstep_integrators.openmm.system"):
         for each in (integrator, other):
             each.step(3)
     assert [record.message[:34] for record in caplog.records] == [
         "the solute was given in pieces, an"
     ]
-    apart = (where(torn) - where(found)) @ np.linalg.inv(SLANTED)
+    apart = (where(torn) - where(context)) @ np.linalg.inv(SLANTED)
     assert np.abs(apart - np.rint(apart)).max() < 1e-11
     assert np.rint(apart)[:6].any()
     assert other.stats.residual_rms < 1e-12
@@ -181,13 +192,13 @@ def test_two_molecules_are_no_solute(model):
     system, _ = solvated(model, atoms)
     add_jump(system, model, particles=[*SOLUTE, 45], inner_groups=[CHEAP])
     integrator = KStepIntegrator(system, model, k=2, timestep=BASE)
-    found = started(context(system, integrator))
-    before = where(found)
+    context = started(make_context(system, integrator))
+    before = where(context)
     before[45] = before[:6].mean(0) + 0.5 * LENGTH
-    found.setPositions(before)
+    context.setPositions(before)
     with pytest.raises(openmm.OpenMMException, match=r"particle 45 of the solute is 0.[45]\d of"):
         integrator.step(1)
-    assert np.array_equal(where(found), before)
+    assert np.array_equal(where(context), before)
 
 
 def test_forces_without_a_box_in_the_flow(model):
@@ -200,11 +211,11 @@ def test_forces_without_a_box_in_the_flow(model):
         bonds.setForceGroup(7)
         add_jump(system, model, particles=SOLUTE, inner_groups=groups)
         integrator = KStepIntegrator(system, model, k=1, timestep=BASE / 2)
-        found = started(context(system, integrator))
-        other = started(context(system, verlet(BASE / 2)))
+        context = started(make_context(system, integrator))
+        other = started(make_context(system, verlet(BASE / 2)))
         for each in (integrator, other.getIntegrator()):
             each.step(3)
-        assert np.abs(where(found) - where(other)).max() < 1e-10
+        assert np.abs(where(context) - where(other)).max() < 1e-10
         assert integrator.stats.fallbacks == 0
 
 
@@ -223,11 +234,11 @@ def test_rigid_water(model):
     system, _ = solvated(model, atoms, rigid=True)
     add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP])
     integrator = KStepIntegrator(system, model, k=2, timestep=BASE)
-    found = started(context(system, integrator), drift=DRIFT)
+    context = started(make_context(system, integrator), drift=DRIFT)
     integrator.step(3)
-    found.setPeriodicBoxVectors(*SLANTED)
+    context.setPeriodicBoxVectors(*SLANTED)
     integrator.step(3)
-    x = where(found)
+    x = where(context)
     for index in range(system.getNumConstraints()):
         i, j, length = system.getConstraintParameters(index)
         assert np.linalg.norm(x[i] - x[j]) == pytest.approx(length / unit.nanometer, rel=1e-10)
@@ -285,28 +296,28 @@ def test_barostats_are_refused(model, barostat):
 
 def test_the_model_knows_of_no_box(model):
     atoms = particles_of(force_field(box_atoms()))
-    state = atoms.nowhere().replace(pbc=(True, True, True))
+    state = atoms.unplaced().replace(pbc=(True, True, True))
     with pytest.raises(ValueError, match="not periodic, but the system has pbc"):
         model.bind(state)
     isolated = Isolated(model)
-    assert isolated.bind(state) is model.bind(atoms.nowhere())
+    assert isolated.bind(state) is model.bind(atoms.unplaced())
     assert isolated.to("cpu").potential is model
     assert isolated.describe() == model.describe()
     assert (isolated.timestep, isolated.device) == (model.timestep, model.device)
 
 
 class Springs(Calculator):
-    """Methanol on springs, and what it was told of a box."""
+    """Methanol on springs, and the boxes that it was given."""
 
     implemented_properties = ["energy", "forces"]  # noqa: RUF012
 
     def __init__(self):
         super().__init__()
-        self.springs, self.told = MorseNetwork(box_atoms().positions[:6]), set()
+        self.springs, self.boxes = MorseNetwork(box_atoms().positions[:6]), set()
 
     def calculate(self, atoms=None, properties=("energy",), system_changes=tuple(all_changes)):
         super().calculate(atoms, properties, system_changes)
-        self.told.add((bool(atoms.pbc.any()), round(atoms.cell.volume, 6)))
+        self.boxes.add((bool(atoms.pbc.any()), round(atoms.cell.volume, 6)))
         self.springs.calculate(atoms, properties, system_changes)
         self.results = self.springs.results
 
@@ -325,11 +336,11 @@ def test_an_expensive_method_by_openmm_ml(model, alone):
     )
     add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP])
     integrator = KStepIntegrator(system, model, k=2, timestep=BASE / 4)
-    found = started(context(system, integrator), drift=DRIFT)
+    context = started(make_context(system, integrator), drift=DRIFT)
     integrator.step(2)
     assert integrator.stats.fallbacks == 0
-    assert calculator.told == {(False, 0.0) if alone else (True, round(1000 * LENGTH**3, 6))}
+    assert calculator.boxes == {(False, 0.0) if alone else (True, round(1000 * LENGTH**3, 6))}
     # A State that is wrapped molecule by molecule holds pieces: the bonds are the calculator's.
-    found.setPositions(where(found) - where(found)[0])
-    wrapped = found.getState(positions=True, enforcePeriodicBox=True).getPositions(asNumpy=True)
+    context.setPositions(where(context) - where(context)[0])
+    wrapped = context.getState(positions=True, enforcePeriodicBox=True).getPositions(asNumpy=True)
     assert np.ptp(wrapped[:6] / unit.nanometer, axis=0).max() > 1.0

@@ -63,3 +63,46 @@ def test_few_paths_of_direct_jumps(make):
     _, system = molecule_of(fixed=True)
     integrator = KStepIntegrator(system, make(constraints="HBonds", force_head=True), k=2)
     assert paths(iter(steps_of(integrator))) <= 240
+
+
+def test_the_program_is_printed(model):
+    """One line for each computation, under the names of the program, and what stages mean."""
+    _, system = molecule_of(fixed=True)
+    integrator = KStepIntegrator(system, model, k=2, **BATH)
+    text = integrator.describeProgram()
+    assert "kstep_" not in text
+    program, stages = text.split("\n\n")
+    ends = sum(kind == KINDS.BlockEnd for kind in steps_of(integrator))
+    assert len(program.splitlines()) == integrator.getNumComputations() - ends
+    for line in (
+        "update the state of the Context",
+        "start_kinetic <- sum of 0.5*m*v*v",
+        "      v <- v + 0.5*dt*correction/m",
+        "stage <- JUMP",
+        "      dx <- force of the jump",
+        "      while count < base_steps:",
+        "          constrain positions",
+        "constrain velocities",
+    ):
+        assert any(each.endswith(line) for each in program.splitlines()), line
+    assert max(map(len, program.splitlines())) < 120
+    assert "JUMP: takes v, nm/ps, and jumps" in stages
+    assert "BOX" not in stages
+
+
+def test_parts_of_the_program(model):
+    """Each option has its lines, and only then."""
+
+    def text(**settings):
+        _, system = molecule_of(fixed=False)
+        return KStepIntegrator(system, model, k=2, **settings).describeProgram()
+
+    lines = {
+        "heat bath": ("gaussian", BATH),
+        "test": ("limit <- -kT*log(1 - uniform)", {"metropolize": True, **BATH}),
+        "corrector": ("v + 0.5*dt*correction/m", {"corrector": "impulse"}),
+    }
+    without = text(corrector="none")
+    for line, settings in lines.values():
+        assert line in text(**settings)
+        assert line not in without

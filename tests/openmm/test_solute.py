@@ -10,9 +10,11 @@ from kstep_integrators import CalculatorPotential, KStepDynamics, SumPotential, 
 from kstep_integrators.calculators import OpenMMCalculator
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.openmm import KStepIntegrator, add_jump
+from kstep_integrators.openmm.solute import SpanningTree, spanning_tree
 from tests.conftest import hot
 from tests.direct_systems import untrained
-from tests.openmm.systems import Counted, context, model, moving, place, springs, where
+from tests.openmm.periodic_systems import CUBE, SLANTED
+from tests.openmm.systems import Counted, make_context, model, moving, place, springs, where
 
 __all__ = ["model"]
 
@@ -78,14 +80,14 @@ def setting(model, **settings):
     system.getForce(system.getNumForces() - 1).setForceGroup(SLOW)
     add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP])
     integrator = KStepIntegrator(system, model, timestep=0.25 * FS, **settings)
-    return atoms, system, counter, integrator, place(context(system, integrator), atoms)
+    return atoms, system, counter, integrator, place(make_context(system, integrator), atoms)
 
 
 @pytest.mark.parametrize("corrector", ["impulse", "filtered"])
 def test_trajectory(model, corrector):
     """That of KStepDynamics on the same sum, and the physics is asked once per jump."""
     jumps = 40 if corrector == "impulse" else 3
-    atoms, _, counter, integrator, found = setting(model, k=2, corrector=corrector)
+    atoms, _, counter, integrator, context = setting(model, k=2, corrector=corrector)
     cheap = CalculatorPotential(OpenMMCalculator(system_of(atoms, solute=False)))
     atoms.calc = OpenMMCalculator(system_of(atoms))
     sum_potential = SumPotential((model, SOLUTE), cheap)
@@ -94,41 +96,41 @@ def test_trajectory(model, corrector):
     )
     integrator.step(jumps)
     dynamics.run(jumps)
-    assert np.abs(where(found) - atoms.positions / 10.0).max() < 1e-8
+    assert np.abs(where(context) - atoms.positions / 10.0).max() < 1e-8
     assert integrator.stats.fallbacks == dynamics.stats.fallbacks == 0
     assert counter.calls == dynamics.stats.physics_evaluations == jumps + 1
     assert integrator.stats.residual_rms == pytest.approx(dynamics.stats.residual_rms, rel=1e-6)
 
 
 def test_reversible(model):
-    *_, integrator, found = setting(model, k=4)
-    start = where(found)
+    *_, integrator, context = setting(model, k=4)
+    start = where(context)
     integrator.step(10)
-    there = where(found)
-    found.setVelocities(-moving(found))
+    there = where(context)
+    context.setVelocities(-moving(context))
     integrator.step(10)
     assert integrator.stats.fallbacks == 0
-    assert np.abs(where(found) - start).max() < 1e-9
+    assert np.abs(where(context) - start).max() < 1e-9
     assert np.abs(there - start).max() > 1e-3
 
 
 def test_xml_goes_on(model):
     """The forces of the flow are in the XML of the System, as they were when it was made."""
-    _, system, _, integrator, found = setting(model, k=2)
+    _, system, _, integrator, context = setting(model, k=2)
     integrator.step(2)
     again, same = (
         openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(each))
         for each in (system, integrator)
     )
     assert add_jump(again, model) == add_jump(system, model)
-    elsewhere = context(again, same)
-    state = found.getState(
+    elsewhere = make_context(again, same)
+    state = context.getState(
         getPositions=True, getVelocities=True, getParameters=True, getIntegratorParameters=True
     )
     elsewhere.setState(state)
     for each in (integrator, same):
         each.step(2)
-    assert np.abs(where(elsewhere) - where(found)).max() < 1e-13
+    assert np.abs(where(elsewhere) - where(context)).max() < 1e-13
 
 
 def test_model_alone_on_the_solute(model):
@@ -137,15 +139,15 @@ def test_model_alone_on_the_solute(model):
     system = system_of(atoms)
     add_jump(system, model, particles=SOLUTE)
     integrator = KStepIntegrator(system, model, k=1, timestep=0.1 * FS)
-    found = place(context(system, integrator), atoms)
+    context = place(make_context(system, integrator), atoms)
     verlet = openmm.CustomIntegrator(0.0001)
     verlet.addComputePerDof("v", "v+0.5*dt*f/m")
     verlet.addComputePerDof("x", "x+dt*v")
     verlet.addComputePerDof("v", "v+0.5*dt*f/m")
-    other = place(context(system_of(atoms), verlet), atoms)
+    other = place(make_context(system_of(atoms), verlet), atoms)
     for each in (integrator, verlet):
         each.step(10)
-    assert np.abs(where(found) - where(other)).max() < 1e-9
+    assert np.abs(where(context) - where(other)).max() < 1e-9
 
 
 def test_arguments_refused(model, tmp_path):
@@ -191,7 +193,7 @@ def test_metropolized_trajectory(model, temperature):
     """Where the random number does not matter, every decision is that of KStepDynamics."""
     shared = {"k": 2, "corrector": "none", "metropolize": True, "extra_chances": 2}
     bath = {"temperature": temperature, "friction": 0.0}
-    atoms, _, counter, integrator, found = setting(model, **shared, **bath)
+    atoms, _, counter, integrator, context = setting(model, **shared, **bath)
     cheap = CalculatorPotential(OpenMMCalculator(system_of(atoms, solute=False)))
     atoms.calc = OpenMMCalculator(system_of(atoms))
     dynamics = KStepDynamics(
@@ -205,7 +207,7 @@ def test_metropolized_trajectory(model, temperature):
     )
     integrator.step(8)
     dynamics.run(8)
-    assert np.abs(where(found) - atoms.positions / 10.0).max() < 1e-8
+    assert np.abs(where(context) - atoms.positions / 10.0).max() < 1e-8
     stats, other = integrator.stats, dynamics.stats
     assert (stats.accepted, stats.flips) == (other.accepted, other.flips)
     assert counter.calls == stats.physics_evaluations == other.physics_evaluations
@@ -250,9 +252,9 @@ def energies(model, jumps, **settings):
     add_jump(system, model, particles=[0, 1], inner_groups=[CHEAP])
     integrator = KStepIntegrator(system, model, k=2, temperature=300.0, friction=1e6, **settings)
     integrator.setRandomNumberSeed(4)
-    found = context(system, integrator)
-    found.setPositions([[0.01, 0, 0], [0, 0.01, 0.15], [0, 0, 0.7], [0, 0.01, 0.9]])
-    found.setVelocitiesToTemperature(300.0, 1)
+    context = make_context(system, integrator)
+    context.setPositions([[0.01, 0, 0], [0, 0.01, 0.15], [0, 0, 0.7], [0, 0.01, 0.9]])
+    context.setVelocitiesToTemperature(300.0, 1)
     kt = 300.0 * unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin)
     values = []
     for _ in range(jumps):
@@ -280,3 +282,46 @@ def test_without_the_test_it_is_another_ensemble(model):
     """The test above can fail: without the expensive forces the solute flies away."""
     _, values = energies(model, 200, corrector="none", timestep=0.002)
     assert abs(values.mean() - 6.0) > 3.0 * values.std() / np.sqrt(independent(values))
+
+
+def chain(length, count=12):
+    """Particles in a row, in no order, a fifth of a nanometre or less apart."""
+    x = np.zeros((count, 3))
+    x[:, 0] = np.linspace(0.0, length, count)
+    return np.random.default_rng(1).permutation(x + 0.3)
+
+
+@pytest.mark.parametrize("box", [CUBE, SLANTED], ids=["cube", "slanted"])
+@pytest.mark.parametrize("length", [0.5, 1.3], ids=["short", "longer than half the box"])
+def test_pieces_are_put_together(box, length):
+    x = np.vstack([np.zeros((2, 3)), chain(length)])
+    atoms = np.arange(2, len(x))
+    torn = x.copy()
+    torn[2:] += np.random.default_rng(2).integers(-2, 3, (len(atoms), 3)) @ box
+    tree = spanning_tree(atoms, torn, box)
+    unwrapped = tree.unwrapped(torn, box)
+    assert np.array_equal(unwrapped[:2], x[:2])
+    assert unwrapped[2:] - unwrapped[2] == pytest.approx(x[2:] - x[2], abs=1e-12)
+    assert unwrapped[2] == pytest.approx(torn[2])
+    assert tree.unwrapped(x, box) is x
+
+
+def test_one_particle_is_whole():
+    x = np.array([[9.0, 0.0, 0.0], [-7.0, 0.0, 0.0]])
+    assert spanning_tree(np.array([1]), x, CUBE).unwrapped(x, CUBE) is x
+
+
+def test_links_that_are_too_long():
+    x = np.array([[0.0, 0.0, 0.0], [0.0, 0.0, 0.65]])
+    with pytest.raises(ValueError, match=r"particle 1 .* is 0.42 .* from particle 0.*at most 0.4"):
+        spanning_tree(np.arange(2), x, CUBE)
+    tree = SpanningTree(np.arange(2), np.zeros(2, dtype=int))
+    with pytest.raises(ValueError, match="larger box"):
+        tree.unwrapped(x, CUBE)
+    assert tree.unwrapped(0.9 * x, CUBE) is not None
+
+
+def test_a_solute_that_touches_its_image():
+    x = chain(1.45, 11)
+    with pytest.raises(ValueError, match="touches its own image"):
+        spanning_tree(np.arange(11), x, CUBE)

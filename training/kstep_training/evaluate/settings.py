@@ -27,6 +27,11 @@ class EvaluateSettings(PhysicsSettings):
     8
     """
 
+    physics: str = setting(
+        "GFN2-xTB",
+        "expensive method: GFN2-xTB, GFN1-xTB, GFN-FF, pyscf, or module:function, a function of "
+        "yours that takes an Atoms object and returns an ASE calculator for it",
+    )
     temperature_K: float = setting(300.0, "of the starts and of the heat bath", "K")
     seeds: int = setting(
         8, "independent runs of each method; fewer than 8 cannot be told from noise"

@@ -183,7 +183,7 @@ def test_processes_end_and_have_one_thread(tmp_path, monkeypatch):
 SCRIPT = """
 import functools, signal, sys, time
 from kstep_integrators.physics.workers import Request, make_workers
-from tests.physics.test_workers import molecules
+from tests.physics.workers.test_processes import molecules
 from tests.physics.worker_factories import morse
 
 if __name__ == "__main__":
@@ -205,7 +205,7 @@ def alive(pid):
 def test_no_orphans(how, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     with subprocess.Popen(
         [sys.executable, str(script)],
         env={**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
@@ -239,7 +239,7 @@ def test_a_script_without_a_main_guard_is_told(tmp_path):
         "from tests.physics.worker_factories import morse\n"
         "make_workers(morse, 2)\n"
     )
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     found = subprocess.run(
         [sys.executable, str(script)],
         env={**os.environ, "PYTHONPATH": str(root)},

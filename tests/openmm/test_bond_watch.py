@@ -3,17 +3,21 @@
 import numpy as np
 import openmm
 import pytest
-import torch
 from ase import units
 from openmm import unit
 
 from kstep_integrators import KStepDynamics
-from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.openmm import KStepIntegrator, add_jump
-from kstep_integrators.openmm.bonds import BondMemory
-from kstep_integrators.state import PhaseState
 from tests.conftest import hot
-from tests.openmm.systems import OpenMMCalculator, context, model, moving, place, springs, where
+from tests.openmm.systems import (
+    OpenMMCalculator,
+    make_context,
+    model,
+    moving,
+    place,
+    springs,
+    where,
+)
 
 __all__ = ["model"]
 
@@ -30,39 +34,31 @@ def pair(stiffness=0.0):
     return system
 
 
-def hot_state(scale: float) -> PhaseState:
-    """Ethanol, scaled."""
-    molecule = hot()
-    x = torch.from_numpy(scale * molecule.positions)
-    masses = torch.from_numpy(molecule.get_masses())
-    return make_state(torch.from_numpy(molecule.numbers), masses, x, torch.zeros_like(x))
-
-
 def flying(model, speed, **settings):
     """Two atoms, 0.74 A apart, that fly apart at a speed (nm/ps)."""
     system = pair()
     integrator = KStepIntegrator(system, model, k=1, timestep=1.0 * FS, **settings)
-    found = context(system, integrator)
-    found.setPositions([[0, 0, 0], [0.074, 0, 0]])
-    found.setVelocities([[0, 0, 0], [speed, 0, 0]])
-    return integrator, found
+    context = make_context(system, integrator)
+    context.setPositions([[0, 0, 0], [0.074, 0, 0]])
+    context.setVelocities([[0, 0, 0], [speed, 0, 0]])
+    return integrator, context
 
 
 def test_a_bond_breaks_once(model, caplog):
-    """Broken beyond 1.6 of 0.62 A; what was told is not told again."""
-    integrator, found = flying(model, 10.0)
+    """Broken beyond 1.6 of 0.62 A; what was reported is not reported again."""
+    integrator, context = flying(model, 10.0)
     counts = []
     for _ in range(8):
         integrator.step(1)
         counts.append(integrator.stats.bond_changes)
-    apart = where(found)[1, 0] - where(found)[0, 0]
+    apart = where(context)[1, 0] - where(context)[0, 0]
     assert apart > 0.14
     assert counts == sorted(counts)
     assert counts[0] == 0
     assert counts[-1] == 1
-    (told,) = [line for line in caplog.messages if "bond" in line]
-    assert "the bond H0-H1 has broken" in told
-    found.setVelocities(-moving(found))
+    (line,) = [message for message in caplog.messages if "bond" in message]
+    assert "the bond H0-H1 has broken" in line
+    context.setVelocities(-moving(context))
     integrator.step(10)
     assert integrator.stats.bond_changes == 2  # and has formed
 
@@ -74,30 +70,30 @@ def test_counts_are_those_of_ase(model, settings):
     molecule = hot(temperature=3000.0)
     system = springs(hot())
     integrator = KStepIntegrator(system, model, k=4, timestep=0.5 * FS, **settings)
-    found = place(context(system, integrator), molecule)
+    context = place(make_context(system, integrator), molecule)
     molecule.calc = OpenMMCalculator(springs(hot()))
     dynamics = KStepDynamics(molecule, model, k=4, timestep=0.5 * units.fs, **settings)
-    found.setParameter("stiffness", 0.01)
+    context.setParameter("stiffness", 0.01)
     molecule.calc.context.setParameter("stiffness", 0.01)
     seen = set()
     for _ in range(6):
         integrator.step(1)
         dynamics.run(1)
-        found.loadCheckpoint(found.createCheckpoint())
+        context.loadCheckpoint(context.createCheckpoint())
         assert integrator.stats.bond_changes == dynamics.stats.bond_changes
         seen.add(integrator.stats.bond_changes)
     assert len(seen) > 1
-    assert np.abs(where(found) - molecule.positions / 10.0).max() < 1e-6
+    assert np.abs(where(context) - molecule.positions / 10.0).max() < 1e-6
 
 
 def test_bonds_are_found_anew_where_positions_are_set(model):
     """As in ASE: what a user moves is no change of a step."""
-    integrator, found = flying(model, 0.0)
+    integrator, context = flying(model, 0.0)
     integrator.step(1)
-    found.setPositions([[0, 0, 0], [0.3, 0, 0]])
+    context.setPositions([[0, 0, 0], [0.3, 0, 0]])
     integrator.step(2)
     assert integrator.stats.bond_changes == 0
-    found.setPositions([[0, 0, 0], [0.074, 0, 0]])
+    context.setPositions([[0, 0, 0], [0.074, 0, 0]])
     integrator.step(2)
     assert integrator.stats.bond_changes == 0
 
@@ -110,9 +106,9 @@ def test_rejected_jumps_change_no_bonds(model):
         system, model, k=1, timestep=4.0 * FS, corrector="none", metropolize=True,
         extra_chances=2, **bath,
     )  # fmt: skip
-    found = context(system, integrator)
-    found.setPositions([[0, 0, 0], [0.074, 0, 0]])
-    found.setVelocities([[0, 0, 0], [12.0, 0, 0]])
+    context = make_context(system, integrator)
+    context.setPositions([[0, 0, 0], [0.074, 0, 0]])
+    context.setVelocities([[0, 0, 0], [12.0, 0, 0]])
     integrator.step(1)
     assert integrator.stats.flips == 1
     assert integrator.stats.bond_changes == 0
@@ -128,9 +124,9 @@ def test_only_the_bonds_that_the_model_covers(model):
         system.addForce(openmm.HarmonicBondForce())
         add_jump(system, model, particles=particles)
         integrator = KStepIntegrator(system, model, k=1, timestep=0.5 * FS)
-        found = context(system, integrator)
-        found.setPositions([[0, 0, 0], [0, 0.074, 0], [0, 0.148, 0]])
-        found.setVelocities([[0, 0, 0], [0, 0, 0], [0, 20.0, 0]])
+        context = make_context(system, integrator)
+        context.setPositions([[0, 0, 0], [0, 0.074, 0], [0, 0.148, 0]])
+        context.setVelocities([[0, 0, 0], [0, 0, 0], [0, 20.0, 0]])
         integrator.step(6)
         counts.append(integrator.stats.bond_changes)
     assert counts[0] == 0
@@ -138,7 +134,7 @@ def test_only_the_bonds_that_the_model_covers(model):
 
 
 def test_an_error_in_the_question_leaves_the_context_in_order(model, monkeypatch):
-    integrator, found = flying(model, 10.0)
+    integrator, context = flying(model, 10.0)
 
     def interrupted(*_):
         raise KeyboardInterrupt("stop")
@@ -147,27 +143,15 @@ def test_an_error_in_the_question_leaves_the_context_in_order(model, monkeypatch
 
     def run():
         for _ in range(8):
-            starts.append((where(found), moving(found)))
+            starts.append((where(context), moving(context)))
             integrator.step(1)
 
     with monkeypatch.context() as patch:
-        patch.setattr("kstep_integrators.openmm.force._milestone", interrupted)
+        patch.setattr("kstep_integrators.openmm.force.milestone", interrupted)
         with pytest.raises(openmm.OpenMMException, match="stop"):
             run()
-    assert np.array_equal(where(found), starts[-1][0])
-    assert np.array_equal(moving(found), starts[-1][1])
+    assert np.array_equal(where(context), starts[-1][0])
+    assert np.array_equal(moving(context), starts[-1][1])
     assert integrator.stats.bond_changes == 0
     integrator.step(1)
     assert integrator.stats.bond_changes == 1
-
-
-def test_memory():
-    """Rounded positions are known again; the oldest geometries are not."""
-    memory, state = BondMemory(), hot_state(1.0)
-    bonded = memory.at(state.positions.numpy() / 10.0, state)
-    stretched = hot_state(1.05)
-    assert memory.at(stretched.positions.numpy() / 10.0 + 4e-7, stretched) is not bonded
-    assert memory.at(state.positions.numpy() / 10.0 + 4e-7, state) is bonded
-    for number in range(64):
-        memory.put(np.full((9, 3), float(number)), bonded)
-    assert memory.at(state.positions.numpy() / 10.0, state) is not bonded

@@ -10,17 +10,19 @@ from openmmml import MLPotential
 from kstep_integrators import KStepDynamics, load_model
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.openmm import KStepIntegrator, add_jump
-from kstep_integrators.openmm.particles import masses_of
+from kstep_integrators.openmm.system import masses_of
 from kstep_integrators.testing import CountingCalculator
 from tests.conftest import hot
+from tests.openmm.direct_jumps import BATH, molecule_of, off_lengths
 from tests.openmm.systems import (
     Counted,
     OpenMMCalculator,
-    context,
+    make_context,
     model,
     molecule,
     moving,
     place,
+    require_platform,
     springs,
     where,
 )
@@ -43,80 +45,103 @@ def both(molecule, model, jumps, platform="Reference", *, hosts=({}, {}), **sett
     system = springs(hot())
     counter = Counted().join(system)
     integrator = KStepIntegrator(system, model, timestep=0.25 * FS, **settings, **hosts[0])
-    found = place(context(system, integrator, platform), molecule)
+    context = place(make_context(system, integrator, platform), molecule)
     molecule.calc = OpenMMCalculator(springs(hot()))
     dynamics = KStepDynamics(molecule, model, timestep=0.25 * units.fs, **settings, **hosts[1])
     integrator.step(jumps)
     dynamics.run(jumps)
     agree(integrator, dynamics)
-    return (found, integrator, counter), dynamics
+    return (context, integrator, counter), dynamics
 
 
-def distance(found, atoms):
-    return float(np.abs(where(found) - atoms.positions / 10.0).max())
+def distance(context, atoms):
+    return float(np.abs(where(context) - atoms.positions / 10.0).max())
 
 
 @pytest.mark.parametrize("platform", ["Reference", "CPU"])
 def test_trajectory_of_impulses(molecule, model, platform):
-    (found, integrator, counter), dynamics = both(molecule, model, 100, platform, k=2)
-    assert distance(found, molecule) < 1e-8  # constants of ASE and OpenMM differ in the tenth digit
+    (context, integrator, counter), dynamics = both(molecule, model, 100, platform, k=2)
+    assert (
+        distance(context, molecule) < 1e-8
+    )  # constants of ASE and OpenMM differ in the tenth digit
     velocities = molecule.get_velocities() * (1000.0 * units.fs / units.nm)
-    assert np.abs(moving(found) - velocities).max() < 1e-6
+    assert np.abs(moving(context) - velocities).max() < 1e-6
     assert integrator.stats.fallbacks == dynamics.stats.fallbacks == 0
     assert counter.calls == integrator.stats.physics_evaluations == 101
     assert dynamics.stats.physics_evaluations == 101
     assert integrator.stats.residual_rms == pytest.approx(dynamics.stats.residual_rms, rel=1e-6)
     assert integrator.stats.energy_error == pytest.approx(dynamics.stats.energy_error, rel=1e-6)
     assert integrator.stats.jump_seconds > 0
-    assert found.getTime() / unit.picosecond == pytest.approx(0.05)
+    assert context.getTime() / unit.picosecond == pytest.approx(0.05)
 
 
-@pytest.mark.parametrize("precision", ["double", "mixed"])
+@pytest.mark.slow  # OpenCL compiles for each precision
+@pytest.mark.parametrize("precision", ["double", "mixed", "single"])
 @pytest.mark.parametrize("name", ["CUDA", "OpenCL"])
 def test_trajectory_on_a_gpu(molecule, model, name, precision):
     """Answers of the jump pass through single precision there; a rounded landing is no mistake."""
-    here = [
-        openmm.Platform.getPlatform(i).getName() for i in range(openmm.Platform.getNumPlatforms())
-    ]
-    if name not in here:
-        pytest.skip(f"OpenMM has no platform {name} here")
+    require_platform(name)
     system = springs(hot())
     counter = Counted().join(system)
     integrator = KStepIntegrator(system, model, k=2, timestep=0.25 * FS)
     platform = openmm.Platform.getPlatformByName(name)
-    try:
-        found = openmm.Context(system, integrator, platform, {"Precision": precision})
-    except openmm.OpenMMException as error:
-        pytest.skip(f"no device for {name}: {error}")
-    place(found, molecule)
+    context = openmm.Context(system, integrator, platform, {"Precision": precision})
+    place(context, molecule)
     molecule.calc = OpenMMCalculator(springs(hot()))
     dynamics = KStepDynamics(molecule, model, k=2, timestep=0.25 * units.fs)
     integrator.step(100)
     dynamics.run(100)
-    # In mixed precision forces are those of positions in single precision.
-    assert distance(found, molecule) < (1e-5 if precision == "double" else 1e-4)
+    # Forces of the other precisions are those of positions in single precision.
+    assert distance(context, molecule) < (1e-5 if precision == "double" else 1e-4)
     assert integrator.stats.fallbacks == 0
     # Where rounding makes a position look as if it had been set, it costs an evaluation.
     assert 101 <= counter.calls <= 201
     assert counter.calls == integrator.stats.physics_evaluations
     assert integrator.stats.residual_rms == pytest.approx(dynamics.stats.residual_rms, rel=1e-3)
-    energy = found.getState(getEnergy=True).getPotentialEnergy()
+    energy = context.getState(getEnergy=True).getPotentialEnergy()
     difference = (energy - integrator.getLandingEnergy()) / unit.kilojoule_per_mole
     assert abs(difference) < 1e-2
-    end, saved = where(found), found.createCheckpoint()
+    end, saved = where(context), context.createCheckpoint()
     integrator.step(2)
-    after = where(found)
-    found.loadCheckpoint(saved)
-    assert np.abs(where(found) - end).max() < 1e-7
+    after = where(context)
+    context.loadCheckpoint(saved)
+    assert np.abs(where(context) - end).max() < 1e-7
     integrator.step(2)
-    assert np.abs(where(found) - after).max() < 1e-6
+    assert np.abs(where(context) - after).max() < 1e-6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["CUDA", "OpenCL"])
+@pytest.mark.parametrize("tested", [False, True], ids=["constrained", "metropolized"])
+def test_parts_of_a_step_on_a_gpu(model, name, tested):
+    """Heat bath with constraints, and the test: one evaluation for each stride, none undone."""
+    require_platform(name)
+    molecule, system = molecule_of(fixed=not tested)
+    counter = Counted().join(system)
+    settings = {"metropolize": True, "extra_chances": 0} if tested else {}
+    integrator = KStepIntegrator(system, model, k=2, timestep=0.25 * FS, **BATH, **settings)
+    integrator.setRandomNumberSeed(1)
+    platform = openmm.Platform.getPlatformByName(name)
+    context = openmm.Context(system, integrator, platform, {"Precision": "mixed"})
+    place(context, molecule)
+    integrator.step(20)
+    stats = integrator.stats
+    assert stats.fallbacks == stats.failures == 0
+    assert counter.calls == stats.physics_evaluations
+    if tested:
+        assert stats.accepted + stats.flips == 20
+        assert stats.accepted > 10
+        assert counter.calls == 21
+    else:
+        assert 21 <= counter.calls <= 41
+        assert off_lengths(system, where(context)) < 1e-6
 
 
 @pytest.mark.filterwarnings(BONDS)
 @pytest.mark.parametrize("corrector", ["filtered", "none"])
 def test_trajectory_of_other_correctors(molecule, model, corrector):
-    (found, integrator, counter), dynamics = both(molecule, model, 12, k=3, corrector=corrector)
-    assert distance(found, molecule) < 1e-8
+    (context, integrator, counter), dynamics = both(molecule, model, 12, k=3, corrector=corrector)
+    assert distance(context, molecule) < 1e-8
     assert counter.calls == dynamics.stats.physics_evaluations
     assert integrator.stats.fallbacks == dynamics.stats.fallbacks
     assert integrator.stats.jumps == 12
@@ -125,25 +150,25 @@ def test_trajectory_of_other_correctors(molecule, model, corrector):
 @pytest.mark.filterwarnings(BONDS)
 def test_jumps_undone_are_made_with_the_physics(molecule, model, caplog):
     """The potential alone soon breaks the molecule; fallbacks follow, the same in both hosts."""
-    (found, integrator, counter), dynamics = both(molecule, model, 20, k=8, corrector="none")
+    (context, integrator, counter), dynamics = both(molecule, model, 20, k=8, corrector="none")
     assert integrator.stats.fallbacks == dynamics.stats.fallbacks > 3
-    told = [record.message for record in caplog.records]
-    assert len(told) == (2 if integrator.stats.fallbacks >= 10 else 1)
-    assert "changed by more than 1 eV" in told[0]
+    messages = [record.message for record in caplog.records]
+    assert len(messages) == (2 if integrator.stats.fallbacks >= 10 else 1)
+    assert "changed by more than 1 eV" in messages[0]
     assert (
         counter.calls == dynamics.stats.physics_evaluations == integrator.stats.physics_evaluations
     )
-    assert distance(found, molecule) < 1e-6
+    assert distance(context, molecule) < 1e-6
 
 
 @pytest.mark.filterwarnings(BONDS)
 def test_jumps_go_on_after_physics_steps(model):
     """Some strides stand and some do not; impulses start from where the physics has led."""
     molecule = hot(temperature=3000.0)
-    (found, integrator, counter), dynamics = both(molecule, model, 12, k=8)
+    (context, integrator, counter), dynamics = both(molecule, model, 12, k=8)
     assert 0 < integrator.stats.fallbacks == dynamics.stats.fallbacks < 12
     assert counter.calls == dynamics.stats.physics_evaluations
-    assert distance(found, molecule) < 1e-8
+    assert distance(context, molecule) < 1e-8
 
 
 @pytest.mark.filterwarnings(BONDS)
@@ -155,7 +180,7 @@ def test_metropolized_trajectory(molecule, model, corrector, temperature):
         {"temperature": temperature * unit.kelvin, "friction": 0.0 / unit.picosecond},
         {"temperature_K": temperature, "friction": 0.0, "rng": np.random.default_rng(0)},
     )
-    (found, integrator, counter), dynamics = both(
+    (context, integrator, counter), dynamics = both(
         molecule,
         model,
         12,
@@ -165,7 +190,7 @@ def test_metropolized_trajectory(molecule, model, corrector, temperature):
         metropolize=True,
         extra_chances=2,
     )
-    assert distance(found, molecule) < 1e-8
+    assert distance(context, molecule) < 1e-8
     stats, other = integrator.stats, dynamics.stats
     assert (stats.accepted, stats.flips) == (other.accepted, other.flips)
     if temperature < 1.0:
@@ -186,15 +211,15 @@ def test_calculators_as_the_physics(molecule):
     system = MLPotential("ase").createSystem(topology, removeCMMotion=False, calculator=calculator)
     network = load_model("organic-gfn2", device="cpu")
     integrator = KStepIntegrator(system, network, k=2)
-    found = place(context(system, integrator), molecule)
+    context = place(make_context(system, integrator), molecule)
     # Masses of OpenMM's own table are slightly others.
     molecule.set_masses(masses_of(system))
-    place(found, molecule)
+    place(context, molecule)
     molecule.calc = CountingCalculator(xtb_calculator("GFN2-xTB"))
     dynamics = KStepDynamics(molecule, network, k=2)
     integrator.step(10)
     dynamics.run(10)
-    assert distance(found, molecule) < 1e-6
+    assert distance(context, molecule) < 1e-6
     assert calculator.evaluations == molecule.calc.evaluations == 11
     assert integrator.stats.residual_rms == pytest.approx(dynamics.stats.residual_rms, rel=1e-3)
 
@@ -202,17 +227,17 @@ def test_calculators_as_the_physics(molecule):
 def test_single_precision_network(molecule):
     """The network's precision is its own: float32 inside, float64 at the door."""
     network = load_model("organic-gfn2", device="cpu")
-    (found, _, _), _ = both(molecule, network, 5, k=2)
-    assert distance(found, molecule) < 1e-7
+    (context, _, _), _ = both(molecule, network, 5, k=2)
+    assert distance(context, molecule) < 1e-7
 
 
 def test_conserved_momentum_and_energy(molecule, model):
     system = springs(hot())
     integrator = KStepIntegrator(system, model, k=1, timestep=0.1 * FS)
-    found = place(context(system, integrator), molecule)
+    context = place(make_context(system, integrator), molecule)
 
     def total():
-        state = found.getState(getEnergy=True)
+        state = context.getState(getEnergy=True)
         return (state.getKineticEnergy() + state.getPotentialEnergy()).value_in_unit(
             unit.kilojoule_per_mole
         )
@@ -220,16 +245,16 @@ def test_conserved_momentum_and_energy(molecule, model):
     before = total()
     integrator.step(40)
     masses = molecule.get_masses()[:, None]
-    assert np.abs((masses * moving(found)).sum(0)).max() < 1e-8
+    assert np.abs((masses * moving(context)).sum(0)).max() < 1e-8
     # With k = 1 the impulses cancel the potential: velocity Verlet on the physics.
     verlet_system = springs(hot())
     verlet = openmm.CustomIntegrator(0.0001)
     verlet.addComputePerDof("v", "v + 0.5*dt*f/m")
     verlet.addComputePerDof("x", "x + dt*v")
     verlet.addComputePerDof("v", "v + 0.5*dt*f/m")
-    other = place(context(verlet_system, verlet), molecule)
+    other = place(make_context(verlet_system, verlet), molecule)
     verlet.step(40)
-    assert np.abs(where(other) - where(found)).max() < 1e-9
+    assert np.abs(where(other) - where(context)).max() < 1e-9
     assert abs(total() - before) < 0.5
 
 
@@ -239,16 +264,16 @@ def test_physics_is_every_group_but_the_jumps(molecule, model):
     for group in (0, 7):
         system = springs(hot(), group)
         integrator = KStepIntegrator(system, model, k=2)
-        found = place(context(system, integrator), molecule)
+        context = place(make_context(system, integrator), molecule)
         integrator.step(3)
-        paths.append(where(found))
+        paths.append(where(context))
     assert np.array_equal(*paths)
     without = springs(hot())
     without.removeForce(1)
     integrator = KStepIntegrator(without, model, k=2)
-    found = place(context(without, integrator), molecule)
+    context = place(make_context(without, integrator), molecule)
     integrator.step(3)
-    assert np.abs(where(found) - paths[0]).max() > 1e-7
+    assert np.abs(where(context) - paths[0]).max() > 1e-7
 
 
 def test_repartitioned_masses(molecule, model):
@@ -260,8 +285,8 @@ def test_repartitioned_masses(molecule, model):
     molecule.set_masses(heavy)
     molecule.calc = OpenMMCalculator(springs(hot()))
     integrator = KStepIntegrator(system, model, k=2, timestep=0.25 * FS)
-    found = place(context(system, integrator), molecule)
+    context = place(make_context(system, integrator), molecule)
     dynamics = KStepDynamics(molecule, model, k=2, timestep=0.25 * units.fs)
     integrator.step(5)
     dynamics.run(5)
-    assert distance(found, molecule) < 1e-9
+    assert distance(context, molecule) < 1e-9

@@ -12,22 +12,26 @@ from kstep_integrators import Ensemble, KStepDynamics, load_model, run_ensemble
 from kstep_integrators.physics.workers import Request, dispatch, make_workers
 from kstep_integrators.physics.workers import cluster as dask_cluster
 from tests.conftest import hot
-from tests.physics.test_workers import evaluate, failures, molecules
 from tests.physics.worker_factories import gfn2, morse
+from tests.physics.workers.test_processes import evaluate, failures, molecules
 
 
 @pytest.fixture(scope="module")
 def cluster():
     """Two workers, started again when they die."""
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
-    ) as cluster:
+    # With the profiler, a worker that runs PyTorch can lock up in Python 3.11: cpython#106883.
+    with (
+        dask.config.set({"distributed.worker.profile.enabled": False}),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", silence_logs=logging.CRITICAL
+        ) as cluster,
+    ):
         yield cluster
 
 
 @pytest.fixture
 def workers(cluster):
-    cluster.wait_for_workers(2)  # after the test before
+    cluster.wait_for_workers(2, timeout=120)  # after the test before
     workers = make_workers(morse, scheduler=cluster.scheduler_address)
     yield workers
     workers.close()

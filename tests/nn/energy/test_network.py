@@ -1,4 +1,5 @@
-import itertools
+"""Energy networks of all backbones."""
+
 import json
 import sys
 
@@ -9,41 +10,13 @@ import torch
 from ase.data import covalent_radii
 
 from kstep_integrators.mechanics.padding import make_padding
-from kstep_integrators.nn.common.attention import smooth_softmax
-from kstep_integrators.nn.common.graph import displacements
 from kstep_integrators.nn.common.neighbor_lists import dense_graph
-from kstep_integrators.nn.common.radial import BesselBasis, frozen_below, smooth_cutoff
-from kstep_integrators.nn.energy.forces import compiled_forces, energy_and_forces
-from kstep_integrators.nn.energy.heads import Repulsion
+from kstep_integrators.nn.energy.forces import energy_and_forces
 from kstep_integrators.nn.energy.network import BACKBONES as ALL_BACKBONES
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from tests.conftest import ELEMENTS, network
 
 BACKBONES = sorted(ALL_BACKBONES)
-
-
-def test_the_cutoff_has_three_continuous_derivatives():
-    derivatives = []
-    d = torch.tensor([1e-3, 5.0 - 1e-9, 5.0, 6.0], dtype=torch.float64, requires_grad=True)
-    value = smooth_cutoff(d, 5.0)
-    for _ in range(3):
-        (value,) = torch.autograd.grad(value.sum(), d, create_graph=True)
-        derivatives.append(value.detach())
-    for derivative in derivatives:
-        assert derivative[0].abs() < 1e-1 * 1e-3 or derivative[0].abs() < 2e-3
-        assert derivative[1:].abs().max() < 1e-6
-    assert smooth_cutoff(torch.tensor(5.0), 5.0) == 0
-    assert smooth_cutoff(torch.tensor(0.0), 5.0) == 1
-    # u = 1/2: 1 - 35/16 + 84/32 - 70/64 + 20/128 = 1/2
-    assert float(smooth_cutoff(torch.tensor(2.5, dtype=torch.float64), 5.0)) == pytest.approx(0.5)
-
-
-def test_the_bessel_basis_is_orthonormal():
-    basis = BesselBasis(4, 5.0)
-    r = torch.linspace(1e-6, 5.0, 20001, dtype=torch.float64)
-    values = basis(r) * r.unsqueeze(-1)
-    overlap = torch.trapezoid(values.unsqueeze(-1) * values.unsqueeze(-2), r, dim=0)
-    torch.testing.assert_close(overlap, torch.eye(4, dtype=torch.float64), atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
@@ -92,41 +65,6 @@ def test_atoms_beyond_the_cutoff_do_not_matter(backbone):
     torch.testing.assert_close(forces[0], forces[1], atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("pair", [(1, 1), (1, 6), (1, 8), (6, 6), (6, 7), (7, 8), (8, 8)])
-def test_repulsion_pushes_apart_and_vanishes_at_bond_length(pair):
-    net = EnergyNetwork(ELEMENTS, channels=8, layers=1).double()
-    numbers = torch.tensor(pair)
-    graph = dense_graph(net.species_of[numbers], make_padding(torch.zeros(2, dtype=torch.int64)))
-    repulsion = net.repulsion
-    bond = covalent_radii[pair[0]] + covalent_radii[pair[1]]
-    previous = np.inf
-    for d in np.linspace(0.05, bond, 20):
-        x = torch.tensor([[0, 0, 0], [d, 0, 0]], dtype=torch.float64)[None]
-        energy = float(repulsion(displacements(x, graph)[1], graph).sum())
-        assert 0 <= energy < previous
-        previous = energy
-    assert previous == 0
-
-
-def test_distances_are_frozen_below_the_nearest():
-    d = torch.linspace(0.05, 2.0, 4000, dtype=torch.float64, requires_grad=True)
-    nearest = torch.tensor(1.0, dtype=torch.float64)
-    seen = frozen_below(d, nearest)
-    inside, beyond = d.detach() < 0.8, d.detach() >= 1.0
-    assert (seen[beyond] == d[beyond]).all()
-    # 1 - w + w (1 - P(1)), P(1) = 1/2
-    assert (seen[inside] - 0.9).abs().max() < 1e-12
-    value, step = seen, float(d.detach().diff()[0])
-    slopes = []
-    for _ in range(4):
-        (value,) = torch.autograd.grad(value.sum(), d, create_graph=True)
-        slopes.append(value.detach())
-        assert value[inside].abs().max() == 0
-    # continuous: no jump beyond what the next derivative explains
-    for low, high in itertools.pairwise(slopes):
-        assert low.diff().abs().max() < 1.5 * step * high.abs().max()
-
-
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("pair", [(1, 1), (1, 6), (6, 8), (7, 7)])
 def test_no_close_contact_is_attractive_whatever_the_weights(backbone, pair):
@@ -142,34 +80,6 @@ def test_no_close_contact_is_attractive_whatever_the_weights(backbone, pair):
             x = torch.tensor([[[0, 0, 0], [d, 0, 0]]], dtype=torch.float64)
             _, forces = energy_and_forces(net, None, x, graph)
             assert float(forces[0, 1, 0]) > 0
-
-
-def test_screened_coulomb_by_hand():
-    # two carbons at 0.5 A: a = 0.88534 * 0.529177 / (2 * 6^0.23) = 0.155123 A, x = 3.22325
-    # phi = 0.18175 e^-10.3138 + 0.50986 e^-3.03724 + 0.28022 e^-1.29865 + 0.02817 e^-0.649871
-    #     = 0.000006 + 0.024452 + 0.076477 + 0.014707 = 0.115642
-    # 36 * 14.399645 / 0.5 * 0.115642 = 119.896 eV; u = 0.5 / 1.52, cutoff = 0.811...
-    graph = dense_graph(torch.tensor([0, 0]), make_padding(torch.zeros(2, dtype=torch.int64)))
-    d = torch.tensor([[[0.0, 0.5], [0.5, 0.0]]], dtype=torch.float64)
-    d[0, 0, 0] = d[0, 1, 1] = 1000.0
-    energy = Repulsion([6], torch.tensor([[1.52]])).double()(d, graph).sum()
-    u = 0.5 / 1.52
-    cut = 1 - 35 * u**4 + 84 * u**5 - 70 * u**6 + 20 * u**7
-    assert float(energy) == pytest.approx(119.896 * cut, rel=1e-3)
-
-
-@pytest.mark.slow
-def test_the_compiled_force_is_the_eager_one(state):
-    net = network("painn").float()
-    graph = dense_graph(net.species_of[state.numbers], make_padding(state.batch))
-    x = state.positions[None]
-    compiled = compiled_forces(net, x, graph)
-    for shift in (0.0, 0.1):
-        moved = x + shift * torch.sin(torch.arange(27.0)).reshape(1, 9, 3).double()
-        energy, forces = compiled(dict(net.named_parameters()), moved, graph)
-        eager_energy, eager = energy_and_forces(net, None, moved, graph)
-        torch.testing.assert_close(forces, eager, atol=1e-4, rtol=1e-4)
-        torch.testing.assert_close(energy, eager_energy.double().sum(-1), atol=1e-4, rtol=1e-4)
 
 
 LAYERS = {
@@ -264,22 +174,3 @@ def test_energies_have_three_continuous_derivatives_at_the_cutoff(backbone):
     wide, narrow = ((derivatives(at + d) - derivatives(at - d)).abs() for d in (4e-3, 1e-3))
     # What is continuous changes in proportion to the step.
     assert (narrow < 0.5 * wide + 1e-9).all()
-
-
-def test_attention_is_smooth_and_leaves_nothing_undefined():
-    logits = torch.tensor([[1.0, 2.0, 800.0], [700.0, -800.0, 3.0]], dtype=torch.float64)
-    envelope = torch.tensor([[1.0, 0.5, 0.0], [1e-300, 1.0, 1.0]], dtype=torch.float64)
-    weights = smooth_softmax(logits, envelope)
-    e = np.exp([1.0, 2.0])
-    total = 1 + e[0] + 0.5 * e[1]
-    assert weights[0].tolist() == pytest.approx([e[0] / total, 0.5 * e[1] / total, 0.0])
-    assert weights.isfinite().all()
-    assert (smooth_softmax(logits, 0 * envelope) == 0).all()
-
-
-def test_compiling_without_a_compiler_says_what_to_do(state, monkeypatch):
-    net = network().double()
-    graph = dense_graph(net.species_of[state.numbers], make_padding(state.batch))
-    monkeypatch.setenv("PATH", "")
-    with pytest.raises(RuntimeError, match="needs a C\\+\\+ compiler"):
-        compiled_forces(net, state.positions[None], graph)
