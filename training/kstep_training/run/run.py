@@ -24,11 +24,12 @@ from rich.markup import escape
 from kstep_integrators import DynamicsFailed, KStepDynamics
 from kstep_integrators.ase.checkpoint import read_checkpoint
 from kstep_integrators.files import write_text_atomically
-from kstep_integrators.units import FS, PS
+from kstep_integrators.units import FS
 from kstep_training.inputs.start import bring_to_rest
 from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.options import override
 from kstep_training.progress import progress_bar
+from kstep_training.run.integrator import integrator_arguments
 from kstep_training.run.record import mark_frame, read_run, summarize, unmark_frame
 from kstep_training.run.settings import RunSettings
 from kstep_training.run.start import RunInputs, kept_start, read_inputs
@@ -55,7 +56,7 @@ class _Job:
 
     @property
     def stride_fs(self) -> float:
-        return self.settings.k * self.inputs.jump.timestep / FS
+        return float(self.settings.k * self.inputs.jump.timestep / FS)
 
     def strides(self, picoseconds: float) -> int:
         return max(1, round(1000.0 * picoseconds / self.stride_fs))
@@ -100,7 +101,7 @@ def dynamics_run(
     atoms = inputs.molecule.atoms.copy()
     thermalize_momenta(atoms, settings.temperature_K, rng=np.random.default_rng(0))
     atoms.calc = inputs.physics(inputs.molecule.atoms)
-    KStepDynamics(atoms, inputs.jump, **_arguments(settings, settings.thermostat))
+    KStepDynamics(atoms, inputs.jump, **integrator_arguments(settings))
     manifest = _manifest(folder, _Made(str(model), molecule, settings))
     if manifest["molecules"].get(name, {}).get("status") == "done":
         done: dict[str, Any] = json.loads((folder / "summary.json").read_text())
@@ -136,26 +137,6 @@ def _manifest(folder: Path, made: _Made) -> dict[str, Any]:
     return manifest
 
 
-def _arguments(settings: RunSettings, thermostat: str | None) -> dict[str, Any]:
-    chosen: dict[str, Any] = {
-        "k": settings.k,
-        "corrector": settings.corrector,
-        "thermostat": thermostat,
-        "metropolize": settings.metropolize,
-        "extra_chances": settings.extra_chances,
-        "on_error": settings.on_error,
-        "energy_tolerance": settings.energy_tolerance,
-        "force_tolerance": settings.force_tolerance,
-    }
-    if thermostat == "langevin":
-        chosen["friction"] = settings.friction_per_ps / PS
-    if thermostat == "bussi":
-        chosen["taut"] = settings.taut_fs * FS
-    if thermostat is not None:
-        chosen["temperature_K"] = settings.temperature_K
-    return chosen
-
-
 def _equilibrated(job: _Job) -> Atoms:
     """The start of the production, without calculator."""
     settings, path = job.settings, job.folder / "equilibration.ckpt"
@@ -173,7 +154,7 @@ def _equilibrated(job: _Job) -> Atoms:
                 checkpoint_interval=settings.checkpoint_interval,
                 logfile=job.folder / "equilibration.log",
                 loginterval=max(1, job.strides(settings.equilibration_ps) // 100),
-                **_arguments(settings, "langevin"),
+                **integrator_arguments(settings, thermostat="langevin"),
             )
         _advance(dynamics, job.strides(settings.equilibration_ps), "equilibration")
         atoms = dynamics.atoms.copy()
@@ -199,7 +180,7 @@ def _produce(job: _Job) -> None:
             trajectory=job.folder / "run.traj",
             logfile=job.folder / "run.log",
             loginterval=interval,
-            **_arguments(settings, settings.thermostat),
+            **integrator_arguments(settings),
         )
     # Around the trajectory, which keeps ``atoms.info``: to the physics, a change of it is an edit.
     dynamics.insert_observer(lambda: mark_frame(dynamics), 0, interval)

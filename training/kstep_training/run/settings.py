@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kstep_integrators.step.options import RunOptions
 from kstep_training.inputs.physics import PhysicsSettings
 from kstep_training.keys import setting
+from kstep_training.run.integrator import IntegratorSettings, integrator_arguments
 
 __all__ = ["RunSettings"]
 
@@ -14,13 +16,16 @@ _THERMOSTATS = ("langevin", "bussi")
 
 
 @dataclass(frozen=True)
-class RunSettings(PhysicsSettings):
-    """The physics, the jumps and the length of a run.
+class RunSettings(IntegratorSettings, PhysicsSettings):  # type: ignore[misc]
+    """The physics, the integrator and the length of a run.
+
+    Keys of the physics are those of :class:`~kstep_training.inputs.physics.PhysicsSettings`, keys
+    of the integrator those of :class:`~kstep_integrators.step.options.RunOptions`.
 
     Raises
     ------
     ValueError
-        If a value is out of its range.
+        If a value is out of its range, or values do not go together.
 
     Examples
     --------
@@ -32,17 +37,9 @@ class RunSettings(PhysicsSettings):
         None, "charge of the molecule; null: that of its file or SMILES string, or 0", "e"
     )
     multiplicity: int | None = setting(None, "2 S + 1; null: that of the molecule's file, or 1")
-    k: int = setting(8, "base steps of a jump")
-    timestep_fs: float | None = setting(None, "base step; null: the model's own", "fs")
-    corrector: str | None = setting(
-        None, "impulse, filtered, delta or none; null: the first that the jump takes"
-    )
-    metropolize: bool = setting(False, "the exact canonical ensemble; needs thermostat=langevin")
-    extra_chances: int = setting(3, "how often a rejected trajectory is followed on and tested")
-    thermostat: str | None = setting(None, "langevin, bussi, or null for constant energy")
     temperature_K: float = setting(300.0, "temperature of the start, and of the thermostat", "K")
     friction_per_ps: float = setting(
-        2.0, "friction of Langevin dynamics, in the equilibration too", "1/ps"
+        2.0, "friction of the langevin thermostat, and of the equilibration", "1/ps"
     )
     taut_fs: float = setting(100.0, "relaxation time of the bussi thermostat", "fs")
     equilibration_ps: float = setting(
@@ -55,17 +52,7 @@ class RunSettings(PhysicsSettings):
         None, "time between frames, rounded to whole strides; null: every stride", "fs"
     )
     checkpoint_interval: int = setting(100, "strides between two checkpoints")
-    on_error: str = setting(
-        "fallback", "fallback, shrink, warn or stop: what is done beyond the tolerances"
-    )
-    energy_tolerance: float | None = setting(
-        None, "largest error of the change of energy that a jump predicts; null: any", "eV"
-    )
-    force_tolerance: float | None = setting(
-        None, "largest residual force at a landing; null: any", "eV/angstrom"
-    )
     seed: int = setting(0, "seed of the momenta and of the thermostat's noise")
-    device: str = setting("auto", "where a network runs: auto, cpu, cuda")
     compile: bool = setting(False, "compile a network: faster on a CPU, after half a minute")
 
     def __post_init__(self) -> None:
@@ -92,3 +79,4 @@ class RunSettings(PhysicsSettings):
             )
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}, expected a whole number from 0")
+        RunOptions(**integrator_arguments(self))
