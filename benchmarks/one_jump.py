@@ -34,7 +34,7 @@ from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.mechanics.shake import shake
 from kstep_integrators.mechanics.verlet import verlet_flow
-from kstep_integrators.physics.protocol import Meter
+from kstep_integrators.physics.counting import Meter
 from kstep_integrators.potentials import NetworkPotential
 from kstep_integrators.state import Evaluation, PhasePoint, PhaseState, Reasons, velocities
 from kstep_integrators.step.scheme import BoundScheme

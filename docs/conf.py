@@ -45,6 +45,7 @@ _PAGES = {
     "benchmarks/README.md": "benchmarks.md",
     "examples/README.md": "examples.md",
     "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
 }
 """Where the files that GitHub shows stand among these pages."""
 

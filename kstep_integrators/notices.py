@@ -8,7 +8,15 @@ __all__ = ["KStepWarning", "milestone", "warn_sparingly"]
 
 
 class KStepWarning(UserWarning):
-    """Something in a run that its user should know of."""
+    """Something in a run that its user should know of.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from kstep_integrators import KStepWarning
+    >>> with warnings.catch_warnings():
+    ...     warnings.simplefilter("error", KStepWarning)  # a run that warns stops
+    """
 
 
 def milestone(before: int, now: int) -> int | None:

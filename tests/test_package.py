@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
 import subprocess
 import sys
@@ -14,6 +16,13 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 
 HEAVY = ("openmm", "pyscf", "gpu4pyscf", "cupy", "lightning", "pytorch_lightning", "tblite", "xtb")
+PUBLIC = [
+    "kstep_integrators",
+    "kstep_integrators.calculators",
+    "kstep_integrators.diagnostics",
+    "kstep_integrators.openmm",
+    "kstep_integrators.testing",
+]
 ALSO_NOT = ("dask", "distributed", "rdkit", "omegaconf", "kstep_training")
 
 
@@ -76,6 +85,17 @@ def test_public_names_exist() -> None:
 
     for name in kstep_integrators.__all__:
         assert hasattr(kstep_integrators, name), name
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_every_public_class_and_function_has_an_example(module: str) -> None:
+    public = importlib.import_module(module)
+    for name in public.__all__:
+        thing = getattr(public, name)
+        if isinstance(thing, type) or callable(thing):
+            text = inspect.cleandoc(thing.__doc__ or "")
+            section = text.partition("Examples\n--------\n")[2]
+            assert ">>> " in section, f"{module}.{name} has no example"
 
 
 def test_metadata() -> None:

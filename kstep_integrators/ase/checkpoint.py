@@ -66,7 +66,18 @@ _NUMPY = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged, foreign, or of another format version."""
+    """A checkpoint that is missing, damaged, foreign, or of another format version.
+
+    Examples
+    --------
+    >>> from ase.calculators.lj import LennardJones
+    >>> from kstep_integrators import CheckpointError, KStepDynamics
+    >>> try:
+    ...     KStepDynamics.resume("no-such-run.ckpt", LennardJones())
+    ... except CheckpointError as error:
+    ...     print(error)
+    there is no checkpoint no-such-run.ckpt
+    """
 
 
 @functools.cache

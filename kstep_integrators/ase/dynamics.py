@@ -27,7 +27,7 @@ from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import record_jump, restore_jump
 from kstep_integrators.physics.calculator_physics import CalculatorPhysics
-from kstep_integrators.physics.protocol import Meter
+from kstep_integrators.physics.counting import Meter
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.calculator import CalculatorPotential
 from kstep_integrators.state import EvaluationFailed, PhaseState, kinetic_energy

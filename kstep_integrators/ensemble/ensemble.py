@@ -34,7 +34,7 @@ from kstep_integrators.ensemble.states import join_states, with_baths
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import restore_jump
-from kstep_integrators.physics.protocol import Meter
+from kstep_integrators.physics.counting import Meter
 from kstep_integrators.physics.worker_physics import WorkerPhysics
 from kstep_integrators.physics.workers import CalculatorFactory, make_workers
 from kstep_integrators.potentials.base import Potential

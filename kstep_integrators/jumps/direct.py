@@ -20,7 +20,7 @@ from kstep_integrators.nn.common.neighbor_lists import dense_layout
 from kstep_integrators.nn.increments.network import IncrementNetwork, Increments
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 
-__all__ = ["MASS_TOLERANCE", "DirectJump"]
+__all__ = ["DirectJump"]
 
 CORRECTORS = {"plain": "none", "verlet": "delta"}
 """The corrector that stands around a direct jump, by its baseline."""
@@ -133,6 +133,23 @@ class DirectJump:
     ------
     ValueError
         For another dtype.
+
+    Examples
+    --------
+    >>> from kstep_integrators import DirectJump
+    >>> from kstep_integrators.models.model_file import ModelHeader
+    >>> from kstep_integrators.nn.increments.network import IncrementNetwork
+    >>> network = IncrementNetwork(
+    ...     [1, 8],
+    ...     strides=[4],
+    ...     timestep_fs=0.5,
+    ...     baseline="verlet",
+    ...     scales=[[[0.04, 0.08]] * 2],
+    ...     masses=[1.008, 15.999],
+    ... )
+    >>> jump = DirectJump(network, ModelHeader("untrained", network.config, "none"), device="cpu")
+    >>> jump.allowed_k, jump.correctors, jump.reversible
+    ((4,), ('delta',), False)
     """
 
     needs_forces = True

@@ -49,6 +49,15 @@ class FlowJump:
     ------
     ValueError
         If the timestep is not positive.
+
+    Examples
+    --------
+    >>> from ase.calculators.lj import LennardJones
+    >>> from kstep_integrators import CalculatorPotential, FlowJump, units
+    >>> potential = CalculatorPotential(LennardJones(sigma=0.8, epsilon=0.1))
+    >>> jump = FlowJump(potential, timestep=0.5 * units.FS)
+    >>> jump.correctors, jump.reversible
+    (('impulse', 'filtered', 'none'), True)
     """
 
     correctors = ("impulse", "filtered", "none")

@@ -40,6 +40,13 @@ def load_model(
     ------
     kstep_integrators.models.model_file.ModelFileError
         If there is no such model or the file is not a sound model file.
+
+    Examples
+    --------
+    >>> from kstep_integrators import load_model, units
+    >>> model = load_model("organic-gfn2", device="cpu")
+    >>> model.timestep == 0.25 * units.FS
+    True
     """
     network, header, digest = read_model(model_path(name_or_path))
     source = str(name_or_path)

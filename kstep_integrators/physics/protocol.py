@@ -11,7 +11,7 @@ from torch import Tensor
 
 from kstep_integrators.state import Evaluation, PhaseState
 
-__all__ = ["Cost", "Meter", "Physics"]
+__all__ = ["Cost", "Physics"]
 
 
 @dataclass(frozen=True)
@@ -54,33 +54,3 @@ class Physics(Protocol):
             default.
         """
         ...
-
-
-class Meter:
-    """The physics of one step, with the sum of its costs, which an interrupt leaves readable.
-
-    Parameters
-    ----------
-    physics : Physics
-    molecules : int
-        Of the states that are evaluated.
-
-    Attributes
-    ----------
-    evaluations : (B,) int64 array
-    seconds : float
-    """
-
-    def __init__(self, physics: Physics, molecules: int) -> None:
-        self.physics = physics
-        self.evaluations = np.zeros(molecules, dtype=np.int64)
-        self.seconds = 0.0
-
-    def __call__(
-        self, state: PhaseState, forces: bool = True, which: Tensor | None = None
-    ) -> Evaluation:
-        """The evaluation; see :class:`Physics`."""
-        evaluation, cost = self.physics(state, forces, which)
-        self.evaluations = self.evaluations + cost.evaluations
-        self.seconds += cost.seconds
-        return evaluation

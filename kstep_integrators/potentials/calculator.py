@@ -41,6 +41,13 @@ class CalculatorPotential:
     Notes
     -----
     The molecules of an ensemble are evaluated one after another, in this process.
+
+    Examples
+    --------
+    >>> from ase.calculators.lj import LennardJones
+    >>> from kstep_integrators import CalculatorPotential, units
+    >>> CalculatorPotential(LennardJones(sigma=0.8, epsilon=0.1)).timestep == 0.25 * units.FS
+    True
     """
 
     def __init__(self, calculator: BaseCalculator, timestep: float = 0.25 * units.FS) -> None:

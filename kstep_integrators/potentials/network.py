@@ -42,6 +42,13 @@ class NetworkPotential:
     source : str
         Bundled name or path that :func:`~kstep_integrators.jumps.load.load_model` finds it by, if
         it does: a checkpoint names it.
+
+    Examples
+    --------
+    >>> from kstep_integrators import load_model
+    >>> potential = load_model("organic-gfn2", device="cpu")
+    >>> type(potential).__name__, potential.header.method
+    ('NetworkPotential', 'GFN2-xTB')
     """
 
     def __init__(

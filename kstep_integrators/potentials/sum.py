@@ -101,6 +101,16 @@ class SumPotential:
     ------
     ValueError
         If there are no parts, or atoms are negative or named twice.
+
+    Examples
+    --------
+    >>> from ase.calculators.lj import LennardJones
+    >>> from kstep_integrators import CalculatorPotential, SumPotential
+    >>> base = CalculatorPotential(LennardJones(sigma=0.8, epsilon=0.1))
+    >>> solute = CalculatorPotential(LennardJones(sigma=0.8, epsilon=0.01))
+    >>> both = SumPotential(base, (solute, [0, 1, 2]))
+    >>> [part["atoms"] for part in both.describe()["sum"]]
+    [None, [0, 1, 2]]
     """
 
     def __init__(

@@ -21,7 +21,23 @@ CALM_STEPS = 8
 
 
 class DynamicsFailed(RuntimeError):
-    """A jump does not stand, and nothing could be put in its place."""
+    """A jump does not stand, and nothing could be put in its place.
+
+    Examples
+    --------
+    >>> from ase import Atoms
+    >>> from kstep_integrators import CalculatorPotential, DynamicsFailed, run_ensemble
+    >>> from kstep_integrators.testing import BrokenCalculator, MorseNetwork
+    >>> atoms = Atoms("N2", [[0, 0, 0], [0, 0, 1.1]])
+    >>> spring = MorseNetwork(atoms.positions)
+    >>> def broken(atoms):
+    ...     return BrokenCalculator(spring, broken=[1])
+    >>> try:
+    ...     _ = run_ensemble([atoms], CalculatorPotential(spring), broken, steps=1)
+    ... except DynamicsFailed as error:
+    ...     print("stopped:", error)
+    stopped: ...call 1 was told to fail...
+    """
 
 
 def _first(batch: Tensor, values: Tensor, bad: Tensor) -> dict[int, float]:
@@ -46,6 +62,13 @@ class Guard:
     max_energy_change : float
         Change of the total physical energy over one jump, eV, or a tenth of it per atom for
         molecules of more than ten atoms.
+
+    Examples
+    --------
+    >>> from kstep_integrators import Guard, units
+    >>> guard = Guard(max_speed=0.5 / units.FS)  # KStepDynamics(..., guard=guard)
+    >>> guard.max_energy_change  # eV
+    1.0
     """
 
     max_speed: float = 1.0 / units.FS

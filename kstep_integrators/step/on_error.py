@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kstep_integrators.fields import replaced
 from kstep_integrators.mechanics.verlet import verlet_flow
-from kstep_integrators.physics.protocol import Meter
+from kstep_integrators.physics.counting import Meter
 from kstep_integrators.state import Evaluation, PhasePoint, Reasons, mask_of
 from kstep_integrators.step.guard import CALM_STEPS
 from kstep_integrators.step.info import StepInfo

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from kstep_integrators.fields import GLOBAL, MOLECULE, PARTS, Layout, replaced, scoped, select
 from kstep_integrators.mechanics.bond_watch import Topology, bond_changes, find_bonds
-from kstep_integrators.physics.protocol import Meter, Physics
+from kstep_integrators.physics.counting import Meter
+from kstep_integrators.physics.protocol import Physics
 from kstep_integrators.state import PhasePoint, PhaseState, Reasons, mask_of
 from kstep_integrators.step.info import StepInfo, split_info
 from kstep_integrators.step.metropolis import Verdict

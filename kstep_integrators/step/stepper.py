@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from kstep_integrators.fields import replaced
-from kstep_integrators.physics.protocol import Meter
+from kstep_integrators.physics.counting import Meter
 from kstep_integrators.state import (
     EvaluationFailed,
     PhasePoint,

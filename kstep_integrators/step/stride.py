@@ -10,7 +10,7 @@ from torch import Tensor
 from kstep_integrators.correctors import half_kick
 from kstep_integrators.fields import replaced
 from kstep_integrators.jumps.base import JumpInfo
-from kstep_integrators.physics.protocol import Meter
+from kstep_integrators.physics.counting import Meter
 from kstep_integrators.state import (
     Evaluation,
     EvaluationFailed,

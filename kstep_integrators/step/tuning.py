@@ -31,6 +31,12 @@ class StrideTuning:
     ------
     ValueError
         If there are fewer than two candidates, or a number is not a positive integer.
+
+    Examples
+    --------
+    >>> from kstep_integrators import StrideTuning
+    >>> StrideTuning((20, 50, 100), jumps=10).steps  # KStepDynamics(..., k=StrideTuning(...))
+    30
     """
 
     candidates: tuple[int, ...] = (20, 50, 100, 200, 400)

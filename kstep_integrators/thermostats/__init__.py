@@ -6,7 +6,6 @@ from kstep_integrators.thermostats.langevin import Langevin
 from kstep_integrators.thermostats.make import make_thermostat
 
 __all__ = [
-    "THERMOSTATS",
     "Bussi",
     "Langevin",
     "NoThermostat",

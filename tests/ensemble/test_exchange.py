@@ -12,7 +12,7 @@ from kstep_integrators.correctors import NoCorrection
 from kstep_integrators.ensemble.exchange import exchange
 from kstep_integrators.fields import replaced
 from kstep_integrators.mechanics.make_state import make_state
-from kstep_integrators.physics.protocol import Meter
+from kstep_integrators.physics.counting import Meter
 from kstep_integrators.state import kinetic_energy
 from kstep_integrators.step.metropolis import Metropolis
 from kstep_integrators.step.options import RunOptions

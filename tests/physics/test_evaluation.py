@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from kstep_integrators.physics.calculator_physics import CalculatorPhysics
-from kstep_integrators.physics.protocol import Meter
+from kstep_integrators.physics.counting import Meter
 from kstep_integrators.physics.store import EvaluationStore, geometry
 from kstep_integrators.testing import BrokenCalculator, CountingCalculator, MorseNetwork
 

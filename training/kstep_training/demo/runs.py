@@ -17,6 +17,7 @@ from kstep_integrators import DirectJump, DynamicsFailed, NetworkPotential
 from kstep_integrators.diagnostics import EnergyDrift, energy_drift
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.physics.workers import CalculatorFactory
+from kstep_integrators.step.options import RunOptions
 from kstep_integrators.units import FS, MEV
 from kstep_training.demo.settings import DemoSettings
 from kstep_training.evaluate.controls import velocity_verlet
@@ -142,8 +143,9 @@ def make_run(
         atoms = start.copy()
         atoms.info["replica"] = 0
         jump = make_jump(model, settings.timestep_fs * FS)
+        options = RunOptions(k=settings.k, corrector=method.corrector)
         rng = np.random.default_rng(settings.seed)
-        record = jump_runs(method, jump, [atoms], physics, rng, each_frame=each_frame)[0]
+        record = jump_runs(method, jump, options, [atoms], physics, rng, each_frame)[0]
     if not record.whole:
         raise DynamicsFailed(f"{method.name} was lost: {record.facts['error']}")
     return record

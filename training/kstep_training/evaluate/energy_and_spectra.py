@@ -34,11 +34,9 @@ from kstep_training.evaluate.record import Record
 __all__ = [
     "BANDS",
     "LIMIT",
-    "band_shift",
     "compare_spectra",
     "difference_of_temperatures",
     "drift_and_fluctuation",
-    "mean_spectrum",
     "run_spectra",
     "temperatures",
     "total_energy",

@@ -19,7 +19,7 @@ from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.inputs.physics import make_physics
 from kstep_training.tasks import map_tasks
 
-__all__ = ["Job", "execute", "jobs_of", "load_records", "record_path"]
+__all__ = ["Job", "execute", "jobs_of", "load_records"]
 
 
 @dataclass(frozen=True)

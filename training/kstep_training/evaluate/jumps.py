@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from kstep_integrators.ensemble import Ensemble, EnsembleResult
 from kstep_integrators.jumps.base import BoundJump, Jump, JumpInfo
 from kstep_integrators.physics.workers import CalculatorFactory
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
+from kstep_integrators.step.options import RunOptions
 from kstep_training.evaluate.counting import CountedPhysics, counts
 from kstep_training.evaluate.plan import Method
 from kstep_training.evaluate.record import EachFrame, Frame, Record, record_of
@@ -30,10 +31,10 @@ __all__ = ["WatchedJump", "jump_runs"]
 def jump_runs(
     method: Method,
     jump: Jump,
+    options: RunOptions,
     starts: Sequence[Atoms],
     physics: CalculatorFactory,
     rng: np.random.Generator,
-    bath: Mapping[str, Any] | None = None,
     each_frame: EachFrame | None = None,
 ) -> list[Record]:
     """All runs of a method, with the books of the replicas and the counts of their calculators.
@@ -42,12 +43,12 @@ def jump_runs(
     ----------
     method : Method
     jump : Jump
+    options : RunOptions
+        Of the ensemble, whose stride is that of the method.
     starts : sequence of ase.Atoms
         Of one molecule, with momenta, numbered by ``info["replica"]``.
     physics : CalculatorFactory
     rng : numpy.random.Generator
-    bath : mapping, optional
-        Arguments of :class:`~kstep_integrators.Ensemble` for a constant temperature.
     each_frame : EachFrame, optional
         Called with the landings as they come, those of undone jumps too.
 
@@ -58,17 +59,14 @@ def jump_runs(
         the first stride, which compiles, and scaled to the whole run.
     """
     timestep_fs = jump.timestep / units.FS
-    k, part = round(method.stride_fs / timestep_fs), round(method.frame_fs / timestep_fs)
+    part = round(method.frame_fs / timestep_fs)
     watched = WatchedJump(jump, part)
     counted = CountedPhysics(physics)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        with Ensemble(
-            starts, watched, counted, k, corrector=method.corrector, rng=rng, **(bath or {})
-        ) as ensemble:
-            last, frames, seconds = _follow(
-                ensemble, watched, method, k // part - 1, counted, each_frame
-            )
+        with Ensemble(starts, watched, counted, rng=rng, **vars(options)) as ensemble:
+            inside = options.first_k // part - 1
+            last, frames, seconds = _follow(ensemble, watched, method, inside, counted, each_frame)
     records = []
     for i, (atoms, replica) in enumerate(zip(starts, last.replicas, strict=True)):
         stats = replica.stats

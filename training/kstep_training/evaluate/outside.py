@@ -44,7 +44,7 @@ from kstep_training.evaluate.structure import (
 )
 from kstep_training.options import override
 
-__all__ = ["outside_metrics", "radial_distributions", "run_outside"]
+__all__ = ["outside_metrics", "run_outside"]
 
 NAME = "trajectory"
 AT_REST = 1e-3

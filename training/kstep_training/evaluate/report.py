@@ -21,7 +21,7 @@ from kstep_training.evaluate.noise import quantile
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.evaluate.verdict import check_molecule
 
-__all__ = ["SYMBOLS", "build_report", "cell", "finite", "reasons", "summarize", "write_json"]
+__all__ = ["SYMBOLS", "build_report", "cell", "reasons", "write_json"]
 
 FORMAT: Final = 2
 SYMBOLS: Final = {PASS: "\N{CHECK MARK}", MISS: "\N{MULTIPLICATION X}", OPEN: "\N{TILDE OPERATOR}"}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,10 +12,12 @@ from ase.md.velocitydistribution import thermalize_momenta
 
 from kstep_integrators import units
 from kstep_integrators.files import atomic_file
+from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.physics.workers import CalculatorFactory
 from kstep_integrators.potentials import Potential
+from kstep_integrators.step.options import RunOptions
 from kstep_training.evaluate.controls import free_flight, langevin, velocity_verlet
 from kstep_training.evaluate.counting import spot_check
 from kstep_training.evaluate.jumps import jump_runs
@@ -138,16 +140,26 @@ def _with_physics(
     timestep = None if isinstance(model, DirectJump) else settings.timestep_fs * units.FS
     jump = make_jump(model, timestep)
     rng = np.random.default_rng([*entropy, 3])
-    return jump_runs(method, jump, starts, physics, rng, _bath(method, settings))
+    options = _options(method, jump, settings)
+    return jump_runs(method, jump, options, starts, physics, rng)
 
 
-def _bath(method: Method, settings: EvaluateSettings) -> dict[str, Any]:
-    """Arguments of an ensemble for a constant temperature, if that is wanted."""
+def _options(method: Method, jump: Jump, settings: EvaluateSettings) -> RunOptions:
+    """Options of the jumps of a method; at constant temperature if it samples an ensemble."""
+    options = RunOptions(
+        k=round(method.stride_fs * units.FS / jump.timestep), corrector=method.corrector
+    )
     if method.part != "ensemble":
-        return {}
-    friction = np.inf if method.metropolize else settings.friction_per_ps / units.PS
-    bath: dict[str, Any] = {"temperature_K": settings.temperature_K, "friction": friction}
-    return bath | ({"metropolize": True, "extra_chances": 0} if method.metropolize else {})
+        return options
+    options = replace(
+        options,
+        temperature_K=settings.temperature_K,
+        friction=settings.friction_per_ps / units.PS,
+    )
+    if not method.metropolize:
+        return options
+    # Momenta are drawn anew before each jump, and a rejected one is not followed on.
+    return replace(options, friction=np.inf, metropolize=True, extra_chances=0)
 
 
 def _potential(method: Method, atoms: Atoms) -> Potential | None:

@@ -22,7 +22,6 @@ from kstep_training.dataset.internal_coordinates import internal_coordinates
 from kstep_training.evaluate.record import Array, Record
 
 __all__ = [
-    "KINDS",
     "compare_shapes",
     "coordinates_of",
     "find_broken",

@@ -27,7 +27,7 @@ from kstep_training.evaluate.dynamics_checks import check_dynamics
 from kstep_training.evaluate.noise import SIGMA3
 from kstep_training.evaluate.plan import REFERENCE, THERMAL
 
-__all__ = ["check_honesty", "check_molecule", "check_reference"]
+__all__ = ["check_molecule"]
 
 SEEDS = 8
 """Runs below which nothing counts as settled."""
