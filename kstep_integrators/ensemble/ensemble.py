@@ -26,10 +26,10 @@ from kstep_integrators.ase.checkpoint import (
 )
 from kstep_integrators.ase.outputs import check_interval, record_outputs
 from kstep_integrators.correctors import Corrector
-from kstep_integrators.ensemble.checkpoint import lost_replicas, snapshot
 from kstep_integrators.ensemble.exchange import check_exchange, exchange
 from kstep_integrators.ensemble.files import ReplicaFiles
 from kstep_integrators.ensemble.replicas import EnsembleResult, Replica, atoms_of
+from kstep_integrators.ensemble.snapshot import lost_replicas, snapshot
 from kstep_integrators.ensemble.states import join_states, with_baths
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
