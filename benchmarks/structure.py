@@ -10,10 +10,10 @@ from __future__ import annotations
 import argparse
 import ast
 import configparser
-import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks import results
 from benchmarks.checkout import LIBRARY, PARTS, Checkout, Module
 
 __all__ = ["measure", "table"]
@@ -175,7 +175,7 @@ def main() -> None:
     records = [measure(Checkout(tree), arguments.option) for tree in arguments.trees]
     print(table(records))
     if arguments.output is not None:
-        arguments.output.write_text(json.dumps({"checkouts": records}, indent=1) + "\n")
+        results.write(arguments.output.stem, {"checkouts": records}, arguments.output.parent)
 
 
 if __name__ == "__main__":

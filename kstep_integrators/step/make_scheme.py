@@ -14,7 +14,7 @@ from kstep_integrators.step.metropolis import make_metropolis
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.scheme import Scheme, shortest_part
 
-__all__ = ["check_k", "make_scheme"]
+__all__ = ["make_scheme"]
 
 
 def make_scheme(model: Jump | Potential | str | Path, options: RunOptions) -> Scheme:
