@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser()
     arguments, rest = parser.parse_known_args(argv)
     if hasattr(arguments, "overrides") and not any(word.startswith("-") for word in rest):
-        # argparse gives all positional words one place; overrides may stand behind options too.
+        # argparse gives all positional arguments one place; overrides may stand behind options too.
         try:
             arguments.overrides += [override_word(word) for word in rest]
         except argparse.ArgumentTypeError as error:
@@ -209,9 +209,9 @@ def _simulate(arguments: argparse.Namespace) -> None:
 def _dataset(arguments: argparse.Namespace) -> None:
     from kstep_training.dataset.make_dataset import run_dataset
 
-    words = arguments.overrides
-    overrides = [word for word in words if "=" in word and not Path(word).exists()]
-    folders = [Path(word) for word in words if word not in overrides]
+    given = arguments.overrides
+    overrides = [text for text in given if "=" in text and not Path(text).exists()]
+    folders = [Path(text) for text in given if text not in overrides]
     if not folders and (arguments.output is None or overrides or not arguments.verify):
         raise ValueError(
             "no trajectories are given; name folders made by kstep simulate, or a finished dataset "

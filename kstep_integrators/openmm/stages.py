@@ -101,8 +101,8 @@ PARAMETERS: Final[dict[str, float]] = {
 """Parameters of the Context that belong to the jump, with their values before the first step:
 stage, base steps, stride (ps), number of the corrector, whether absurd jumps are undone."""
 
-CORRECTOR_CODES: Final = {name: float(code) for code, name in enumerate(sorted(CORRECTORS))}
-"""Corrector by name as the number that the parameter takes."""
+CORRECTOR_CODES: Final = {"delta": 0.0, "filtered": 1.0, "impulse": 2.0, "none": 3.0}
+"""Corrector by name as the number that the parameter takes, in saved XML too: for ever."""
 
 CORRECTORS_BY_CODE: Final[dict[float, Corrector]] = {
     code: CORRECTORS[name]() for name, code in CORRECTOR_CODES.items()
