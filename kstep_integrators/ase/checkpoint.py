@@ -122,6 +122,9 @@ class Checkpoint:
         Name of the calculator of the physics.
     marks : tuple of Marks
         How much of trajectory and log of each molecule had been written.
+    edited : bool
+        True if the user had changed the atoms otherwise than by moving them since the run stood
+        there: what is known of the point is not that of the atoms.
     lost : dict of int to dict
         Molecules of an ensemble that could not go on: ``"failure"``, ``"stats"``, ``"heat"``; their
         ``atoms`` are those of the last good state.
@@ -139,6 +142,7 @@ class Checkpoint:
     jump: dict[str, Any]
     calculator: str
     marks: tuple[Marks, ...]
+    edited: bool = False
     lost: dict[int, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=current_versions)
 
@@ -198,7 +202,7 @@ def make_generator(state: Mapping[str, Any]) -> np.random.Generator:
 
 
 _PACKED = ("run", "marks", "lost")
-_PLAIN = ("generators", "nsteps", "settings", "jump", "calculator", "versions")
+_PLAIN = ("generators", "nsteps", "settings", "jump", "calculator", "edited", "versions")
 """Fields of a checkpoint: those with tensors or of classes of their own, and those of JSON."""
 
 

@@ -287,7 +287,8 @@ class KStepDynamics(ResumableDynamics):
         self._run = replaced(kept.run, scheme=scheme, point=point, bonds=bonds)
         if self._physics is not None:
             self._physics.adopt(point.state, point.physics, kept.results)
-        self._remember()
+        if not kept.edited:
+            self._remember()
         self.dt = self.k * self.jump.timestep
 
     def _state(self) -> object | None:
@@ -308,6 +309,7 @@ class KStepDynamics(ResumableDynamics):
             jump=record_jump(self.jump),
             calculator=calculator_name(self.atoms.calc),
             marks=(marks,),
+            edited=self._written is None or bool(self._written.changed(self.atoms)),
         )
 
     def todict(self) -> dict[str, Any]:
@@ -374,6 +376,8 @@ class KStepDynamics(ResumableDynamics):
             # The step is undone as a whole: made again, it is given the same noise.
             self.rng.bit_generator.state = noise
             self._run = before.charged(meter)
+            if self._physics is not None:
+                self._physics.serve(before.point.physics)
             raise
         if info.lost:
             self.rng.bit_generator.state = noise
@@ -429,6 +433,9 @@ class KStepDynamics(ResumableDynamics):
             moved = written.moved(atoms)
             if not changed and not moved and not written.kicked(atoms):
                 return run
+            if changed and hasattr(atoms.calc, "reset"):
+                # It may not look at what has changed, and serve what it knew before.
+                atoms.calc.reset()
             if run.stats[0].jumps and changed:
                 _log.info("step %d: %s changed, evaluated anew", self.nsteps, ", ".join(changed))
         state = state_from_atoms(atoms, self.jump.device, self.get_time())

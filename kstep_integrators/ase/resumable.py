@@ -56,6 +56,7 @@ class ResumableDynamics(MolecularDynamics, ABC):
         )
         # Of the state that observers have seen to the end, and of the last checkpoint.
         self._observed: object | None = None
+        self._observed_at: int | None = None
         self._saved: object | None = None
         self._resumed_at = None if resumed is None else resumed.nsteps
         self._logger: MDLogger | None = None
@@ -101,8 +102,10 @@ class ResumableDynamics(MolecularDynamics, ABC):
         """Call loggers, trajectory and other observers, and then write what checkpoint is due."""
         if self.nsteps == self._resumed_at:
             return  # the start of a run, which they have seen
+        if self.nsteps == self._observed_at and self._state() is self._observed:
+            return  # begun again after an interrupt in the first step
         super().call_observers()  # type: ignore[no-untyped-call]
-        self._observed = self._state()
+        self._observed, self._observed_at = self._state(), self.nsteps
         if self.nsteps % self._checkpoint_interval == 0:
             self._save()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -172,6 +172,9 @@ energy_tolerance, force_tolerance, guard, device
             force_tolerance=force_tolerance, guard=guard, device=device,
         )  # fmt: skip
         self.scheme = make_scheme(model, self.options)
+        given: object = atoms_list
+        if isinstance(given, Atoms):
+            raise TypeError("atoms_list is an Atoms object, expected a list of them: [atoms, ...]")
         molecules = list(atoms_list)
         self._begun = with_baths(
             join_states([state_from_atoms(one, self.scheme.jump.device) for one in molecules]),
@@ -179,7 +182,7 @@ energy_tolerance, force_tolerance, guard, device
         )
         if exchange_interval is not None:
             positive_integer("exchange_interval", exchange_interval, "steps between two attempts")
-        check_exchange(self._begun, exchange_interval, metropolize)
+        check_exchange(molecules, self._begun, exchange_interval, metropolize)
         self.scheme.check(self._begun)
         self._exchange_interval, self.exchanges = exchange_interval, (0, 0)
         *self._rngs, self._exchange_rng = make_rng(rng).spawn(len(molecules) + 1)
@@ -201,6 +204,9 @@ energy_tolerance, force_tolerance, guard, device
         self._workers = make_workers(physics, workers, scheduler)
         self._physics = WorkerPhysics(self._workers, molecules)
         self._run: Run | None = None
+        self._ended: Run | None = None  # the last step of a run in which all replicas were lost
+        self._pending: list[tuple[Callable[[int, Atoms], None], int, Atoms]] = []
+        self._closed = False
         self._saved_at: int | None = None
         if _resumed is not None:
             self._go_on(_resumed)
@@ -277,6 +283,7 @@ energy_tolerance, force_tolerance, guard, device
 
     def close(self) -> None:
         """End the workers. Results stay; there are no further steps."""
+        self._closed = True
         self._workers.close()
 
     def run(self, steps: int, progress: bool = False) -> None:
@@ -294,15 +301,18 @@ energy_tolerance, force_tolerance, guard, device
         Raises
         ------
         ValueError
-            If the number of steps is negative.
+            If the number of steps is negative, or the ensemble is closed.
         DynamicsFailed
             If the physics of none of the molecules works at the start.
         """
         if steps < 0:
             raise ValueError(f"steps is {steps}, expected a number >= 0")
-        if self._run is None:
+        if self._closed:
+            raise ValueError("this ensemble is closed: its workers have ended; make another one")
+        if self._run is None and self._ended is None:
             self._begin()
-            self._save()
+        self._write_pending()  # what an interrupt may have left
+        self._save()
         console = Console(stderr=True)
         with Progress(console=console, disable=not (progress and console.is_terminal)) as bar:
             try:
@@ -366,10 +376,6 @@ energy_tolerance, force_tolerance, guard, device
                 rng.bit_generator.state = state
             self._run = run.charged(meter)
             raise
-        if self._exchange_interval and after.nsteps % self._exchange_interval == 0:
-            odd = bool(after.nsteps // self._exchange_interval % 2)
-            after, tried, made = exchange(after, self._exchange_rng, odd)
-            self.exchanges = (self.exchanges[0] + tried, self.exchanges[1] + made)
         self._run = after
         if run.burn_in is not None and after.burn_in is None:
             _log.info(
@@ -378,6 +384,7 @@ energy_tolerance, force_tolerance, guard, device
                 after.k,
             )
         self._drop({i: part.lost[0] for i, part in enumerate(parts) if part.lost})
+        self._exchange()
         if after.nsteps % self._loginterval == 0:
             self._write()
         for i, number in enumerate(run.molecules):
@@ -385,6 +392,15 @@ energy_tolerance, force_tolerance, guard, device
                 where = f"replica {number}, step {after.nsteps}"
                 old, new = run.stats[i], after.stats[i]
                 warn_of_changes(old, new, where, changes.get(i), parts[i].reason)
+
+    def _exchange(self) -> None:
+        """Try to swap temperatures, if it is time."""
+        run, interval = self._run, self._exchange_interval
+        if run is None or interval is None or run.nsteps % interval:
+            return
+        odd = bool(run.nsteps // interval % 2)
+        self._run, tried, made = exchange(run, self._exchange_rng, odd)
+        self.exchanges = (self.exchanges[0] + tried, self.exchanges[1] + made)
 
     def _drop(self, lost: Reasons) -> None:
         """Go on without some molecules of the batch, which stay at their last good state."""
@@ -408,7 +424,7 @@ energy_tolerance, force_tolerance, guard, device
         self._rngs = [self._rngs[i] for i in left]
         self._nsteps = run.nsteps
         if not left:
-            self._run = None
+            self._run, self._ended = None, run
             return
         keep = ~mask_of(lost, run.point.physics.energy)
         self._physics = self._physics.select(keep)
@@ -425,15 +441,29 @@ energy_tolerance, force_tolerance, guard, device
         ]
 
     def _write(self) -> None:
-        """A frame and a line of each replica that is left."""
+        """Write a frame and a line of each replica that is left."""
         if self._run is not None and self._files.any:
-            for number, replica in self._standing(self._run):
-                self._files.add(number, replica.atoms)
+            standing = self._standing(self._run)
+            self._pending = [
+                (add, number, replica.atoms)
+                for number, replica in standing
+                for add in (self._files.add_frame, self._files.add_line)
+            ]
+        self._write_pending()
+
+    def _write_pending(self) -> None:
+        """Write what is still to be written; an interrupt leaves the rest for later."""
+        while self._pending:
+            add, number, atoms = self._pending[0]
+            add(number, atoms)
+            del self._pending[0]
 
     def _save(self) -> None:
-        """Write the checkpoint, if there is one and something has happened since the last."""
-        run = self._run
+        """Write the checkpoint, if there is one, something has happened, and files are whole."""
+        run = self._run or self._ended
         if self._checkpoint is None or run is None or run.nsteps == self._saved_at:
+            return
+        if self._pending:
             return
         checkpoint = snapshot(
             run,
@@ -464,5 +494,9 @@ energy_tolerance, force_tolerance, guard, device
         molecules = torch.zeros(len(self._replicas), dtype=torch.bool)
         molecules[list(run.molecules)] = True
         self._physics = self._physics.select(molecules)
-        self._run = replaced(run, scheme=self.scheme.bind(run.point.state, self._physics))
-        self._saved_at = run.nsteps
+        run = replaced(run, scheme=self.scheme.bind(run.point.state, self._physics))
+        self._saved_at = self._nsteps = run.nsteps
+        if set(run.molecules) <= kept.lost.keys():
+            self._ended = run
+        else:
+            self._run = run

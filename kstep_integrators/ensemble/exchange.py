@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
+from ase import Atoms
 
 from kstep_integrators import units
+from kstep_integrators.ase.edits import Written
 from kstep_integrators.fields import replaced
 from kstep_integrators.state import PhaseState, kinetic_energy
 from kstep_integrators.step.run import Run
 
 __all__ = ["check_exchange", "exchange"]
 
+_CHARGES = ("charge", "multiplicity", "spin")
+"""Entries of ``info`` that an energy may depend on; others are notes."""
 
-def check_exchange(state: PhaseState, interval: int | None, metropolize: bool) -> None:
+
+def check_exchange(
+    molecules: Sequence[Atoms], state: PhaseState, interval: int | None, metropolize: bool
+) -> None:
     """Refuse replicas that cannot exchange their temperatures.
 
     Parameters
     ----------
+    molecules : sequence of ase.Atoms
     state : PhaseState
-        Of all replicas.
+        Of all of them.
     interval : int or None
         Steps between two attempts; None: no exchange.
     metropolize : bool
@@ -43,14 +52,21 @@ def check_exchange(state: PhaseState, interval: int | None, metropolize: bool) -
             f"exchange_interval={interval} without metropolize=True: exchanges keep the canonical "
             "ensembles only if the steps between them do; pass metropolize=True"
         )
-    sizes = torch.bincount(state.batch)
-    numbers = state.numbers.split(sizes.tolist())
-    for i, one in enumerate(numbers):
-        if not torch.equal(one, numbers[0]):
+    for i, one in enumerate(molecules):
+        differ = Written.of(_bare(molecules[0]), one.positions, one.positions).changed(_bare(one))
+        differ = [name for name in differ if name != "info"]
+        differ += [key for key in _CHARGES if molecules[0].info.get(key) != one.info.get(key)]
+        if differ:
             raise ValueError(
-                f"exchange_interval={interval}, but replica {i} has other atoms than replica 0: "
-                "only copies of one molecule can exchange their temperatures"
+                f"exchange_interval={interval}, but replica {i} differs from replica 0 in "
+                f"{', '.join(differ)}: only copies of one molecule can exchange their temperatures"
             )
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """The same atoms without a calculator."""
+    bare: Atoms = atoms.copy()
+    return bare
 
 
 def exchange(run: Run, rng: np.random.Generator, odd: bool) -> tuple[Run, int, int]:

@@ -78,17 +78,21 @@ class ReplicaFiles:
         """True if there is anything to write."""
         return any(one.trajectory is not None or one.log is not None for one in self._outputs)
 
-    def add(self, replica: int, atoms: Atoms) -> None:
-        """Append a frame and a line."""
-        # Opened for each frame: no limit on the number of replicas, and nothing left to lose.
-        outputs = self._outputs[replica]
-        if outputs.trajectory is not None:
-            with Trajectory(outputs.trajectory, "a") as trajectory:
+    def add_frame(self, replica: int, atoms: Atoms) -> None:
+        """Append a frame to the trajectory, if there is one."""
+        path = self._outputs[replica].trajectory
+        if path is not None:
+            # Opened for each frame: no limit on the number of replicas, and nothing left to lose.
+            with Trajectory(path, "a") as trajectory:
                 trajectory.write(atoms)
-        if outputs.log is not None:
-            clock, begun = _Clock(atoms.info["time"]), outputs.log.exists()
-            header = not (begun and outputs.log.stat().st_size)
-            logger = MDLogger(clock, atoms, str(outputs.log), header=header, mode="a")
+
+    def add_line(self, replica: int, atoms: Atoms) -> None:
+        """Append a line to the log, if there is one."""
+        path = self._outputs[replica].log
+        if path is not None:
+            header = not (path.exists() and path.stat().st_size)
+            clock = _Clock(atoms.info["time"])
+            logger = MDLogger(clock, atoms, str(path), header=header, mode="a")
             logger()
             logger.close()
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
+from ase.calculators.calculator import Calculator
 
 __all__ = ["Answer", "ask"]
 
@@ -24,11 +25,14 @@ class Answer:
         None if they failed, or were not asked for and not computed anyway.
     failure : str or None
         Why there is no energy.
+    computed : bool
+        False if the calculator knew the answer already.
     """
 
     energy: float = float("nan")
     forces: npt.NDArray[np.float64] | None = None
     failure: str | None = None
+    computed: bool = True
 
 
 def ask(atoms: Atoms, forces: bool) -> Answer:
@@ -41,9 +45,13 @@ def ask(atoms: Atoms, forces: bool) -> Answer:
     forces : bool
         Whether an energy is too little. Without, they are there only if they were computed anyway.
     """
+    required = True
     try:
+        if isinstance(atoms.calc, Calculator):
+            wanted = ["energy", "forces"] if forces else ["energy"]
+            required = bool(atoms.calc.calculation_required(atoms, wanted))
         computed = _forces(atoms, forces)
-        energy = float(atoms.get_potential_energy())
+        energy = _energy(atoms)
     except Exception as error:  # noqa: BLE001  (calculators raise what they like)
         return Answer(failure=f"{type(error).__name__}: {error}")
     finite = np.ones(0, dtype=bool) if computed is None else np.isfinite(computed).all(axis=1)
@@ -54,7 +62,14 @@ def ask(atoms: Atoms, forces: bool) -> Answer:
             failure=f"the calculator returned the energy {energy} eV and no finite forces on atoms "
             f"{np.flatnonzero(~finite).tolist()}"
         )
-    return Answer(energy, computed)
+    return Answer(energy, computed, computed=required)
+
+
+def _energy(atoms: Atoms) -> float:
+    """Potential energy, eV; read where it is known, without comparing the atoms once more."""
+    if isinstance(atoms.calc, Calculator) and atoms.calc.results.get("energy") is not None:
+        return float(atoms.calc.results["energy"])
+    return float(atoms.get_potential_energy())
 
 
 def _forces(atoms: Atoms, wanted: bool) -> npt.NDArray[np.float64] | None:

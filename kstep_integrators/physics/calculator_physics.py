@@ -78,7 +78,7 @@ class CalculatorPhysics:
         self.atoms.arrays["positions"][:] = state.positions.cpu().numpy()
         began = time.perf_counter()
         answer = ask(self.atoms, forces)
-        cost = Cost(np.ones(1, dtype=np.int64), time.perf_counter() - began)
+        cost = Cost(np.array([answer.computed], dtype=np.int64), time.perf_counter() - began)
         if answer.failure is not None:
             return no_evaluation(state, {0: answer.failure}), cost
         device = state.positions.device

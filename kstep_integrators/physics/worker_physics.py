@@ -63,11 +63,11 @@ class WorkerPhysics:
             atoms = self._templates[i].copy()
             atoms.positions[:] = places[i].numpy()
             requests.append(Request(self.numbers[i], atoms, forces))
-            evaluations[i] = 1
         answers = self.workers.evaluate(requests) if requests else []
         result = no_evaluation(state.to(torch.device("cpu")))
         rows = result.require_forces().split(sizes)
         for i, answer in zip(molecules, answers, strict=True):
+            evaluations[i] = answer.computed
             if answer.failure is not None:
                 result.failures[i] = answer.failure
                 continue

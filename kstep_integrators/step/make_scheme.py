@@ -44,7 +44,9 @@ def make_scheme(model: Jump | Potential | str | Path, options: RunOptions) -> Sc
     _check_tolerances(control, jump)
     metropolis = None
     if options.metropolize:
-        metropolis = make_metropolis(options.extra_chances, bath, control)
+        metropolis, *_ = (
+            make_metropolis(options.extra_chances, one, control) for one in options.thermostats()
+        )
     return Scheme(
         jump=jump,
         corrector=make_corrector(options.corrector or jump.correctors[0], jump.correctors),

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -102,6 +103,7 @@ class RunOptions:
     device: str = _option("auto", "where the model runs: auto, cpu, cuda")
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if not isinstance(self.k, StrideTuning):
             meaning = "base steps per jump; or pass a StrideTuning"
             object.__setattr__(self, "k", positive_integer("k", self.k, meaning))
@@ -114,10 +116,8 @@ class RunOptions:
             raise ValueError(
                 f"timestep is {self.timestep}, expected a positive number of ASE time units"
             )
-        kelvin = self.temperature_K
-        if isinstance(kelvin, Sequence | np.ndarray):
-            object.__setattr__(self, "temperature_K", tuple(float(value) for value in kelvin))
-        self.thermostat_of()
+        object.__setattr__(self, "temperature_K", _kelvin(self.temperature_K))
+        self.thermostats()
         self.control_of()
 
     @property
@@ -130,8 +130,8 @@ class RunOptions:
         """Strides to be tried in a burn-in."""
         return self.k if isinstance(self.k, StrideTuning) else None
 
-    def thermostat_of(self) -> Thermostat:
-        """The heat bath that the options ask for; of the first temperature, if there are several.
+    def thermostats(self) -> tuple[Thermostat, ...]:
+        """The heat baths that the options ask for: one for each temperature.
 
         Raises
         ------
@@ -139,9 +139,14 @@ class RunOptions:
             If the name is unknown, options do not go together, or a number is out of range.
         """
         kelvin = self.temperature_K
-        for one in kelvin if isinstance(kelvin, tuple) else (kelvin,):
-            bath = make_thermostat(self.thermostat, one, self.friction, self.taut)
-        return bath
+        return tuple(
+            make_thermostat(self.thermostat, one, self.friction, self.taut)
+            for one in (kelvin if isinstance(kelvin, tuple) else (kelvin,))
+        )
+
+    def thermostat_of(self) -> Thermostat:
+        """The heat bath of a run; that of the first temperature, if there are several."""
+        return self.thermostats()[0]
 
     def control_of(self) -> Control:
         """Tolerances, limits, and what is done about jumps beyond them."""
@@ -190,6 +195,54 @@ class RunOptions:
         if values["guard"] is not None:
             values["guard"] = Guard(**values["guard"])
         return cls(**values)
+
+
+_NUMBERS = ("timestep", "friction", "taut", "energy_tolerance", "force_tolerance")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_types(options: RunOptions) -> None:
+    """Refuse values of types that no option has."""
+    for name in _NUMBERS:
+        value = getattr(options, name)
+        if value is not None and not _is_number(value):
+            raise TypeError(f"{name} is {value!r}, expected a number or None")
+    given: dict[str, object] = vars(options)
+    if not isinstance(given["metropolize"], bool):
+        raise TypeError(f"metropolize is {options.metropolize!r}, expected True or False")
+    chances = options.extra_chances
+    if not _is_number(chances) or chances != int(chances) or chances < 0:
+        raise ValueError(f"extra_chances is {chances!r}, expected an integer >= 0")
+    for name, method, kind in (
+        ("corrector", "describe", "a name such as 'impulse', or a corrector"),
+        ("guard", "check_jump", "a Guard"),
+    ):
+        value = given[name]
+        if value is not None and not isinstance(value, str) and not hasattr(value, method):
+            raise TypeError(f"{name} is {value!r}, expected {kind}")
+
+
+def _kelvin(value: Any) -> float | tuple[float, ...] | None:
+    """Temperatures as plain numbers: one, or one for each molecule.
+
+    Raises
+    ------
+    TypeError
+        If they are none of these.
+    """
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if value is None or _is_number(value):
+        number: float | None = value
+        return number
+    if isinstance(value, list | tuple) and value and all(_is_number(one) for one in value):
+        return tuple(float(one) for one in value)
+    raise TypeError(
+        f"temperature_K is {value!r}, expected a number of kelvin, or one number for each molecule"
+    )
 
 
 def make_rng(rng: np.random.Generator | None) -> np.random.Generator:

@@ -406,7 +406,7 @@ def test_the_atoms_given_are_not_touched():
                 "metropolize": True,
             },
             ValueError,
-            "replica 1 has other atoms than replica 0",
+            "replica 1 differs from replica 0 in numbers",
         ),
         ({"checkpoint_interval": 5}, ValueError, "checkpoint_interval=5 without a checkpoint"),
         ({"rng": 3}, TypeError, "rng is a int, expected numpy"),

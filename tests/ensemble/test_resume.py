@@ -174,3 +174,49 @@ def test_logs_say_what_the_frames_hold(tmp_path):
             assert kinetic == pytest.approx(frame.get_kinetic_energy(), abs=1e-3)
             assert kelvin == pytest.approx(frame.get_temperature(), abs=0.1)
             assert frame.info["temperature_K"] == 250 + 50 * number
+
+
+def lost_at_the_third_call(atoms: Atoms):
+    return BrokenCalculator(AnyMorse(), range(3, 100))
+
+
+def test_when_all_are_lost_the_run_is_over(tmp_path):
+    with begin(tmp_path, "langevin", lost_at_the_third_call) as ensemble:
+        ensemble.run(5)
+        before = ensemble.result()
+        assert sorted(before.failures) == [0, 1, 2]
+        ensemble.run(5)
+        assert_same(ensemble.result(), before)
+        assert ensemble.nsteps == 2
+    assert len(read(tmp_path / "frames" / "0000.traj", ":")) == 1
+    with Ensemble.resume(tmp_path / "run.ckpt", morse, cheap()) as again:
+        again.run(3)
+        assert_same(again.result(), before)
+        assert again.nsteps == 2
+
+
+@pytest.mark.parametrize("at", [2, 4, 8, 11])
+def test_an_interrupt_while_files_are_written_loses_no_frame(at, tmp_path, monkeypatch):
+    with begin(tmp_path / "through", "langevin") as through:
+        through.run(STEPS)
+    with begin(tmp_path / "cut", "langevin") as ensemble:
+        write, calls = ensemble._files.add_line, []
+
+        def interrupted(*arguments):
+            calls.append(1)
+            if len(calls) == at:
+                raise KeyboardInterrupt
+            write(*arguments)
+
+        monkeypatch.setattr(ensemble._files, "add_line", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            ensemble.run(STEPS)
+        ensemble.run(STEPS - ensemble.nsteps)
+    assert_same_files(tmp_path / "cut", tmp_path / "through")
+
+
+def test_a_closed_ensemble_makes_no_steps(tmp_path):
+    with begin(tmp_path, "nve") as ensemble:
+        ensemble.run(1)
+    with pytest.raises(ValueError, match="this ensemble is closed"):
+        ensemble.run(1)
