@@ -15,6 +15,7 @@ from kstep_integrators import FlowJump, units
 from kstep_integrators.correctors import Impulse
 from kstep_integrators.mechanics.degrees_of_freedom import degrees_of_freedom, free_motion
 from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.physics.protocol import Cost
 from kstep_integrators.state import Evaluation, PhaseState, kinetic_energy
 from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stepper import start, step
@@ -38,7 +39,6 @@ class Springs:
         self.atoms, self.stiffness = atoms, stiffness
         self.i, self.j = torch.triu_indices(atoms, atoms, 1)
         self.lengths = torch.tensor(LENGTHS[atoms], dtype=torch.float64)
-        self.evaluations, self.seconds = 0, 0.0
 
     def to(self, device: object) -> Springs:
         return self
@@ -47,13 +47,12 @@ class Springs:
         return {}
 
     def bind(self, state: PhaseState) -> Any:
-        return lambda x, carry: (self.evaluate(x), None)
+        return lambda x, workspace: (self.evaluate(x), None)
 
     def __call__(
         self, state: PhaseState, forces: bool = True, which: torch.Tensor | None = None
-    ) -> Evaluation:
-        self.evaluations += 1
-        return self.evaluate(state.positions)
+    ) -> tuple[Evaluation, Cost]:
+        return self.evaluate(state.positions), Cost.of_each(state.n_molecules)
 
     def evaluate(self, positions: torch.Tensor) -> Evaluation:
         x = positions.reshape(-1, self.atoms, 3)
@@ -91,15 +90,15 @@ def sample(
         state = state.replace(momenta=free_motion(state).momenta)
     physics, jump = Springs(atoms, 10.0), FlowJump(Springs(atoms, 9.0))
     scheme = BoundScheme(jump.bind(state), Impulse(), thermostat, physics, jump.timestep)
-    carry = start(state, scheme)
+    point = start(state, scheme)
     noise = rng.spawn(replicas) if own else rng
     kinetic, potential = [], []
     for number in range(1, (snapshots + 3) * every + 1):
-        carry, info = step(carry, scheme, 4, noise)
+        point, info = step(point, scheme, 4, noise)
         assert not info.fallbacks
         if number % every == 0 and number > 3 * every:
-            kinetic.append(kinetic_energy(carry.state).numpy())
-            potential.append(carry.physics.energy.numpy())
+            kinetic.append(kinetic_energy(point.state).numpy())
+            potential.append(point.physics.energy.numpy())
     return np.array(kinetic), np.array(potential)
 
 
