@@ -11,6 +11,7 @@ in this process.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import statistics
@@ -106,7 +107,9 @@ def main() -> None:
         rows[case] = {"overhead_ms": taken, "median_ms": {"old": old, "new": new}}
         print(f"{case}: {old:.3f} -> {new:.3f} ms, ratio {new / old:.2f}")
     if arguments.output:
-        arguments.output.write_text(json.dumps(rows, indent=1) + "\n")
+        sys.path.insert(0, str(ROOT))
+        results = importlib.import_module("benchmarks.results")
+        results.write(arguments.output.stem, rows, arguments.output.parent)
 
 
 if __name__ == "__main__":

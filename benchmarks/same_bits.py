@@ -275,7 +275,9 @@ def main() -> int:
         if failed:
             print(f"    old: {old.get('failed')}\n    new: {new.get('failed')}")
     if arguments.output:
-        arguments.output.write_text(json.dumps(rows, indent=1) + "\n")
+        sys.path.insert(0, str(ROOT))
+        results = importlib.import_module("benchmarks.results")
+        results.write(arguments.output.stem, rows, arguments.output.parent)
     return 1 if differing else 0
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.documents import markdown
 from benchmarks.results import load
+from benchmarks.structure import table
 
 RUNS = {
     "verlet": "velocity Verlet",
@@ -18,6 +19,7 @@ KILLED = {
     "gfn2-fresh": "GFN2, a new calculator object for each geometry",
     "gfn2": "GFN2 as usual (tblite starts from the last SCF)",
     "pyscf": "HF/STO-3G, water",
+    "ensemble": "Morse springs, an ensemble of 16",
 }
 SHOWN = 67
 """Characters of a message."""
@@ -130,7 +132,7 @@ def failures() -> str:
 
 def kill() -> str:
     """Largest differences between killed runs and those that were left alone."""
-    result = load("kill")
+    result = {**load("kill"), **load("kill_ensemble")}
     rows = []
     for key, name in KILLED.items():
         worst = result[key]["largest"]
@@ -153,6 +155,22 @@ def ensemble() -> str:
             for row in load("ensemble")["rows"]
         ),
     )  # fmt: skip
+
+
+def step_overhead() -> str:
+    """Milliseconds of a step beyond jump and physics, before and after."""
+    medians = {
+        case: load("overhead")[case]["median_ms"] for case in ("one molecule", "ensemble of 16")
+    }
+    return markdown(
+        ["run", "before, ms", "now, ms"],
+        ([case, f"{ms['old']:.3f}", f"{ms['new']:.3f}"] for case, ms in medians.items()),
+    )
+
+
+def house() -> str:
+    """Size and shape of the code, before and after it was set up in rooms."""
+    return table(load("structure")["checkouts"])
 
 
 def contract() -> str:
