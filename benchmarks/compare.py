@@ -58,7 +58,7 @@ class Move:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was compared, and what moved."""
+    """Values compared, and those that moved."""
 
     with_errors: int
     without_errors: int

@@ -164,7 +164,7 @@ def corrector_milliseconds(name: str, many: int, compile: bool, device: str) -> 
 
 @dataclass(frozen=True)
 class CostOptions(Options):
-    """What is timed."""
+    """Parts that are timed."""
 
     only_correctors: bool = option(False, "and take all else from the committed result")
 
@@ -192,7 +192,7 @@ def jump_cost(options: CostOptions) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class EnsembleOptions(Options):
-    """How long."""
+    """Length of the runs."""
 
     strides: int = option(60, "of each kind, in four blocks")
 

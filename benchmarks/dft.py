@@ -91,7 +91,7 @@ class Run:
         self.cpu_seconds += time.process_time() - cpu
 
     def row(self, reference: Run | None) -> dict[str, Any]:
-        """What the run shows."""
+        """Figures of the run."""
         atoms = self.dynamics.atoms
         totals = self.calculator.totals
         drift = energy_drift(np.array(self.times), np.array(self.energies), len(atoms))

@@ -53,7 +53,7 @@ def _molecule(name: str) -> InputMolecule:
 
 
 def _committed(report: dict[str, Any]) -> dict[str, Any]:
-    """What is worth keeping in the repository: everything but the numbers of single runs."""
+    """The part of a result that the repository keeps: all but the numbers of single runs."""
     molecules = {
         molecule["name"]: {
             "atoms": molecule["atoms"],

@@ -85,7 +85,7 @@ class Model:
     loaded: NetworkPotential | DirectJump
 
     def makes(self, k: int, timestep_fs: float) -> bool:
-        """Whether a direct jump was trained for this stride."""
+        """True if a direct jump was trained for this stride."""
         if not isinstance(self.loaded, DirectJump):
             return True
         same = abs(self.loaded.timestep / FS - timestep_fs) < 1e-6 * timestep_fs

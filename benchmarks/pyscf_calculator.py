@@ -51,7 +51,7 @@ def _resident_MiB() -> float:
 
 @dataclass(frozen=True)
 class MemoryOptions(Options):
-    """How many calls."""
+    """Number of calls."""
 
     calls: int = option(500, "of each calculator")
     molecule: str = option("water", "bundled name")
@@ -159,7 +159,7 @@ def functions(calculator: PySCFCalculator) -> int:
 
 @dataclass(frozen=True)
 class GPUOptions(Options):
-    """How many calls."""
+    """Number of calls."""
 
     calls: int = option(100, "on the GPU, per molecule")
     cpu_calls: int = option(10, "on the CPU, per molecule")

@@ -1,4 +1,4 @@
-"""What recipes took from a list of molecules to a finished run: seconds, errors, the run.
+"""Recipes from a list of molecules to a finished run: seconds, errors, the run.
 
 kstep recipe qm-gfn2-direct --output qm-gfn2-direct
 python -m benchmarks.run --suite recipes --folders qm-gfn2-direct ...
@@ -50,5 +50,5 @@ class RecipeOptions(Options):
 
 
 def recipes(options: RecipeOptions) -> dict[str, Any]:
-    """What recipes took on the clock, over all calls and beside all other work of the machine."""
+    """Seconds of recipes on the clock, over all calls, beside all other work of the machine."""
     return {"rows": [record(folder) for folder in options.folders]}

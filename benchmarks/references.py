@@ -44,7 +44,7 @@ SAME_FORCE = 1e-3
 
 @dataclass(frozen=True)
 class ReferenceOptions(Options):
-    """Where reference trajectories are."""
+    """Folders of reference trajectories."""
 
     data: tuple[Path, ...] = option((), "folders of trajectories, made by kstep simulate")
     prepared: tuple[Path, ...] = option((), "folders of force fields, made by kstep prep")
@@ -124,7 +124,7 @@ class Reference:
         return join_states(states)
 
     def evaluation(self, rows: npt.NDArray[np.void]) -> Evaluation:
-        """What the data knows of them."""
+        """Energies and forces of the frames, from the data."""
         forces = torch.from_numpy(np.concatenate(list(rows["forces"])))
         return Evaluation(torch.from_numpy(rows["energy"].copy()), forces)
 

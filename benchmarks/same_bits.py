@@ -56,7 +56,7 @@ def _digest(*arrays: Any) -> str:
 
 
 def _run(model: Any = "organic-gfn2", constrained: bool = False, **options: Any) -> dict[str, Any]:
-    """What an ASE run of ethanol under the Morse network comes to."""
+    """Digests of an ASE run of ethanol under the Morse network."""
     from ase import units
     from ase.constraints import FixBondLengths
 
@@ -235,7 +235,7 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
 
 
 def digests(tree: Path, case: str) -> dict[str, Any]:
-    """What a case comes to with the package of a folder, in a process of its own."""
+    """Digests of a case with the package of a folder, in a process of its own."""
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join([str(tree), str(tree / "training")]),

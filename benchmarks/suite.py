@@ -109,7 +109,7 @@ MODULES = {
     "kill": {"kill": "runs killed at random moments, resumed, and compared with others"},
     "recipes": {"recipes": "seconds of each stage of recipes that were run, and their errors"},
 }
-"""What every suite of every module measures."""
+"""All suites, with the function that runs each and its subject."""
 SUITES = {
     name: Suite(name, module, measures)
     for module, suites in MODULES.items()

@@ -203,7 +203,7 @@ def backbones() -> str:
 
 
 def jump_cost() -> str:
-    """Where the time of a step goes."""
+    """Time of the parts of a step."""
     result = load("jump_cost")
     table = markdown(
         ["", "force us", "jump us", "jump / GFN2 evaluation", "rest of a step us"],
@@ -272,7 +272,7 @@ def fit_throughput() -> str:
 
 
 def recipes() -> str:
-    """What recipes took, and their errors."""
+    """Seconds of recipes, and their errors."""
     rows = []
     for row in load("recipes")["rows"]:
         seconds, run, validation = row["seconds"], row["run"], row["validation"]

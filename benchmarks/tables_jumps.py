@@ -58,7 +58,7 @@ def _two(row: dict[str, Any], key: str, form: str = ".2f") -> str:
 
 
 def _passed(result: dict[str, Any], promise: str, method: str) -> str:
-    """How many molecules a method passes, of those that it was judged on."""
+    """Molecules that a method passes, of those that it was judged on."""
     verdicts = [
         molecule["verdicts"][promise][method]
         for molecule in result["molecules"].values()
@@ -149,12 +149,12 @@ def _one_jump(name: str) -> str:
 
 
 def one_jump_qm() -> str:
-    """Where single jumps land, GFN2."""
+    """Errors of single jumps, GFN2."""
     return _one_jump("one_jump_qm")
 
 
 def one_jump_mm() -> str:
-    """Where single jumps land, rigid bonds under MMFF94."""
+    """Errors of single jumps, rigid bonds under MMFF94."""
     return _one_jump("one_jump_mm")
 
 

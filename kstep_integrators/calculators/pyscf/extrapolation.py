@@ -15,7 +15,7 @@ from kstep_integrators.calculators.pyscf.density import Array, Overlap, from_low
 __all__ = ["GUESSES", "Entry", "History", "aspc_weights", "kernel_weights"]
 
 GUESSES = ("extrapolate", "aspc", "last", "atomic")
-"""How an SCF may start; ``"atomic"`` is PySCF's own guess."""
+"""Starting densities of an SCF; ``"atomic"`` is PySCF's own guess."""
 
 _LENGTH = 2.0 / 3.0
 """Length scale of the kernel, angstrom, times the square root of the number of atoms."""

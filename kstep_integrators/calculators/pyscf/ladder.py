@@ -45,7 +45,7 @@ LADDER = (
     Rung("damping and level shift", {"damp": 0.3, "level_shift": 0.3, "diis_start_cycle": 6}, 3),
     Rung("second-order solver", second_order=True),
 )
-"""What is tried after the extrapolated density, or at once if there is none."""
+"""Attempts after the extrapolated density, or at once if there is none."""
 
 
 class NotConverged(RuntimeError):

@@ -25,7 +25,7 @@ _LEVEL_OF_THEORY = (
     "xc", "basis", "ecp", "pseudo", "unrestricted", "density_fit", "dispersion", "solvent",
     "solvent_model", "kpts", "grid_level", "conv_tol", "max_cycle", "max_memory",
 )  # fmt: skip
-"""What a mean-field object given by the user decides."""
+"""Settings that a mean-field object given by the user decides."""
 
 
 @dataclass(frozen=True)

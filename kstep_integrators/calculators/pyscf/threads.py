@@ -12,9 +12,9 @@ __all__ = ["openmp_threads"]
 _log = logging.getLogger(__name__)
 
 _MANY = False
-"""Whether this process has run PySCF on more than one thread."""
+"""True once this process has run PySCF on more than one thread."""
 _INHERITED = False
-"""Whether this process was forked from one that had."""
+"""True in a process that was forked from one that had."""
 
 
 def _after_fork() -> None:

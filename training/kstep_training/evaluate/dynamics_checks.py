@@ -73,7 +73,7 @@ def _ratio(name: str, what: str, mine: Sequence[float], bar: Sequence[float], un
 
 
 def _drift(name: str, row: Mapping[str, Any], bar: Mapping[str, Any] | None) -> list[Check]:
-    """Not larger than that of the bar, beyond the noise of both; open if that noise hides much.
+    """Check of a figure against the bar, beyond the noise of both; open if that noise hides much.
 
     Much is a drift that makes the energy deviate over the run, root mean square, by more than that
     of the bar fluctuates; a straight line of height one deviates from its mean by 1 / sqrt(12).

@@ -181,7 +181,7 @@ class WatchedJump:
 
     @property
     def device(self) -> torch.device:
-        """Where the jump runs."""
+        """Device of the jump."""
         return self.jump.device
 
     @property
@@ -201,16 +201,16 @@ class WatchedJump:
 
     @property
     def needs_forces(self) -> bool:
-        """Whether the jump does."""
+        """True if the jump takes the physical forces where it starts."""
         return self.jump.needs_forces
 
     @property
     def reversible(self) -> bool:
-        """Whether the jump is."""
+        """True if the jump is time-reversible and keeps volume."""
         return self.jump.reversible
 
     def describe(self) -> dict[str, Any]:
-        """That of the jump."""
+        """Description of the jump."""
         return self.jump.describe()
 
     def bind(self, state: PhaseState) -> BoundJump:

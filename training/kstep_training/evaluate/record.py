@@ -85,7 +85,7 @@ class Record:
 
     @property
     def whole(self) -> bool:
-        """Whether the run came to its end."""
+        """True if the run came to its end."""
         return not self.facts.get("error")
 
 
