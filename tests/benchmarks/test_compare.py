@@ -1,4 +1,4 @@
-"""What moved between two results: by standard errors where they are recorded, else by a part."""
+"""Changes between two results: by standard errors where they are recorded, else by a part."""
 
 import copy
 

@@ -88,7 +88,7 @@ def test_the_tables_of_the_documents_are_up_to_date():
 
 
 def test_a_stale_table_is_told(tmp_path, monkeypatch, capsys):
-    """Whether the result changed or the text."""
+    """A changed result is found, and so is a changed text."""
     monkeypatch.setattr(documents, "ROOT", tmp_path)
     monkeypatch.setattr(documents, "DOCUMENTS", ("page.md",))
     monkeypatch.setattr(results, "RESULTS", tmp_path)

@@ -1,4 +1,4 @@
-"""What ``--help`` says of the keys of every command."""
+"""Help of every command: its keys with defaults, units and meanings."""
 
 from __future__ import annotations
 

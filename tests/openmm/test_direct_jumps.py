@@ -132,7 +132,7 @@ def test_checkpoint_and_xml_go_on(make):
 
 
 def test_two_contexts_take_turns(make):
-    """What one Context has handed over is not taken for what the other has."""
+    """Two Contexts that hand over things are not taken for each other."""
     jump = make(force_head=True)
     ends = []
     for turns in (1, 6):

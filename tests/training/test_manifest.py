@@ -1,4 +1,4 @@
-"""What a folder of results was made with, also by earlier versions."""
+"""Settings that a folder of results was made with, also by earlier versions."""
 
 from __future__ import annotations
 
