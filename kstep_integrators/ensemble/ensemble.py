@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -205,7 +205,6 @@ energy_tolerance, force_tolerance, guard, device
         self._physics = WorkerPhysics(self._workers, molecules)
         self._run: Run | None = None
         self._ended: Run | None = None  # the last step of a run in which all replicas were lost
-        self._pending: list[tuple[Callable[[int, Atoms], None], int, Atoms]] = []
         self._closed = False
         self._saved_at: int | None = None
         if _resumed is not None:
@@ -309,9 +308,9 @@ energy_tolerance, force_tolerance, guard, device
             raise ValueError(f"steps is {steps}, expected a number >= 0")
         if self._closed:
             raise ValueError("this ensemble is closed: its workers have ended; make another one")
-        if self._run is None and self._ended is None:
+        if self._last is None:
             self._begin()
-        self._write_pending()  # what an interrupt may have left
+        self._files.finish()  # an interrupt may have left some unwritten
         self._save()
         console = Console(stderr=True)
         with Progress(console=console, disable=not (progress and console.is_terminal)) as bar:
@@ -336,19 +335,22 @@ energy_tolerance, force_tolerance, guard, device
     @property
     def production_start(self) -> int | None:
         """The step at which the stride was frozen after a burn-in."""
-        return None if self._run is None else self._run.production_start
+        return None if self._last is None else self._last.production_start
 
     @property
     def k(self) -> int:
         """Base steps of the next stride."""
-        return self.options.first_k if self._run is None else self._run.next_k
+        return self.options.first_k if self._last is None else self._last.next_k
 
     @property
     def nsteps(self) -> int:
         """Steps made."""
-        return self._nsteps if self._run is None else self._run.nsteps
+        return 0 if self._last is None else self._last.nsteps
 
-    _nsteps = 0
+    @property
+    def _last(self) -> Run | None:
+        """The run after its last step, also if it ended there; None before it has begun."""
+        return self._run or self._ended
 
     def _begin(self) -> None:
         """Evaluate the physics at the start; replicas without an energy there leave at once."""
@@ -422,7 +424,6 @@ energy_tolerance, force_tolerance, guard, device
             )
         left = [i for i in range(len(run.molecules)) if i not in lost]
         self._rngs = [self._rngs[i] for i in left]
-        self._nsteps = run.nsteps
         if not left:
             self._run, self._ended = None, run
             return
@@ -443,27 +444,14 @@ energy_tolerance, force_tolerance, guard, device
     def _write(self) -> None:
         """Write a frame and a line of each replica that is left."""
         if self._run is not None and self._files.any:
-            standing = self._standing(self._run)
-            self._pending = [
-                (add, number, replica.atoms)
-                for number, replica in standing
-                for add in (self._files.add_frame, self._files.add_line)
-            ]
-        self._write_pending()
-
-    def _write_pending(self) -> None:
-        """Write what is still to be written; an interrupt leaves the rest for later."""
-        while self._pending:
-            add, number, atoms = self._pending[0]
-            add(number, atoms)
-            del self._pending[0]
+            self._files.write({number: one.atoms for number, one in self._standing(self._run)})
 
     def _save(self) -> None:
         """Write the checkpoint, if there is one, something has happened, and files are whole."""
-        run = self._run or self._ended
+        run = self._last
         if self._checkpoint is None or run is None or run.nsteps == self._saved_at:
             return
-        if self._pending:
+        if not self._files.whole:
             return
         checkpoint = snapshot(
             run,
@@ -495,7 +483,7 @@ energy_tolerance, force_tolerance, guard, device
         molecules[list(run.molecules)] = True
         self._physics = self._physics.select(molecules)
         run = replaced(run, scheme=self.scheme.bind(run.point.state, self._physics))
-        self._saved_at = self._nsteps = run.nsteps
+        self._saved_at = run.nsteps
         if set(run.molecules) <= kept.lost.keys():
             self._ended = run
         else:

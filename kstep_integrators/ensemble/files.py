@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +56,7 @@ class ReplicaFiles:
             Outputs(_path(trajectory, i, count, "traj"), _path(logfile, i, count, "log"))
             for i in range(count)
         ]
+        self._unwritten: list[tuple[Callable[[int, Atoms], None], int, Atoms]] = []
         for folder, ending in ((trajectory, "traj"), (logfile, "log")):
             if folder is None:
                 continue
@@ -77,6 +78,33 @@ class ReplicaFiles:
     def any(self) -> bool:
         """True if there is anything to write."""
         return any(one.trajectory is not None or one.log is not None for one in self._outputs)
+
+    @property
+    def whole(self) -> bool:
+        """True if every frame and line has been written."""
+        return not self._unwritten
+
+    def write(self, frames: Mapping[int, Atoms]) -> None:
+        """Write a frame and a line of each replica; an interrupt leaves the rest to :meth:`finish`.
+
+        Parameters
+        ----------
+        frames : mapping of int to ase.Atoms
+            By the number of the replica.
+        """
+        self._unwritten = [
+            (add, number, atoms)
+            for number, atoms in frames.items()
+            for add in (self.add_frame, self.add_line)
+        ]
+        self.finish()
+
+    def finish(self) -> None:
+        """Write what an interrupt has left unwritten."""
+        while self._unwritten:
+            add, number, atoms = self._unwritten[0]
+            add(number, atoms)
+            del self._unwritten[0]
 
     def add_frame(self, replica: int, atoms: Atoms) -> None:
         """Append a frame to the trajectory, if there is one."""
