@@ -83,6 +83,7 @@ class JumpForce:
             Stage.FAILED: self._failed,
             Stage.ABSURD: self._absurd_energy,
             Stage.BONDS: self._bonds,
+            Stage.RATTLE: self._rattle,
         }
 
     def __reduce__(self) -> tuple[type[JumpForce], tuple[ModelSource, Particles, Solute]]:
@@ -223,8 +224,8 @@ class JumpForce:
     def _bonds(self, before: Exchange, given: Array, parameters: _Parameters) -> _Answer:
         if before.bonds is None:
             return before, 0.0, None
-        here = self._model.covered(self._model.state(given, before.box))
-        bonds, changes = bond_changes(before.bonds, here)
+        state = self._model.state(given, before.box)
+        bonds, changes = bond_changes(before.bonds, self._model.covered(state))
         before.bonded.put(given, bonds)
         if changes:
             self._changes += 1
@@ -234,7 +235,15 @@ class JumpForce:
                     "; ".join(changes.values()),
                     self._changes,
                 )
-        return before, float(bool(changes)), None
+        inner = before.known.get(geometry(state))
+        after = dataclasses.replace(before, positions=given, state=state, inner=inner)
+        return after, float(bool(changes)), None
+
+    def _rattle(self, before: Exchange, given: Array, parameters: _Parameters) -> _Answer:
+        _, state = before.here()
+        momenta = torch.from_numpy(given).to(state.masses) * state.masses
+        kept = constrain(state, momenta) / state.masses
+        return before, 0.0, kept.cpu().numpy() - given
 
     def _undone(self, before: Exchange, stage: Stage, why: str) -> _Answer:
         self._failures += 1

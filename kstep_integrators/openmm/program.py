@@ -92,12 +92,16 @@ class StepProgram(ProgramWriter):
             self.integrator.addConstrainVelocities()
         if self.bath:
             self._heat_bath()
+            if self.constrained:
+                self.integrator.addConstrainVelocities()
         self._remember()
         if self.metropolis is None:
             self._controlled_stride()
         else:
             self._metropolis_test()
         self._watch_bonds()
+        if self.bath:
+            self._final_heat_bath()
         with self.when(f"failed >= {Verdict.STOPPED.value}"):
             self._back_to_the_start()
             # Everything is in place again: what is raised here leaves a sound Context.
@@ -105,8 +109,6 @@ class StepProgram(ProgramWriter):
             self.ask(Stage.REPORT)
         self.each("kept", "x")
         self.set("jumps", "jumps + 1")
-        if self.bath:
-            self._heat_bath()
 
     def _variables(self) -> None:
         """Declare all variables, with their values before the first step."""
@@ -178,8 +180,26 @@ class StepProgram(ProgramWriter):
         """O: half a stride of Langevin dynamics."""
         self.set("decay", "exp(-0.5*friction*dt)")
         self.each("v", "decay*v + sqrt((1 - decay*decay)*kT/m)*gaussian")
-        if self.constrained:
-            self.integrator.addConstrainVelocities()
+
+    def _final_heat_bath(self) -> None:
+        """O where the step ends, on the constraints there.
+
+        Reference and CPU project velocities on the bonds that they have last constrained by
+        themselves: those of the start of the step, which the jump has turned since. To constrain
+        its landing again would show them, but SETTLE turns by less than a right angle only, and
+        both go as far as the tolerance. The jump's force projects exactly, where it has landed or
+        was shown the end of physics steps. (A Metropolis test takes no constraints.)
+        """
+        self._heat_bath()
+        if not self.constrained:
+            return
+        self.each("here", "x")
+        self.each("x", "v")
+        self.ask(Stage.RATTLE, "dv")
+        self.each("v", "v + dv")
+        self.each("x", "here")
+        self.idle()
+        self.set("failed", "max(failed, ignored)")
 
     def _remember(self) -> None:
         """Tell the jump of the step, and note where it starts and what is known there."""

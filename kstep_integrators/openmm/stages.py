@@ -54,6 +54,7 @@ class Stage(IntEnum):
     FORCES = 8
     BOX = 9
     BONDS = 10
+    RATTLE = 11
 
     @property
     def meaning(self) -> str:
@@ -76,6 +77,10 @@ _MEANINGS: Final = {
     Stage.FORCES: "takes the physical forces, kJ/mol/nm, for a jump that looks at them",
     Stage.BOX: "force: the periodic box, nm, as six numbers on the first two particles",
     Stage.BONDS: "takes x where the step ends; energy: 1 if a bond broke or formed in it",
+    Stage.RATTLE: (
+        "takes v, nm/ps; force: their change that keeps to the constraints where the jump has "
+        "landed, or bonds were looked at since"
+    ),
 }
 
 
