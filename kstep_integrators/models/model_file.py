@@ -125,17 +125,15 @@ class ModelHeader:
         for name, kinds in _TYPES.items():
             value = getattr(self, name)
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise ValueError(
-                    f"{name} in the header of a model is {value!r}, expected "
-                    f"{' or '.join('None' if kind is type(None) else kind.__name__ for kind in kinds)}"
-                )
+                wanted = " or ".join(kind.__name__.replace("NoneType", "None") for kind in kinds)
+                raise ValueError(f"{name} in the header of a model is {value!r}, expected {wanted}")
         if not (math.isfinite(self.timestep_fs) and self.timestep_fs > 0):
             raise ValueError(
                 f"timestep_fs in the header of a model is {self.timestep_fs}, expected a positive "
                 "number of fs"
             )
         whole = all(type(one) is int for one in (*self.charge, *self.multiplicities))
-        if not whole or len(self.charge) != 2 or self.charge[0] > self.charge[1]:
+        if not whole or list(self.charge) != sorted(self.charge):
             raise ValueError(
                 f"charge and multiplicities in the header of a model are {self.charge} and "
                 f"{self.multiplicities}, expected the lowest and the highest charge, and whole "
