@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import warnings
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
@@ -19,6 +21,7 @@ from kstep_integrators.ase.checkpoint import (
     read_checkpoint,
 )
 from kstep_integrators.ase.edits import Written
+from kstep_integrators.ase.option_attributes import CHANGEABLE, OptionAttributes
 from kstep_integrators.ase.outputs import Marks, check_interval, record_outputs
 from kstep_integrators.ase.restart_file import write_restart
 from kstep_integrators.ase.resumable import ResumableDynamics
@@ -32,11 +35,11 @@ from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.calculator import CalculatorPotential
 from kstep_integrators.state import EvaluationFailed, PhaseState, kinetic_energy
 from kstep_integrators.step.guard import DynamicsFailed, Guard
-from kstep_integrators.step.make_scheme import make_scheme
+from kstep_integrators.step.make_scheme import changed_scheme, make_scheme
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions, make_rng
 from kstep_integrators.step.run import Run, advance, begin, moved_to
-from kstep_integrators.step.scheme import BoundScheme
+from kstep_integrators.step.scheme import BoundScheme, Scheme
 from kstep_integrators.step.stats import Stats, warn_of_changes
 from kstep_integrators.step.tuning import StrideTuning
 from kstep_integrators.units import FS
@@ -46,7 +49,15 @@ __all__ = ["KStepDynamics"]
 _log = logging.getLogger(__name__)
 
 
-class KStepDynamics(ResumableDynamics):
+def _check_one_bath(options: RunOptions) -> None:
+    if isinstance(options.temperature_K, tuple):
+        raise ValueError(
+            f"temperature_K is {list(options.temperature_K)}, expected one number: a run has one "
+            "heat bath; several belong to an Ensemble"
+        )
+
+
+class KStepDynamics(OptionAttributes, ResumableDynamics):
     """Molecular dynamics in strides of k base steps, one physics evaluation each.
 
     One ASE step is one jump: ``run(n)`` makes n jumps of stride ``k * timestep`` and n + 1
@@ -179,11 +190,7 @@ class KStepDynamics(ResumableDynamics):
             extra_chances=extra_chances, on_error=on_error, energy_tolerance=energy_tolerance,
             force_tolerance=force_tolerance, guard=guard, device=device,
         )  # fmt: skip
-        if isinstance(options.temperature_K, tuple):
-            raise ValueError(
-                f"temperature_K is {list(options.temperature_K)}, expected one number: a run has "
-                "one heat bath; several belong to an Ensemble"
-            )
+        _check_one_bath(options)
         self.scheme = make_scheme(model, options)
         self.rng = make_rng(rng)
         if atoms.calc is None:
@@ -219,6 +226,7 @@ class KStepDynamics(ResumableDynamics):
             resumed=_resumed,
             **kwargs,
         )
+        self._made = True
 
     @classmethod
     def resume(
@@ -289,7 +297,7 @@ class KStepDynamics(ResumableDynamics):
             self._physics.adopt(point.state, point.physics, kept.results)
         if not kept.edited:
             self._remember()
-        self.dt = self.k * self.jump.timestep
+        self._dt()
 
     def _state(self) -> object | None:
         return None if self._run is None else self._run.point
@@ -352,6 +360,105 @@ class KStepDynamics(ResumableDynamics):
         """Outcome of the last step under ``metropolize``."""
         return None if self._run is None else self._run.verdict
 
+    def __getattr__(self, name: str) -> Any:
+        """Options as they are now: ``timestep``, ``temperature_K``, ``friction`` and the like."""
+        options = self.__dict__.get("options")
+        if options is None or name not in CHANGEABLE:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self.jump.timestep if name == "timestep" else getattr(options, name)
+
+    def set_options(self, **changes: Any) -> None:
+        """Change options together, from the next step on; the next checkpoint has them.
+
+        Parameters
+        ----------
+        **changes
+            Any of the arguments from ``k`` to ``guard``, ``device`` excepted. One alone can be
+            set as an attribute, ``dyn.temperature_K = 350``. ``timestep=None`` is the model's own.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an unknown name, or values that make no sense or do not go together: a direct jump
+            has a base step of its own, say. Nothing has been changed then.
+
+        Examples
+        --------
+        Heating by 10 K every hundred strides, from an observer:
+
+        >>> from ase import units
+        >>> from ase.build import molecule
+        >>> from ase.calculators.lj import LennardJones
+        >>> from kstep_integrators import CalculatorPotential, KStepDynamics
+        >>> atoms = molecule("H2O")
+        >>> atoms.calc = LennardJones(sigma=0.8, epsilon=0.1)
+        >>> cheap = CalculatorPotential(LennardJones(sigma=0.8, epsilon=0.09))
+        >>> bath = {"temperature_K": 300, "friction": 0.01 / units.fs}
+        >>> dynamics = KStepDynamics(atoms, cheap, k=4, **bath)
+        >>> def heat():
+        ...     dynamics.set_temperature(temperature_K=dynamics.temperature_K + 10)
+        >>> dynamics.attach(heat, interval=100)
+        >>> dynamics.set_options(thermostat="bussi", friction=None, taut=100 * units.fs)
+        """
+        unknown = sorted({*changes} - {*CHANGEABLE})
+        if unknown:
+            raise TypeError(f"{unknown} cannot be changed, expected some of {list(CHANGEABLE)}")
+        options, scheme = changed_scheme(self.scheme, self.options, changes)
+        _check_one_bath(options)
+        run = self._run
+        if run is not None:
+            if "k" in changes and run.burn_in is not None:
+                raise ValueError(
+                    f"k={changes['k']!r} while the stride is being tuned; wait for the end of the "
+                    "burn-in, dyn.production_start"
+                )
+            scheme.thermostat.check(run.point.state)
+            bonds = run.point.state.bonds
+            scheme.check_constraints(0 if bonds is None else len(bonds))
+        observed = self._observed is self._state()
+        if run is not None:
+            k = options.first_k if "k" in changes else run.k
+            self._run = self._under(run, scheme, scheme.jump is self.jump, k)
+        self.__dict__.update(options=options, scheme=scheme, jump=scheme.jump)
+        self._dt()
+        self._saved = None
+        if observed and run is not None:  # no observer is at work: what they have seen still is so
+            self._observed = self._state()
+            self._save()
+
+    def _under(self, run: Run, scheme: Scheme, same_jump: bool, k: int) -> Run:
+        """The run with another scheme; evaluated again only if it lacks forces that it needs."""
+        if same_jump:
+            names = ("corrector", "thermostat", "control", "metropolis", "shortest_k")
+            parts = {name: getattr(scheme, name) for name in names}
+            bound = dataclasses.replace(run.scheme, **parts)
+        else:
+            bound = scheme.bind(run.point.state, run.scheme.physics)
+        if bound.needs_forces and not run.scheme.needs_forces:
+            return replaced(moved_to(run, run.point.state, bound), k=k)
+        point = run.point
+        if scheme.corrector != run.scheme.corrector:
+            point = replaced(point, correction=None)
+        return replaced(run, scheme=bound, point=point, k=k)
+
+    def _dt(self) -> None:
+        """Let ASE's ``dt`` be the next stride."""
+        self.__dict__["dt"] = self.k * self.jump.timestep
+
+    @property
+    def nsteps(self) -> int:
+        """Steps made; set by hand, the clock shows as many strides of now, as in ASE."""
+        return int(self.__dict__.get("_nsteps", 0))
+
+    @nsteps.setter
+    def nsteps(self, value: int) -> None:
+        before, self._nsteps = self.nsteps, value
+        run = self.__dict__.get("_run")
+        if run is not None and value != before + 1:
+            state = run.point.state
+            state = state.replace(time=torch.full_like(state.time, value * self.dt))
+            self._run = replaced(run, point=replaced(run.point, state=state))
+
     def get_time(self) -> float:
         """Simulated time in ASE units: the sum of the strides really travelled."""
         return 0.0 if self._run is None else float(self._run.point.state.time[0])
@@ -388,7 +495,7 @@ class KStepDynamics(ResumableDynamics):
             )
         self._run = after
         self._stand(after)
-        self.dt = self.k * self.jump.timestep
+        self._dt()
         if before.burn_in is not None and after.burn_in is None:
             self._freeze()
         # Last: a warning may have been made an error, and the jump stands then too.

@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import importlib.resources
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,22 @@ NETWORKS: dict[str, type[EnergyNetwork] | type[IncrementNetwork]] = {
     "potential": EnergyNetwork,
 }
 """Kinds of models, by the name that headers have for them."""
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "name": (str,),
+    "network": (dict,),
+    "method": (str,),
+    "kind": (str,),
+    "constraints": (str, type(None)),
+    "charge": (tuple,),
+    "multiplicities": (tuple,),
+    "periodic": (bool,),
+    "timestep_fs": (float, int),
+    "licence": (str,),
+    "training": (dict,),
+}
+"""Types of the fields of a header."""
 
 
 class ModelFileError(ValueError):
@@ -85,6 +102,11 @@ class ModelHeader:
     licence : str
     training : dict
         Data hash, recipe, errors: the record of how it was made.
+
+    Raises
+    ------
+    ValueError
+        If a field is of another type, or out of its range.
     """
 
     name: str
@@ -98,6 +120,30 @@ class ModelHeader:
     timestep_fs: float = 0.25
     licence: str = "MIT"
     training: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, kinds in _TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                wanted = " or ".join(kind.__name__.replace("NoneType", "None") for kind in kinds)
+                raise ValueError(f"{name} in the header of a model is {value!r}, expected {wanted}")
+        if not (math.isfinite(self.timestep_fs) and self.timestep_fs > 0):
+            raise ValueError(
+                f"timestep_fs in the header of a model is {self.timestep_fs}, expected a positive "
+                "number of fs"
+            )
+        whole = all(type(one) is int for one in (*self.charge, *self.multiplicities))
+        if not whole or list(self.charge) != sorted(self.charge):
+            raise ValueError(
+                f"charge and multiplicities in the header of a model are {self.charge} and "
+                f"{self.multiplicities}, expected the lowest and the highest charge, and whole "
+                "numbers from 1"
+            )
+        if not self.multiplicities or min(self.multiplicities) < 1:
+            raise ValueError(
+                f"multiplicities in the header of a model are {self.multiplicities}, expected "
+                "whole numbers from 1, one at least"
+            )
 
     @property
     def elements(self) -> list[int]:

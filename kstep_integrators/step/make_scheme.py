@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from kstep_integrators import units
 from kstep_integrators.correctors import make_corrector
 from kstep_integrators.jumps.base import Jump
+from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.step.guard import Control
@@ -14,7 +18,7 @@ from kstep_integrators.step.metropolis import make_metropolis
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.scheme import Scheme, shortest_part
 
-__all__ = ["make_scheme"]
+__all__ = ["changed_scheme", "make_scheme"]
 
 
 def make_scheme(model: Jump | Potential | str | Path, options: RunOptions) -> Scheme:
@@ -55,6 +59,35 @@ def make_scheme(model: Jump | Potential | str | Path, options: RunOptions) -> Sc
         metropolis=metropolis,
         shortest_k=shortest_part(options.first_k, jump.allowed_k),
     )
+
+
+def changed_scheme(
+    scheme: Scheme, options: RunOptions, changes: Mapping[str, Any]
+) -> tuple[RunOptions, Scheme]:
+    """The options and the scheme of a run whose user has changed some options.
+
+    Parameters
+    ----------
+    scheme : Scheme
+        As it is.
+    options : RunOptions
+        That it was made from.
+    changes : mapping
+        Options by name, ``device`` excepted.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`make_scheme` and :class:`~kstep_integrators.step.options.RunOptions`.
+    """
+    new = dataclasses.replace(options, **changes)
+    jump: Jump | Potential = scheme.jump
+    if "timestep" not in changes:
+        made = make_scheme(jump, dataclasses.replace(new, timestep=None, device="auto"))
+        return new, made
+    if isinstance(jump, FlowJump):  # which takes any base step
+        jump = jump.potential
+    return new, make_scheme(jump, dataclasses.replace(new, device="auto"))
 
 
 def _check_tolerances(control: Control, jump: Jump) -> None:

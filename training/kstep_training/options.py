@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
@@ -102,3 +102,17 @@ def _merged(kind: type[T], given: DictConfig, overrides: Sequence[str], where: s
         return cast(T, OmegaConf.to_object(merged))
     except (OmegaConfBaseException, YAMLError) as error:
         raise ValueError(f"{where}{error}") from error
+    except TypeError as error:  # keys with values in place of a list
+        mixed = ", ".join(sorted(_mismatched(schema, given, overrides)))
+        raise ValueError(f"{where}{mixed or error}") from error
+
+
+def _mismatched(schema: DictConfig, given: DictConfig, overrides: Sequence[str]) -> Iterator[str]:
+    """Keys that are a list in the schema and keys with values as given, or the other way round."""
+    for part in (given, OmegaConf.from_dotlist(list(overrides))):
+        for key in _keys(schema):
+            wanted, value = (OmegaConf.select(one, key) for one in (schema, part))
+            if isinstance(wanted, ListConfig) and isinstance(value, DictConfig):
+                yield f"{key} is {OmegaConf.to_container(value)}, expected a list such as [1, 2]"
+            elif isinstance(wanted, DictConfig) and isinstance(value, ListConfig):
+                yield f"{key} is {OmegaConf.to_container(value)}, expected keys with values"

@@ -1,0 +1,23 @@
+"""The sections of the table."""
+
+from __future__ import annotations
+
+from tests.what_is_set import (
+    atoms_rows,
+    command_rows,
+    dynamics_rows,
+    ensemble_rows,
+    model_rows,
+    openmm_rows,
+)
+
+__all__ = ["PARTS", "SECTIONS"]
+
+PARTS = (dynamics_rows, atoms_rows, ensemble_rows, model_rows)
+SECTIONS = (
+    *(part.SECTION for part in PARTS),
+    openmm_rows.ARGUMENTS,
+    openmm_rows.CHANGES,
+    *command_rows.SECTIONS,
+)
+"""In the order of the page."""
