@@ -186,3 +186,26 @@ def test_rigid_water_around_a_solute(model):
         ends.append(where(context))
     assert np.abs(ends[0] - ends[1]).max() < 1e-13
     assert np.abs(ends[0] - ends[2]).max() > 1e-6
+
+
+def test_an_interrupt_in_the_projection_undoes_the_step(model, monkeypatch):
+    """What goes wrong in the bath is raised once all is in place again, and steps go on."""
+    system, places = ethanol()
+    integrator = KStepIntegrator(system, model, k=2, corrector="none", **BATH)
+    context = make_context(system, integrator)
+    context.setPositions(places)
+    context.setVelocitiesToTemperature(300.0, 1)
+    integrator.step(2)
+    before = where(context)
+
+    def interrupted(state, momenta):
+        raise KeyboardInterrupt("by the user")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("kstep_integrators.openmm.force.constrain", interrupted)
+        with pytest.raises(BaseException, match="by the user"):
+            integrator.step(1)
+    assert np.array_equal(where(context), before)
+    assert opening(context) < 1e-6  # as the first half of the bath left them
+    integrator.step(1)
+    assert opening(context) < 1e-14
