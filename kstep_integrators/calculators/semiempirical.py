@@ -10,7 +10,9 @@ METHODS = ("GFN2-xTB", "GFN1-xTB", "GFN-FF")
 """Names that :func:`xtb_calculator` takes."""
 
 
-def xtb_calculator(method: str = "GFN2-xTB", charge: int = 0, multiplicity: int = 1) -> Calculator:
+def xtb_calculator(
+    method: str = "GFN2-xTB", charge: int | None = None, multiplicity: int | None = None
+) -> Calculator:
     """Make a quiet ASE calculator of the GFN family.
 
     Parameters
@@ -18,9 +20,12 @@ def xtb_calculator(method: str = "GFN2-xTB", charge: int = 0, multiplicity: int 
     method : str
         ``"GFN2-xTB"`` (doi:10.1021/acs.jctc.8b01176), ``"GFN1-xTB"``
         (doi:10.1021/acs.jctc.7b00118) or ``"GFN-FF"`` (doi:10.1002/anie.202004239). The force field
-        fixes its bonds at the first geometry it sees: let that be a relaxed one.
-    charge, multiplicity : int
-        Total charge in e, and 2 S + 1. GFN-FF has no spin.
+        fixes the bonds of each molecule at the first geometry it sees, until ``reset()``: let that
+        be a relaxed one.
+    charge, multiplicity : int, optional
+        Total charge in e, and 2 S + 1. Where they are not given, those of the atoms count: of
+        ``atoms.info``, or the sums of initial charges and magnetic moments. Open shells are
+        spin-polarized. GFN-FF has no spin.
 
     Returns
     -------
@@ -31,7 +36,9 @@ def xtb_calculator(method: str = "GFN2-xTB", charge: int = 0, multiplicity: int 
     Raises
     ------
     ValueError
-        If the method is unknown, or a multiplicity is asked of GFN-FF.
+        If the method is unknown, or a multiplicity is asked of GFN-FF. When a geometry is
+        computed: if the atoms say otherwise than the arguments, the number of electrons cannot
+        have the multiplicity, or a cell is periodic in some directions only (tblite).
     ImportError
         If tblite or xtb is missing; the message names the extra.
 
@@ -47,18 +54,16 @@ def xtb_calculator(method: str = "GFN2-xTB", charge: int = 0, multiplicity: int 
         raise ValueError(f"unknown method {method!r}; choose one of {list(METHODS)}")
     try:
         if method == "GFN-FF":
-            if multiplicity != 1:
+            if multiplicity not in (None, 1):
                 raise ValueError(f"multiplicity is {multiplicity}, but GFN-FF has no spin")
             from kstep_integrators.calculators.gfnff import GFNFF
 
             return GFNFF(charge=charge)
-        from tblite.ase import TBLite
+        from kstep_integrators.calculators.gfn import TBLite
     except ImportError as error:
         raise ImportError(
             f"{method} needs {'xtb' if method == 'GFN-FF' else 'tblite'}, which is not installed; "
             "install it with: pip install 'kstep-integrators[xtb]'"
         ) from error
-    calculator: Calculator = TBLite(
-        method=method, charge=charge, multiplicity=multiplicity, verbosity=0
-    )
+    calculator: Calculator = TBLite(method, charge, multiplicity)
     return calculator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,9 +17,9 @@ from ase.calculators.calculator import (
     all_changes,
 )
 
+from kstep_integrators.calculators.electrons import Electrons, electrons_of
 from kstep_integrators.calculators.pyscf.counts import CallRecord, Totals
 from kstep_integrators.calculators.pyscf.device import place
-from kstep_integrators.calculators.pyscf.electrons import Electrons, electrons_of
 from kstep_integrators.calculators.pyscf.failed import save_failed
 from kstep_integrators.calculators.pyscf.meanfield import check_names
 from kstep_integrators.calculators.pyscf.properties import (
@@ -195,7 +195,7 @@ class PySCFCalculator(Calculator):
         self.set(**given)
 
     def set(self, **kwargs: Any) -> dict[str, Any]:
-        """Change settings; all that was computed is forgotten.
+        """Change settings; where one changes, all that was computed is forgotten.
 
         Parameters
         ----------
@@ -210,18 +210,21 @@ class PySCFCalculator(Calculator):
         unknown = sorted(set(kwargs) - set(_NAMES))
         if unknown:
             raise TypeError(f"unknown settings {unknown}; there are {list(_NAMES)}")
-        if not kwargs:
-            return {}
         before = dict(self.parameters)
-        self.settings = Settings(**{**before, **kwargs})
+        changed = {
+            name: value
+            for name, value in kwargs.items()
+            if name not in before or not _equal(value, before[name])
+        }
+        if not changed:
+            return {}
+        self.settings = Settings(**{**before, **changed})
         check_names(self.settings)
-        self.parameters.update(kwargs)
+        self.parameters.update(changed)
         self.directory = str(self.settings.directory)
         self._solver = Solver(self.settings)
         self.reset()
-        return {
-            name: v for name, v in kwargs.items() if name not in before or v is not before[name]
-        }
+        return changed
 
     def reset(self) -> None:
         """Forget the last geometry and its results; densities to start from are kept."""
@@ -355,3 +358,16 @@ class PySCFCalculator(Calculator):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two settings say the same; PySCF's own objects only if they are one."""
+    if one is other:
+        return True
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple | np.ndarray) and isinstance(other, list | tuple | np.ndarray):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    plain = (str, int, float, Path, np.generic)
+    both = isinstance(one, plain) and isinstance(other, plain)
+    return both and isinstance(one, bool) == isinstance(other, bool) and bool(one == other)

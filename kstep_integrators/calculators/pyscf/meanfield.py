@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from kstep_integrators.calculators.electrons import Electrons, element
 from kstep_integrators.calculators.pyscf.density import Array
 from kstep_integrators.calculators.pyscf.device import to_host
-from kstep_integrators.calculators.pyscf.electrons import Electrons, element
 from kstep_integrators.calculators.pyscf.settings import Settings
 
 __all__ = ["build", "check_covers", "check_names", "move_to", "occupations"]

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from kstep_integrators.calculators.electrons import Electrons
 from kstep_integrators.calculators.pyscf.density import Overlap, to_lowdin
 from kstep_integrators.calculators.pyscf.device import place, release_memory, to_host
-from kstep_integrators.calculators.pyscf.electrons import Electrons
 from kstep_integrators.calculators.pyscf.extrapolation import Entry, History
 from kstep_integrators.calculators.pyscf.ladder import Converged, NotConverged, converge
 from kstep_integrators.calculators.pyscf.meanfield import build, check_covers, move_to, occupations

@@ -166,3 +166,17 @@ def test_a_mean_field_of_another_charge_symmetry_or_periodicity_is_refused():
     atoms.cell, atoms.pbc = [5.0, 5.0, 5.0], True
     with pytest.raises(ValueError, match="isolated molecule"):
         atoms.get_potential_energy()
+
+
+def test_set_without_a_change_keeps_results():
+    atoms = molecule("H2O")
+    calculator = PySCFCalculator(method="hf", basis={"O": "sto-3g", "H": "sto-3g"}, threads=1)
+    atoms.calc = calculator
+    energy = atoms.get_potential_energy()
+    assert calculator.set(basis={"H": "sto-3g", "O": "sto-3g"}, conv_tol=1e-9) == {}
+    assert calculator.set(kpts=[1, 1, 1]) == {}
+    assert atoms.get_potential_energy() == energy
+    assert calculator.totals.scf_runs == 1
+    assert calculator.set(basis="6-31g", threads=1) == {"basis": "6-31g"}
+    assert atoms.get_potential_energy() < energy - 10
+    assert calculator.totals.scf_runs == 2

@@ -8,7 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kstep_training.prep.molecules import bundled_list, conformers, read_smiles
+from kstep_training.prep.molecules import (
+    bundled_list,
+    conformers,
+    hydrogenated,
+    masses,
+    read_smiles,
+)
 
 
 @pytest.mark.parametrize("name", ["qm_train", "qm_small", "mm_train"])
@@ -95,3 +101,29 @@ def test_without_rdkit_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(sys.modules, "rdkit", None)
     with pytest.raises(ImportError, match=r"kstep-integrators\[prep\]"):
         conformers("C")
+
+
+def test_isotopes_have_their_masses() -> None:
+    heavy = conformers("[2H]O[2H]")[0]
+    assert heavy.get_masses() == pytest.approx([2.0141, 15.999, 2.0141], abs=1e-3)
+    assert masses(hydrogenated("[13CH4]")) == pytest.approx([13.00335] + 4 * [1.008], abs=1e-3)
+    assert not conformers("O")[0].has("masses")
+    with pytest.raises(ValueError, match="isotope 999C, whose mass RDKit does not know"):
+        hydrogenated("[999CH4]")
+
+
+@pytest.mark.parametrize("smiles", ["CC=CC", "FC=CF", "C/C=C/C", "FC(Cl)C(F)Cl", "CC=N"])
+def test_conformers_are_of_one_isomer(smiles: str) -> None:
+    found = conformers(smiles, 6)
+    assert ("isomer" in found[0].info) == ("/" not in smiles)
+    if smiles in ("CC=CC", "FC=CF", "C/C=C/C"):
+        angles = [frame.get_dihedral(0, 1, 2, 3) for frame in found]
+        trans = [90 < angle < 270 for angle in angles]
+        assert len(set(trans)) == 1
+    assert len({frame.info.get("isomer") for frame in found}) == 1
+
+
+def test_radicals_have_their_multiplicity() -> None:
+    assert conformers("[CH3]")[0].info["multiplicity"] == 2
+    assert conformers("[O][O]")[0].info["multiplicity"] == 3
+    assert "multiplicity" not in conformers("O=O")[0].info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from kstep_integrators import named_molecule
 from kstep_training.prep.molecules import bundled_lists, conformers, find_list, read_smiles
 
 __all__ = ["InputMolecule", "read_molecule", "read_molecules"]
+
+
+_LOG = logging.getLogger("kstep_training")
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,8 @@ def read_molecule(
         In e, instead of that of the source: ``charge`` in its ``info``, the sum of its initial
         charges, the formal charge of a SMILES string, or 0.
     multiplicity : int, optional
-        2 S + 1, instead of that of the source: ``multiplicity`` in its ``info``, or 1.
+        2 S + 1, instead of that of the source: ``multiplicity`` in its ``info``, the sum
+        of its initial magnetic moments plus one, that of a SMILES string with radicals, or 1.
 
     Raises
     ------
@@ -140,7 +145,15 @@ def _read(text: str, given: dict[str, int | None]) -> list[InputMolecule]:
             f"{text!r} is no folder of kstep prep, no file and no SMILES string ({error}); "
             f"{unknown}"
         ) from error
+    _say_isomer(text, atoms)
     return [InputMolecule(_file_name(text), _isolated(atoms, text, given))]
+
+
+def _say_isomer(text: str, atoms: Atoms) -> None:
+    if "isomer" in atoms.info:
+        _LOG.warning(
+            "%s leaves stereochemistry open; the molecule is %s", text, atoms.info["isomer"]
+        )
 
 
 def _from_prepared(path: Path, given: dict[str, int | None]) -> InputMolecule:
@@ -175,9 +188,12 @@ def _from_list(text: str) -> list[InputMolecule]:
     if problems or not molecules:
         reason = "; ".join(problems) or "it names no molecule"
         raise ValueError(f"{text} cannot be used as a whole: {reason}")
-    return [
-        InputMolecule(m.name, _isolated(conformers(m.smiles)[0], m.name, {})) for m in molecules
-    ]
+    read = []
+    for molecule in molecules:
+        atoms = conformers(molecule.smiles)[0]
+        _say_isomer(f"{molecule.name}, {molecule.smiles},", atoms)
+        read.append(InputMolecule(molecule.name, _isolated(atoms, molecule.name, {})))
+    return read
 
 
 def _isolated(atoms: Atoms, source: str, given: dict[str, int | None]) -> Atoms:
@@ -205,14 +221,30 @@ def _isolated(atoms: Atoms, source: str, given: dict[str, int | None]) -> Atoms:
     kept = Atoms(atoms.numbers, positions=atoms.positions, info=dict(atoms.info))
     if atoms.has("masses"):
         kept.set_masses(atoms.get_masses())
-    kept.info["charge"] = _whole(source, "charge", given, atoms.info, _initial_charge(atoms))
-    kept.info["multiplicity"] = _whole(source, "multiplicity", given, atoms.info, 1)
+    moment = abs(float(np.round(atoms.get_initial_magnetic_moments().sum(), 6)))
+    noted = {
+        "charge": _charge(source, given, atoms),
+        "multiplicity": _whole(source, "multiplicity", given, atoms.info, moment + 1),
+    }
+    kept.info.update(noted)
     if kept.info["multiplicity"] < 1:
         raise ValueError(
             f"the multiplicity of {source} is {kept.info['multiplicity']}, expected 2 S + 1, at "
             "least 1"
         )
     return kept
+
+
+def _charge(source: str, given: dict[str, int | None], atoms: Atoms) -> int:
+    """What is given, else what ``info`` and the initial charges say, which must be one."""
+    summed = _initial_charge(atoms)
+    value = _whole(source, "charge", given, atoms.info, summed)
+    if given.get("charge") is None and summed not in (0, value):
+        raise ValueError(
+            f"the charge of {source} is {value} in its info, but its initial charges have the sum "
+            f"{summed:g}; make them agree, or give charge="
+        )
+    return value
 
 
 def _initial_charge(atoms: Atoms) -> float:

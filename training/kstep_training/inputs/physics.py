@@ -19,6 +19,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from kstep_integrators.calculators import OpenMMCalculator, PySCFCalculator, xtb_calculator
+from kstep_integrators.calculators.electrons import electrons_noted
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.keys import setting
 
@@ -206,17 +207,11 @@ class _Method:
     describe: Callable[[InputPhysics], str] = lambda physics: physics.settings.physics
 
 
-def _charge(atoms: Atoms) -> int:
-    return int(atoms.info.get("charge", 0))
-
-
-def _multiplicity(atoms: Atoms) -> int:
-    return int(atoms.info.get("multiplicity", 1))
-
-
 def _make_xtb(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
+    # Given as arguments: atoms that are made from states have no info.
     name = physics.settings.physics
-    calculator = xtb_calculator(name, _charge(atoms), _multiplicity(atoms))
+    noted = electrons_noted(atoms)
+    calculator = xtb_calculator(name, noted.charge or 0, noted.multiplicity or 1)
     if name == "GFN-FF":
         # It takes its bonds from the first geometry: not from where a run happens to go on.
         calculator.get_potential_energy(atoms.copy())
@@ -233,15 +228,15 @@ def _basis(physics: InputPhysics) -> str:
 
 
 def _make_pyscf(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
-    xc = _xc(physics)
+    xc, noted = _xc(physics), electrons_noted(atoms)
     return PySCFCalculator(
         "hf" if xc is None else None,
         xc=xc,
         basis=_basis(physics),
         dispersion=physics.settings.dispersion,
         density_fit=physics.settings.density_fit,
-        charge=_charge(atoms),
-        multiplicity=_multiplicity(atoms),
+        charge=noted.charge or 0,
+        multiplicity=noted.multiplicity or 1,
         directory=physics.directory,
     )
 

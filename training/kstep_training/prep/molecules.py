@@ -11,6 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
+from ase.data import atomic_masses
+
+from kstep_training.prep.isomers import one_isomer
 
 __all__ = [
     "Molecule",
@@ -19,6 +22,7 @@ __all__ = [
     "conformers",
     "find_list",
     "hydrogenated",
+    "masses",
     "read_smiles",
 ]
 
@@ -152,12 +156,20 @@ def hydrogenated(smiles: str) -> Any:
     Raises
     ------
     ValueError
-        If the SMILES string cannot be parsed.
+        If the SMILES string cannot be parsed, or names an isotope that there is not.
     """
     chem = _rdkit()
     parsed = chem.MolFromSmiles(smiles)
     if parsed is None:
         raise ValueError(f"RDKit cannot read the SMILES string {smiles!r}; check its spelling")
+    table = chem.GetPeriodicTable()
+    for atom in parsed.GetAtoms():
+        isotope, number = atom.GetIsotope(), atom.GetAtomicNum()
+        if isotope and not table.GetMassForIsotope(number, isotope):
+            raise ValueError(
+                f"{smiles!r} has the isotope {isotope}{atom.GetSymbol()}, whose mass RDKit does "
+                "not know; name one that exists"
+            )
     return chem.AddHs(parsed)
 
 
@@ -179,8 +191,10 @@ def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
     Returns
     -------
     list of ase.Atoms
-        Positions in angstrom, hydrogens explicit, MMFF energy ascending; formal charge in
-        ``atoms.info["charge"]``.
+        Positions in angstrom, hydrogens explicit, MMFF energy ascending; masses where the string
+        has isotopes; in ``info``: formal ``charge``, for radicals the ``multiplicity`` with all
+        spins parallel, and ``isomer`` where the string leaves open which diastereomer is meant:
+        the one of lowest MMFF energy, or its mirror image.
 
     Raises
     ------
@@ -207,17 +221,34 @@ def conformers(smiles: str, count: int = 1, seed: int = 0) -> list[Atoms]:
     if AllChem.MMFFHasAllMoleculeParams(mol):  # type: ignore[attr-defined]
         relaxed = AllChem.MMFFOptimizeMoleculeConfs(mol, maxIters=2000)  # type: ignore[attr-defined]
         energies = [energy for _, energy in relaxed]
-    numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
-    charge = chem.GetFormalCharge(mol)
-    structures = [
-        Atoms(
-            numbers,
-            positions=mol.GetConformer(ids[i]).GetPositions(),
-            info={"charge": charge, "smiles": smiles},
-        )
-        for i in np.argsort(energies, kind="stable")
-    ]
+    order = [ids[i] for i in np.argsort(energies, kind="stable")]
+    order, isomer = one_isomer(mol, order)
+    info: dict[str, Any] = {"charge": chem.GetFormalCharge(mol), "smiles": smiles}
+    unpaired = sum(atom.GetNumRadicalElectrons() for atom in mol.GetAtoms())
+    if unpaired:
+        info["multiplicity"] = unpaired + 1
+    if isomer is not None:
+        info["isomer"] = isomer
+    made = Atoms([atom.GetAtomicNum() for atom in mol.GetAtoms()], info=info)
+    if any(atom.GetIsotope() for atom in mol.GetAtoms()):
+        made.set_masses(masses(mol))
+    structures = []
+    for one in order:
+        atoms = made.copy()
+        atoms.positions = mol.GetConformer(one).GetPositions()
+        structures.append(atoms)
     return _distinct(structures)[:count]
+
+
+def masses(mol: Any) -> list[float]:
+    """Masses of the atoms, u: of the isotopes that are named, else those of ASE."""
+    table = _rdkit().GetPeriodicTable()
+    return [
+        float(table.GetMassForIsotope(atom.GetAtomicNum(), atom.GetIsotope()))
+        if atom.GetIsotope()
+        else float(atomic_masses[atom.GetAtomicNum()])
+        for atom in mol.GetAtoms()
+    ]
 
 
 def _distinct(relaxed: list[Atoms]) -> list[Atoms]:

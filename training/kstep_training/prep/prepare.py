@@ -145,6 +145,8 @@ def _each(
                 "charge": first.info["charge"],
                 "conformers": len(prepared.conformers),
             }
+            if "isomer" in first.info:
+                report["isomer"] = first.info["isomer"]
         manifest["molecules"][name] = report
         write_manifest(folder, manifest)
         # After the manifest: one that is on record but not there is made again, and a folder that
@@ -184,11 +186,18 @@ def run_prep(source: str, overrides: Sequence[str], output: Path) -> None:
         raise ValueError(f"{source} holds no usable molecule; give one 'SMILES name' per line")
     reports = prepare(molecules, output, settings)
     ended: Counter[str] = Counter()
-    failed = []
+    failed, chosen = [], []
     for name, report in followed(reports, "molecules prepared", len(molecules)):
         ended[report["status"]] += 1
         if report["status"] != "done":
             failed.append(f"line {report['line']}, {name}: {report['reason']}")
+        elif "isomer" in report:
+            chosen.append(
+                f"line {report['line']}, {name}: {report['smiles']} leaves stereochemistry open; "
+                f"all conformers are {report['isomer']} or its mirror image"
+            )
+    for line in chosen:
+        console.print(f"[yellow]chosen[/] {escape(line)}", highlight=False, soft_wrap=True)
     for line in failed:
         console.print(f"[yellow]failed[/] {escape(line)}", highlight=False, soft_wrap=True)
     if not ended["done"]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, Final
 
 import openmm
-from ase.data import atomic_masses
 
 from kstep_integrators import units
 from kstep_training.prep.mmff94 import mmff94_forces
 from kstep_training.prep.mmff94_parameters import mmff94_parameters
+from kstep_training.prep.molecules import masses
 
 __all__ = ["CONSTRAINTS", "build_system", "check_force_field"]
 
@@ -61,7 +61,8 @@ def build_system(
     Returns
     -------
     openmm.System
-        Not periodic, without cutoff or removal of motion; masses are ASE's. MMFF's bond terms stay
+        Not periodic, without cutoff or removal of motion; masses are ASE's, or those of the
+        isotopes that ``mol`` names. MMFF's bond terms stay
         where a constraint is: they vanish at its length, and energies remain those of MMFF.
 
     Raises
@@ -77,13 +78,13 @@ def build_system(
     numbers = [atom.GetAtomicNum() for atom in mol.GetAtoms()]
     if forcefield == "openff":
         system = _sage(mol, constraints)
-        for index, number in enumerate(numbers):
-            system.setParticleMass(index, float(atomic_masses[number]))
+        for index, mass in enumerate(masses(mol)):
+            system.setParticleMass(index, mass)
         return system
     parameters = mmff94_parameters(mol, _MMFF[forcefield])
     system = openmm.System()
-    for number in numbers:
-        system.addParticle(float(atomic_masses[number]))
+    for mass in masses(mol):
+        system.addParticle(mass)
     for force in mmff94_forces(parameters):
         system.addForce(force)
     if constraints == "HBonds":
