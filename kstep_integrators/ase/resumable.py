@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from ase import Atoms
 from ase.md.logger import MDLogger
 from ase.md.md import MolecularDynamics
@@ -92,7 +93,15 @@ class ResumableDynamics(MolecularDynamics, ABC):
         """Everything that a checkpoint of the state keeps."""
 
     def irun(self, steps: int = 50) -> Generator[bool, None, None]:
-        """Make steps one by one; a checkpoint, if there is one, is written at the end too."""
+        """Make steps one by one; a checkpoint, if there is one, is written at the end too.
+
+        Raises
+        ------
+        ValueError
+            If the number of steps is no whole number from 0.
+        """
+        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0:
+            raise ValueError(f"steps is {steps!r}, expected a whole number of steps from 0")
         try:
             yield from super().irun(steps)  # type: ignore[no-untyped-call]
         finally:

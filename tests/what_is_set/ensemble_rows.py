@@ -148,7 +148,8 @@ class Scheduler(Elsewhere):
     def set(self, folder: Path) -> str:
         return NONE
 
-    resumed = set
+    def resumed(self, folder: Path) -> str:
+        return NONE
 
 
 class Interval(Case):
@@ -198,7 +199,7 @@ CASES = (
 
 SECTION = Section(
     "Ensemble",
-    "Arguments. A change is made by setting the attribute of the same name; there are no observers.",
+    "Arguments. A change is made by setting the attribute; there are no observers.",
     [case.row() for case in CASES],
 )
 
