@@ -31,7 +31,7 @@ def check_atoms(atoms: object) -> None:
             "atoms.set_constraint(FixAtoms(...))"
         )
     if len(atoms) == 0:
-        raise ValueError("atoms has no atoms in it, expected one at least: there is nothing to move")
+        raise ValueError("atoms has no atoms in it, expected one at least to be moved")
 
 
 def check_calculator(atoms: Atoms) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 from ase import Atoms
 from ase.md.logger import MDLogger
 from ase.md.md import MolecularDynamics
 
+from kstep_integrators.arguments import whole_number
 from kstep_integrators.ase.checkpoint import Checkpoint, write_checkpoint
 from kstep_integrators.ase.outputs import Marks, Outputs
 
@@ -100,8 +100,7 @@ class ResumableDynamics(MolecularDynamics, ABC):
         ValueError
             If the number of steps is no whole number from 0.
         """
-        if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0:
-            raise ValueError(f"steps is {steps!r}, expected a whole number of steps from 0")
+        whole_number("steps", steps, "strides to be made")
         try:
             yield from super().irun(steps)  # type: ignore[no-untyped-call]
         finally:

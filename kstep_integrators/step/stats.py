@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kstep_integrators.fields import replaced
 from kstep_integrators.notices import warn_sparingly
+from kstep_integrators.state import Reasons
 from kstep_integrators.step.info import StepInfo
 
 __all__ = ["Stats", "warn_of_changes"]
@@ -36,6 +37,8 @@ class Stats:
         the momenta. Both 0 without a Metropolis test.
     failures : int
         Metropolized steps with a proposal rejected because its energy could not be computed.
+    potential_failures : int
+        Steps in which the potential gave no numbers: it raised, or returned NaN.
     last_problem : str or None
         The last cause for any of these but an ordinary rejection.
     bond_changes : int
@@ -52,6 +55,7 @@ class Stats:
     accepted: int = 0
     flips: int = 0
     failures: int = 0
+    potential_failures: int = 0
     last_problem: str | None = None
     bond_changes: int = 0
     jump_seconds: float = 0.0
@@ -100,6 +104,7 @@ class Stats:
             accepted=self.accepted + accepted,
             flips=self.flips + tested - accepted,
             failures=self.failures + len(info.failures),
+            potential_failures=self.potential_failures + bool(_of_potential(info.reasons)),
             bond_changes=self.bond_changes + bonds_changed,
             last_problem=info.reason or self.last_problem,
             jump_seconds=self.jump_seconds + info.jump_seconds,
@@ -128,8 +133,17 @@ def warn_of_changes(
     reason : str or None
         Why a jump that stands was beyond the tolerances.
     """
-    if (old.bond_changes, old.exceeded) == (new.bond_changes, new.exceeded):
+    before = (old.bond_changes, old.exceeded, old.potential_failures)
+    if before == (new.bond_changes, new.exceeded, new.potential_failures):
         return
+    if new.potential_failures > old.potential_failures:
+        tested = new.failures > old.failures
+        warn_sparingly(
+            f"{where}: the {new.last_problem}; the stride was "
+            f"{'rejected' if tested else 'made with steps of the physics, k evaluations of it'}",
+            old.potential_failures,
+            new.potential_failures,
+        )
     warn_sparingly(
         f"{where}: {bonds}. The model may not cover what follows",
         old.bond_changes,
@@ -138,6 +152,11 @@ def warn_of_changes(
     warn_sparingly(
         f"{where}: {reason}; the jump stands, as on_error='warn'", old.exceeded, new.exceeded
     )
+
+
+def _of_potential(reasons: Reasons) -> list[str]:
+    """Those of the reasons that are failures of the potential."""
+    return [why for why in reasons.values() if why.startswith("potential: ")]
 
 
 def _squares(values: Tensor | None) -> tuple[float, int]:
