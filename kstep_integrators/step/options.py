@@ -219,7 +219,7 @@ def _check_types(options: RunOptions) -> None:
         raise ValueError(f"extra_chances is {chances!r}, expected an integer >= 0")
     if isinstance(options.corrector, str) and options.corrector not in CORRECTORS:
         raise ValueError(
-            f"corrector is {options.corrector!r}, expected one of {', '.join(CORRECTORS)}"
+            f"unknown corrector {options.corrector!r}; choose one of {sorted(CORRECTORS)}"
         )
     _check_device(options.device)
     for name, method, kind in (

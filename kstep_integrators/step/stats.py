@@ -10,7 +10,6 @@ from torch import Tensor
 
 from kstep_integrators.fields import replaced
 from kstep_integrators.notices import warn_sparingly
-from kstep_integrators.state import Reasons
 from kstep_integrators.step.info import StepInfo
 
 __all__ = ["Stats", "warn_of_changes"]
@@ -38,7 +37,7 @@ class Stats:
     failures : int
         Metropolized steps with a proposal rejected because its energy could not be computed.
     potential_failures : int
-        Steps in which the potential gave no numbers: it raised, or returned NaN.
+        Steps that were made otherwise, or rejected, as the potential raised or returned NaN.
     last_problem : str or None
         The last cause for any of these but an ordinary rejection.
     bond_changes : int
@@ -104,7 +103,8 @@ class Stats:
             accepted=self.accepted + accepted,
             flips=self.flips + tested - accepted,
             failures=self.failures + len(info.failures),
-            potential_failures=self.potential_failures + bool(_of_potential(info.reasons)),
+            potential_failures=self.potential_failures
+            + bool(_of_potential({**info.fallbacks, **info.failures})),
             bond_changes=self.bond_changes + bonds_changed,
             last_problem=info.reason or self.last_problem,
             jump_seconds=self.jump_seconds + info.jump_seconds,
@@ -139,7 +139,8 @@ def warn_of_changes(
     if new.potential_failures > old.potential_failures:
         tested = new.failures > old.failures
         warn_sparingly(
-            f"{where}: the {new.last_problem}; the stride was "
+            f"{where}: the potential failed: {str(new.last_problem).removeprefix('potential: ')}; "
+            "the stride was "
             f"{'rejected' if tested else 'made with steps of the physics, k evaluations of it'}",
             old.potential_failures,
             new.potential_failures,
@@ -154,9 +155,10 @@ def warn_of_changes(
     )
 
 
-def _of_potential(reasons: Reasons) -> list[str]:
-    """Those of the reasons that are failures of the potential."""
-    return [why for why in reasons.values() if why.startswith("potential: ")]
+def _potential_failed(info: StepInfo) -> bool:
+    """True if it was the potential that a stride was made otherwise for, or rejected."""
+    reasons = {**info.fallbacks, **info.failures}
+    return any(why.startswith("potential: ") for why in reasons.values())
 
 
 def _squares(values: Tensor | None) -> tuple[float, int]:

@@ -15,7 +15,7 @@ from ase.filters import Filter
 
 from kstep_integrators import CalculatorPotential, KStepDynamics, KStepWarning, run_ensemble
 from kstep_integrators.ase.atoms import state_from_atoms
-from tests.conftest import cheap, hot, physics
+from tests.conftest import cheap, hot
 
 
 def lj(**parameters):
@@ -117,7 +117,7 @@ def test_a_constraint_set_between_runs_is_refused_before_a_step():
         (lambda: run_of(water(), device="gpu"), ValueError, "device is 'gpu'"),
         (lambda: run_of(water(), device=0.5), TypeError, "device is 0.5"),
         (lambda: run_of(water(), device="meta"), ValueError, "stays where it is"),
-        (lambda: run_of(water(), corrector="impuls"), ValueError, "corrector is 'impuls'"),
+        (lambda: run_of(water(), corrector="impuls"), ValueError, "unknown corrector 'impuls'"),
         (lambda: run_of(water()).run(2.5), ValueError, "steps is 2.5"),
         (lambda: run_of(water()).run(-1), ValueError, "steps is -1"),
         (lambda: run_of(water()).run(True), ValueError, "steps is True"),
