@@ -6,6 +6,7 @@ import torch
 from ase import Atoms, units
 from ase.constraints import FixAtoms, FixBondLength, FixBondLengths, FixCom
 from ase.io import read
+from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 from kstep_integrators import KStepDynamics, run_ensemble
@@ -60,6 +61,46 @@ def test_strides_conserve_energy(corrector):
     assert np.std(energies) < 0.01
     assert abs(first - second) < 0.003
     assert dynamics.stats.fallbacks == 0
+
+
+@pytest.mark.parametrize(
+    "between",
+    [
+        lambda atoms: None,
+        lambda atoms: atoms.set_momenta(1.01 * atoms.get_momenta() + 0.1, apply_constraint=False),
+        lambda atoms: thermalize_momenta(atoms, temperature_K=300.0, rng=np.random.default_rng(0)),
+    ],
+    ids=["nothing", "momenta", "thermalized"],
+)
+@pytest.mark.parametrize("others", [[], [FixAtoms([0])], [FixCom()]], ids=["", "atoms", "centre"])
+def test_baths_keep_to_the_bonds(others, between):
+    """After every step, whatever was done before it; a bath that does nothing changes nothing."""
+    ends = []
+    for bath in (
+        {},
+        {"friction": 0.0},
+        {"thermostat": "bussi", "taut": np.inf},
+        {"friction": 0.01 / FS},
+        {"thermostat": "bussi", "taut": 20.0 * FS},
+    ):
+        atoms = held("ethanol", *others, seed=1)
+        atoms.set_momenta(atoms.get_momenta())
+        atoms.calc = physics()
+        settings = {"temperature_K": 300.0, "rng": np.random.default_rng(0), **bath} if bath else {}
+        dynamics = KStepDynamics(atoms, cheap(depth=1.9), k=4, timestep=0.5 * FS, **settings)
+        i, j = atoms.constraints[0].pairs.T
+        for _ in range(4):
+            between(atoms)
+            dynamics.run(1)
+            v = atoms.get_velocities()
+            opening = ((atoms.positions[i] - atoms.positions[j]) * (v[i] - v[j])).sum(1)
+            assert np.abs(opening).max() < 1e-13
+        ends.append(atoms.positions.copy())
+    still, without, endless, langevin, bussi = ends
+    np.testing.assert_allclose(without, still, atol=1e-12)
+    np.testing.assert_allclose(endless, still, atol=1e-12)
+    assert np.abs(langevin - still).max() > 1e-4
+    assert np.abs(bussi - still).max() > 1e-6
 
 
 def test_momenta_are_projected_at_the_start(tmp_path):
