@@ -103,8 +103,7 @@ class Stats:
             accepted=self.accepted + accepted,
             flips=self.flips + tested - accepted,
             failures=self.failures + len(info.failures),
-            potential_failures=self.potential_failures
-            + bool(_of_potential({**info.fallbacks, **info.failures})),
+            potential_failures=self.potential_failures + _potential_failed(info),
             bond_changes=self.bond_changes + bonds_changed,
             last_problem=info.reason or self.last_problem,
             jump_seconds=self.jump_seconds + info.jump_seconds,
