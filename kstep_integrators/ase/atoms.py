@@ -11,7 +11,48 @@ from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.state import PhaseState
 
-__all__ = ["state_from_atoms"]
+__all__ = ["check_atoms", "check_calculator", "state_from_atoms"]
+
+
+def check_atoms(atoms: object) -> None:
+    """Refuse what is no Atoms object, or has nothing in it to move.
+
+    Raises
+    ------
+    TypeError
+        If it is no Atoms object: a list of them, or a Filter of ASE's optimizers.
+    ValueError
+        If it has no atoms.
+    """
+    if not isinstance(atoms, Atoms):
+        raise TypeError(
+            f"atoms is a {type(atoms).__name__}, expected one ase.Atoms object; several belong to "
+            "an Ensemble, and in place of a Filter set constraints on the atoms themselves, "
+            "atoms.set_constraint(FixAtoms(...))"
+        )
+    if len(atoms) == 0:
+        raise ValueError("atoms has no atoms in it, expected one at least to be moved")
+
+
+def check_calculator(atoms: Atoms) -> None:
+    """Refuse atoms without a calculator that computes energies.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    TypeError
+        If it is no calculator, but its class, say.
+    """
+    if atoms.calc is None:
+        raise ValueError("atoms has no calculator; set atoms.calc to the physics to be followed")
+    if isinstance(atoms.calc, type) or not hasattr(atoms.calc, "get_potential_energy"):
+        kind = atoms.calc.__name__ if isinstance(atoms.calc, type) else type(atoms.calc).__name__
+        given = f"the class {kind}" if isinstance(atoms.calc, type) else f"a {kind}"
+        raise TypeError(
+            f"atoms.calc is {given}, expected an ASE calculator, such as EMT(): it must have "
+            "get_potential_energy and get_forces"
+        )
 
 
 def state_from_atoms(
@@ -39,20 +80,25 @@ def state_from_atoms(
     fix_com = False
     fixed: list[tuple[np.ndarray, np.ndarray]] = []
     for constraint in atoms.constraints:
-        if isinstance(constraint, FixAtoms):
+        kind = type(constraint)  # not isinstance: a FixSubsetCom is a FixCom, and holds less
+        if kind is FixAtoms:
             if mobile is None:
                 mobile = torch.ones(len(atoms), 1, dtype=torch.float64)
-            mobile[torch.as_tensor(constraint.index)] = 0.0
-        elif isinstance(constraint, FixCom):
+            mobile[_indices(constraint, atoms)] = 0.0
+        elif kind is FixCom:
             fix_com = True
-        elif isinstance(constraint, FixBondLengths):
+        elif kind is FixBondLengths:
             fixed.append(_fixed_bonds(constraint, atoms))
         else:
             raise ValueError(
-                f"a jump cannot keep the constraint {type(constraint).__name__}; it keeps "
-                "FixAtoms, FixCom and FixBondLengths. Remove the constraint, or use a plain ASE "
-                "integrator"
+                f"a jump cannot keep the constraint {kind.__name__}; it keeps FixAtoms, FixCom and "
+                "FixBondLengths themselves, and no classes made from them. Remove the constraint, "
+                "or use a plain ASE integrator"
             )
+    if mobile is not None and not bool(mobile.any()):
+        raise ValueError(
+            f"FixAtoms holds all {len(atoms)} atoms: there is nothing to move; release some"
+        )
     if mobile is not None and fix_com:
         raise ValueError("FixAtoms and FixCom together are not supported; keep one of them")
     bonds, lengths = _joined(fixed, mobile)
@@ -75,6 +121,24 @@ def state_from_atoms(
         if bool((projected - state.momenta).abs().max() > 1e-12 * state.momenta.abs().max()):
             state = state.replace(momenta=projected)
     return state.to(torch.device(device))
+
+
+def _indices(constraint: FixAtoms, atoms: Atoms) -> torch.Tensor:
+    """Atoms that a FixAtoms holds.
+
+    Raises
+    ------
+    ValueError
+        If there is one that the molecule has not.
+    """
+    indices = np.asarray(constraint.index)
+    wrong = indices[(indices < -len(atoms)) | (indices >= len(atoms))].tolist()
+    if wrong:
+        raise ValueError(
+            f"the constraint FixAtoms holds atoms {wrong[:10]}, expected indices below the "
+            f"{len(atoms)} atoms that there are"
+        )
+    return torch.as_tensor(indices)
 
 
 def _fixed_bonds(constraint: FixBondLengths, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:

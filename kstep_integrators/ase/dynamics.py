@@ -13,7 +13,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.ase.atoms import check_atoms, check_calculator, state_from_atoms
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
     calculator_name,
@@ -22,13 +22,19 @@ from kstep_integrators.ase.checkpoint import (
 )
 from kstep_integrators.ase.edits import Written
 from kstep_integrators.ase.option_attributes import CHANGEABLE, OptionAttributes
-from kstep_integrators.ase.outputs import Marks, check_interval, record_outputs
+from kstep_integrators.ase.outputs import (
+    Marks,
+    check_interval,
+    check_outputs,
+    record_outputs,
+)
 from kstep_integrators.ase.restart_file import write_restart
 from kstep_integrators.ase.resumable import ResumableDynamics
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import record_jump, restore_jump
+from kstep_integrators.physics.calculation import forget
 from kstep_integrators.physics.calculator_physics import CalculatorPhysics
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.potentials.base import Potential
@@ -191,12 +197,11 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
             force_tolerance=force_tolerance, guard=guard, device=device,
         )  # fmt: skip
         _check_one_bath(options)
+        check_atoms(atoms)
+        check_outputs(trajectory, logfile, loginterval, checkpoint, **kwargs)
         self.scheme = make_scheme(model, options)
         self.rng = make_rng(rng)
-        if atoms.calc is None:
-            raise ValueError(
-                "atoms has no calculator; set atoms.calc to the physics to be followed"
-            )
+        check_calculator(atoms)
         self.options, self.jump = options, self.scheme.jump
         potential = getattr(self.jump, "potential", None)
         if isinstance(potential, CalculatorPotential) and potential.calculator is atoms.calc:
@@ -540,11 +545,12 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
             moved = written.moved(atoms)
             if not changed and not moved and not written.kicked(atoms):
                 return run
-            if changed and hasattr(atoms.calc, "reset"):
+            if changed:
                 # It may not look at what has changed, and serve what it knew before.
-                atoms.calc.reset()
+                forget(atoms.calc)
             if run.stats[0].jumps and changed:
                 _log.info("step %d: %s changed, evaluated anew", self.nsteps, ", ".join(changed))
+            check_calculator(atoms)
         state = state_from_atoms(atoms, self.jump.device, self.get_time())
         if state.bonds is not None:
             # They may have been projected: logs are to show those that the run starts with.

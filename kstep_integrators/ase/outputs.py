@@ -22,6 +22,7 @@ __all__ = [
     "Outputs",
     "TrajectoryMark",
     "check_interval",
+    "check_outputs",
     "record_outputs",
 ]
 
@@ -49,6 +50,41 @@ def check_interval(checkpoint: str | Path | None, interval: object) -> int:
             f"checkpoint_interval={interval} without a checkpoint: pass checkpoint='run.ckpt' too"
         )
     return checked
+
+
+def check_outputs(
+    trajectory: object,
+    logfile: object,
+    loginterval: object,
+    checkpoint: object,
+    append_trajectory: object = False,
+    **others: Any,
+) -> None:
+    """Refuse outputs that are no files, before any is opened.
+
+    Parameters
+    ----------
+    trajectory, logfile, loginterval, checkpoint, append_trajectory
+        As in :class:`kstep_integrators.KStepDynamics`.
+    **others
+        Of :class:`ase.md.md.MolecularDynamics`, not looked at.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Each message names the argument.
+    """
+    for name, value, others_too in (
+        ("trajectory", trajectory, "a path, or a trajectory that is open"),
+        ("logfile", logfile, "a path, '-', or a file that is open"),
+        ("checkpoint", checkpoint, "a path"),
+    ):
+        opened = name != "checkpoint" and hasattr(value, "write")
+        if not (value is None or isinstance(value, str | Path) or opened):
+            raise TypeError(f"{name} is {value!r}, expected {others_too}, or None for none")
+    positive_integer("loginterval", loginterval, "steps between two frames, and two lines")
+    if not isinstance(append_trajectory, bool):
+        raise TypeError(f"append_trajectory is {append_trajectory!r}, expected True or False")
 
 
 def record_outputs(

@@ -11,6 +11,7 @@ from ase import Atoms
 from ase.md.logger import MDLogger
 from ase.md.md import MolecularDynamics
 
+from kstep_integrators.arguments import whole_number
 from kstep_integrators.ase.checkpoint import Checkpoint, write_checkpoint
 from kstep_integrators.ase.outputs import Marks, Outputs
 
@@ -92,7 +93,14 @@ class ResumableDynamics(MolecularDynamics, ABC):
         """Everything that a checkpoint of the state keeps."""
 
     def irun(self, steps: int = 50) -> Generator[bool, None, None]:
-        """Make steps one by one; a checkpoint, if there is one, is written at the end too."""
+        """Make steps one by one; a checkpoint, if there is one, is written at the end too.
+
+        Raises
+        ------
+        ValueError
+            If the number of steps is no whole number from 0.
+        """
+        whole_number("steps", steps, "strides to be made")
         try:
             yield from super().irun(steps)  # type: ignore[no-untyped-call]
         finally:

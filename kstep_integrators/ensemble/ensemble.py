@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import warnings
 from collections.abc import Sequence
@@ -16,15 +17,15 @@ from ase import Atoms
 from rich.console import Console
 from rich.progress import Progress
 
-from kstep_integrators.arguments import positive_integer
-from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.arguments import positive_integer, whole_number
+from kstep_integrators.ase.atoms import check_atoms, state_from_atoms
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
     make_generator,
     read_checkpoint,
     write_checkpoint,
 )
-from kstep_integrators.ase.outputs import check_interval, record_outputs
+from kstep_integrators.ase.outputs import check_interval, check_outputs, record_outputs
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.ensemble.exchange import check_exchange, exchange
 from kstep_integrators.ensemble.files import ReplicaFiles
@@ -164,7 +165,6 @@ energy_tolerance, force_tolerance, guard, device
         checkpoint_interval: int | None = None,
         _resumed: Checkpoint | None = None,
     ) -> None:
-        positive_integer("loginterval", loginterval, "steps between two frames")
         self.options = RunOptions(
             k=k, timestep=timestep, corrector=corrector, thermostat=thermostat,
             temperature_K=temperature_K, friction=friction, taut=taut, metropolize=metropolize,
@@ -176,6 +176,9 @@ energy_tolerance, force_tolerance, guard, device
         if isinstance(given, Atoms):
             raise TypeError("atoms_list is an Atoms object, expected a list of them: [atoms, ...]")
         molecules = list(atoms_list)
+        for one in molecules:
+            check_atoms(one)
+        check_outputs(trajectory, logfile, loginterval, checkpoint)
         self._begun = with_baths(
             join_states([state_from_atoms(one, self.scheme.jump.device) for one in molecules]),
             self.options.temperature_K,
@@ -209,6 +212,14 @@ energy_tolerance, force_tolerance, guard, device
         self._saved_at: int | None = None
         if _resumed is not None:
             self._go_on(_resumed)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _ARGUMENTS:
+            raise AttributeError(
+                f"{name} cannot be set to {value!r}: an ensemble keeps the options that it began "
+                "with; make another one from the atoms of ensemble.result()"
+            )
+        super().__setattr__(name, value)
 
     @classmethod
     def resume(
@@ -304,8 +315,7 @@ energy_tolerance, force_tolerance, guard, device
         DynamicsFailed
             If the physics of none of the molecules works at the start.
         """
-        if steps < 0:
-            raise ValueError(f"steps is {steps}, expected a number >= 0")
+        whole_number("steps", steps, "strides of every replica")
         if self._closed:
             raise ValueError("this ensemble is closed: its workers have ended; make another one")
         if self._last is None:
@@ -488,3 +498,9 @@ energy_tolerance, force_tolerance, guard, device
             self._ended = run
         else:
             self._run = run
+
+
+_ARGUMENTS = frozenset(
+    name for name in inspect.signature(Ensemble).parameters if not name.startswith("_")
+)
+"""Arguments of an ensemble, which are no attributes."""

@@ -55,6 +55,12 @@ def make_state(
         raise ValueError(
             f"masses of atoms {light[:10]} are not positive; give every atom a mass in u"
         )
+    if bool((numbers < 0).any()):
+        raise ValueError(
+            f"numbers of the atoms are {numbers.tolist()[:10]}, expected atomic numbers from 0"
+        )
+    if cell is not None:
+        _check_cell(cell, pbc)
     device = positions.device
     batch = torch.zeros(n, dtype=torch.int64, device=device) if batch is None else batch
     state = PhaseState(
@@ -76,3 +82,15 @@ def make_state(
     bonds, lengths = bonds.to(torch.int64), bond_lengths.to(torch.float64)
     check_bonds(bonds, lengths, state.positions, batch, inverse_masses(state))
     return state.replace(bonds=bonds, bond_lengths=lengths)
+
+
+def _check_cell(cell: Tensor, pbc: tuple[bool, bool, bool]) -> None:
+    """Refuse a cell whose periodic directions do not span as many dimensions."""
+    if not bool(torch.isfinite(cell).all()):
+        raise ValueError(f"the cell {cell.tolist()} is not finite; expected vectors in angstrom")
+    periodic = cell[list(pbc)]
+    if len(periodic) and int(torch.linalg.matrix_rank(periodic)) < len(periodic):
+        raise ValueError(
+            f"pbc is {list(pbc)} and the cell {cell.tolist()}: the vectors of its periodic "
+            "directions are zero or lie in one plane; set atoms.cell, or atoms.pbc = False"
+        )

@@ -186,7 +186,9 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 f"integrator is a {type(integrator).__name__}, expected the CustomIntegrator that "
                 "XmlSerializer.deserialize gives back of a KStepIntegrator"
             )
-        wanted = {f"{PREFIX}{name}" for name in (*_TOTALS, "base_steps", "potential", "fresh")}
+        wanted = {
+            f"{PREFIX}{name}" for name in (*_TOTALS, "program", "base_steps", "potential", "fresh")
+        }
         missing = sorted(wanted - set(_variables(integrator)))
         if missing:
             raise ValueError(

@@ -25,6 +25,9 @@ __all__ = ["StepProgram"]
 
 _HALF_KICK: Final = "v + 0.5*dt*correction/m"
 
+_VERSION: Final = 2
+"""Of the program, in saved XML too; the first had no number, and its baths cooled constraints."""
+
 
 class StepProgram(ProgramWriter):
     """The program of a step, from the parts of a scheme and the System that it moves.
@@ -115,6 +118,7 @@ class StepProgram(ProgramWriter):
         atoms = torch.tensor([self.n_particles], dtype=torch.float64)
         limit = float(self.guard.energy_limit(atoms)[0])
         self.numbers(
+            program=_VERSION,
             base_steps=self.k,
             energy_limit=limit / units.KJ_PER_MOL,
             speed_limit=self.guard.max_speed / units.NM_PER_PS,

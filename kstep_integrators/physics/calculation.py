@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.calculators.calculator import Calculator
+from ase.calculators.calculator import BaseCalculator, Calculator
 
-__all__ = ["Answer", "ask"]
+__all__ = ["Answer", "ask", "copied", "forget", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def ask(atoms: Atoms, forces: bool) -> Answer:
     finite = np.ones(0, dtype=bool) if computed is None else np.isfinite(computed).all(axis=1)
     if not (np.isfinite(energy) and finite.all()):
         # Or the calculator would serve the same again from its own cache.
-        atoms.calc.reset()
+        forget(atoms.calc)
         return Answer(
             failure=f"the calculator returned the energy {energy} eV and no finite forces on atoms "
             f"{np.flatnonzero(~finite).tolist()}"
@@ -68,13 +69,76 @@ def ask(atoms: Atoms, forces: bool) -> Answer:
 def _energy(atoms: Atoms) -> float:
     """Potential energy, eV; read where it is known, without comparing the atoms once more."""
     if isinstance(atoms.calc, Calculator) and atoms.calc.results.get("energy") is not None:
-        return float(atoms.calc.results["energy"])
-    return float(atoms.get_potential_energy())
+        return _number(atoms.calc.results["energy"])
+    return _number(atoms.get_potential_energy())
+
+
+def _number(energy: Any) -> float:
+    """An energy as a number; learned potentials may return an array of one element."""
+    if isinstance(energy, float):
+        return energy
+    values = np.asarray(energy)
+    if values.size != 1 or values.dtype.kind not in "fiu":
+        raise ValueError(
+            f"the calculator returned an energy of shape {values.shape} and type {values.dtype}, "
+            "expected one real number in eV"
+        )
+    return float(values.reshape(-1)[0])
 
 
 def _forces(atoms: Atoms, wanted: bool) -> npt.NDArray[np.float64] | None:
     if wanted:
-        return np.array(atoms.get_forces(), dtype=np.float64)
-    atoms.get_potential_energy()
-    results: dict[str, Any] = getattr(atoms.calc, "results", {})
-    return np.array(results["forces"], dtype=np.float64) if "forces" in results else None
+        forces = atoms.get_forces()
+    else:
+        atoms.get_potential_energy()
+        forces = getattr(atoms.calc, "results", {}).get("forces")
+        if forces is None:
+            return None
+    forces = np.asarray(forces)
+    if forces.shape != (len(atoms), 3) or forces.dtype.kind not in "fiu":
+        raise ValueError(
+            f"the calculator returned forces of shape {forces.shape} and type {forces.dtype}, "
+            f"expected real numbers of shape {(len(atoms), 3)} in eV/angstrom"
+        )
+    return np.array(forces, dtype=np.float64)
+
+
+def forget(calculator: Any) -> None:
+    """Let a calculator, and those that it asks itself, forget all results.
+
+    A calculator may serve what it knew without looking at what has changed. Combinations of ASE
+    (``SumCalculator``) have no ``reset`` of their own, and those they combine keep results too.
+
+    Parameters
+    ----------
+    calculator : ase BaseCalculator
+    """
+    for one in parts_of(calculator):
+        if hasattr(one, "reset"):
+            one.reset()
+        elif hasattr(one, "results"):
+            one.results, one.atoms = {}, None
+
+
+def parts_of(calculator: Any) -> list[Any]:
+    """A calculator, and those that it holds in its attributes or in a mixer of ASE's."""
+    found: list[Any] = []
+    waiting = [calculator]
+    while waiting:
+        one = waiting.pop()
+        if any(one is other for other in found):
+            continue
+        found.append(one)
+        for value in getattr(one, "__dict__", {}).values():
+            held = value if isinstance(value, list | tuple) else [value]
+            held = [*held, *getattr(value, "calcs", ())]
+            waiting += [part for part in held if isinstance(part, BaseCalculator)]
+    return found
+
+
+def copied(results: dict[str, Any]) -> dict[str, Any]:
+    """Results of a calculator of their own: some write into the same arrays at every call."""
+    return {
+        name: value.copy() if isinstance(value, np.ndarray) else copy.copy(value)
+        for name, value in results.items()
+    }

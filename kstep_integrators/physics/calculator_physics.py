@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator
 from torch import Tensor
 
-from kstep_integrators.physics.calculation import ask
+from kstep_integrators.physics.calculation import ask, copied
 from kstep_integrators.physics.protocol import Cost
 from kstep_integrators.physics.store import EvaluationStore, geometry
 from kstep_integrators.state import Evaluation, PhaseState, no_evaluation
@@ -93,7 +93,7 @@ class CalculatorPhysics:
             _Known(
                 evaluation,
                 calculator.atoms if usual else None,
-                dict(calculator.results) if usual else {},
+                copied(calculator.results) if usual else {},
             ),
         )
         return evaluation, cost
@@ -108,7 +108,7 @@ class CalculatorPhysics:
     def results(self, evaluation: Evaluation) -> dict[str, Any]:
         """All that the calculator computed along with one of the last evaluations."""
         here = self._of(evaluation)
-        return {} if here is None else dict(here[1].results)
+        return {} if here is None else copied(here[1].results)
 
     def adopt(self, state: PhaseState, evaluation: Evaluation, results: dict[str, Any]) -> None:
         """Take over an evaluation that another process made, and what was computed along with it.
@@ -135,4 +135,4 @@ class CalculatorPhysics:
         self._store.put(key, known)  # the youngest again, however long the run stays
         calculator = self.atoms.calc
         if known.atoms is not None and isinstance(calculator, Calculator):
-            calculator.atoms, calculator.results = known.atoms, dict(known.results)
+            calculator.atoms, calculator.results = known.atoms, copied(known.results)

@@ -65,7 +65,19 @@ class CalculatorPotential:
         return torch.device("cpu")
 
     def to(self, device: torch.device | str) -> CalculatorPotential:
-        """Returns itself: a calculator stays where it is."""
+        """Returns itself on the CPU: a calculator stays where it is.
+
+        Raises
+        ------
+        ValueError
+            For another device.
+        """
+        if torch.device(device).type != "cpu":
+            raise ValueError(
+                f"device is {str(device)!r}, but the potential is an ASE calculator, which takes "
+                "numpy arrays and stays where it is: leave device out, and set the device of the "
+                "calculator itself"
+            )
         return self
 
     def describe(self) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Stats:
         the momenta. Both 0 without a Metropolis test.
     failures : int
         Metropolized steps with a proposal rejected because its energy could not be computed.
+    potential_failures : int
+        Steps that were made otherwise, or rejected, as the potential raised or returned NaN.
     last_problem : str or None
         The last cause for any of these but an ordinary rejection.
     bond_changes : int
@@ -52,6 +54,7 @@ class Stats:
     accepted: int = 0
     flips: int = 0
     failures: int = 0
+    potential_failures: int = 0
     last_problem: str | None = None
     bond_changes: int = 0
     jump_seconds: float = 0.0
@@ -100,6 +103,7 @@ class Stats:
             accepted=self.accepted + accepted,
             flips=self.flips + tested - accepted,
             failures=self.failures + len(info.failures),
+            potential_failures=self.potential_failures + _potential_failed(info),
             bond_changes=self.bond_changes + bonds_changed,
             last_problem=info.reason or self.last_problem,
             jump_seconds=self.jump_seconds + info.jump_seconds,
@@ -128,8 +132,18 @@ def warn_of_changes(
     reason : str or None
         Why a jump that stands was beyond the tolerances.
     """
-    if (old.bond_changes, old.exceeded) == (new.bond_changes, new.exceeded):
+    before = (old.bond_changes, old.exceeded, old.potential_failures)
+    if before == (new.bond_changes, new.exceeded, new.potential_failures):
         return
+    if new.potential_failures > old.potential_failures:
+        tested = new.failures > old.failures
+        warn_sparingly(
+            f"{where}: the potential failed: {str(new.last_problem).removeprefix('potential: ')}; "
+            "the stride was "
+            f"{'rejected' if tested else 'made with steps of the physics, k evaluations of it'}",
+            old.potential_failures,
+            new.potential_failures,
+        )
     warn_sparingly(
         f"{where}: {bonds}. The model may not cover what follows",
         old.bond_changes,
@@ -138,6 +152,12 @@ def warn_of_changes(
     warn_sparingly(
         f"{where}: {reason}; the jump stands, as on_error='warn'", old.exceeded, new.exceeded
     )
+
+
+def _potential_failed(info: StepInfo) -> bool:
+    """True if it was the potential that a stride was made otherwise for, or rejected."""
+    reasons = {**info.fallbacks, **info.failures}
+    return any(why.startswith("potential: ") for why in reasons.values())
 
 
 def _squares(values: Tensor | None) -> tuple[float, int]:

@@ -13,6 +13,7 @@ from kstep_integrators import (
     FlowJump,
     Guard,
     KStepDynamics,
+    KStepWarning,
 )
 from kstep_integrators.testing import BrokenCalculator, MorseNetwork
 from tests.conftest import REFERENCE, cheap, physics, potential
@@ -48,7 +49,8 @@ def test_a_failing_potential_is_made_by_physics_instead(atoms):
     other.calc = physics()
     failing = CalculatorPotential(BrokenCalculator(physics(), [7]))
     dynamics = KStepDynamics(atoms, failing, k=4)
-    dynamics.run(3)
+    with pytest.warns(KStepWarning, match="step 2: the potential failed"):
+        dynamics.run(3)
     assert dynamics.stats.fallbacks == 1
     assert "potential: RuntimeError: call 7" in dynamics.stats.last_problem
     VelocityVerlet(other, 0.25 * FS).run(12)

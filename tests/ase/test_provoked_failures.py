@@ -36,8 +36,9 @@ def test_a_close_contact_is_stepped_over_and_its_bonds_reported(on_error):
         atoms, gfn1(), k=8, timestep=0.5 * FS, on_error=on_error, energy_tolerance=0.1
     )
     start = dynamics.get_conserved_energy()
-    with pytest.warns(KStepWarning, match="has broken"):
+    with pytest.warns(KStepWarning) as told:
         dynamics.run(8)
+    assert any("has broken" in str(one.message) for one in told)
     stats = dynamics.stats
     assert (stats.shrinks if on_error == "shrink" else stats.fallbacks) > 0
     assert stats.last_problem

@@ -209,3 +209,32 @@ def test_an_interrupt_in_the_projection_undoes_the_step(model, monkeypatch):
     assert opening(context) < 1e-6  # as the first half of the bath left them
     integrator.step(1)
     assert opening(context) < 1e-14
+
+
+def test_programs_of_the_first_version_are_refused(model):
+    """Their baths projected velocities on the bonds of the start; XML may still hold them."""
+    text = openmm.XmlSerializer.serialize(KStepIntegrator(ethanol()[0], model, k=2, **BATH))
+    old = openmm.XmlSerializer.deserialize(text.replace("kstep_program", "kstep_unknown"))
+    with pytest.raises(ValueError, match=r"not a KStepIntegrator of this version.*kstep_program"):
+        KStepIntegrator.restore(old)
+
+
+def test_an_andersen_thermostat_of_the_system_keeps_to_the_constraints(nothing):
+    """It draws velocities where a step begins: of rigid water, with its six degrees of freedom."""
+    copies = 80
+    system, places = body("rigid water", copies)
+    bath = openmm.AndersenThermostat(300.0, 200.0)
+    bath.setRandomNumberSeed(3)
+    system.addForce(bath)
+    integrator = KStepIntegrator(system, nothing, k=1, timestep=0.002)
+    integrator.setRandomNumberSeed(3)
+    context = make_context(system, integrator)
+    context.setPositions(places)
+    integrator.step(10)
+    values = []
+    for _ in range(6):
+        integrator.step(10)
+        assert opening(context) < 1e-14
+        x, v = (array(context).reshape(copies, -1, 3) for array in (where, moving))
+        values.append(motions([15.999, 1.008, 1.008], x, v)[3].sum(1))
+    assert within(np.mean(values, axis=0), 6)

@@ -14,14 +14,14 @@ from tests.what_is_set.table import PAGE, read_page, write_page
 def _outcome(probe: Callable[[Path], str], folder: Path) -> str:
     try:
         return probe(folder)
-    except Exception as error:  # a cell that cannot be tried is shown as such
+    except Exception as error:  # noqa: BLE001 - a cell that cannot be tried is shown as such
         return f"{type(error).__name__}: {error}".replace("|", "/").replace("\n", " ")
 
 
 def main() -> int:
     """Measure, and write the page with ``--fill``."""
     measured = {}
-    wanted = [word for word in sys.argv[1:] if not word.startswith('-')]
+    wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
     sections = [s for s in SECTIONS if not wanted or any(word in s.title for word in wanted)]
     for section in sections:
         measured[section.title] = {}
@@ -36,7 +36,7 @@ def main() -> int:
         PAGE.write_text(text)
         return 0
     same = PAGE.exists() and read_page(PAGE.read_text()) == read_page(text)
-    print(text if not same else "every cell is as the page says")
+    sys.stdout.write("every cell is as the page says\n" if same else text)
     return 0 if same else 1
 
 

@@ -76,7 +76,9 @@ def fresh(old: KStepDynamics, options: Mapping[str, Any]) -> KStepDynamics:
     rng.bit_generator.state = old.rng.bit_generator.state
     atoms = old.atoms.copy()
     given = {name: value for name, value in options.items() if name not in (*OUTPUTS, "atoms")}
-    return build({**given, "rng": rng}, atoms, old.atoms.calc.__class__(**old.atoms.calc.parameters))
+    return build(
+        {**given, "rng": rng}, atoms, old.atoms.calc.__class__(**old.atoms.calc.parameters)
+    )
 
 
 OUTPUTS = ("trajectory", "logfile", "loginterval", "checkpoint", "checkpoint_interval")

@@ -15,7 +15,7 @@ from ase.io import read
 from kstep_integrators import Guard, KStepDynamics
 from kstep_integrators.ase.checkpoint import read_checkpoint
 from tests.conftest import cheap, hot, potential
-from tests.what_is_set.ase_runs import BASE, BATH, Sensitive, build, fresh, result, settled
+from tests.what_is_set.ase_runs import BATH, Sensitive, build, fresh, result, settled
 from tests.what_is_set.table import HONOURED, NONE, Row, Section, outcome_of
 
 __all__ = ["SECTION", "missing"]
@@ -47,9 +47,7 @@ class Case:
     say: tuple[str, ...] = field(default=())
 
     def row(self) -> Row:
-        return Row(
-            self.name, (self.set, self.refuse, self.between, self.observed, self.resumed)
-        )
+        return Row(self.name, (self.set, self.refuse, self.between, self.observed, self.resumed))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,7 +75,12 @@ class Case:
         return outcome_of(lambda: build(wrong), self.names)
 
     def changed(self, run: KStepDynamics) -> None:
-        setattr(run, self.name, self.at(self.second, Path())[self.name])
+        second = self.at(self.second, Path())
+        together = {name: second.get(name) for name in ("thermostat", *LANGEVIN, *BUSSI)}
+        if self.name == "thermostat":  # which has other settings
+            run.set_options(**together)
+        else:
+            setattr(run, self.name, second[self.name])
 
     def between(self, folder: Path) -> str:
         run = build(self.at(self.first, folder))
@@ -211,7 +214,7 @@ CASES = (
     Case("taut", BUSSI, {**BUSSI, "taut": 2 * units.fs}, 0.0),
     Chance("rng", LANGEVIN, {**LANGEVIN, "rng": lambda: np.random.default_rng(1)}, 1),
     Case("metropolize", LANGEVIN, METROPOLIS, 1),
-    Case("extra_chances", {**METROPOLIS, **{"k": 40}}, {**METROPOLIS, "k": 40, "extra_chances": 0},
+    Case("extra_chances", {**METROPOLIS, "k": 40}, {**METROPOLIS, "k": 40, "extra_chances": 0},
          -1),
     Case("on_error", POOR, {**POOR, "on_error": "warn"}, "ignore"),
     Case("energy_tolerance", {"model": cheap(depth=0.2)}, POOR, -1.0),

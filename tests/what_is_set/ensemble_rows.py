@@ -42,8 +42,10 @@ def pair(seed: int = 0) -> list[Any]:
 
 def build(options: Mapping[str, Any], folder: Path) -> Ensemble:
     """An ensemble of two, with its files in the folder."""
-    given = {"atoms_list": pair(), "model": cheap(), "physics": springs, **BASE,
+    given = {"atoms_list": pair(), "model": cheap(depth=1.6), "physics": springs, **BASE,
              "rng": np.random.default_rng(0), **options}  # fmt: skip
+    if callable(given["rng"]):
+        given["rng"] = given["rng"]()
     for name in FILES:
         if isinstance(given.get(name), str):
             given[name] = folder / given[name]
@@ -121,9 +123,11 @@ class Case:
             if resume:
                 ensemble.close()
                 ensemble = Ensemble.resume(
-                    at / "run.ckpt", options.get("physics", springs), options.get("model", cheap()),
+                    at / "run.ckpt",
+                    options.get("physics", springs),
+                    options.get("model", cheap(depth=1.6)),
                     workers=options.get("workers", 1),
-                )  # fmt: skip
+                )
             with ensemble:
                 ensemble.run(3)
                 ends.append(result(ensemble, at))
@@ -148,7 +152,8 @@ class Scheduler(Elsewhere):
     def set(self, folder: Path) -> str:
         return NONE
 
-    resumed = set
+    def resumed(self, folder: Path) -> str:
+        return NONE
 
 
 class Interval(Case):
@@ -165,7 +170,7 @@ class Interval(Case):
 
 
 CASES = (
-    Case("atoms_list", {}, {"atoms_list": pair(1)}, []),
+    Case("atoms_list", {}, {"atoms_list": pair(1)}, [], ("molecules",)),
     Case("model", {}, {"model": cheap(depth=1.0)}, "no-such-model"),
     Case("physics", {}, {"physics": soft_springs}, physics(), ("calculator",)),
     Case("k", {}, {"k": 4}, 2.5),
@@ -176,7 +181,7 @@ CASES = (
     Case("friction", LANGEVIN, {**LANGEVIN, "friction": 0.5 / units.fs}, "strong"),
     Case("taut", BUSSI, {**BUSSI, "taut": 2 * units.fs}, 0.0),
     Case("exchange_interval", LADDER, {**LADDER, "exchange_interval": 1}, 0),
-    Case("rng", LANGEVIN, {**LANGEVIN, "rng": np.random.default_rng(1)}, 1),
+    Case("rng", LANGEVIN, {**LANGEVIN, "rng": lambda: np.random.default_rng(1)}, 1),
     Case("metropolize", LANGEVIN, {**LANGEVIN, "metropolize": True}, 1),
     Case("extra_chances", {**LANGEVIN, "metropolize": True, "k": 40},
          {**LANGEVIN, "metropolize": True, "k": 40, "extra_chances": 0}, -1),
@@ -198,7 +203,7 @@ CASES = (
 
 SECTION = Section(
     "Ensemble",
-    "Arguments. A change is made by setting the attribute of the same name; there are no observers.",
+    "Arguments. A change is made by setting the attribute; there are no observers.",
     [case.row() for case in CASES],
 )
 

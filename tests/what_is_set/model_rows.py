@@ -116,9 +116,7 @@ class FieldRow:
     name: str
 
     def row(self) -> Row:
-        return Row(
-            self.name, (self.set, self.refuse, no_such_moment, no_such_moment, self.resumed)
-        )
+        return Row(self.name, (self.set, self.refuse, no_such_moment, no_such_moment, self.resumed))
 
     def set(self, folder: Path) -> str:
         path = _write(folder / "model.safetensors", **{self.name: CHANGES[self.name][0]})

@@ -90,9 +90,7 @@ class Argument:
     nonsense: Any
 
     def row(self) -> Row:
-        return Row(
-            self.name, (self.set, self.refuse, no_such_moment, no_such_moment, self.resumed)
-        )
+        return Row(self.name, (self.set, self.refuse, no_such_moment, no_such_moment, self.resumed))
 
     def options(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value() if callable(value) else value for name, value in values.items()}
