@@ -34,6 +34,7 @@ from kstep_integrators.correctors import Corrector
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import record_jump, restore_jump
+from kstep_integrators.models.electrons import warn_of_electrons
 from kstep_integrators.physics.calculation import forget
 from kstep_integrators.physics.calculator_physics import CalculatorPhysics
 from kstep_integrators.physics.counting import Meter
@@ -220,6 +221,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
             options.to_json()  # or say now what cannot be kept
             make_generator(self.rng.bit_generator.state)
         self.scheme.check(state_from_atoms(atoms))
+        warn_of_electrons(self.jump, atoms)
         super().__init__(
             atoms,
             options.first_k * self.jump.timestep,

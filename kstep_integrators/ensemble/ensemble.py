@@ -35,6 +35,7 @@ from kstep_integrators.ensemble.states import join_states, with_baths
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import restore_jump
+from kstep_integrators.models.electrons import warn_of_electrons
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.physics.worker_physics import WorkerPhysics
 from kstep_integrators.physics.workers import CalculatorFactory, make_workers
@@ -187,6 +188,8 @@ energy_tolerance, force_tolerance, guard, device
             positive_integer("exchange_interval", exchange_interval, "steps between two attempts")
         check_exchange(molecules, self._begun, exchange_interval, metropolize)
         self.scheme.check(self._begun)
+        for one in molecules:
+            warn_of_electrons(self.scheme.jump, one)
         self._exchange_interval, self.exchanges = exchange_interval, (0, 0)
         *self._rngs, self._exchange_rng = make_rng(rng).spawn(len(molecules) + 1)
         self._templates = [atoms.copy() for atoms in molecules]

@@ -171,8 +171,14 @@ def fit(
         "validation": state["validation"],
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
     }
+    charges = [data.molecule(name).charge for name in record["molecules"]]
     header = ModelHeader(
-        stage.name, network.config, data.method, constraints=data.constraints, training=record
+        stage.name,
+        network.config,
+        data.method,
+        constraints=data.constraints,
+        charge=(min(charges), max(charges)),
+        training=record,
     )
     write_model(path, network, header)
     rows = curves(output)

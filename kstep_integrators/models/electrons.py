@@ -1,0 +1,56 @@
+"""Charge and spin of a run beside those that its model was fitted to."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ase import Atoms
+
+from kstep_integrators.calculators.electrons import electrons_noted
+from kstep_integrators.models.model_file import ModelHeader
+from kstep_integrators.notices import KStepWarning
+
+__all__ = ["warn_of_electrons"]
+
+
+def warn_of_electrons(jump: Any, atoms: Atoms) -> None:
+    """Warn of a charge or multiplicity that the model of a jump was not fitted to.
+
+    Known are those that the atoms say, and those that the physics was made with
+    (``atoms.calc.parameters``). The physics corrects the jumps in any case: so a warning, no error.
+
+    Parameters
+    ----------
+    jump : Jump
+    atoms : ase.Atoms
+    """
+    header = getattr(getattr(jump, "potential", jump), "header", None)
+    if not isinstance(header, ModelHeader):
+        return
+    try:
+        noted = electrons_noted(atoms)._asdict()
+    except ValueError:  # partial charges of a force field, which are nobody's total
+        noted = {"charge": None, "multiplicity": None}
+    given = getattr(atoms.calc, "parameters", None) or {}
+    for name in noted:
+        value = given.get(name)
+        if isinstance(value, int) and not isinstance(value, bool):
+            noted[name] = value
+    lowest, highest = header.charge
+    charge, multiplicity = noted["charge"], noted["multiplicity"]
+    said = []
+    if charge is not None and not lowest <= charge <= highest:
+        expected = f"{lowest}" if lowest == highest else f"{lowest} to {highest}"
+        said.append(f"charge {charge} (fitted to: {expected})")
+    if multiplicity is not None and multiplicity not in header.multiplicities:
+        expected = ", ".join(map(str, header.multiplicities))
+        said.append(f"multiplicity {multiplicity} (fitted to: {expected})")
+    if said:
+        warnings.warn(
+            f"{atoms.get_chemical_formula()} has {' and '.join(said)}, which model "
+            f"{header.name!r} has not learned: jumps will be poor. Use a model that has, or "
+            "CalculatorPotential(...) with this charge and multiplicity",
+            KStepWarning,
+            stacklevel=3,
+        )
