@@ -1,14 +1,21 @@
-"""Bond watch: bonds of a state, and warnings of those that break or form."""
+"""Bond watch: bonds of a state, and warnings of those that break or form.
+
+In open space, small molecules have all their pairs compared. Larger ones, and all in periodic
+cells, keep a list of near pairs that is made anew once an atom has moved, or the cell has changed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from ase.data import chemical_symbols, covalent_radii
+from ase.geometry import find_mic
 from torch import Tensor
 
-from kstep_integrators.fields import ATOM_INDEX, OF_ATOMS, derived, scoped
+from kstep_integrators.fields import ATOM, ATOM_INDEX, GLOBAL, OF_ATOMS, derived, scoped
+from kstep_integrators.mechanics.near_pairs import near_pairs, periodic_cell
 from kstep_integrators.state import PhaseState, Reasons
 
 __all__ = ["Topology", "bond_changes", "find_bonds"]
@@ -16,6 +23,12 @@ __all__ = ["Topology", "bond_changes", "find_bonds"]
 BOND, FORMED, BROKEN = 1.3, 1.2, 1.6
 """Distances over the sum of the covalent radii: of a bond at first, of one that has formed since,
 and of one that has broken. The gap keeps vibrations from being reported."""
+
+SMALL = 64
+"""Atoms of a molecule up to which all pairs are compared, which takes no list."""
+
+SKIN = 1.0
+"""Angstrom that pairs are listed beyond the distances of bonds: atoms move half of it at least."""
 
 
 @dataclass(frozen=True)
@@ -25,15 +38,25 @@ class Topology:
     Attributes
     ----------
     pairs : (P, 2) int64
-        Pairs of atoms within each molecule.
+        Pairs of atoms within each molecule that are looked at: all, or those that are near. In a
+        periodic cell a pair is there once for each image of its second atom that is near.
     length : (P,) float64, angstrom
         Sum of the covalent radii.
     bonded : (P,) bool
+    offset : (P, 3) float64, angstrom, or None
+        Cell vectors to the image of the second atom; None in open space.
+    origin : (N, 3) float64, angstrom, or None
+        Positions at which the list was made; None if it has all pairs.
+    cell : (3, 3) float64, angstrom, or None
+        Cell with which the list was made.
     """
 
     pairs: Tensor = scoped(ATOM_INDEX)
     length: Tensor = scoped(OF_ATOMS)
     bonded: Tensor = scoped(OF_ATOMS)
+    offset: Tensor | None = scoped(OF_ATOMS, default=None)
+    origin: Tensor | None = scoped(ATOM, default=None)
+    cell: Tensor | None = scoped(GLOBAL, default=None)
 
 
 def find_bonds(state: PhaseState) -> Topology:
@@ -43,6 +66,9 @@ def find_bonds(state: PhaseState) -> Topology:
     ----------
     state : PhaseState
     """
+    sizes = torch.bincount(state.batch)
+    if any(state.pbc) or int(sizes.max()) > SMALL:
+        return _list(state, None)
     device = state.positions.device
     batch = state.batch.cpu()
     pairs = torch.cat(
@@ -50,11 +76,10 @@ def find_bonds(state: PhaseState) -> Topology:
             torch.combinations(torch.nonzero(batch == molecule).flatten())
             for molecule in range(state.n_molecules)
         ]
-    )
-    radii = torch.from_numpy(covalent_radii[state.numbers.cpu().numpy()])
-    length = (radii[pairs[:, 0]] + radii[pairs[:, 1]]).to(device)
-    pairs = pairs.to(device)
-    return Topology(pairs, length, _distances(state, pairs) < BOND * length)
+    ).to(device)
+    length = _lengths(state, pairs)
+    topology = Topology(pairs, length, torch.zeros_like(length, dtype=torch.bool))
+    return replace(topology, bonded=_distances(state, topology) < BOND * length)
 
 
 def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reasons]:
@@ -73,27 +98,47 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
     dict of int to str
         Changes in each molecule; atoms are counted within the molecule.
     """
-    distances = _distances(state, topology.pairs)
+    if _outdated(topology, state):
+        topology = _list(state, topology)
+    distances = _distances(state, topology)
     least, most = derived(topology, "limits", _limits)
     changed = (distances < least) | (distances > most)
     if not bool(changed.any()):
         return topology, {}
+    if topology.offset is not None:
+        # A bond lasts as long as one image of the other atom is near.
+        pair, place = torch.unique(topology.pairs, dim=0, return_inverse=True)
+        least_of = torch.full_like(distances[: len(pair)], torch.inf)
+        nearest = least_of.scatter_reduce(0, place, distances, "amin")[place]
+        changed = (nearest < least) | (nearest > most)
+        if not bool(changed.any()):
+            return topology, {}
+        bonded = topology.bonded ^ changed
+        once = changed & (distances == nearest)
+    else:
+        bonded, once = topology.bonded ^ changed, changed
     symbols = [chemical_symbols[z] for z in state.numbers.tolist()]
     first = torch.searchsorted(state.batch, torch.arange(state.n_molecules).to(state.batch))
     changes: Reasons = {}
+    told = set()
     for (i, j), molecule, start, was, distance in zip(
-        topology.pairs[changed].tolist(),
-        state.batch[topology.pairs[changed, 0]].tolist(),
-        first[state.batch[topology.pairs[changed, 0]]].tolist(),
-        topology.bonded[changed].tolist(),
-        distances[changed].tolist(),
+        topology.pairs[once].tolist(),
+        state.batch[topology.pairs[once, 0]].tolist(),
+        first[state.batch[topology.pairs[once, 0]]].tolist(),
+        topology.bonded[once].tolist(),
+        distances[once].tolist(),
         strict=True,
     ):
+        if (i, j) in told:
+            continue
+        told.add((i, j))
         bond = f"{symbols[i]}{i - start}-{symbols[j]}{j - start}"
         text = f"the bond {bond} has {'broken' if was else 'formed'} ({distance:.2f} A)"
         before = f"{changes[molecule]}; " if molecule in changes else ""
         changes[molecule] = before + text
-    return replace(topology, bonded=topology.bonded ^ changed), changes
+    after = replace(topology, bonded=bonded)
+    # A bond is followed farther than what is none.
+    return (after if after.origin is None else _list(state, after)), changes
 
 
 def _limits(topology: Topology) -> tuple[Tensor, Tensor]:
@@ -102,13 +147,78 @@ def _limits(topology: Topology) -> tuple[Tensor, Tensor]:
     return least, torch.where(topology.bonded, BROKEN * topology.length, torch.inf)
 
 
-def _distances(state: PhaseState, pairs: Tensor) -> Tensor:
-    """(P,) angstrom; of the nearest image along periodic axes, good for bonds in any usual cell."""
-    ends = state.positions.index_select(0, pairs.flatten()).view(-1, 2, 3)
+def _lengths(state: PhaseState, pairs: Tensor) -> Tensor:
+    """Sums (P,) of covalent radii, angstrom."""
+    radii = torch.from_numpy(covalent_radii[state.numbers.cpu().numpy()]).to(pairs.device)
+    return radii[pairs[:, 0]] + radii[pairs[:, 1]]
+
+
+def _distances(state: PhaseState, topology: Topology) -> Tensor:
+    """(P,) angstrom, of the images that are listed."""
+    ends = state.positions.index_select(0, topology.pairs.flatten()).view(-1, 2, 3)
     vectors = ends[:, 1] - ends[:, 0]
-    if any(state.pbc):
-        periodic = torch.tensor(state.pbc, dtype=vectors.dtype, device=vectors.device)
-        cell = torch.where(periodic.bool().unsqueeze(1), state.cell, torch.eye(3).to(state.cell))
-        vectors = vectors - ((vectors @ torch.linalg.inv(cell)).round() * periodic) @ cell
+    if topology.offset is not None:
+        vectors = vectors + topology.offset
     distances: Tensor = torch.linalg.vector_norm(vectors, dim=1)
     return distances
+
+
+def _outdated(topology: Topology, state: PhaseState) -> bool:
+    """Whether an atom has moved half of the skin, or is lost, or the cell has changed."""
+    if topology.origin is None:
+        return False
+    cell = topology.cell
+    if cell is not None and cell is not state.cell and not torch.equal(cell, state.cell):
+        return True
+    moved = (state.positions - topology.origin).square().sum(1).max()
+    return not bool(moved <= (0.5 * SKIN) ** 2)
+
+
+def _list(state: PhaseState, before: Topology | None) -> Topology:
+    """Near pairs at a geometry, and bonds: those of before, or those that are found."""
+    x, device = state.positions.detach().cpu().numpy(), state.positions.device
+    cell, radii = state.cell.cpu().numpy(), covalent_radii[state.numbers.cpu().numpy()]
+    batch, count = state.batch.cpu().numpy(), len(state.numbers)
+    known = np.zeros((0, 2), dtype=np.int64)
+    if before is not None:
+        known = np.unique(before.pairs[before.bonded].cpu().numpy().reshape(-1, 2), axis=0)
+    finite = np.isfinite(x).all(1)
+    found = []
+    for molecule in range(state.n_molecules):
+        atoms = np.flatnonzero((batch == molecule) & finite)
+        if len(atoms) > 1:
+            reach = 2 * BROKEN * float(radii[atoms].max()) + SKIN
+            pairs, offsets, distances = near_pairs(x[atoms], cell, state.pbc, reach)
+            found.append((atoms[pairs], offsets, distances))
+    pairs = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(part[0] for part in found)])
+    offsets = np.concatenate([np.zeros((0, 3)), *(part[1] for part in found)])
+    distances = np.concatenate([np.zeros(0), *(part[2] for part in found)])
+    length = radii[pairs[:, 0]] + radii[pairs[:, 1]]
+    keys = pairs[:, 0] * count + pairs[:, 1]
+    if before is None:
+        bonded = np.isin(keys, keys[distances < BOND * length])
+    else:
+        bonded = np.isin(keys, known[:, 0] * count + known[:, 1])
+    listed = distances < np.where(bonded, BROKEN, FORMED) * length + SKIN
+    pairs, offsets, bonded = pairs[listed], offsets[listed], bonded[listed]
+    far = known[~np.isin(known[:, 0] * count + known[:, 1], keys[listed])]
+    if len(far):
+        # Torn apart since the last look, or lost: seen at the nearest image.
+        vectors = x[far[:, 1]] - x[far[:, 0]]
+        nearest = vectors.copy()
+        seen = np.isfinite(vectors).all(1)
+        if any(state.pbc) and seen.any():
+            lattice = periodic_cell(cell, state.pbc)
+            nearest[seen] = find_mic(vectors[seen], lattice, state.pbc)[0]
+        shift = np.where(seen[:, None], nearest - vectors, 0.0)
+        pairs, offsets = np.concatenate([pairs, far]), np.concatenate([offsets, shift])
+        bonded = np.concatenate([bonded, np.ones(len(far), dtype=bool)])
+    rows = torch.from_numpy(pairs).to(device)
+    return Topology(
+        rows,
+        _lengths(state, rows),
+        torch.from_numpy(bonded).to(device),
+        torch.from_numpy(offsets).to(device) if any(state.pbc) else None,
+        state.positions,
+        state.cell,
+    )
