@@ -107,6 +107,8 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         metropolize: bool = False,
         extra_chances: int = 3,
     ) -> None:
+        if not isinstance(system, openmm.System):
+            raise TypeError(f"system is a {type(system).__name__}, expected an openmm.System")
         loaded = as_model(model)
         if corrector is not None and not isinstance(corrector, str):
             raise TypeError(f"corrector is a {type(corrector).__name__}, expected its name")
@@ -323,7 +325,13 @@ def _variables(integrator: openmm.CustomIntegrator) -> list[str]:
 
 def _number(name: str, value: Any, wanted: unit.Unit) -> float:
     """The number of a quantity in OpenMM's units; numbers are in them already."""
-    number = float(value.value_in_unit(wanted) if unit.is_quantity(value) else value)
+    try:
+        number = float(value.value_in_unit(wanted) if unit.is_quantity(value) else value)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise TypeError(
+            f"{name} is {value!r}, expected a number or an openmm.unit.Quantity in units of "
+            f"{wanted.get_name()}"
+        ) from error
     infinite = name == "friction" and number == math.inf
     if not (infinite or (math.isfinite(number) and number >= 0)):
         raise ValueError(

@@ -54,7 +54,7 @@ def test_corrector_object_refused(model):
 
 
 def test_wrong_units_refused(model):
-    with pytest.raises(TypeError, match="not compatible"):
+    with pytest.raises(TypeError, match="units of picosecond"):
         KStepIntegrator(water(), model, timestep=1 * unit.nanometer)
 
 

@@ -55,9 +55,9 @@ class Edited:
 
     def refuse(self, folder: Path) -> str:
         def act() -> None:
-            atoms = _atoms()
-            self.nonsense(atoms)
-            settled(build({}, atoms), 1)
+            run = build({}, _atoms())
+            self.nonsense(run.atoms)
+            settled(run, 1)
 
         return outcome_of(act, self.say)
 
@@ -105,7 +105,7 @@ def _atoms() -> Atoms:
     return atoms
 
 
-def _bad(name: str, value: float, column: int | None = None) -> Edit:
+def _bad(name: str, value: float) -> Edit:
     def act(atoms: Atoms) -> None:
         array = atoms.arrays[name].copy()
         array[0] = value

@@ -15,7 +15,7 @@ from ase.calculators.lj import LennardJones
 
 from kstep_integrators import CalculatorPotential, KStepDynamics
 from kstep_integrators.calculators import PySCFCalculator
-from kstep_integrators.calculators.pyscf.electrons import Electrons
+from kstep_integrators.calculators.electrons import Electrons
 from kstep_integrators.calculators.pyscf.meanfield import build
 from tests.what_is_set.table import HONOURED, NONE, Row, Section, outcome_of
 

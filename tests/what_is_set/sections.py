@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from tests.what_is_set import (
     atoms_rows,
-    calculator_rows,
     command_rows,
     dynamics_rows,
     ensemble_rows,
@@ -14,7 +13,7 @@ from tests.what_is_set import (
 
 __all__ = ["PARTS", "SECTIONS"]
 
-PARTS = (dynamics_rows, atoms_rows, ensemble_rows, calculator_rows, model_rows)
+PARTS = (dynamics_rows, atoms_rows, ensemble_rows, model_rows)
 SECTIONS = (
     *(part.SECTION for part in PARTS),
     openmm_rows.ARGUMENTS,
