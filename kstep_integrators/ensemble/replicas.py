@@ -24,8 +24,9 @@ class Replica:
     ----------
     atoms : ase.Atoms
         Its last state, with the physical energy and forces that are known there. The time
-        travelled is in ``atoms.info["time"]`` (ASE units, as ``"time_unit"`` says), and the temperature of its heat bath in
-        ``atoms.info["temperature_K"]`` where replicas have different ones.
+        travelled is in ``atoms.info["time"]`` (ASE units, as ``"time_unit"`` says), and the
+        temperature of its heat bath in ``atoms.info["temperature_K"]`` where replicas have
+        different ones.
     stats : Stats
         Its own; wall-clock times are its share of those of the batch.
     transferred_energy : float

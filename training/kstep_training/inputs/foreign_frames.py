@@ -291,7 +291,7 @@ def _lammps(path: Path, given: GivenUnits) -> ForeignFrames:
     frames = _ase(path, format="lammps-dump-text", units=style)
     velocities = None
     if all(atoms.has("momenta") for atoms in frames):
-        # Not by those of ASE: `electron` has 1.03275 fs in the documentation of LAMMPS, and 1 in it.
+        # ASE's are by the documentation: `electron` has 1.03275 fs in it, and 1 fs in LAMMPS.
         length, clock = LAMMPS_UNITS[style]
         scale = LENGTH_UNITS[length] / TIME_UNITS[clock] / convert(1.0, "velocity", style, "ASE")
         velocities = [scale * atoms.get_velocities() for atoms in frames]
