@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from kstep_integrators.calculators.electrons import check_given
 from kstep_integrators.calculators.pyscf.device import DEVICES
 from kstep_integrators.calculators.pyscf.extrapolation import GUESSES
 
@@ -84,6 +85,7 @@ class Settings:
             raise ValueError(
                 f"min_overlap_eigenvalue is {self.min_overlap_eigenvalue!r}, expected at least 0"
             )
+        check_given(self.charge, self.multiplicity)
         for name, least in (("history", 1), ("threads", 1), ("max_cycle", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
