@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixBondLengths
 
 from kstep_integrators import units
+from kstep_integrators.calculators.whole_molecules import WholeMolecules
 
 if TYPE_CHECKING:
     import openmm
@@ -36,7 +37,8 @@ class OpenMMCalculator(Calculator):
     """Energy and forces of an OpenMM System.
 
     Constraints of the System are no part of its energy; :func:`fixed_bonds` gives them to the
-    atoms. Nothing is kept from one geometry to the next but ASE's own results.
+    atoms. Nothing is kept from one geometry to the next but ASE's own results. In a periodic cell
+    atoms may be wrapped: molecules are put together first.
 
     Parameters
     ----------
@@ -89,6 +91,7 @@ class OpenMMCalculator(Calculator):
         self.platform = platform
         self._masses = [_number(system.getParticleMass(i), mm.unit.dalton) for i in range(count)]
         self._periodic = bool(system.usesPeriodicBoundaryConditions())
+        self._molecules = WholeMolecules(system) if self._periodic else None
         self._context = mm.Context(
             system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName(platform)
         )
@@ -104,9 +107,12 @@ class OpenMMCalculator(Calculator):
         if self.atoms is None:
             raise ValueError("OpenMMCalculator.calculate needs atoms, got None")
         self._check(self.atoms)
-        if self._periodic:
-            self._context.setPeriodicBoxVectors(*(np.array(self.atoms.cell) / units.NM))
-        self._context.setPositions(self.atoms.positions / units.NM)
+        positions = self.atoms.positions / units.NM
+        if self._molecules is not None:
+            box = np.array(self.atoms.cell) / units.NM
+            self._context.setPeriodicBoxVectors(*box)
+            positions = self._molecules.put_together(positions, box)
+        self._context.setPositions(positions)
         wanted = "forces" in properties
         state = self._context.getState(energy=True, forces=wanted)
         unit = _openmm().unit

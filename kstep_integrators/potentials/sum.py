@@ -209,4 +209,5 @@ def some_atoms(state: PhaseState, index: Tensor) -> PhaseState:
         mobile=None if state.mobile is None else state.mobile[index],
         bonds=None,
         bond_lengths=None,
+        bond_offsets=None,
     )
