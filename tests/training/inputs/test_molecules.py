@@ -154,7 +154,7 @@ def test_several_molecules_that_cannot_be_used(tmp_path: Path) -> None:
         read_molecules(crystal)
     text = tmp_path / "text.xyz"
     text.write_text("not a geometry")
-    with pytest.raises(ValueError, match="no file of geometries"):
+    with pytest.raises(ValueError, match="no file that ASE reads"):
         read_molecules(text)
     bad = tmp_path / "bad.smi"
     bad.write_text("C1CC one\n")

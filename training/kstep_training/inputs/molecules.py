@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
@@ -19,6 +18,7 @@ from kstep_integrators.calculators.electrons import (
     electrons_noted,
     without_electrons,
 )
+from kstep_training.inputs.foreign_frames import read_frames
 from kstep_training.prep.molecules import bundled_lists, conformers, find_list, read_smiles
 
 __all__ = ["InputMolecule", "read_molecule", "read_molecules"]
@@ -173,10 +173,7 @@ def _from_prepared(path: Path, given: dict[str, int | None]) -> InputMolecule:
 
 
 def _from_file(path: Path, given: dict[str, int | None]) -> list[InputMolecule]:
-    try:
-        frames: Any = ase.io.read(path, index=":")
-    except Exception as error:
-        raise ValueError(f"{path} is no file of geometries that ASE reads: {error}") from error
+    frames = read_frames(path).atoms
     if not frames:
         raise ValueError(f"{path} holds no geometry")
     if len(frames) == 1:
