@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import warnings
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +15,6 @@ from ase.calculators.calculator import BaseCalculator
 from kstep_integrators.ase.atoms import check_atoms, check_calculator, state_from_atoms
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
-    calculator_name,
     make_generator,
     read_checkpoint,
 )
@@ -38,6 +36,7 @@ from kstep_integrators.models.electrons import warn_of_electrons
 from kstep_integrators.physics.calculation import forget
 from kstep_integrators.physics.calculator_physics import CalculatorPhysics
 from kstep_integrators.physics.counting import Meter
+from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.calculator import CalculatorPotential
 from kstep_integrators.state import EvaluationFailed, PhaseState, kinetic_energy
@@ -270,13 +269,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         """
         kept = read_checkpoint(path)
         kept.require(path, ensemble=False)
-        changes = kept.changes(physics)
-        if changes:
-            warnings.warn(
-                f"the checkpoint was written with {'; '.join(changes)}: the run may not go on as "
-                "it would have",
-                stacklevel=2,
-            )
+        kept = kept.under(settings_of(physics))
         atoms = kept.atoms[0]
         atoms.calc = physics
         options = kept.options
@@ -322,7 +315,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
             nsteps=self.nsteps,
             settings=self._settings,
             jump=record_jump(self.jump),
-            calculator=calculator_name(self.atoms.calc),
+            physics=settings_of(self.atoms.calc),
             marks=(marks,),
             edited=self._written is None or bool(self._written.changed(self.atoms)),
         )
