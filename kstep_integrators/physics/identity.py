@@ -23,6 +23,7 @@ from kstep_integrators.physics.calculation import parts_of
 
 __all__ = ["calculator_name", "changed_settings", "held_settings", "settings_of"]
 
+_WHICH = "calculator"
 _SHOWN = 16
 """Elements of an array that are written out; longer ones are known by a hash."""
 _VERSIONED = ("ase", "builtins", "kstep_integrators", "kstep_training")
@@ -62,14 +63,14 @@ def settings_of(physics: BaseCalculator | Callable[..., Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, part in enumerate(parts_of(physics)):
         label = f"{calculator_name(part)} {number}, " if number else ""
-        found[f"{label}calculator"] = calculator_name(part) + _code_of_class(type(part))  # type: ignore[arg-type]  # types hash
+        found[label + _WHICH] = repr(calculator_name(part)) + _code_of_class(type(part))  # type: ignore[arg-type]  # types hash
         held = {**_plain_parameters(part), **held_settings(part)}
         found |= {f"{label}{name}": _text(value, frozenset()) for name, value in held.items()}
     return found
 
 
 def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Settings that differ, each with both values.
+    """Settings that differ, each with both values; of other calculators, only which they are.
 
     Examples
     --------
@@ -77,6 +78,8 @@ def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[
     ["xc 'pbe', now 'b3lyp'"]
     """
     names = dict.fromkeys([*before, *now])
+    if before.get(_WHICH) != now.get(_WHICH):
+        names = {_WHICH: None}
     return [
         f"{name} {before.get(name, 'not there')}, now {now.get(name, 'not there')}"
         for name in names
