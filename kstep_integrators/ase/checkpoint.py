@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import platform
 import sys
 import warnings
 from collections.abc import Mapping
@@ -86,11 +87,13 @@ def current_versions() -> dict[str, str]:
     """Versions of the packages that decide the bits of a run, physics only if it is in use."""
     always = ("kstep-integrators", "ase", "numpy", "torch")
     used = [name for name in _PHYSICS if name in sys.modules]
-    return {name: _version(name) for name in (*always, *used)}
+    return {name: _version(name) for name in ("python", *always, *used)}
 
 
 @functools.cache
 def _version(name: str) -> str:
+    if name == "python":
+        return platform.python_version()
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:  # run from a checkout

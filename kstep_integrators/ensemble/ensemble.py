@@ -24,7 +24,14 @@ from kstep_integrators.ase.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from kstep_integrators.ase.outputs import check_interval, check_outputs, record_outputs
+from kstep_integrators.ase.output_arguments import (
+    check_earlier,
+    check_folder,
+    check_interval,
+    check_outputs,
+    found_outputs,
+    record_outputs,
+)
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.ensemble.exchange import check_exchange, exchange
 from kstep_integrators.ensemble.files import ReplicaFiles
@@ -180,6 +187,8 @@ energy_tolerance, force_tolerance, guard, device
         for one in molecules:
             check_atoms(one)
         check_outputs(trajectory, logfile, loginterval, checkpoint)
+        if _resumed is None:
+            check_earlier(None, checkpoint)
         self._begun = with_baths(
             join_states([state_from_atoms(one, self.scheme.jump.device) for one in molecules]),
             self.options.temperature_K,
@@ -200,13 +209,14 @@ energy_tolerance, force_tolerance, guard, device
         self._settings: dict[str, Any] = {}
         if checkpoint is not None:
             self._settings = record_outputs(
-                trajectory, logfile, loginterval, self._checkpoint_interval
+                checkpoint, trajectory, logfile, loginterval, self._checkpoint_interval
             )
             self._settings |= {"exchange_interval": exchange_interval, "ensemble": True}
             self.options.to_json()  # or say now what cannot be kept
             make_generator(self._exchange_rng.bit_generator.state)
         marks = None if _resumed is None else _resumed.marks
         self._files = ReplicaFiles(trajectory, logfile, len(molecules), marks)
+        check_folder(checkpoint)
         self._workers = make_workers(physics, workers, scheduler)
         self._physics = WorkerPhysics(self._workers, molecules)
         self._identity = settings_of(physics)
@@ -265,7 +275,8 @@ energy_tolerance, force_tolerance, guard, device
         arguments = {name: getattr(kept.options, name) for name in vars(kept.options)}
         for learned in ("timestep", "device"):  # the jump has them
             del arguments[learned]
-        settings = {name: value for name, value in kept.settings.items() if name not in _BOOKS}
+        settings = found_outputs(kept.settings, path)
+        settings = {name: value for name, value in settings.items() if name not in _BOOKS}
         return cls(
             kept.atoms,
             restore_jump(kept.jump, model),

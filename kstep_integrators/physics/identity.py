@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -28,6 +29,8 @@ _SHOWN = 16
 """Elements of an array that are written out; longer ones are known by a hash."""
 _VERSIONED = ("ase", "builtins", "kstep_integrators", "kstep_training")
 """Packages whose versions a checkpoint keeps anyway."""
+_ABOUT = ("__doc__", "__firstlineno__", "__module__", "__qualname__")
+"""Attributes of a class that say nothing of what it does."""
 _BESIDE = frozenset({"cache_api", "directory", "label", "txt", "use_cache", "verbose", "verbosity"})
 """Settings of calculators that no number depends on."""
 
@@ -88,12 +91,15 @@ def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[
 
 
 def held_settings(calculator: object) -> dict[str, Any]:
-    """Attributes of an object that its constructor takes, but for its calculators."""
+    """Attributes of an object that its constructor takes, its calculators excepted."""
     attributes = getattr(calculator, "__dict__", {})
     found = {}
     for name in _constructor_arguments(type(calculator)):  # type: ignore[arg-type]  # types hash
         if name in attributes and not _is_calculators(attributes[name]):
             found[name] = attributes[name]
+    mixer = attributes.get("mixer")  # of ASE's combinations: it has their weights
+    if mixer is not None:
+        found |= {name: one for name, one in vars(mixer).items() if not _is_calculators(one)}
     return found
 
 
@@ -153,7 +159,7 @@ def _text(value: Any, inside: frozenset[int]) -> str:
     if isinstance(value, type):
         return value.__qualname__ + _code_of_class(value)
     if isinstance(value, ModuleType):
-        return value.__name__
+        return _module(value)
     array = _array(value)
     if array is not None:
         return _array_text(array, inside)
@@ -196,6 +202,17 @@ def _object(value: Any, inside: frozenset[int]) -> str:
     return f"{name}({_text(held, inside)})" if held else name
 
 
+def _module(module: ModuleType) -> str:
+    """A module by the text of its file, if no package has a version of it."""
+    file = getattr(module, "__file__", None)
+    if file is None or _has_version(module.__name__):
+        return module.__name__
+    try:
+        return f"{module.__name__} {_hash(Path(file).read_bytes())}"
+    except OSError:
+        return module.__name__
+
+
 def _function(function: FunctionType, inside: frozenset[int]) -> str:
     """A function by its code, its defaults, and what the code takes from its surroundings."""
     code = function.__code__
@@ -207,9 +224,7 @@ def _function(function: FunctionType, inside: frozenset[int]) -> str:
         if name in function.__globals__:
             around[name] = function.__globals__[name]
     held = [function.__defaults__, function.__kwdefaults__, around]
-    # Other versions of Python have other code for the same text.
-    code_hash = _hash(f"{sys.version_info[:2]} {_code(code)} {_text(held, inside)}".encode())
-    return f"{function.__qualname__} {code_hash}"
+    return f"{function.__qualname__} {_hash(f'{_code(code)} {_text(held, inside)}'.encode())}"
 
 
 def _names(code: CodeType) -> list[str]:
@@ -228,22 +243,22 @@ def _code(code: CodeType) -> str:
 
 @functools.cache
 def _code_of_class(kind: type) -> str:
-    """Hash of the methods of a class that no package has a version of; empty for others."""
-    methods = [
-        f"{name} {_code(one.__code__)}"
+    """Hash of the body of a class that no package has a version of; empty for others."""
+    body = [
+        f"{name} {_code(one.__code__) if isinstance(one, FunctionType) else repr(one)}"
         for base in kind.__mro__
         if not _has_version(base.__module__)
         for name, one in sorted(vars(base).items())
-        if isinstance(one, FunctionType)
+        if isinstance(one, FunctionType | str | int | float) and name not in _ABOUT
     ]
-    if not methods:
-        return ""
-    return f" with code {_hash(f'{sys.version_info[:2]} {methods}'.encode())}"
+    return f" with code {_hash(str(body).encode())}" if body else ""
 
 
 def _has_version(module: str) -> bool:
     package = module.partition(".")[0]
-    return package in _VERSIONED or hasattr(sys.modules.get(package), "__version__")
+    if package in _VERSIONED or (package in sys.stdlib_module_names and package != "__main__"):
+        return True
+    return hasattr(sys.modules.get(package), "__version__")
 
 
 def _hash(content: bytes) -> str:
