@@ -284,9 +284,10 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         """
         kept = read_checkpoint(path)
         kept.require(path, ensemble=False)
-        kept = kept.under(settings_of(physics))
         atoms = kept.atoms[0]
         atoms.calc = physics
+        check_calculator(atoms)
+        kept = kept.under(settings_of(physics))
         options = kept.options
         arguments = {name: getattr(options, name) for name in vars(options)}
         for learned in ("timestep", "device"):  # the jump has them

@@ -18,6 +18,7 @@ from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from kstep_integrators.physics.calculation import parts_of
@@ -25,6 +26,7 @@ from kstep_integrators.physics.calculation import parts_of
 __all__ = ["calculator_name", "changed_settings", "held_settings", "settings_of"]
 
 _WHICH = "calculator"
+_LONG = 120
 _SHOWN = 16
 """Elements of an array that are written out; longer ones are known by a hash."""
 _VERSIONED = ("ase", "builtins", "kstep_integrators", "kstep_training")
@@ -62,13 +64,14 @@ def settings_of(physics: BaseCalculator | Callable[..., Any]) -> dict[str, str]:
     '0.8'
     """
     if not isinstance(physics, BaseCalculator):
-        return {"function": _text(physics, frozenset())}
+        return {"function": _short(_text(physics, frozenset()))}
     found: dict[str, str] = {}
     for number, part in enumerate(parts_of(physics)):
         label = f"{calculator_name(part)} {number}, " if number else ""
         found[label + _WHICH] = repr(calculator_name(part)) + _code_of_class(type(part))  # type: ignore[arg-type]  # types hash
         held = {**_plain_parameters(part), **held_settings(part)}
-        found |= {f"{label}{name}": _text(value, frozenset()) for name, value in held.items()}
+        for name, value in held.items():
+            found[f"{label}{name}"] = _short(_text(value, frozenset()))
     return found
 
 
@@ -101,6 +104,11 @@ def held_settings(calculator: object) -> dict[str, Any]:
     if mixer is not None:
         found |= {name: one for name, one in vars(mixer).items() if not _is_calculators(one)}
     return found
+
+
+def _short(text: str) -> str:
+    """A text that can be shown: the end of a long one as a hash."""
+    return text if len(text) <= _LONG else f"{text[: _LONG - 20]}... {_hash(text.encode())}"
 
 
 @functools.cache
@@ -189,6 +197,9 @@ def _object(value: Any, inside: frozenset[int]) -> str:
     """An object by its class and its settings, or all its fields if it is a dataclass."""
     kind = type(value)
     name = kind.__qualname__ + _code_of_class(kind)  # type: ignore[arg-type]  # types hash
+    if isinstance(value, Atoms):
+        held = {**value.arrays, "cell": value.cell.array, "pbc": value.pbc, "info": value.info}
+        return f"{name}({_text(held, inside)})"
     if isinstance(value, BaseCalculator):
         return f"{name}({_text(settings_of(value), inside)})"
     if kind.__module__.partition(".")[0] == "openmm" and hasattr(value, "__getstate__"):
@@ -199,6 +210,8 @@ def _object(value: Any, inside: frozenset[int]) -> str:
         held = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
     else:
         held = held_settings(value)
+        if not held.keys() >= {*_constructor_arguments(kind)}:  # type: ignore[arg-type]  # types hash
+            held = getattr(value, "__dict__", {})  # it keeps them under other names
     return f"{name}({_text(held, inside)})" if held else name
 
 

@@ -9,8 +9,10 @@ import sys
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
+from ase.calculators.harmonic import HarmonicCalculator, HarmonicForceField
 from ase.calculators.lj import LennardJones
 from ase.calculators.mixing import LinearCombinationCalculator, SumCalculator
 from ase.calculators.tip3p import TIP3P
@@ -84,6 +86,10 @@ def other_layer():
     return layer
 
 
+def spring(stiffness):
+    return HarmonicForceField(ref_atoms=Atoms("H"), ref_energy=0.0, hessian_x=stiffness * np.eye(3))
+
+
 DIFFERENT = {
     "epsilon 1.5, now 2.0": (LennardJones(epsilon=1.5), LennardJones(epsilon=2.0)),
     "rc 5.0, now 6.0": (TIP3P(rc=5.0), TIP3P(rc=6.0)),
@@ -109,6 +115,10 @@ DIFFERENT = {
         LinearCombinationCalculator([EMT(), EMT()], [1, 0.25]),
     ),
     "method 'GFN2-xTB', now 'GFN1-xTB'": (xtb_calculator("GFN2-xTB"), xtb_calculator("GFN1-xTB")),
+    r"harmonicforcefield HarmonicForceField\(.*\.\.\. \w+, now HarmonicForceField": (
+        HarmonicCalculator(spring(1.0)),
+        HarmonicCalculator(spring(2.0)),
+    ),
     "rule Linear": (Own(rule=torch.nn.Linear(2, 1).apply(_zeros)), Own(rule=other_layer())),
     "^calculator 'emt', now 'lennardjones'$": (EMT(), LennardJones(sigma=2.0)),
     "function <lambda>|function make": (make(0), make(1)),
