@@ -74,9 +74,15 @@ class PhaseState:
         Atoms whose distances are fixed; None if none are.
     bond_lengths : (C,) float64, angstrom, or None
         Their distances.
+    bond_offsets : (C, 3) float64, angstrom, or None
+        Cell vectors from the second atom of each bond to the image of it that the first is bound
+        to; zero where a molecule is whole. None in open space.
     bath_kelvin : (B,) float64 or None
         Temperature of the heat bath of each molecule, where they differ; None: all have that of
         the thermostat.
+    templates : tuple of ase.Atoms or None
+        All else that the molecules are, for calculators: charges, moments, tags, info. Never in a
+        file: a checkpoint has the atoms themselves.
     """
 
     numbers: Tensor = scoped(ATOM, fixed=True)
@@ -91,7 +97,9 @@ class PhaseState:
     fix_com: bool = scoped(GLOBAL, fixed=True, default=False)
     bonds: Tensor | None = scoped(ATOM_INDEX, fixed=True, optional=True, default=None)
     bond_lengths: Tensor | None = scoped(OF_ATOMS, fixed=True, default=None)
+    bond_offsets: Tensor | None = scoped(OF_ATOMS, fixed=True, default=None)
     bath_kelvin: Tensor | None = scoped(MOLECULE, fixed=True, default=None)
+    templates: tuple[Any, ...] | None = scoped(MOLECULE, fixed=True, default=None, in_files=False)
 
     @property
     def n_molecules(self) -> int:

@@ -321,6 +321,7 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         packed = {
             part.name: _pack(getattr(value, part.name), f"{name}.{part.name}", tensors)
             for part in dataclasses.fields(value)
+            if part.metadata.get("in_files", True)
         }
         return {_TYPE: type(value).__name__, **packed}
     if isinstance(value, dict):  # JSON would make its keys text

@@ -12,7 +12,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from kstep_integrators.ase.atoms import check_atoms, check_calculator, state_from_atoms
+from kstep_integrators.ase.atoms import check_atoms, check_calculator, state_from_atoms, template_of
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
     make_generator,
@@ -306,6 +306,8 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
     def _go_on(self, kept: Checkpoint) -> None:
         """Stand where the run of a checkpoint stood."""
         point = kept.run.point.to(self.jump.device)
+        templates = (template_of(self.atoms),)
+        point = replaced(point, state=point.state.replace(templates=templates))
         bonds = to_device(kept.run.bonds, self.jump.device)
         scheme = self._bind(point.state)
         self._run = replaced(kept.run, scheme=scheme, point=point, bonds=bonds)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 from ase import Atoms
 from ase.calculators.calculator import Parameters, all_changes
 from tblite.ase import TBLite as AseTBLite
 
-from kstep_integrators.calculators.electrons import Electrons, electrons_of
+from kstep_integrators.calculators.electrons import Electrons, check_given, electrons_of
 
 __all__ = ["TBLite"]
 
@@ -36,6 +36,25 @@ class TBLite(AseTBLite):
         self, method: str = "GFN2-xTB", charge: int | None = None, multiplicity: int | None = None
     ) -> None:
         super().__init__(method=method, charge=charge, multiplicity=multiplicity, verbosity=0)
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change parameters of tblite, among them charge and multiplicity.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If tblite has no parameter of that name, or charge or multiplicity are not whole.
+        """
+        known = {*self.default_parameters, "initial_guess"}
+        if unknown := sorted({*kwargs} - known):
+            raise TypeError(f"unknown parameters {unknown}, expected some of {sorted(known)}")
+        check_given(kwargs.get("charge"), kwargs.get("multiplicity"))
+        changed: dict[str, Any] = super().set(**kwargs)
+        return changed
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the library's own objects, which are made again."""
+        return {**self.__dict__, "_xtb": None, "_res": None}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """List the changes since the last calculation, charge and multiplicity included."""

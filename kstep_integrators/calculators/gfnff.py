@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 # Read when the library is loaded: or what Fortran prints would wait in its buffer and come out at
 # the end of the program.
@@ -15,10 +15,16 @@ os.environ.setdefault("GFORTRAN_UNBUFFERED_PRECONNECTED", "1")
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import InputError, all_changes
 from ase.units import Bohr
 from xtb.ase.calculator import XTB
 
-from kstep_integrators.calculators.electrons import charge_of, electrons_noted
+from kstep_integrators.calculators.electrons import (
+    charge_of,
+    check_given,
+    electrons_noted,
+)
+from kstep_integrators.calculators.topologies import Topologies, Topology
 
 __all__ = ["GFNFF"]
 
@@ -51,26 +57,55 @@ def _private_and_quiet() -> Iterator[None]:
 class GFNFF(XTB):  # type: ignore[misc]
     """GFN-FF as an ASE calculator; topology of a molecule from its first geometry.
 
-    A molecule is known by its elements in their order, its charge and its periodicity. Its bonds
-    are kept, while others are computed in between too, until :meth:`reset`.
+    The bonds of each molecule are kept, while others are computed in between too, until
+    :meth:`reset`; :class:`~kstep_integrators.calculators.topologies.Topologies` says what is a
+    molecule. Copies and pickles keep them.
 
     Parameters
     ----------
     charge : int or None
         Total charge in e; None: that of the atoms.
+    reference : ase.Atoms, optional
+        A geometry to take the bonds of its molecule from, in place of the first that is computed.
+        The charge is that of the calculator, or its own.
     """
 
     atoms: Any
+    _xtb: Any
 
-    def __init__(self, charge: int | None = None) -> None:
-        self._known: dict[tuple[Any, ...], Any] = {}
-        self.total_charge = charge
-        super().__init__(method="GFN-FF")
+    def __init__(self, charge: int | None = None, reference: Atoms | None = None) -> None:
+        self._topologies = Topologies()
+        self.reference = None if reference is None else reference.copy()
+        self._atoms_asked: Atoms | None = None
+        super().__init__(method="GFN-FF", charge=charge)
+        self.reset()
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Change the charge; the bonds of all molecules are forgotten with it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If there is nothing of that name to be set, or the charge is no whole number.
+        """
+        unknown = sorted({*kwargs} - {"charge", "method"})
+        if unknown or kwargs.get("method", "GFN-FF") != "GFN-FF":
+            raise TypeError(f"{kwargs} cannot be set, GFN-FF has a charge and nothing else to set")
+        check_given(kwargs.get("charge"), None)
+        changed: dict[str, Any] = super().set(**kwargs)
+        return changed
 
     def reset(self) -> None:
-        """Forget results and the bonds of all molecules."""
+        """Forget results and the bonds of all molecules but a reference."""
+        self.forget_results()
+        self._topologies = Topologies()
+        if self.reference is not None:
+            key = self._key(self.reference)
+            self._topologies.named[key] = Topology(self.reference)
+
+    def forget_results(self) -> None:
+        """Compute anew what is asked for next, with the bonds that are known."""
         super().reset()
-        self._known.clear()
         self._xtb = self._res = None
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
@@ -80,6 +115,19 @@ class GFNFF(XTB):  # type: ignore[misc]
             changes.append("initial_charges")
         return changes
 
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] | None = None,
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Compute all properties; ASE calls this when they are not known yet."""
+        self._atoms_asked = self.atoms if atoms is None else atoms
+        try:
+            super().calculate(atoms, list(properties or ["energy"]), list(system_changes))
+        finally:
+            self._atoms_asked = None
+
     def _charge(self, atoms: Atoms) -> int:
         noted = electrons_noted(atoms)
         if noted.multiplicity not in (None, 1):
@@ -87,32 +135,44 @@ class GFNFF(XTB):  # type: ignore[misc]
                 f"the atoms have multiplicity {noted.multiplicity}, but GFN-FF has no spin; take "
                 "it out of atoms.info and the initial magnetic moments, or use GFN2-xTB"
             )
-        return charge_of(atoms, self.total_charge)
+        return charge_of(atoms, self.parameters["charge"])
 
     def _key(self, atoms: Atoms) -> tuple[Any, ...]:
-        return (atoms.numbers.tobytes(), self._charge(atoms), atoms.pbc.tobytes())
+        return (tuple(atoms.numbers.tolist()), self._charge(atoms))
 
     def _check_api_calculator(self, system_changes: list[str]) -> None:
-        key = self._key(self.atoms)
-        known = self._known.get(key)
-        if known is None:
-            self._xtb = self._res = None
-            self._known[key] = self._create_api_calculator()
-        elif known is not self._xtb:
+        if self.atoms.pbc.any():
+            raise ValueError(
+                f"atoms.pbc is {self.atoms.pbc.tolist()}, but the GFN-FF of xtb's library has no "
+                "cells: set atoms.pbc = False for an isolated molecule or cluster, or use GFN2-xTB "
+                "or GFN1-xTB, periodic in all three directions"
+            )
+        topology = self._topologies.of(cast(Atoms, self._atoms_asked), self._key(self.atoms))
+        if topology.engine is None:
+            topology.engine = self._make(topology.reference)
+        if topology.engine is not self._xtb:
             self._res = None
-        api = self._xtb = self._known[key]
-        api.update(self.atoms.positions / Bohr, self.atoms.cell / Bohr)
+        self._xtb = topology.engine
+        self._xtb.update(self.atoms.positions / Bohr)
 
-    def _create_api_calculator(self) -> Any:
-        # The library takes the charge from the atoms' initial charges; those of the atoms that
-        # ASE compares with stay as they are.
+    def _make(self, reference: Atoms) -> Any:
+        """The library's object, with the bonds of a geometry."""
+        # It takes the charge from initial charges; those that ASE compares with stay.
         kept: Atoms = self.atoms
         charges = np.zeros(len(kept))
         charges[0] = self._charge(kept)
-        self.atoms = kept.copy()
-        self.atoms.set_initial_charges(charges)
+        self.atoms = Atoms(reference.numbers, reference.positions, charges=charges)
         try:
             with _private_and_quiet():
                 return super()._create_api_calculator()
+        except InputError as error:
+            raise InputError(
+                f"xtb cannot set up GFN-FF for {kept.get_chemical_formula()}: it has the elements "
+                "from H to Rn, and wants no two atoms in one place"
+            ) from error
         finally:
             self.atoms = kept
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the library's own objects, which are made again."""
+        return {**self.__dict__, "_xtb": None, "_res": None}

@@ -505,7 +505,13 @@ energy_tolerance, force_tolerance, guard, device
         molecules = torch.zeros(len(self._replicas), dtype=torch.bool)
         molecules[list(run.molecules)] = True
         self._physics = self._physics.select(molecules)
-        run = replaced(run, scheme=self.scheme.bind(run.point.state, self._physics))
+        begun = self._begun.templates or ()
+        state = run.point.state.replace(templates=tuple(begun[i] for i in run.molecules))
+        run = replaced(
+            run,
+            point=replaced(run.point, state=state),
+            scheme=self.scheme.bind(state, self._physics),
+        )
         self._saved_at = run.nsteps
         if set(run.molecules) <= kept.lost.keys():
             self._ended = run

@@ -11,14 +11,12 @@ from ase import Atoms
 
 from kstep_integrators import units
 from kstep_integrators.ase.edits import Written
+from kstep_integrators.calculators.electrons import electrons_noted
 from kstep_integrators.fields import replaced
 from kstep_integrators.state import PhaseState, kinetic_energy
 from kstep_integrators.step.run import Run
 
 __all__ = ["check_exchange", "exchange"]
-
-_CHARGES = ("charge", "multiplicity", "spin")
-"""Entries of ``info`` that an energy may depend on; others are notes."""
 
 
 def check_exchange(
@@ -54,8 +52,10 @@ def check_exchange(
         )
     for i, one in enumerate(molecules):
         differ = Written.of(_bare(molecules[0]), one.positions, one.positions).changed(_bare(one))
-        differ = [name for name in differ if name != "info"]
-        differ += [key for key in _CHARGES if molecules[0].info.get(key) != one.info.get(key)]
+        differ = [name for name in differ if name != "info"]  # notes, but for these two
+        noted = electrons_noted(one)._asdict()
+        first = electrons_noted(molecules[0])._asdict()
+        differ += [key for key in noted if noted[key] != first[key]]
         if differ:
             raise ValueError(
                 f"exchange_interval={interval}, but replica {i} differs from replica 0 in "

@@ -24,8 +24,9 @@ class Replica:
     ----------
     atoms : ase.Atoms
         Its last state, with the physical energy and forces that are known there. The time
-        travelled is in ``atoms.info["time"]`` (ASE units), and the temperature of its heat bath in
-        ``atoms.info["temperature_K"]`` where replicas have different ones.
+        travelled is in ``atoms.info["time"]`` (ASE units, as ``"time_unit"`` says), and the
+        temperature of its heat bath in ``atoms.info["temperature_K"]`` where replicas have
+        different ones.
     stats : Stats
         Its own; wall-clock times are its share of those of the batch.
     transferred_energy : float
@@ -96,7 +97,7 @@ def atoms_of(point: PhasePoint, templates: Sequence[Atoms]) -> list[Atoms]:
         atoms = template.copy()
         atoms.set_positions(positions[i].numpy(), apply_constraint=False)
         atoms.set_momenta(momenta[i].numpy(), apply_constraint=False)
-        atoms.info["time"] = float(state.time[i])
+        atoms.info.update(time=float(state.time[i]), time_unit="ase")
         if state.bath_kelvin is not None:
             atoms.info["temperature_K"] = float(state.bath_kelvin[i])
         known = {"energy": float(physics.energy[i])}

@@ -38,7 +38,7 @@ def _opened(state: PhaseState, forces: Tensor, stride: float, baseline: str) -> 
     """
     if baseline == "plain":
         return state.momenta
-    free = state.replace(bonds=None, bond_lengths=None)
+    free = state.replace(bonds=None, bond_lengths=None, bond_offsets=None)
     return kick(free, forces, 0.5 * stride).momenta
 
 

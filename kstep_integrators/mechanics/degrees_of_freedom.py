@@ -13,9 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from ase.geometry import find_mic
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from kstep_integrators.mechanics.near_pairs import periodic_cell
+from kstep_integrators.mechanics.rigid_bonds import cluster_bonds
 from kstep_integrators.state import PhaseState
 
 __all__ = [
@@ -87,6 +90,8 @@ def atomic_degrees_of_freedom(
     angular_momentum_positions: ArrayLike | None = None,
     bonds: ArrayLike | None = None,
     bond_positions: ArrayLike | None = None,
+    cell: ArrayLike | None = None,
+    pbc: ArrayLike = False,
 ) -> Array:
     r"""Each atom's share of the degrees of freedom, for equipartition atom by atom.
 
@@ -118,6 +123,10 @@ def atomic_degrees_of_freedom(
         Shape (C, 2), atoms whose distances are fixed.
     bond_positions : array_like, optional
         Positions that go with them, shape (..., N, 3), angstrom.
+    cell : array_like, optional
+        Shape (3, 3), angstrom: bonds are then between nearest images.
+    pbc : array_like of bool
+        Its periodic directions.
 
     Returns
     -------
@@ -139,7 +148,7 @@ def atomic_degrees_of_freedom(
             "depends on the geometry; give both, or neither"
         )
     if bonds is not None and bond_positions is not None:
-        share = share - _share_of_bonds(m, bonds, bond_positions)
+        share = share - _share_of_bonds(m, bonds, bond_positions, cell, pbc)
     if angular_momentum_positions is None:
         return share
     r = np.asarray(angular_momentum_positions, dtype=np.float64)
@@ -151,16 +160,26 @@ def atomic_degrees_of_freedom(
     return np.asarray(share - np.einsum("...iab,...ba->...i", tensors, inverse))
 
 
-def _share_of_bonds(masses: Array, bonds: ArrayLike, positions: ArrayLike) -> Array:
+def _share_of_bonds(
+    masses: Array, bonds: ArrayLike, positions: ArrayLike, cell: ArrayLike | None, pbc: ArrayLike
+) -> Array:
     """Degrees of freedom that bonds of fixed length take from each atom, (..., N)."""
-    pairs = np.asarray(bonds, dtype=np.int64)
+    pairs = np.asarray(bonds, dtype=np.int64).reshape(-1, 2)
     x = np.asarray(positions, dtype=np.float64)
-    vectors = x[..., pairs[:, 0], :] - x[..., pairs[:, 1], :]
-    ends = np.zeros((len(pairs), len(masses)))
-    np.put_along_axis(ends, pairs, np.array([1.0, -1.0]), axis=1)
-    overlap = np.einsum("...cx,...dx->...cd", vectors, vectors)
-    inverse = np.linalg.inv(overlap * ((ends / masses) @ ends.T)) * overlap
-    return np.asarray(np.einsum("ci,...cd,di->...i", ends, inverse, ends) / masses)
+    between = x[..., pairs[:, 0], :] - x[..., pairs[:, 1], :]
+    if cell is not None and np.any(pbc):
+        where = tuple(bool(b) for b in np.broadcast_to(pbc, 3))
+        lattice = periodic_cell(np.asarray(cell, dtype=np.float64), (where[0], where[1], where[2]))
+        between = find_mic(between.reshape(-1, 3), lattice, where)[0].reshape(between.shape)
+    links = cluster_bonds(torch.from_numpy(pairs))
+    vectors = torch.from_numpy(between)[..., links.bonds, :] * links.present.unsqueeze(2)
+    overlap = vectors @ vectors.mT
+    coupling = links.coupling(torch.from_numpy(1.0 / masses).unsqueeze(1))
+    taken = torch.linalg.inv(overlap * coupling + links.empty) * overlap
+    # (..., 2, G, K): of the two ends of each bond.
+    ends = (taken.unsqueeze(-4) * links.shared).sum(-1).flatten(-3)
+    share = torch.zeros(*ends.shape[:-1], len(masses), dtype=ends.dtype)
+    return np.asarray(share.index_add(-1, links.ends, ends).numpy() / masses)
 
 
 @dataclass(frozen=True)

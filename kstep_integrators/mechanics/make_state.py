@@ -27,7 +27,8 @@ def make_state(
 ) -> PhaseState:
     """Build a state, checking shapes and values.
 
-    Parameters are those of :class:`PhaseState`; ``masses`` may be (N,) or (N, 1).
+    Parameters are those of :class:`PhaseState`; ``masses`` may be (N,) or (N, 1). In a periodic
+    cell atoms that are bound may lie in different images.
 
     Raises
     ------
@@ -80,8 +81,9 @@ def make_state(
     if bonds is None or bond_lengths is None:
         raise ValueError("bonds and bond_lengths belong together; give both of them, or neither")
     bonds, lengths = bonds.to(torch.int64), bond_lengths.to(torch.float64)
-    check_bonds(bonds, lengths, state.positions, batch, inverse_masses(state))
-    return state.replace(bonds=bonds, bond_lengths=lengths)
+    weights = inverse_masses(state)
+    offsets = check_bonds(bonds, lengths, state.positions, batch, weights, state.cell, pbc)
+    return state.replace(bonds=bonds, bond_lengths=lengths, bond_offsets=offsets)
 
 
 def _check_cell(cell: Tensor, pbc: tuple[bool, bool, bool]) -> None:

@@ -72,7 +72,9 @@ def constrain(state: PhaseState, momenta: Tensor) -> Tensor:
         momenta = momenta * state.mobile
     if state.bonds is not None:
         # It has no net momentum: whether it comes before or after the next does not matter.
-        momenta = project_momenta(state.bonds, state.positions, momenta, inverse_masses(state))
+        momenta = project_momenta(
+            state.bonds, state.positions, momenta, inverse_masses(state), state.bond_offsets
+        )
     if state.fix_com:
         n = state.n_molecules
         total = torch.zeros(n, 3, dtype=momenta.dtype, device=momenta.device)

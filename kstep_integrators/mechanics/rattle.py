@@ -10,7 +10,11 @@ __all__ = ["project_momenta"]
 
 
 def project_momenta(
-    bonds: Tensor, positions: Tensor, momenta: Tensor, inverse_masses: Tensor
+    bonds: Tensor,
+    positions: Tensor,
+    momenta: Tensor,
+    inverse_masses: Tensor,
+    offsets: Tensor | None = None,
 ) -> Tensor:
     r"""Project momenta on those that change no bond length: the velocity half of RATTLE, exact.
 
@@ -25,6 +29,8 @@ def project_momenta(
         Zero for fixed atoms.
     inverse_masses : (N, 1)
         Zero for fixed atoms.
+    offsets : (C, 3) angstrom, optional
+        ``bond_offsets`` of the state, in a periodic cell.
 
     Returns
     -------
@@ -32,7 +38,7 @@ def project_momenta(
         NaN in a cluster whose positions are not finite.
     """
     links = cluster_bonds(bonds)
-    vectors = links.vectors(positions)
+    vectors = links.vectors(positions, offsets)
     opening = (vectors * links.vectors(momenta * inverse_masses)).sum(2)
     matrices = (vectors @ vectors.mT) * links.coupling(inverse_masses)
     impulses = links.solve(matrices, opening).unsqueeze(2) * vectors

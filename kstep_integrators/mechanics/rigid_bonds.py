@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from ase.geometry import find_mic
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-__all__ = ["BondClusters", "check_bonds", "cluster_bonds"]
+from kstep_integrators.mechanics.near_pairs import periodic_cell
+
+__all__ = ["BondClusters", "bond_offsets", "check_bonds", "cluster_bonds"]
 
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
@@ -54,11 +57,15 @@ class BondClusters:
     shared: Tensor
     empty: Tensor
 
-    def vectors(self, values: Tensor) -> Tensor:
-        """Differences (G, K, 3) of values (N, 3) of the first atoms less those of the second."""
+    def vectors(self, values: Tensor, offsets: Tensor | None = None) -> Tensor:
+        """Differences (G, K, 3) of values (N, 3) of the first atoms less those of the second.
+
+        Less ``offsets`` (C, 3) too, if the values are positions in a periodic cell.
+        """
         both = values.index_select(0, self.ends).view(2, *self.bonds.shape, 3)
+        between = both[0] - both[1] if offsets is None else both[0] - both[1] - offsets[self.bonds]
         # Not left to the subtraction: a molecule that is lost has positions that are NaN.
-        return torch.where(self.present.unsqueeze(2), both[0] - both[1], 0.0)
+        return torch.where(self.present.unsqueeze(2), between, 0.0)
 
     def coupling(self, inverse_masses: Tensor) -> Tensor:
         """Effect of a unit of impulse on each bond on each bond vector, (G, K, K); symmetric."""
@@ -113,10 +120,50 @@ def _clusters(content: bytes, device: torch.device) -> BondClusters:
     return BondClusters(*(torch.from_numpy(part).to(device) for part in parts))
 
 
+def bond_offsets(
+    bonds: Tensor, lengths: Tensor, positions: Tensor, cell: Tensor, pbc: tuple[bool, bool, bool]
+) -> Tensor | None:
+    """Cell vectors to the images of second atoms that the first atoms of bonds are bound to.
+
+    A bond that has its length between the atoms as they stand is left so; others are of the nearest
+    image, as in ASE's FixBondLengths. Cells may be skewed.
+
+    Parameters
+    ----------
+    bonds : (C, 2) int64
+    lengths : (C,) angstrom
+    positions : (N, 3) angstrom
+    cell : (3, 3) angstrom
+    pbc : tuple of three bool
+
+    Returns
+    -------
+    (C, 3) Tensor, angstrom, or None
+        Whole cell vectors, to the last bit; None in open space.
+    """
+    if not any(pbc):
+        return None
+    vectors = positions[bonds[:, 0]] - positions[bonds[:, 1]]
+    offsets = torch.zeros_like(vectors)
+    away = (vectors.norm(dim=1) - lengths).abs() > LENGTH * lengths
+    if bool(away.any()):
+        lattice = periodic_cell(cell.cpu().numpy(), pbc)
+        far = vectors[away].cpu().numpy()
+        steps = np.rint((far - find_mic(far, lattice, pbc)[0]) @ np.linalg.inv(lattice))
+        offsets[away] = torch.from_numpy(steps @ lattice).to(offsets)
+    return offsets
+
+
 def check_bonds(
-    bonds: Tensor, lengths: Tensor, positions: Tensor, batch: Tensor, inverse_masses: Tensor
-) -> None:
-    """Refuse bonds that cannot be kept at fixed lengths.
+    bonds: Tensor,
+    lengths: Tensor,
+    positions: Tensor,
+    batch: Tensor,
+    inverse_masses: Tensor,
+    cell: Tensor | None = None,
+    pbc: tuple[bool, bool, bool] = (False, False, False),
+) -> Tensor | None:
+    """Refuse bonds that cannot be kept at fixed lengths; find their images in a periodic cell.
 
     Parameters
     ----------
@@ -127,6 +174,13 @@ def check_bonds(
         Index of the molecule each atom belongs to.
     inverse_masses : (N, 1)
         Zero for fixed atoms.
+    cell : (3, 3) angstrom, optional
+    pbc : tuple of three bool
+
+    Returns
+    -------
+    (C, 3) Tensor, angstrom, or None
+        Of :func:`bond_offsets`.
 
     Raises
     ------
@@ -155,18 +209,19 @@ def check_bonds(
     refuse(~(lengths > 0) | lengths.isinf(), "have no length: expected finite numbers above 0")
     w = inverse_masses[:, 0]
     refuse(w[i] + w[j] == 0, "join atoms that are fixed themselves; leave these bonds out")
-    distances = (positions[i] - positions[j]).norm(dim=1)
+    vectors = positions[i] - positions[j]
+    offsets = None if cell is None else bond_offsets(bonds, lengths, positions, cell, pbc)
+    distances = (vectors if offsets is None else vectors - offsets).norm(dim=1)
     off = (distances - lengths).abs() > LENGTH * lengths
     if bool(off.any()):
         (one, other), has, wants = bonds[off][0].tolist(), distances[off][0], lengths[off][0]
         raise ValueError(
             f"{int(off.sum())} fixed bonds do not have their lengths: atoms {one} and {other} are "
             f"{float(has):.6f} A apart, expected {float(wants):.6f} A. Put the atoms back with "
-            "atoms.set_positions(atoms.get_positions()), which honours FixBondLengths; in a "
-            "periodic cell molecules must be whole"
+            "atoms.set_positions(atoms.get_positions()), which honours FixBondLengths"
         )
     links = cluster_bonds(bonds)
-    vectors = torch.nn.functional.normalize(links.vectors(positions), dim=2)
+    vectors = torch.nn.functional.normalize(links.vectors(positions, offsets), dim=2)
     matrices = (vectors @ vectors.mT) * links.coupling(inverse_masses)
     scale = matrices.diagonal(dim1=1, dim2=2)
     scale = torch.where(links.present, scale, 1.0).rsqrt()
@@ -179,3 +234,4 @@ def check_bonds(
             f"the fixed bonds {bonds[among].tolist()} repeat each other: some of the distances "
             "follow from the rest at this geometry; leave out those"
         )
+    return offsets

@@ -68,7 +68,8 @@ def shake(state: PhaseState, positions: Tensor) -> Shaken:
         return Shaken(positions, torch.zeros_like(positions))
     links, weights = cluster_bonds(state.bonds), inverse_masses(state)
     coupling = links.coupling(weights)
-    before, free = links.vectors(state.positions), links.vectors(positions)
+    before = links.vectors(state.positions, state.bond_offsets)
+    free = links.vectors(positions, state.bond_offsets)
     squares = torch.where(links.present, state.bond_lengths[links.bonds].square(), 1.0)
     multipliers = torch.zeros_like(squares)
     for _ in range(NEWTON_STEPS):

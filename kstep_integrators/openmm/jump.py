@@ -10,10 +10,12 @@ from pathlib import Path
 
 import openmm
 
+from kstep_integrators.calculators.openmm import system_charge
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.load import load_model
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.jumps.source import ModelSource
+from kstep_integrators.models.electrons import warn_of_charge
 from kstep_integrators.openmm.force import JumpForce
 from kstep_integrators.openmm.solute import Model, Solute, solute_of
 from kstep_integrators.openmm.stages import PARAMETERS
@@ -46,8 +48,10 @@ def add_jump(
         Of one isolated molecule, or a cluster, or of a solute in a periodic box of constant volume;
         all forces in it but the jump are the physics.
     model : str, Path, NetworkPotential or DirectJump
-        A bundled name, a path, or ``load_model(...)``. The XML of the System holds path and hash of
-        the file. OpenMM restores it with ``pickle``: load XML only from where you would run code.
+        A bundled name, a path, or ``load_model(...)``. A total charge that it was not fitted to is
+        warned of, where a NonbondedForce says the charge. The XML of the System holds path and
+        hash of the file. OpenMM restores it with ``pickle``: load XML only from where you would
+        run code.
     elements : sequence of int, optional
         Atomic numbers, if masses do not tell them (isotopes, repartitioned hydrogen mass).
     particles : sequence of int, optional
@@ -98,6 +102,10 @@ def add_jump(
         return int(system.getForce(present).getForceGroup())
     atoms = particles_of(system, elements)
     make_jump(solute.with_surroundings(loaded)).bind(atoms.unplaced())
+    charge = system_charge(system, solute.particles)
+    if charge is not None:
+        covered = "the System" if solute.particles is None else "the solute"
+        warn_of_charge(loaded, charge, covered)
     taken = {force.getForceGroup() for force in system.getForces()}
     free = [group for group in range(31, -1, -1) if group not in taken]
     if not free:

@@ -17,6 +17,7 @@ from kstep_integrators.jumps.base import BoundJump
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.jumps.source import ModelSource
 from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.mechanics.rigid_bonds import bond_offsets
 from kstep_integrators.openmm.solute import Array, Model, Solute, SpanningTree, spanning_tree
 from kstep_integrators.potentials.sum import some_atoms
 from kstep_integrators.state import PhaseState
@@ -124,6 +125,32 @@ class Particles:
             If they are not finite, or off the constraints.
         """
         return self._state(positions, *self._constraints())
+
+    def check_whole(self, positions: Array, box: Array) -> None:
+        """Refuse constrained pairs in different images of a periodic box (nm).
+
+        Raises
+        ------
+        ValueError
+            If there are some, or OpenMM's own constraints, which know of no images, have made
+            positions of them that are not finite.
+        """
+        bonds, lengths = self._constraints()
+        if bonds is None or lengths is None:
+            return
+        x, cell = (torch.from_numpy(part * units.NM) for part in (positions, box))
+        lost = ~x[bonds].isfinite().all((1, 2))
+        offsets = bond_offsets(bonds, lengths, x.nan_to_num(0.0), cell, (True, True, True))
+        apart = lost if offsets is None else lost | (offsets != 0).any(1)
+        if bool(apart.any()):
+            found = "have positions that are not finite" if bool(lost.any()) else "are apart"
+            raise ValueError(
+                f"the constrained pairs of particles {bonds[apart][:5].tolist()} {found}: pairs in "
+                "different images of the periodic box are pulled together as they stand by "
+                "OpenMM's constraints. Set positions with whole molecules, such as those of "
+                "getState(positions=True, enforcePeriodicBox=False), or a PDB file as OpenMM's "
+                "Modeller makes it"
+            )
 
     def unplaced(self) -> PhaseState:
         """The atoms without positions, for what only asks which they are: all in one place."""
@@ -247,6 +274,8 @@ class BoundModel:
     def state(self, positions: Array, box: Array | None) -> PhaseState:
         """The atoms at rest at positions (nm), the solute in one piece if there is a box (nm)."""
         finite = np.isfinite(positions).all()
+        if box is not None:
+            self.particles.check_whole(positions, box)
         if box is not None and finite:
             positions = self.unwrapped(positions, box)
         if self._atoms is None or not finite:

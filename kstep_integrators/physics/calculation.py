@@ -115,7 +115,9 @@ def forget(calculator: Any) -> None:
     calculator : ase BaseCalculator
     """
     for one in parts_of(calculator):
-        if hasattr(one, "reset"):
+        if hasattr(one, "forget_results"):  # whose reset would forget more: the bonds of GFN-FF
+            one.forget_results()
+        elif hasattr(one, "reset"):
             one.reset()
         elif hasattr(one, "results"):
             one.results, one.atoms = {}, None

@@ -219,3 +219,41 @@ def test_there_is_nothing_without_atoms():
     _, system = ethanol()
     with pytest.raises(ValueError, match="needs atoms, got None"):
         OpenMMCalculator(system).calculate()
+
+
+def test_wrapped_molecules_are_put_together():
+    """Bonds know of no images in OpenMM; of a wrapped box the energy is that of the whole one."""
+    water = [[0.0, 0.0, 0.0], [0.0957, 0.0, 0.0], [-0.024, 0.0927, 0.0]]
+    cell = np.array([[2.0, 0.0, 0.0], [0.9, 2.0, 0.0], [-0.7, 0.8, 2.0]])
+    system = openmm.System()
+    system.setDefaultPeriodicBoxVectors(*cell)
+    bonds, angles = openmm.HarmonicBondForce(), openmm.HarmonicAngleForce()
+    pairs = openmm.NonbondedForce()
+    pairs.setNonbondedMethod(openmm.NonbondedForce.CutoffPeriodic)
+    pairs.setCutoffDistance(0.7)
+    positions, rng = [], np.random.default_rng(0)
+    for number, corner in enumerate(np.ndindex(3, 3, 3)):
+        first = 3 * number
+        positions.append(
+            water @ np.linalg.qr(rng.normal(size=(3, 3)))[0] + np.array(corner) @ cell / 3
+        )
+        for mass, charge in ((15.999, -0.8), (1.008, 0.4), (1.008, 0.4)):
+            system.addParticle(mass)
+            pairs.addParticle(charge, 0.3, 0.5 if mass > 2 else 0.0)
+        angles.addAngle(first + 1, first, first + 2, 1.8, 300.0)
+        bonds.addBond(first, first + 1, 0.09, 3e5)
+        bonds.addBond(first + 2, first, 0.09, 3e5)
+        for a, b in ((0, 1), (0, 2), (1, 2)):
+            pairs.addException(first + a, first + b, 0.0, 1.0, 0.0)
+    for force in (bonds, angles, pairs):
+        system.addForce(force)
+    whole = Atoms("OH2" * 27, 10 * np.concatenate(positions), cell=10 * cell, pbc=True)
+    whole.set_masses([15.999, 1.008, 1.008] * 27)
+    whole.calc = OpenMMCalculator(system)
+    torn = whole.copy()
+    torn.wrap()
+    torn.positions[7] += [-20.0, 0.0, 0.0]
+    assert np.abs(torn.positions - whole.positions).max() > 10.0
+    torn.calc = OpenMMCalculator(system)
+    assert torn.get_potential_energy() == pytest.approx(whole.get_potential_energy(), rel=1e-6)
+    np.testing.assert_allclose(torn.get_forces(), whole.get_forces(), atol=2e-5)

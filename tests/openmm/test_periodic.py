@@ -344,3 +344,19 @@ def test_an_expensive_method_by_openmm_ml(model, alone):
     context.setPositions(where(context) - where(context)[0])
     wrapped = context.getState(positions=True, enforcePeriodicBox=True).getPositions(asNumpy=True)
     assert np.ptp(wrapped[:6] / unit.nanometer, axis=0).max() > 1.0
+
+
+def test_constrained_molecules_in_pieces_are_refused(model):
+    """OpenMM's constraints know of no images: they would pull the pieces through the box."""
+    atoms = box_atoms()
+    system, _ = solvated(model, atoms, rigid=True)
+    add_jump(system, model, particles=SOLUTE, inner_groups=[CHEAP])
+    integrator = KStepIntegrator(system, model, k=2, timestep=BASE)
+    context = started(make_context(system, integrator), drift=DRIFT)
+    x = where(context)
+    box = context.getState().getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)
+    torn = x.copy()
+    torn[10] += box[2]
+    context.setPositions(torn)
+    with pytest.raises(Exception, match=r"pairs of particles .*10.*whole molecules"):
+        integrator.step(1)

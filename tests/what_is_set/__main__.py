@@ -20,9 +20,9 @@ def _outcome(probe: Callable[[Path], str], folder: Path) -> str:
 
 def main() -> int:
     """Measure, and write the page with ``--fill``."""
-    measured = {}
     wanted = [word for word in sys.argv[1:] if not word.startswith("-")]
     sections = [s for s in SECTIONS if not wanted or any(word in s.title for word in wanted)]
+    measured = read_page(PAGE.read_text()) if wanted else {}  # other sections stay as they are
     for section in sections:
         measured[section.title] = {}
         for row in section.rows:
@@ -31,7 +31,7 @@ def main() -> int:
                 with tempfile.TemporaryDirectory() as folder:
                     cells.append(_outcome(probe, Path(folder)))
             measured[section.title][row.name] = tuple(cells)
-    text = write_page(measured, sections)
+    text = write_page(measured, SECTIONS)
     if "--fill" in sys.argv:
         PAGE.write_text(text)
         return 0

@@ -90,7 +90,8 @@ TOGETHER: Final[Mapping[str, list[str]]] = MappingProxyType(
 """Keys that have a meaning beside others only."""
 
 TEXTS: Final = {"xc": "b3lyp", "basis": "def2-svp", "dispersion": "d3bj", "name": "other",
-                "description": "other", "init_from": "organic-gfn2"}  # fmt: skip
+                "description": "other", "init_from": "organic-gfn2", "time_unit": "fs",
+                "velocity_unit": "A/fs", "lammps_units": "real"}  # fmt: skip
 
 
 def _other(command: str, key: Key) -> Any:
@@ -205,7 +206,8 @@ def _fit(first: Any, second: Any, folder: Path) -> str:
     )
 
 
-OF_THE_REPORT: Final = {"resolution", "interval_fs", "compile"}
+OF_THE_REPORT: Final = {"resolution", "interval_fs", "compile", "time_unit", "velocity_unit",
+                        "lammps_units"}  # fmt: skip
 """Keys that no frame depends on: the width of a spectrum, other programs' files, and speed."""
 
 

@@ -16,17 +16,22 @@ from ase.calculators.calculator import (
     PropertyNotImplementedError,
     all_changes,
 )
+from ase.dft.kpoints import BandPath
+from ase.spectrum.band_structure import BandStructure
 
 from kstep_integrators.calculators.electrons import Electrons, electrons_of
 from kstep_integrators.calculators.pyscf.counts import CallRecord, Totals
 from kstep_integrators.calculators.pyscf.device import place
 from kstep_integrators.calculators.pyscf.failed import save_failed
+from kstep_integrators.calculators.pyscf.levels import LevelsOfResults, levels
 from kstep_integrators.calculators.pyscf.meanfield import check_names
 from kstep_integrators.calculators.pyscf.properties import (
+    bands,
     charges,
     dipole,
     energies,
     forces_and_stress,
+    moments,
 )
 from kstep_integrators.calculators.pyscf.settings import Basis, Settings
 from kstep_integrators.calculators.pyscf.solver import Solver, SolverFailed
@@ -48,7 +53,7 @@ def _require_pyscf() -> None:
         ) from error
 
 
-class PySCFCalculator(Calculator):
+class PySCFCalculator(LevelsOfResults, Calculator):
     """Hartree-Fock and density functional theory for dynamics, on the GPU or the CPU.
 
     Each SCF starts from the densities of earlier geometries, extrapolated to the new one. An
@@ -129,9 +134,11 @@ class PySCFCalculator(Calculator):
 
     Notes
     -----
-    Properties: energy, free_energy, forces, dipole, charges (Mulliken), magmom; for periodic
-    systems stress instead of the dipole, where PySCF has it. Copies and pickles carry the settings
-    and not the densities. Use one calculator per process or thread.
+    Properties: energy, free_energy, forces, dipole, charges and magmoms (Mulliken), magmom; for
+    periodic systems stress instead of the dipole, where PySCF has it. Levels, occupations, k-points
+    and the Fermi level of the last SCF are there by the methods that :mod:`ase.dft` asks, and
+    :meth:`band_structure`. Copies and pickles carry the settings and not the densities. Use one
+    calculator per process or thread.
 
     Examples
     --------
@@ -153,7 +160,9 @@ class PySCFCalculator(Calculator):
         "dipole",
         "charges",
         "magmom",
+        "magmoms",
     ]
+    accepts_bandpath_keyword = True
     # Initial charges and moments matter only through charge and multiplicity: see check_state.
     ignored_changes = {"initial_charges", "initial_magmoms"}  # noqa: RUF012
 
@@ -191,6 +200,7 @@ class PySCFCalculator(Calculator):
         self.totals = Totals()
         self.settings = Settings(**given)
         self._solver = Solver(self.settings)
+        self._bandpath: BandPath | None = None
         super().__init__()  # type: ignore[no-untyped-call]
         self.set(**given)
 
@@ -207,6 +217,8 @@ class PySCFCalculator(Calculator):
         dict
             The settings that changed.
         """
+        if "bandpath" in kwargs:  # ase.spectrum.band_structure.calculate_band_structure
+            self._bandpath = kwargs.pop("bandpath")
         unknown = sorted(set(kwargs) - set(_NAMES))
         if unknown:
             raise TypeError(f"unknown settings {unknown}; there are {list(_NAMES)}")
@@ -243,6 +255,40 @@ class PySCFCalculator(Calculator):
     def mean_field(self) -> Any:
         """PySCF's object, as the last call left it; None before the first."""
         return self._solver.mean_field
+
+    def band_structure(self, path: BandPath | None = None) -> BandStructure:
+        """Bands of a crystal along a path, in the potential of the last SCF.
+
+        Parameters
+        ----------
+        path : ase.dft.kpoints.BandPath
+            ``atoms.cell.bandpath(...)``. ``ase.spectrum.band_structure.calculate_band_structure``
+            gives it by ``set(bandpath=...)``.
+
+        Raises
+        ------
+        ValueError
+            Without a path, for an isolated molecule, or a path in another cell.
+        ase.calculators.calculator.PropertyNotPresent
+            If no energy has been computed.
+        """
+        path = self._bandpath if path is None else path
+        reference = self.get_fermi_level()
+        atoms = cast(Atoms, self.atoms)
+        if path is None or not atoms.pbc.all():
+            raise ValueError(
+                f"band_structure({path!r}) of atoms with pbc {atoms.pbc.tolist()}, expected a "
+                "crystal and a path, atoms.cell.bandpath(npoints=50)"
+            )
+        if not np.allclose(path.cell, atoms.cell, atol=1e-6):
+            raise ValueError(
+                "the path is one of another cell than that of the atoms; take "
+                "atoms.cell.bandpath(...)"
+            )
+        with openmp_threads(self.settings.threads):
+            self._solve(atoms)  # a run may have served results of an earlier geometry
+            energies = bands(self._solver.mean_field, path.kpts)
+        return BandStructure(path, energies, reference=reference)
 
     def todict(self, skip_default: bool = True) -> dict[str, Any]:
         """Settings that differ from the defaults, for trajectory files."""
@@ -301,9 +347,12 @@ class PySCFCalculator(Calculator):
         energy, free = energies(mean_field)
         self.results["energy"], self.results["free_energy"] = energy, free
         self.results["magmom"] = float(mean_field.mol.spin)
+        self.results.update(levels(mean_field))
         periodic = bool(atoms.pbc.any())
         if "charges" in wanted:
             self.results["charges"] = charges(mean_field)
+        if "magmoms" in wanted:
+            self.results["magmoms"] = moments(mean_field)
         if "dipole" in wanted:
             if periodic:
                 raise PropertyNotImplementedError("a crystal has no dipole moment of its own")

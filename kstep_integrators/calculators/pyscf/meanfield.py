@@ -100,6 +100,7 @@ def build(settings: Settings, atoms: Atoms, electrons: Electrons) -> Any:
     if settings.density_fit:
         fitted = settings.density_fit
         mean_field = mean_field.density_fit(auxbasis=fitted if isinstance(fitted, str) else None)
+        _check_fit(mean_field, settings, atoms)
     if settings.dispersion is not None:
         mean_field.disp = settings.dispersion.lower()
     if settings.solvent is not None:
@@ -130,7 +131,7 @@ def _molecule(
         molecule.pseudo = settings.pseudo
     elif settings.pseudo is not None:
         raise ValueError("pseudo is for periodic systems; use ecp= for an isolated molecule")
-    elif settings.kpts != (1, 1, 1):
+    elif tuple(settings.kpts) != (1, 1, 1):
         raise ValueError(f"kpts={settings.kpts} given, but atoms.pbc is False")
     molecule.atom = [
         (element(int(z)), tuple(x)) for z, x in zip(atoms.numbers, atoms.positions, strict=True)
@@ -180,6 +181,22 @@ def check_ecp(molecule: Any) -> None:
             f"the basis {molecule.basis} replaces the core electrons of {symbols} by an effective "
             f"core potential, but none is given; use ecp={str(recommended).lower()!r}"
         )
+
+
+def _check_fit(mean_field: Any, settings: Settings, atoms: Atoms) -> None:
+    """Refuse an auxiliary basis that there is not, before an SCF fails for want of it."""
+    from pyscf.df.addons import make_auxmol
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            make_auxmol(mean_field.mol, mean_field.with_df.auxbasis)
+        except Exception as error:
+            raise ValueError(
+                f"PySCF cannot set up density_fit={settings.density_fit!r} for "
+                f"{atoms.get_chemical_formula()}: {' '.join(str(error).split())}. Check the "
+                "spelling, and that the auxiliary basis covers the elements; True takes PySCF's own"
+            ) from error
 
 
 def _solvate(mean_field: Any, settings: Settings) -> Any:

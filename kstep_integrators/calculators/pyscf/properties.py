@@ -15,7 +15,7 @@ from kstep_integrators import units
 from kstep_integrators.calculators.pyscf.density import Array, mulliken_charges
 from kstep_integrators.calculators.pyscf.device import to_host
 
-__all__ = ["charges", "dipole", "energies", "forces_and_stress"]
+__all__ = ["bands", "charges", "dipole", "energies", "forces_and_stress", "moments"]
 
 _Floats = npt.NDArray[np.float64]
 
@@ -103,6 +103,43 @@ def dipole(mean_field: Any) -> _Floats:
     """Dipole moment (3,) e angstrom, about the origin of the coordinates (it matters for ions)."""
     moment = to_host(mean_field.dip_moment(unit="AU", verbose=0))
     return np.asarray(moment, dtype=np.float64) * units.BOHR
+
+
+def bands(mean_field: Any, kpoints: _Floats) -> _Floats:
+    """Energies of the bands of a crystal at any k-points, in the potential of its SCF.
+
+    Parameters
+    ----------
+    mean_field : converged mean-field object
+    kpoints : (n, 3)
+        In reciprocal lattice vectors.
+
+    Returns
+    -------
+    (n_spins, n, n_bands) array, eV
+
+    Raises
+    ------
+    PropertyNotImplementedError
+        If PySCF has no bands for this method.
+    """
+    places = mean_field.mol.get_abs_kpts(kpoints)
+    with _lacking(mean_field, "bands"):
+        found, _ = mean_field.get_bands(places)
+    energies = np.array([np.asarray(to_host(one)) for one in found], dtype=np.float64)
+    return energies.reshape(-1, len(kpoints), energies.shape[-1]) * units.HARTREE
+
+
+def moments(mean_field: Any) -> _Floats:
+    """Magnetic moments of the atoms by Mulliken, (n_atoms,) Bohr magnetons."""
+    overlap = to_host(mean_field.get_ovlp())
+    density = to_host(mean_field.make_rdm1())
+    if density.ndim == overlap.ndim:  # closed shells
+        return np.zeros(mean_field.mol.natm)
+    offsets = mean_field.mol.aoslice_by_atom()[:, 2]
+    nothing = np.zeros(len(offsets))
+    up, down = (mulliken_charges(one, overlap, offsets, nothing) for one in density)
+    return down - up
 
 
 def total_density(mean_field: Any) -> Array:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from kstep_integrators.calculators.electrons import check_given
 from kstep_integrators.calculators.pyscf.device import DEVICES
 from kstep_integrators.calculators.pyscf.extrapolation import GUESSES
 
@@ -26,6 +30,30 @@ _LEVEL_OF_THEORY = (
     "solvent_model", "kpts", "grid_level", "conv_tol", "max_cycle", "max_memory",
 )  # fmt: skip
 """Settings that a mean-field object given by the user decides."""
+
+
+_NONE = type(None)
+_TEXT = ((str, _NONE), "a name, or None")
+_SET = ((str, Mapping, _NONE), "a name, or a dictionary of them by element")
+_WHOLE = ((int, np.integer), "a whole number")
+_REAL = ((int, float, np.number), "a number")
+_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "xc": _TEXT, "basis": _SET, "ecp": _SET, "pseudo": _SET, "dispersion": _TEXT,
+    "unrestricted": ((bool, np.bool_, _NONE), "True, False or None"),
+    "density_fit": ((bool, np.bool_, str), "True, False or the name of an auxiliary basis"),
+    "grid_response": ((bool, np.bool_), "True or False"),
+    "solvent": ((str, int, float, np.number, _NONE), "a name or a dielectric constant"),
+    "solvent_model": ((str,), "a name"),
+    "kpts": ((tuple, list, np.ndarray), "three counts of at least 1; for bands along a path, "
+             "band_structure(path)"),
+    "grid_level": _WHOLE, "max_cycle": _WHOLE, "history": _WHOLE,
+    "threads": ((int, np.integer, _NONE), "a whole number of threads, or None"),
+    "conv_tol": _REAL, "min_overlap_eigenvalue": _REAL,
+    "max_memory": ((int, float, np.number, _NONE), "a positive number of MB, or None"),
+    "device": ((str,), f"one of {list(DEVICES)}"), "guess": ((str,), f"one of {list(GUESSES)}"),
+    "directory": ((str, Path), "the path of a folder"),
+}  # fmt: skip
+"""Types of settings, and how to say them."""
 
 
 @dataclass(frozen=True)
@@ -76,22 +104,36 @@ class Settings:
         return f"{self.xc or 'HF'}/{self.basis if isinstance(self.basis, str) else 'own basis'}"
 
     def __post_init__(self) -> None:
+        self._check_types()
         if self.device not in DEVICES:
             raise ValueError(f"device is {self.device!r}, expected one of {list(DEVICES)}")
         if self.guess not in GUESSES:
             raise ValueError(f"guess is {self.guess!r}, expected one of {list(GUESSES)}")
-        if not self.min_overlap_eigenvalue >= 0.0:
+        check_given(self.charge, self.multiplicity)
+        if not 0.0 <= self.min_overlap_eigenvalue < math.inf:
             raise ValueError(
                 f"min_overlap_eigenvalue is {self.min_overlap_eigenvalue!r}, expected at least 0"
             )
+        if self.max_memory is not None and not 0.0 < self.max_memory < math.inf:
+            raise ValueError(f"max_memory is {self.max_memory!r}, expected a positive number of MB")
         for name, least in (("history", 1), ("threads", 1), ("max_cycle", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value!r}, expected at least {least}")
+        if Path(self.directory).exists() and not Path(self.directory).is_dir():
+            raise ValueError(
+                f"directory is {str(self.directory)!r}, which is a file; name a folder"
+            )
         if self.given is None:
             self._check_level_of_theory()
         else:
             self._check_given()
+
+    def _check_types(self) -> None:
+        for name, (kinds, wanted) in _TYPES.items():
+            value = getattr(self, name)
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise ValueError(f"{name} is {value!r}, expected {wanted}")
 
     def _check_given(self) -> None:
         if not all(hasattr(self.given, name) for name in ("mol", "kernel", "nuc_grad_method")):
@@ -129,8 +171,9 @@ class Settings:
                 f"conv_tol is {self.conv_tol!r} hartree, expected above 0 and below 1e-3: forces "
                 "of a loosely converged SCF heat the dynamics"
             )
-        counts: Sequence[int] = self.kpts
-        if len(counts) != 3 or any(n < 1 for n in counts):
+        counts: Sequence[Any] = self.kpts
+        whole = all(isinstance(n, int | np.integer) and n >= 1 for n in counts)
+        if len(counts) != 3 or not whole:
             raise ValueError(f"kpts is {self.kpts!r}, expected three counts of at least 1")
         if self.dispersion is not None:
             version = self.dispersion.lower().split(":")[0]

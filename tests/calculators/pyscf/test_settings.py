@@ -70,10 +70,10 @@ def test_a_mean_field_decides_the_level_of_theory():
         ("H2O", {}, {"charge": 1}, r"9 electrons, an odd number.*can be 2, 4, 6"),
         ("CH3", {}, {"multiplicity": 1}, r"9 electrons, an odd number"),
         ("O2", {}, {"multiplicity": 2}, r"16 electrons, an even number.*can be 1, 3, 5"),
-        ("H2O", {"charge": 1}, {"charge": 0}, r"charge=0, but atoms.info\['charge'\] is 1"),
+        ("H2O", {"charge": 1}, {"charge": 0}, "charge=0, but the charge that atoms.info says is 1"),
         ("H2O", {"multiplicity": 1.5}, {}, r"multiplicity'\] is 1.5, expected a whole number"),
         ("H2O", {"charge": "one"}, {}, "is 'one', expected a whole number"),
-        ("H2O", {}, {"multiplicity": 0}, "multiplicity is 0"),
+        ("H2O", {"multiplicity": 0}, {}, r"multiplicity'\] is 0"),
         ("H2O", {}, {"charge": 10}, "has 0 electrons"),
         ("H2", {}, {"multiplicity": 5}, "2 electrons.*can be 1, 3"),
     ],
@@ -99,3 +99,32 @@ def test_electrons_from_info_and_from_initial_moments():
     ion.set_initial_magnetic_moments([0.0, 0.0])
     ion.calc = PySCFCalculator(method="hf", basis="sto-3g", device="cpu")
     assert ion.get_charges().sum() == pytest.approx(-1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"unrestricted": "maybe"}, {"unrestricted": 1}, {"grid_response": "maybe"},
+        {"max_memory": -1}, {"max_memory": "1 GB"}, {"max_memory": float("nan")},
+        {"directory": 3.0}, {"directory": __file__}, {"density_fit": 1}, {"kpts": 2},
+        {"kpts": (2.5, 1, 1)}, {"grid_level": "fine"}, {"conv_tol": "tight"}, {"threads": 1.5},
+        {"history": True}, {"basis": 3}, {"xc": 5}, {"dispersion": True}, {"solvent": True},
+        {"solvent": float("nan")}, {"solvent_model": None}, {"ecp": 3}, {"device": None},
+        {"min_overlap_eigenvalue": None}, {"min_overlap_eigenvalue": float("inf")},
+        {"max_cycle": float("inf")}, {"charge": "a"}, {"multiplicity": 1.5},
+    ],
+    ids=lambda wrong: "-".join(f"{k}={v}" for k, v in wrong.items())[:40].replace("/", "_"),
+)  # fmt: skip
+def test_types_are_checked_when_they_are_given(wrong):
+    given = {"xc": "pbe", "basis": "sto-3g", "device": "cpu", **wrong}
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} is .*(expected|file)"):
+        PySCFCalculator(**given)
+
+
+def test_an_unknown_auxiliary_basis_is_refused_before_the_scf():
+    atoms = water(density_fit="no-such-basis")
+    with pytest.raises(
+        ValueError, match=r"density_fit='no-such-basis' for H2O.*Check the spelling"
+    ):
+        atoms.get_potential_energy()
+    assert atoms.calc.totals.scf_cycles == 0

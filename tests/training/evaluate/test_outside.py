@@ -31,7 +31,7 @@ def images(record, time=True, energy=True, momenta=True, **kwargs):
         if momenta:
             atoms.set_momenta(record.momenta[i])
         if time:
-            atoms.info["time"] = float(record.time[i])
+            atoms.info.update(time=float(record.time[i]), time_unit="ase")
         if energy:
             atoms.calc = SinglePointCalculator(atoms, energy=float(record.energies[i]))
         made.append(atoms)
@@ -110,7 +110,7 @@ def test_refusals(tmp_path):
         read_trajectory(tmp_path / "none.npz")
     text = tmp_path / "a.xyz"
     text.write_text("nothing")
-    with pytest.raises(ValueError, match="no trajectory that ASE reads"):
+    with pytest.raises(ValueError, match="no file that ASE reads"):
         read_trajectory(text)
     one = tmp_path / "one.extxyz"
     write(one, images(RUN)[:1])

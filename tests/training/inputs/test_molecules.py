@@ -12,7 +12,8 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.constraints import FixAtoms
 
-from kstep_integrators import named_molecule
+from kstep_integrators import KStepWarning, named_molecule
+from kstep_integrators.calculators.electrons import electrons_of
 from kstep_training.inputs.molecules import read_molecule, read_molecules
 from kstep_training.prep.molecules import Molecule
 from kstep_training.prep.prepare import PrepSettings, prepare
@@ -64,8 +65,18 @@ def test_the_charge_of_a_file_may_be_on_its_atoms(tmp_path: Path) -> None:
     assert read_molecule(tmp_path / "x.traj").atoms.info["charge"] == -1
     atoms.set_initial_charges([-0.8, 0.3])
     ase.io.write(tmp_path / "x.traj", atoms)
-    with pytest.raises(ValueError, match=r"the charge of .* is -0\.5, expected a whole number"):
-        read_molecule(tmp_path / "x.traj")
+    with pytest.warns(KStepWarning, match=r"have the sum -0\.500, which is not whole: charge 0"):
+        assert read_molecule(tmp_path / "x.traj").atoms.info["charge"] == 0
+    assert read_molecule(tmp_path / "x.traj", charge=-1).atoms.info["charge"] == -1
+
+
+def test_charge_and_spin_of_a_file_are_spelled_in_many_ways(tmp_path: Path) -> None:
+    info = {"total_charge": 0, "spin": 2, "origin": "OMol25"}
+    ase.io.write(tmp_path / "x.xyz", Atoms("OH", [[0, 0, 0], [0, 0, 0.97]], info=info))
+    read = read_molecule(tmp_path / "x.xyz").atoms
+    assert read.info == {"charge": 0, "multiplicity": 2, "origin": "OMol25"}
+    anion = read_molecule(tmp_path / "x.xyz", charge=-1, multiplicity=1).atoms
+    assert electrons_of(anion, None, None) == (-1, 1)
 
 
 def test_a_file_of_several_frames(tmp_path: Path) -> None:
@@ -99,9 +110,9 @@ def test_no_molecule(source: str, message: str) -> None:
         ({"pbc": True, "cell": [9, 9, 9]}, "is periodic"),
         ({"constraint": FixAtoms([0])}, r"has constraints \(FixAtoms\)"),
         ({"positions": [[0, 0, 0], [0, 0, np.nan]]}, "positions that are not finite"),
-        ({"info": {"charge": "two"}}, "the charge of .* is 'two', expected a whole number"),
-        ({"info": {"multiplicity": 1.5}}, r"the multiplicity of .* is 1\.5, expected a whole"),
-        ({"info": {"multiplicity": 0}}, "the multiplicity of .* is 0, expected 2 S"),
+        ({"info": {"charge": "two"}}, r"x.traj: .*'charge'\] is 'two', expected a whole number"),
+        ({"info": {"multiplicity": 1.5}}, r"x.traj: .*'multiplicity'\] is 1\.5, expected a whole"),
+        ({"info": {"multiplicity": 0}}, "x.traj: .* is 0, expected a whole number of at least 1"),
     ],
 )
 def test_what_a_file_may_not_say(change: dict[str, Any], message: str, tmp_path: Path) -> None:
@@ -143,7 +154,7 @@ def test_several_molecules_that_cannot_be_used(tmp_path: Path) -> None:
         read_molecules(crystal)
     text = tmp_path / "text.xyz"
     text.write_text("not a geometry")
-    with pytest.raises(ValueError, match="no file of geometries"):
+    with pytest.raises(ValueError, match="no file that ASE reads"):
         read_molecules(text)
     bad = tmp_path / "bad.smi"
     bad.write_text("C1CC one\n")

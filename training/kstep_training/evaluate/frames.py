@@ -1,4 +1,4 @@
-"""Reading of trajectories made elsewhere: NPZ, .traj, extended XYZ, DCD with a topology."""
+"""Reading of trajectories made elsewhere: NPZ, what ASE reads, DCD and others with a topology."""
 
 from __future__ import annotations
 
@@ -6,21 +6,28 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
-from ase import Atoms
 
 from kstep_integrators import units
+from kstep_integrators.notices import KStepWarning
 from kstep_training.evaluate.record import Record
+from kstep_training.inputs.foreign_frames import read_frames
+from kstep_training.inputs.format_units import TIME_UNITS, GivenUnits
 from kstep_training.trajectory import read_npz
 
 __all__ = ["read_trajectory"]
 
-_MDANALYSIS = (".dcd", ".xtc", ".trr", ".nc")
+_MDANALYSIS = (".dcd", ".xtc", ".trr", ".nc", ".ncdf", ".h5md", ".h5")
+
+_CREATORS = ("openmm", "charmm", "namd")
+"""Programs that write the step of a DCD file in the unit of CHARMM, and their names in it."""
 
 
 def read_trajectory(
-    path: str | Path, topology: str | Path | None = None, interval_fs: float = 0.0
+    path: str | Path,
+    topology: str | Path | None = None,
+    interval_fs: float = 0.0,
+    given: GivenUnits | None = None,
 ) -> Record:
     """Read one run from a file.
 
@@ -33,6 +40,9 @@ def read_trajectory(
         Of formats that do not say which atoms there are: a PDB, PSF or the like.
     interval_fs : float
         Between frames, for files that do not say; 0 if they do.
+    given : GivenUnits, optional
+        Units of what the file leaves open; :data:`~kstep_training.inputs.format_units.FORMATS`
+        has those that are known.
 
     Returns
     -------
@@ -44,15 +54,26 @@ def read_trajectory(
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it cannot be read, has fewer than two frames, or says nothing of time and
-        ``interval_fs`` is 0.
+        If it cannot be read, has fewer than two frames, says nothing of time, or not in which
+        unit, and ``interval_fs`` is 0; or if a unit is given for what has its own.
     ImportError
         If MDAnalysis is needed and missing.
+
+    Warns
+    -----
+    KStepWarning
+        If ``interval_fs`` is not what the file says, or velocities without a unit are left out.
     """
-    path = Path(path)
+    path, given = Path(path), given or GivenUnits()
     for file in (path, *([Path(topology)] if topology is not None else [])):
         if not file.is_file():
             raise FileNotFoundError(f"no file {file}")
+    if path.suffix in (".npz", *_MDANALYSIS):
+        for name, value in vars(given).items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is {value!r}, but units of {path.suffix} files are known; leave it out"
+                )
     if path.suffix == ".npz":
         columns = _from_npz(path)
     elif path.suffix in _MDANALYSIS:
@@ -62,16 +83,25 @@ def read_trajectory(
             )
         columns = _from_mdanalysis(path, Path(topology))
     else:
-        columns = _from_ase(path)
+        columns = _from_ase(path, given)
     numbers, masses, x, p, energies, time, cell, pbc = columns
     if len(x) < 2:
         raise ValueError(f"{path} has {len(x)} frames; an evaluation needs two or more")
     if interval_fs > 0.0:
+        said = None if time is None else (time[1] - time[0]) / units.FS
+        if said is not None and abs(said - interval_fs) > 1e-3 * interval_fs:
+            warnings.warn(
+                f"{path} says that its frames are {said:g} fs apart; interval_fs={interval_fs:g} "
+                "is taken",
+                KStepWarning,
+                stacklevel=2,
+            )
         time = np.arange(len(x)) * interval_fs * units.FS
     if time is None:
         raise ValueError(
-            f"{path} does not say the time of its frames; give interval_fs=..., the time between "
-            "two of them"
+            f"{path} does not say the time of its frames, or not in which unit; give "
+            "interval_fs=..., the time between two of them, or where it has a time without a unit "
+            f"time_unit=..., one of {[*TIME_UNITS]}"
         )
     steps = np.diff(time)
     if not (steps[0] > 0.0 and np.allclose(steps, steps[0], rtol=1e-3)):
@@ -100,34 +130,27 @@ def _from_npz(path: Path) -> tuple[Any, ...]:
     return t.numbers, t.masses, t.positions, p, energies, t.time, t.cell, pbc
 
 
-def _from_ase(path: Path) -> tuple[Any, ...]:
-    try:
-        frames: Any = ase.io.read(path, index=":")
-    except Exception as error:
-        raise ValueError(f"{path} is no trajectory that ASE reads: {error}") from error
-    first = frames[0]
-    for number, atoms in enumerate(frames):
+def _from_ase(path: Path, given: GivenUnits) -> tuple[Any, ...]:
+    frames = read_frames(path, given)
+    if frames.left_out:
+        warnings.warn(
+            f"the velocities {frames.left_out} have no unit that anything says, and are left out; "
+            "give velocity_unit=..., such as A/fs",
+            KStepWarning,
+            stacklevel=3,
+        )
+    if not frames.atoms:
+        raise ValueError(f"{path} has 0 frames; an evaluation needs two or more")
+    first = frames.atoms[0]
+    for number, atoms in enumerate(frames.atoms):
         if not np.array_equal(atoms.numbers, first.numbers):
             raise ValueError(f"frame {number} of {path} has other atoms than the first")
         if not np.allclose(atoms.cell[:], first.cell[:]):
             raise ValueError(f"frame {number} of {path} has another cell than the first")
-    x = np.array([atoms.positions for atoms in frames])
-    p = None
-    if all(atoms.has("momenta") for atoms in frames):
-        p = np.array([atoms.get_momenta() for atoms in frames])
-    energies = np.array([_energy(atoms) for atoms in frames])
-    time = None
-    if all("time" in atoms.info for atoms in frames):
-        # ASE units, as this package writes it.
-        time = np.array([float(atoms.info["time"]) for atoms in frames])
+    x, m = np.array([atoms.positions for atoms in frames.atoms]), first.get_masses()
+    p = None if frames.velocities is None else np.array(frames.velocities) * m[:, None]
     pbc = tuple(bool(b) for b in first.pbc)
-    return first.numbers, first.get_masses(), x, p, energies, time, first.cell[:], pbc
-
-
-def _energy(atoms: Atoms) -> float:
-    """The energy in the file, in eV; NaN if it has none."""
-    known = {} if atoms.calc is None else atoms.calc.results
-    return float(known.get("energy", np.nan))
+    return first.numbers, m, x, p, frames.energies, frames.time, first.cell[:], pbc
 
 
 def _from_mdanalysis(path: Path, topology: Path) -> tuple[Any, ...]:
@@ -148,6 +171,7 @@ def _from_mdanalysis(path: Path, topology: Path) -> tuple[Any, ...]:
                 "ignore", "DCDReader currently makes independent timesteps", DeprecationWarning
             )
             universe = MDAnalysis.Universe(str(topology), str(path))
+        known = _has_time(path, universe.trajectory)
         elements = [str(e).capitalize() for e in universe.atoms.elements]
         numbers = np.array([atomic_numbers[e] for e in elements])
     except (MDAnalysis.exceptions.NoDataError, KeyError) as error:
@@ -158,7 +182,7 @@ def _from_mdanalysis(path: Path, topology: Path) -> tuple[Any, ...]:
     box = None
     for frame in universe.trajectory:
         x.append(frame.positions.astype(np.float64))
-        time.append(float(frame.time) * units.PS)
+        time.append(float(frame.time) * units.PS)  # as MDAnalysis converts all of its formats
         if frame.has_velocities:
             # angstrom / ps
             v.append(frame.velocities.astype(np.float64) / units.PS)
@@ -167,4 +191,22 @@ def _from_mdanalysis(path: Path, topology: Path) -> tuple[Any, ...]:
     p = None if len(v) < len(x) else np.array(v) * masses[:, None]
     periodic = box is not None and bool(np.all(np.asarray(box[:3]) > 0.0))
     cell = np.asarray(triclinic_vectors(box), dtype=np.float64) if periodic else np.zeros((3, 3))
-    return numbers, masses, np.array(x), p, None, np.array(time), cell, (periodic,) * 3
+    clock = np.array(time) if known else None
+    return numbers, masses, np.array(x), p, None, clock, cell, (periodic,) * 3
+
+
+def _has_time(path: Path, reader: Any) -> bool:
+    """Whether a reader of MDAnalysis knows the time of its frames, or makes it up.
+
+    Steps of DCD files are in the unit of their program, which only its remarks tell: LAMMPS and
+    CP2K write their own, and MDAnalysis 1 ps, whatever it was. Amber's files may lack the time.
+    """
+    if reader.format == "DCD":
+        from MDAnalysis.lib.formats.libdcd import DCDFile
+
+        with DCDFile(str(path)) as file:
+            remarks = str(file.header["remarks"]).lower()
+        return any(name in remarks for name in _CREATORS)
+    if reader.format == "NCDF":
+        return "time" in reader.trjfile.variables
+    return True

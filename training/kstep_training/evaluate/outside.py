@@ -175,7 +175,8 @@ def run_outside(
     ----------
     trajectories, references : sequence of Path
     overrides : sequence of str
-        ``key=value``; of :class:`EvaluateSettings`, ``resolution`` and ``interval_fs`` matter.
+        ``key=value``; of :class:`EvaluateSettings`, ``resolution``, ``interval_fs``
+        and the units matter.
     output : Path
         Folder for ``evaluation.html`` and ``evaluation.json``.
     topology : Path, optional
@@ -199,7 +200,10 @@ def run_outside(
         )
     settings = override(EvaluateSettings, overrides)
     runs, reference = (
-        [read_trajectory(path, topology, settings.interval_fs) for path in paths]
+        [
+            read_trajectory(path, topology, settings.interval_fs, settings.given_units())
+            for path in paths
+        ]
         for paths in (trajectories, references)
     )
     metrics = outside_metrics(runs, reference, settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kstep_training.inputs.format_units import GivenUnits
 from kstep_training.inputs.physics import PhysicsSettings
 from kstep_training.keys import setting
 
@@ -69,6 +70,16 @@ class EvaluateSettings(PhysicsSettings):
         "between the frames of trajectories made elsewhere whose files do not say; 0: they do",
         "fs",
     )
+    time_unit: str | None = setting(
+        None,
+        "of the time in trajectories made elsewhere that say none: fs, ps, ns, s, au, akma, ase",
+    )
+    velocity_unit: str | None = setting(
+        None, "of velocities in trajectories made elsewhere that say none, such as A/fs"
+    )
+    lammps_units: str | None = setting(
+        None, "of dumps of LAMMPS that say none: real, metal, electron, si, cgs, nano"
+    )
     compile: bool = setting(
         True, "compile the network's force: seconds to start with, several times faster after"
     )
@@ -100,7 +111,12 @@ class EvaluateSettings(PhysicsSettings):
                 f"seed is {self.seed}, spot_checks {self.spot_checks} and interval_fs "
                 f"{self.interval_fs}; expected numbers from 0"
             )
+        self.given_units()
         self._check_intervals()
+
+    def given_units(self) -> GivenUnits:
+        """Units of trajectories made elsewhere, as far as they are given."""
+        return GivenUnits(self.time_unit, self.velocity_unit, self.lammps_units)
 
     def _check_intervals(self) -> None:
         for name, interval, unit in (

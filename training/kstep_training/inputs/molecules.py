@@ -8,11 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 from ase import Atoms
 
 from kstep_integrators import named_molecule
+from kstep_integrators.calculators.electrons import (
+    charge_of,
+    check_given,
+    electrons_noted,
+    without_electrons,
+)
+from kstep_training.inputs.foreign_frames import read_frames
 from kstep_training.prep.molecules import bundled_lists, conformers, find_list, read_smiles
 
 __all__ = ["InputMolecule", "read_molecule", "read_molecules"]
@@ -55,11 +61,12 @@ def read_molecule(
         A folder of ``kstep prep`` (``OUT/NAME``), the name of a bundled molecule, a file of
         geometries that ASE reads (its last frame), or a SMILES string; tried in this order.
     charge : int, optional
-        In e, instead of that of the source: ``charge`` in its ``info``, the sum of its initial
-        charges, the formal charge of a SMILES string, or 0.
+        In e, instead of that of the source: of its atoms, see
+        :func:`~kstep_integrators.calculators.electrons.electrons_noted`, the formal charge of a
+        SMILES string, or 0.
     multiplicity : int, optional
-        2 S + 1, instead of that of the source: ``multiplicity`` in its ``info``, the sum
-        of its initial magnetic moments plus one, that of a SMILES string with radicals, or 1.
+        2 S + 1, instead of that of the source: of its atoms, that of a SMILES string with
+        radicals, or 1.
 
     Raises
     ------
@@ -166,10 +173,7 @@ def _from_prepared(path: Path, given: dict[str, int | None]) -> InputMolecule:
 
 
 def _from_file(path: Path, given: dict[str, int | None]) -> list[InputMolecule]:
-    try:
-        frames: Any = ase.io.read(path, index=":")
-    except Exception as error:
-        raise ValueError(f"{path} is no file of geometries that ASE reads: {error}") from error
+    frames = read_frames(path).atoms
     if not frames:
         raise ValueError(f"{path} holds no geometry")
     if len(frames) == 1:
@@ -218,50 +222,34 @@ def _isolated(atoms: Atoms, source: str, given: dict[str, int | None]) -> Atoms:
             f"{source} has constraints ({kinds}), which no run of a molecule from a file keeps: "
             "take them out. Bonds with hydrogen are fixed by kstep prep constraints=HBonds"
         )
-    kept = Atoms(atoms.numbers, positions=atoms.positions, info=dict(atoms.info))
+    kept = Atoms(atoms.numbers, positions=atoms.positions, info=without_electrons(atoms.info))
     if atoms.has("masses"):
         kept.set_masses(atoms.get_masses())
-    moment = abs(float(np.round(atoms.get_initial_magnetic_moments().sum(), 6)))
-    noted = {
-        "charge": _charge(source, given, atoms),
-        "multiplicity": _whole(source, "multiplicity", given, atoms.info, moment + 1),
-    }
-    kept.info.update(noted)
-    if kept.info["multiplicity"] < 1:
-        raise ValueError(
-            f"the multiplicity of {source} is {kept.info['multiplicity']}, expected 2 S + 1, at "
-            "least 1"
-        )
+    kept.info.update(_electrons(atoms, source, given))
     return kept
 
 
-def _charge(source: str, given: dict[str, int | None], atoms: Atoms) -> int:
-    """What is given, else what ``info`` and the initial charges say, which must be one."""
-    summed = _initial_charge(atoms)
-    value = _whole(source, "charge", given, atoms.info, summed)
-    if given.get("charge") is None and summed not in (0, value):
-        raise ValueError(
-            f"the charge of {source} is {value} in its info, but its initial charges have the sum "
-            f"{summed:g}; make them agree, or give charge="
-        )
-    return value
+def _electrons(atoms: Atoms, source: str, given: dict[str, int | None]) -> dict[str, int]:
+    """What is given, else what the source says, else 0 and 1.
 
-
-def _initial_charge(atoms: Atoms) -> float:
-    return float(np.round(atoms.get_initial_charges().sum(), 6))
-
-
-def _whole(
-    source: str, name: str, given: dict[str, int | None], info: dict[str, Any], otherwise: float
-) -> int:
-    value = info.get(name, otherwise) if given.get(name) is None else given[name]
+    Raises
+    ------
+    ValueError
+        If something is not a whole number, or the source contradicts itself.
+    """
+    stated = {name: value for name, value in given.items() if value is not None}
     try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        number = np.nan
-    if number != round(number) if np.isfinite(number) else True:
-        raise ValueError(f"the {name} of {source} is {value!r}, expected a whole number")
-    return round(number)
+        check_given(stated.get("charge"), stated.get("multiplicity"))
+        noted: dict[str, int | None] = {}
+        if "multiplicity" not in stated:
+            noted["multiplicity"] = electrons_noted(atoms).multiplicity
+        if "charge" not in stated:
+            noted["charge"] = charge_of(atoms, None)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    usual = {"charge": 0, "multiplicity": 1}
+    said = {name: value for name, value in noted.items() if value is not None}
+    return {name: round(float(value)) for name, value in (usual | said | stated).items()}
 
 
 def _file_name(text: str) -> str:

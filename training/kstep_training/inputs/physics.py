@@ -220,11 +220,9 @@ def _make_xtb(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
     # Given as arguments: atoms that are made from states have no info.
     name = physics.settings.physics
     noted = electrons_noted(atoms)
-    calculator = xtb_calculator(name, noted.charge or 0, noted.multiplicity or 1)
-    if name == "GFN-FF":
-        # It takes its bonds from the first geometry: not from where a run happens to go on.
-        calculator.get_potential_energy(atoms.copy())
-    return calculator
+    # GFN-FF takes its bonds from here: not from where a run happens to go on.
+    reference = atoms.copy() if name == "GFN-FF" else None
+    return xtb_calculator(name, noted.charge or 0, noted.multiplicity or 1, reference=reference)
 
 
 def _xc(physics: InputPhysics) -> str | None:
