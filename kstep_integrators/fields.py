@@ -67,6 +67,7 @@ def scoped(scope: str, *, default: Any = dataclasses.MISSING, **metadata: Any) -
     **metadata
         ``fixed=True``: it does not change during a run, so that :func:`where` need not look at it.
         ``missing=value``: None stands for this number in every row where others have a tensor.
+        ``in_files=False``: it is not written to files, and None when it is read.
     """
     described = {"scope": scope, **metadata}
     if default is dataclasses.MISSING:
@@ -240,7 +241,9 @@ def join(values: Sequence[T], atoms: Sequence[int], molecules: Sequence[int]) ->
             numbered = zip(fields, first_molecule, strict=True)
             return {i + start: text for one, start in numbered for i, text in one.items()}
         if isinstance(present[0], tuple):
-            return tuple(entry for one in fields for entry in one)
+            if len(present) < len(fields):
+                return None
+            return tuple(entry for one in present for entry in one)
         if scope == OF_ATOMS:
             return torch.cat(present)
         if len(present) < len(fields):

@@ -80,6 +80,9 @@ class PhaseState:
     bath_kelvin : (B,) float64 or None
         Temperature of the heat bath of each molecule, where they differ; None: all have that of
         the thermostat.
+    templates : tuple of ase.Atoms or None
+        All else that the molecules are, for calculators: charges, moments, tags, info. Never in a
+        file: a checkpoint has the atoms themselves.
     """
 
     numbers: Tensor = scoped(ATOM, fixed=True)
@@ -96,6 +99,7 @@ class PhaseState:
     bond_lengths: Tensor | None = scoped(OF_ATOMS, fixed=True, default=None)
     bond_offsets: Tensor | None = scoped(OF_ATOMS, fixed=True, default=None)
     bath_kelvin: Tensor | None = scoped(MOLECULE, fixed=True, default=None)
+    templates: tuple[Any, ...] | None = scoped(MOLECULE, fixed=True, default=None, in_files=False)
 
     @property
     def n_molecules(self) -> int:

@@ -11,7 +11,7 @@ from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.state import PhaseState
 
-__all__ = ["check_atoms", "check_calculator", "state_from_atoms"]
+__all__ = ["check_atoms", "check_calculator", "state_from_atoms", "template_of"]
 
 
 def check_atoms(atoms: object) -> None:
@@ -120,7 +120,15 @@ def state_from_atoms(
         # What is on the constraints already stays as it is, to the last bit.
         if bool((projected - state.momenta).abs().max() > 1e-12 * state.momenta.abs().max()):
             state = state.replace(momenta=projected)
-    return state.to(torch.device(device))
+    return state.replace(templates=(template_of(atoms),)).to(torch.device(device))
+
+
+def template_of(atoms: Atoms) -> Atoms:
+    """What a calculator may ask of atoms: all but constraints, momenta and a calculator."""
+    template: Atoms = atoms.copy()
+    template.set_constraint()
+    template.arrays.pop("momenta", None)
+    return template
 
 
 def _indices(constraint: FixAtoms, atoms: Atoms) -> torch.Tensor:

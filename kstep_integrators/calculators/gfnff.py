@@ -75,7 +75,7 @@ class GFNFF(XTB):  # type: ignore[misc]
 
     def __init__(self, charge: int | None = None, reference: Atoms | None = None) -> None:
         self._topologies = Topologies()
-        self._reference = None if reference is None else reference.copy()
+        self.reference = None if reference is None else reference.copy()
         self._atoms_asked: Atoms | None = None
         super().__init__(method="GFN-FF", charge=charge)
         self.reset()
@@ -99,9 +99,9 @@ class GFNFF(XTB):  # type: ignore[misc]
         """Forget results and the bonds of all molecules but a reference."""
         self.forget_results()
         self._topologies = Topologies()
-        if self._reference is not None:
-            key = self._key(self._reference)
-            self._topologies.named[key] = Topology(self._reference)
+        if self.reference is not None:
+            key = self._key(self.reference)
+            self._topologies.named[key] = Topology(self.reference)
 
     def forget_results(self) -> None:
         """Compute anew what is asked for next, with the bonds that are known."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixBondLengths
 
 from kstep_integrators import units
+from kstep_integrators.calculators.electrons import ROUNDING, electrons_noted
 from kstep_integrators.calculators.whole_molecules import WholeMolecules
 
 if TYPE_CHECKING:
     import openmm
 
-__all__ = ["OpenMMCalculator", "fixed_bonds"]
+__all__ = ["OpenMMCalculator", "fixed_bonds", "system_charge"]
 
 TOLERANCE = 0.05
 """u; force fields round masses, and no two neighbours in the periodic table are as close."""
@@ -53,8 +55,8 @@ class OpenMMCalculator(Calculator):
         If openmm is not installed; the message names the extra.
     ValueError
         If the System has virtual sites, or there is no such platform. When a geometry is computed:
-        if the atoms are not those of the System, in its order, or one is periodic and the other is
-        not.
+        if the atoms are not those of the System, in its order, or of another charge, or one is
+        periodic and the other is not.
 
     Examples
     --------
@@ -89,12 +91,23 @@ class OpenMMCalculator(Calculator):
         if platform not in known:
             raise ValueError(f"platform is {platform!r}; OpenMM has {known} here")
         self.platform = platform
+        content = hashlib.sha256(mm.XmlSerializer.serialize(system).encode()).hexdigest()
+        self.parameters["system"] = content[:12]  # by which it is known again
         self._masses = [_number(system.getParticleMass(i), mm.unit.dalton) for i in range(count)]
+        self._charge = system_charge(system)
         self._periodic = bool(system.usesPeriodicBoundaryConditions())
         self._molecules = WholeMolecules(system) if self._periodic else None
         self._context = mm.Context(
             system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName(platform)
         )
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """List the changes since the last calculation, that of the charge included."""
+        changes: list[str] = list(super().check_state(atoms, tol=tol))  # type: ignore[no-untyped-call]
+        last: Atoms | None = self.atoms
+        if not changes and last is not None and electrons_noted(last) != electrons_noted(atoms):
+            changes.append("initial_charges")
+        return changes
 
     def calculate(
         self,
@@ -137,6 +150,12 @@ class OpenMMCalculator(Calculator):
                 f"(atom {first}, {atoms.symbols[first]}: {masses[first]:.3f} u, expected "
                 f"{self._masses[first]:.3f} u): the order of the atoms must be that of the System; "
                 "if it is, take over its masses with atoms.set_masses(...)"
+            )
+        charge = electrons_noted(atoms).charge
+        if None not in (charge, self._charge) and charge != self._charge:
+            raise ValueError(
+                f"the atoms have charge {charge}, but the System has {self._charge}, by its "
+                "NonbondedForce; take it out of the atoms, or make a System of this charge"
             )
         if bool(atoms.pbc.any()) != self._periodic or (self._periodic and not atoms.pbc.all()):
             raise ValueError(
@@ -185,6 +204,41 @@ def fixed_bonds(system: openmm.System) -> FixBondLengths:
     constraints = [system.getConstraintParameters(i) for i in range(count)]
     lengths = [_number(length, unit.angstrom) for _, _, length in constraints]
     return FixBondLengths([[i, j] for i, j, _ in constraints], bondlengths=np.array(lengths))
+
+
+def system_charge(system: openmm.System, particles: Sequence[int] | None = None) -> int | None:
+    """Total charge of a System in e, as its NonbondedForce has it.
+
+    Parameters
+    ----------
+    system : openmm.System
+    particles : sequence of int, optional
+        Some of its particles; all by default.
+
+    Returns
+    -------
+    int or None
+        None if there is no such force, or the sum is not whole: that of a part of a molecule.
+
+    Examples
+    --------
+    >>> import openmm
+    >>> system, coulomb = openmm.System(), openmm.NonbondedForce()
+    >>> system.addParticle(22.99), coulomb.addParticle(1.0, 0.3, 0.1), system.addForce(coulomb)
+    (0, 0, 0)
+    >>> system_charge(system)
+    1
+    """
+    mm = _openmm()
+    wanted = range(system.getNumParticles()) if particles is None else particles
+    for force in system.getForces():
+        if isinstance(force, mm.NonbondedForce):
+            total = sum(
+                _number(force.getParticleParameters(int(index))[0], mm.unit.elementary_charge)
+                for index in wanted
+            )
+            return round(total) if abs(total - round(total)) < ROUNDING else None
+    return None
 
 
 def _number(quantity: Any, unit: Any) -> float:

@@ -11,7 +11,7 @@ from kstep_integrators.calculators.electrons import electrons_noted
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.notices import KStepWarning
 
-__all__ = ["warn_of_electrons"]
+__all__ = ["warn_of_charge", "warn_of_electrons"]
 
 
 def warn_of_electrons(jump: Any, atoms: Atoms) -> None:
@@ -25,20 +25,44 @@ def warn_of_electrons(jump: Any, atoms: Atoms) -> None:
     jump : Jump
     atoms : ase.Atoms
     """
-    header = getattr(getattr(jump, "potential", jump), "header", None)
-    if not isinstance(header, ModelHeader):
+    header = _header_of(jump)
+    if header is None:
         return
     try:
         noted = electrons_noted(atoms)._asdict()
-    except ValueError:  # partial charges of a force field, which are nobody's total
+    except ValueError:  # what contradicts itself: the physics says so, if it asks
         noted = {"charge": None, "multiplicity": None}
     given = getattr(atoms.calc, "parameters", None) or {}
     for name in noted:
         value = given.get(name)
         if isinstance(value, int) and not isinstance(value, bool):
             noted[name] = value
+    _warn(header, atoms.get_chemical_formula(), **noted)
+
+
+def warn_of_charge(jump: Any, charge: int, name: str) -> None:
+    """Warn of a charge that the model of a jump was not fitted to.
+
+    Parameters
+    ----------
+    jump : Jump or Potential
+    charge : int
+        In e.
+    name : str
+        What has it.
+    """
+    header = _header_of(jump)
+    if header is not None:
+        _warn(header, name, charge, None)
+
+
+def _header_of(jump: Any) -> ModelHeader | None:
+    header = getattr(getattr(jump, "potential", jump), "header", None)
+    return header if isinstance(header, ModelHeader) else None
+
+
+def _warn(header: ModelHeader, name: str, charge: int | None, multiplicity: int | None) -> None:
     lowest, highest = header.charge
-    charge, multiplicity = noted["charge"], noted["multiplicity"]
     said = []
     if charge is not None and not lowest <= charge <= highest:
         expected = f"{lowest}" if lowest == highest else f"{lowest} to {highest}"
@@ -48,9 +72,9 @@ def warn_of_electrons(jump: Any, atoms: Atoms) -> None:
         said.append(f"multiplicity {multiplicity} (fitted to: {expected})")
     if said:
         warnings.warn(
-            f"{atoms.get_chemical_formula()} has {' and '.join(said)}, which model "
-            f"{header.name!r} has not learned: jumps will be poor. Use a model that has, or "
-            "CalculatorPotential(...) with this charge and multiplicity",
+            f"{name} has {' and '.join(said)}, which model {header.name!r} has not learned: jumps "
+            "will be poor. Use a model that has, or CalculatorPotential(...) with this charge and "
+            "multiplicity",
             KStepWarning,
-            stacklevel=3,
+            stacklevel=4,
         )

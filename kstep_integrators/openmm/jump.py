@@ -10,11 +10,14 @@ from pathlib import Path
 
 import openmm
 
+from kstep_integrators.calculators.openmm import system_charge
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.load import load_model
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.jumps.source import ModelSource
+from kstep_integrators.models.electrons import warn_of_charge
 from kstep_integrators.openmm.force import JumpForce
+from kstep_integrators.openmm.host import parameters_of
 from kstep_integrators.openmm.solute import Model, Solute, solute_of
 from kstep_integrators.openmm.stages import PARAMETERS
 from kstep_integrators.openmm.system import check_system, constraints_of, masses_of, particles_of
@@ -46,8 +49,10 @@ def add_jump(
         Of one isolated molecule, or a cluster, or of a solute in a periodic box of constant volume;
         all forces in it but the jump are the physics.
     model : str, Path, NetworkPotential or DirectJump
-        A bundled name, a path, or ``load_model(...)``. The XML of the System holds path and hash of
-        the file. OpenMM restores it with ``pickle``: load XML only from where you would run code.
+        A bundled name, a path, or ``load_model(...)``. A total charge that it was not fitted to is
+        warned of, where a NonbondedForce says the charge. The XML of the System holds path and
+        hash of the file. OpenMM restores it with ``pickle``: load XML only from where you would
+        run code.
     elements : sequence of int, optional
         Atomic numbers, if masses do not tell them (isotopes, repartitioned hydrogen mass).
     particles : sequence of int, optional
@@ -98,6 +103,10 @@ def add_jump(
         return int(system.getForce(present).getForceGroup())
     atoms = particles_of(system, elements)
     make_jump(solute.with_surroundings(loaded)).bind(atoms.unplaced())
+    charge = system_charge(system, solute.particles)
+    if charge is not None:
+        covered = "the System" if solute.particles is None else "the solute"
+        warn_of_charge(loaded, charge, covered)
     taken = {force.getForceGroup() for force in system.getForces()}
     free = [group for group in range(31, -1, -1) if group not in taken]
     if not free:
@@ -161,16 +170,8 @@ def physics_parameters(system: openmm.System) -> list[str]:
     ['strength']
     """
     jump = find_jump(system)
-    names: set[str] = set()
-    for index, force in enumerate(system.getForces()):
-        if index == jump:
-            continue
-        if hasattr(force, "getGlobalParameters"):
-            names.update(dict(force.getGlobalParameters()))
-        elif hasattr(force, "getNumGlobalParameters"):
-            count = force.getNumGlobalParameters()
-            names.update(force.getGlobalParameterName(i) for i in range(count))
-    return sorted(names)
+    forces = [force for index, force in enumerate(system.getForces()) if index != jump]
+    return sorted(set[str]().union(*map(parameters_of, forces)))
 
 
 def _labels(system: openmm.System, source: ModelSource) -> list[str]:
@@ -203,7 +204,13 @@ def _check_same(
     elements: Sequence[int] | None,
     solute: Solute,
 ) -> None:
-    name = system.getForce(index).getName()
+    force = system.getForce(index)
+    if set(dict(force.getGlobalParameters())) != set(PARAMETERS):
+        raise ValueError(
+            f"force {index} of the System is a jump of another version of this package: remove it "
+            f"with system.removeForce({index}), and make the integrator again"
+        )
+    name = force.getName()
     wanted = _labels(system, source)
     if elements is not None:
         wanted.append(_label("z", elements))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kstep_integrators import units
 from kstep_integrators.physics.calculation import ask
+from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.state import (
     BoundPotential,
     Evaluation,
@@ -40,7 +41,8 @@ class CalculatorPotential:
 
     Notes
     -----
-    The molecules of an ensemble are evaluated one after another, in this process.
+    The molecules of an ensemble are evaluated one after another, in this process. The calculator
+    sees the charges, moments, tags and info of the user's atoms.
 
     Examples
     --------
@@ -81,10 +83,8 @@ class CalculatorPotential:
         return self
 
     def describe(self) -> dict[str, Any]:
-        """Name and parameters of the calculator."""
-        name = getattr(self.calculator, "name", type(self.calculator).__name__)
-        parameters = dict(getattr(self.calculator, "parameters", {}))
-        return {"calculator": name, "parameters": {k: str(v) for k, v in parameters.items()}}
+        """Settings of the calculator and of those that it asks itself, as text."""
+        return {"calculator": settings_of(self.calculator)}
 
     def bind(self, state: PhaseState) -> BoundPotential:
         """Force function of the molecules of a state, which the calculator takes in turn."""
@@ -93,13 +93,13 @@ class CalculatorPotential:
         forces = []
         for molecule in range(state.n_molecules):
             mine = batch == molecule
-            atoms = Atoms(
-                numbers[mine],
-                positions=positions[mine],
-                masses=masses[mine],
-                cell=state.cell.cpu().numpy(),
-                pbc=state.pbc,
-            )
+            # Charge, spin, tags and whatever else a calculator reads are those of the user's atoms.
+            known = None if state.templates is None else state.templates[molecule]
+            atoms = Atoms(numbers[mine]) if known is None else known.copy()
+            atoms.positions[:] = positions[mine]
+            atoms.set_masses(masses[mine])
+            atoms.set_cell(state.cell.cpu().numpy())
+            atoms.pbc = state.pbc
             atoms.calc = self.calculator
             forces.append(_CalculatorForces(atoms))
         return forces[0] if len(forces) == 1 else _ForcesInTurn(forces)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kstep_integrators.calculators.electrons import without_electrons
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.state import (
     BoundPotential,
@@ -94,6 +95,8 @@ class SumPotential:
         Potentials, with the atoms that each is a function of; all, if none are named. Counted
         within each molecule of an ensemble. Nothing is left out of any of them: a force field
         beside a network must not hold the inner energy of the network's atoms.
+        A calculator of some of the atoms has its charge and spin from its arguments or from their
+        initial charges and moments: those in ``atoms.info`` are of the whole.
     timestep : float, optional
         Base step, ASE time units; the shortest of the parts' by default.
 
@@ -210,4 +213,22 @@ def some_atoms(state: PhaseState, index: Tensor) -> PhaseState:
         bonds=None,
         bond_lengths=None,
         bond_offsets=None,
+        templates=_parts(state, index),
     )
+
+
+def _parts(state: PhaseState, index: Tensor) -> tuple[Any, ...] | None:
+    """Some of the atoms of each template; charge and spin of the whole are not those of a part."""
+    if state.templates is None:
+        return None
+    sizes = torch.bincount(state.batch)
+    of = state.batch[index]
+    local = index - (sizes.cumsum(0) - sizes)[of]
+    parts = []
+    for molecule, whole in enumerate(state.templates):
+        mine = local[of == molecule].tolist()
+        part = whole[mine]
+        if len(mine) < len(whole):
+            part.info = without_electrons(whole.info)
+        parts.append(part)
+    return tuple(parts)

@@ -20,6 +20,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from kstep_integrators.calculators import OpenMMCalculator, PySCFCalculator, xtb_calculator
 from kstep_integrators.calculators.electrons import electrons_noted
+from kstep_integrators.physics.identity import settings_of
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.keys import setting
 
@@ -106,14 +107,22 @@ class InputPhysics:
 
     @property
     def identity(self) -> str:
-        """Name, settings and program: results of one identity can stand for each other."""
+        """Name, settings and program: results of one identity can stand for each other.
+
+        Of a function of your own, its code and what the code takes from its surroundings.
+        """
         given = [
             f"{option.name}={getattr(self.settings, option.name)}"
             for option in fields(PhysicsSettings)[1:]
             if getattr(self.settings, option.name) != option.default
         ]
         programs = [f"{name} {number}" for name, number in self.versions.items()]
-        return " ".join([self.settings.physics, *given, *programs])
+        return " ".join([self.settings.physics, *given, *programs, *self._code])
+
+    @property
+    def _code(self) -> list[str]:
+        own = ":" in self.settings.physics
+        return [settings_of(_load(self.settings.physics))["function"]] if own else []
 
     def __call__(self, atoms: Atoms) -> BaseCalculator:
         """A new calculator for a molecule.

@@ -66,7 +66,7 @@ def relax(
     """
     try:
         return bool(BFGS(atoms, logfile=None).run(fmax=fmax, steps=max_steps))
-    except (CalculatorError, FloatingPointError) as error:
+    except (CalculatorError, FloatingPointError, ValueError) as error:
         charge, multiplicity = (atoms.info.get(key) for key in ("charge", "multiplicity"))
         raise RelaxationFailed(
             f"{name} cannot be relaxed: {error}; check its geometry, charge ({charge}) and "
