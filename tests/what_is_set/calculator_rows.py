@@ -55,6 +55,8 @@ class Setting:
     atoms : callable
     number : bool
         Whether energies or forces depend on it.
+    effect : callable, optional
+        What shows it, where no number does: of a calculator that has computed.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Setting:
     nonsense: Any
     atoms: Callable[[], Atoms] = hydrogen
     number: bool = True
+    effect: Callable[[PySCFCalculator], Any] | None = None
 
     def row(self) -> Row:
         return Row(self.name, (self.set, self.refuse, self.between, self.observed, self.resumed))
@@ -84,6 +87,10 @@ class Setting:
             PySCFCalculator(**self.at(folder, s))
             for s in (self.first, {**self.first, **self.second})
         )
+        if self.effect is not None:
+            for calculator in (one, other):
+                self.numbers(calculator)
+            return HONOURED if self.effect(one) != self.effect(other) else "ignored"
         if not self.number:
             told = getattr(other.settings, self.name), getattr(one.settings, self.name)
             wanted = self.second[self.name]
@@ -159,7 +166,7 @@ SETTINGS = (
     Setting("charge", HF, {"charge": 1, "multiplicity": 2}, 0.5),
     Setting("multiplicity", HF, {"multiplicity": 3}, 2),
     Setting("unrestricted", {**HF, "multiplicity": 3}, {"unrestricted": False}, "maybe",
-            number=False),
+            effect=lambda calc: type(calc.mean_field).__name__),
     Setting("density_fit", HF, {"density_fit": "weigend"}, "no-such-basis"),
     Setting("dispersion", DFT, {"dispersion": "d3bj"}, "d9"),
     Setting("solvent", HF, {"solvent": "water"}, "no-such-solvent"),
@@ -169,10 +176,13 @@ SETTINGS = (
             crystal),
     Setting("grid_level", DFT, {"grid_level": 0}, 12),
     Setting("grid_response", DFT, {"grid_response": True}, "maybe"),
-    Setting("conv_tol", HF, {"conv_tol": 1e-11}, -1.0, number=False),
-    Setting("max_cycle", HF, {"max_cycle": 30}, 0, number=False),
+    Setting("conv_tol", HF, {"conv_tol": 1e-11}, -1.0,
+            effect=lambda calc: calc.mean_field.conv_tol),
+    Setting("max_cycle", HF, {"max_cycle": 30}, 0,
+            effect=lambda calc: calc.mean_field.max_cycle),
     Setting("device", {**HF, "device": "auto"}, {"device": "cpu"}, "gpu", number=False),
-    Setting("max_memory", HF, {"max_memory": 2000.0}, -1.0, number=False),
+    Setting("max_memory", HF, {"max_memory": 2000.0}, -1.0,
+            effect=lambda calc: calc.mean_field.mol.max_memory),
     Setting("threads", HF, {"threads": 2}, 0, number=False),
     Setting("guess", HF, {"guess": "last"}, "best", number=False),
     Setting("history", HF, {"history": 5}, 0, number=False),
