@@ -10,6 +10,8 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import platform
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +20,6 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator
 from ase.io.jsonio import decode, encode
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -34,6 +35,8 @@ from kstep_integrators.ase.outputs import LogMark, Marks, TrajectoryMark
 from kstep_integrators.fields import replaced
 from kstep_integrators.files import atomic_file
 from kstep_integrators.mechanics.bond_watch import Topology
+from kstep_integrators.notices import KStepWarning
+from kstep_integrators.physics.identity import changed_settings
 from kstep_integrators.state import Correction, Evaluation, PhasePoint, PhaseState
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions
@@ -45,14 +48,13 @@ __all__ = [
     "FORMAT_VERSION",
     "Checkpoint",
     "CheckpointError",
-    "calculator_name",
     "current_versions",
     "make_generator",
     "read_checkpoint",
     "write_checkpoint",
 ]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _KEY, _SUM = "kstep_integrators_checkpoint", "sha256"
 _TENSOR, _TYPE, _DICT = "__tensor__", "__type__", "__dict__"
 _TYPES: dict[str, type] = {
@@ -62,6 +64,7 @@ _TYPES: dict[str, type] = {
         Topology, TrajectoryMark, Verdict,
     )
 }  # fmt: skip
+_PHYSICS = ("openmm", "pyscf", "tblite", "xtb")
 _NUMPY = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 
 
@@ -80,22 +83,21 @@ class CheckpointError(ValueError):
     """
 
 
-@functools.cache
 def current_versions() -> dict[str, str]:
-    """Versions of the packages that decide the bits of a run."""
-    return {name: _version(name) for name in ("kstep-integrators", "ase", "numpy", "torch")}
+    """Versions of the packages that decide the bits of a run, physics only if it is in use."""
+    always = ("kstep-integrators", "ase", "numpy", "torch")
+    used = [name for name in _PHYSICS if name in sys.modules]
+    return {name: _version(name) for name in ("python", *always, *used)}
 
 
+@functools.cache
 def _version(name: str) -> str:
+    if name == "python":
+        return platform.python_version()
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:  # run from a checkout
         return "not installed"
-
-
-def calculator_name(calculator: BaseCalculator) -> str:
-    """By which a calculator is known again."""
-    return str(getattr(calculator, "name", None) or type(calculator).__name__)
 
 
 @dataclass(frozen=True)
@@ -118,8 +120,8 @@ class Checkpoint:
         What is written where and how often, and other arguments that are no options of a step.
     jump : dict
         From :func:`kstep_integrators.jumps.make.record_jump`.
-    calculator : str
-        Name of the calculator of the physics.
+    physics : dict of str to str
+        Settings of the physics, from :func:`kstep_integrators.physics.identity.settings_of`.
     marks : tuple of Marks
         How much of trajectory and log of each molecule had been written.
     edited : bool
@@ -140,7 +142,7 @@ class Checkpoint:
     nsteps: int
     settings: dict[str, Any]
     jump: dict[str, Any]
-    calculator: str
+    physics: dict[str, str]
     marks: tuple[Marks, ...]
     edited: bool = False
     lost: dict[int, Any] = field(default_factory=dict)
@@ -162,19 +164,33 @@ class Checkpoint:
             kind, other = f"an ensemble of {len(self.atoms)}", "Ensemble"
         raise CheckpointError(f"{path} is a checkpoint of {kind}; go on with {other}.resume")
 
-    def changes(self, calculator: BaseCalculator | None) -> list[str]:
-        """List what is not as it was, as far as can be seen, when a run is to go on from here."""
-        now = current_versions()
-        changed = [
-            f"{name} {version}, now {now.get(name)}"
+    def under(self, physics: Mapping[str, str]) -> Checkpoint:
+        """The checkpoint for a run that goes on with some physics, after a warning of what differs.
+
+        Parameters
+        ----------
+        physics : mapping of str to str
+            Its settings, from :func:`kstep_integrators.physics.identity.settings_of`. If they are
+            others, what the first physics computed is left behind, and the run begins with an
+            evaluation.
+        """
+        versions = [
+            f"{name} {version}, now {_version(name)}"
             for name, version in self.versions.items()
-            if version != now.get(name)
+            if version != _version(name)
         ]
-        if calculator is not None and calculator_name(calculator) != self.calculator:
-            changed.append(
-                f"the calculator {self.calculator!r}, now {calculator_name(calculator)!r}"
+        others = changed_settings(self.physics, physics)
+        if others:
+            versions.append(f"another calculator ({'; '.join(others)})")
+        if versions:
+            anew = ", and is evaluated anew where it stands" if others else ""
+            warnings.warn(
+                f"the checkpoint was written with {'; '.join(versions)}: the run may not go on as "
+                f"it would have{anew}",
+                KStepWarning,
+                stacklevel=3,
             )
-        return changed
+        return replace(self, edited=True, results={}) if others else self
 
 
 def make_generator(state: Mapping[str, Any]) -> np.random.Generator:
@@ -202,7 +218,7 @@ def make_generator(state: Mapping[str, Any]) -> np.random.Generator:
 
 
 _PACKED = ("run", "marks", "lost")
-_PLAIN = ("generators", "nsteps", "settings", "jump", "calculator", "edited", "versions")
+_PLAIN = ("generators", "nsteps", "settings", "jump", "physics", "edited", "versions")
 """Fields of a checkpoint: those with tensors or of classes of their own, and those of JSON."""
 
 

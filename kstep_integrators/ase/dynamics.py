@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import warnings
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,18 +15,20 @@ from ase.calculators.calculator import BaseCalculator
 from kstep_integrators.ase.atoms import check_atoms, check_calculator, state_from_atoms, template_of
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
-    calculator_name,
     make_generator,
     read_checkpoint,
 )
 from kstep_integrators.ase.edits import Written
 from kstep_integrators.ase.option_attributes import CHANGEABLE, OptionAttributes
-from kstep_integrators.ase.outputs import (
-    Marks,
+from kstep_integrators.ase.output_arguments import (
+    check_earlier,
+    check_folder,
     check_interval,
     check_outputs,
+    found_outputs,
     record_outputs,
 )
+from kstep_integrators.ase.outputs import Marks
 from kstep_integrators.ase.restart_file import write_restart
 from kstep_integrators.ase.resumable import ResumableDynamics
 from kstep_integrators.correctors import Corrector
@@ -36,9 +37,10 @@ from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import record_jump, restore_jump
 from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
-from kstep_integrators.physics.calculation import forget
+from kstep_integrators.physics.calculation import forget, parts_of
 from kstep_integrators.physics.calculator_physics import CalculatorPhysics
 from kstep_integrators.physics.counting import Meter
+from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.calculator import CalculatorPotential
 from kstep_integrators.state import EvaluationFailed, PhaseState, kinetic_energy
@@ -55,6 +57,20 @@ from kstep_integrators.units import FS
 __all__ = ["KStepDynamics"]
 
 _log = logging.getLogger(__name__)
+
+
+def _check_two(jump: Jump, calculator: BaseCalculator) -> None:
+    """Refuse a potential that is the physics, or asks a calculator that the physics asks too."""
+    potential = getattr(jump, "potential", None)
+    if not isinstance(potential, CalculatorPotential):
+        return
+    shared = [p for p in parts_of(potential.calculator) for q in parts_of(calculator) if p is q]
+    if shared:
+        raise ValueError(
+            f"the potential and atoms.calc are the same calculator object, or share one, a "
+            f"{type(shared[0]).__name__}; make two, or each evaluation of one discards the results "
+            "of the other"
+        )
 
 
 def _check_one_bath(options: RunOptions) -> None:
@@ -201,16 +217,14 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         _check_one_bath(options)
         check_atoms(atoms)
         check_outputs(trajectory, logfile, loginterval, checkpoint, **kwargs)
+        check_folder(checkpoint)
+        if _resumed is None:
+            check_earlier(trajectory, checkpoint, kwargs.get("append_trajectory", False))
         self.scheme = make_scheme(model, options)
         self.rng = make_rng(rng)
         check_calculator(atoms)
         self.options, self.jump = options, self.scheme.jump
-        potential = getattr(self.jump, "potential", None)
-        if isinstance(potential, CalculatorPotential) and potential.calculator is atoms.calc:
-            raise ValueError(
-                "the potential and atoms.calc are the same calculator object; make two, or each "
-                "evaluation of one discards the results of the other"
-            )
+        _check_two(self.jump, atoms.calc)
         self._run: Run | None = None
         self._written: Written | None = None
         self._physics: CalculatorPhysics | None = None
@@ -218,7 +232,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         interval = check_interval(checkpoint, checkpoint_interval)
         self._settings: dict[str, Any] = {}
         if checkpoint is not None:
-            self._settings = record_outputs(trajectory, logfile, loginterval, interval)
+            self._settings = record_outputs(checkpoint, trajectory, logfile, loginterval, interval)
             options.to_json()  # or say now what cannot be kept
             make_generator(self.rng.bit_generator.state)
         self.scheme.check(state_from_atoms(atoms))
@@ -271,15 +285,10 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         """
         kept = read_checkpoint(path)
         kept.require(path, ensemble=False)
-        changes = kept.changes(physics)
-        if changes:
-            warnings.warn(
-                f"the checkpoint was written with {'; '.join(changes)}: the run may not go on as "
-                "it would have",
-                stacklevel=2,
-            )
         atoms = kept.atoms[0]
         atoms.calc = physics
+        check_calculator(atoms)
+        kept = kept.under(settings_of(physics))
         options = kept.options
         arguments = {name: getattr(options, name) for name in vars(options)}
         for learned in ("timestep", "device"):  # the jump has them
@@ -288,7 +297,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
             atoms,
             restore_jump(kept.jump, model),
             **arguments,
-            **kept.settings,
+            **found_outputs(kept.settings, path),
             rng=make_generator(kept.generators[0]),
             checkpoint=path,
             append_trajectory=True,
@@ -325,7 +334,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
             nsteps=self.nsteps,
             settings=self._settings,
             jump=record_jump(self.jump),
-            calculator=calculator_name(self.atoms.calc),
+            physics=settings_of(self.atoms.calc),
             marks=(marks,),
             edited=self._written is None or bool(self._written.changed(self.atoms)),
         )
@@ -558,6 +567,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
             if run.stats[0].jumps and changed:
                 _log.info("step %d: %s changed, evaluated anew", self.nsteps, ", ".join(changed))
             check_calculator(atoms)
+            _check_two(self.jump, atoms.calc)
         state = state_from_atoms(atoms, self.jump.device, self.get_time())
         if state.bonds is not None:
             # They may have been projected: logs are to show those that the run starts with.

@@ -9,6 +9,9 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from kstep_integrators.physics.calculation import parts_of
+from kstep_integrators.physics.identity import held_settings
+
 __all__ = ["Written"]
 
 _MOVING = ("positions", "momenta")
@@ -27,7 +30,8 @@ class Written:
     system : dict of str to object
         All else that physics or model may depend on: every other array of the atoms (elements,
         masses, charges, moments, tags), cell, periodicity, info, constraints, and the parameters
-        of the calculator; each as a value that compares by its content.
+        and attributes of the calculator and of those inside it; each as a value that compares by
+        its content.
     calculator : object
         The calculator itself.
     """
@@ -82,9 +86,13 @@ def _system(atoms: Atoms) -> dict[str, Any]:
             )
             for one in atoms.constraints
         ]
-    parameters = getattr(atoms.calc, "parameters", None)
-    if isinstance(parameters, dict) and parameters:
-        parts["parameters of the calculator"] = _content(parameters)
+    for number, part in enumerate(parts_of(atoms.calc)):
+        name = f"calculator {number} inside it" if number else "the calculator"
+        parameters, held = getattr(part, "parameters", None), held_settings(part)
+        if isinstance(parameters, dict) and parameters:
+            parts[f"parameters of {name}"] = _content(parameters)
+        if held:
+            parts[f"attributes of {name}"] = _content(held)
     return parts
 
 

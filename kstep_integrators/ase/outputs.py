@@ -11,20 +11,11 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
-from kstep_integrators.arguments import positive_integer
 from kstep_integrators.files import flush_to_disk
 
-__all__ = [
-    "LogMark",
-    "Marks",
-    "Outputs",
-    "TrajectoryMark",
-    "check_interval",
-    "check_outputs",
-    "record_outputs",
-]
+__all__ = ["LogMark", "Marks", "Outputs", "TrajectoryMark"]
 
 _TAIL = 4096
 """Bytes at the end of a log by which it is known again."""
@@ -32,91 +23,6 @@ _HEADER = struct.Struct("<8s16s3q")
 """Head of an ASE trajectory (:mod:`ase.io.ulm`): magic, tag, version, frames, offset table."""
 _COUNTS = 32
 """Offset in the head of the number of frames and the position of the offset table."""
-
-
-def check_interval(checkpoint: str | Path | None, interval: object) -> int:
-    """Steps between two checkpoints: 100, if nothing is given.
-
-    Raises
-    ------
-    ValueError
-        If it is not a positive integer, or there is no checkpoint to write.
-    """
-    if interval is None:
-        return 100
-    checked = positive_integer("checkpoint_interval", interval, "steps between two checkpoints")
-    if checkpoint is None:
-        raise ValueError(
-            f"checkpoint_interval={interval} without a checkpoint: pass checkpoint='run.ckpt' too"
-        )
-    return checked
-
-
-def check_outputs(
-    trajectory: object,
-    logfile: object,
-    loginterval: object,
-    checkpoint: object,
-    append_trajectory: object = False,
-    **others: Any,
-) -> None:
-    """Refuse outputs that are no files, before any is opened.
-
-    Parameters
-    ----------
-    trajectory, logfile, loginterval, checkpoint, append_trajectory
-        As in :class:`kstep_integrators.KStepDynamics`.
-    **others
-        Of :class:`ase.md.md.MolecularDynamics`, not looked at.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Each message names the argument.
-    """
-    for name, value, others_too in (
-        ("trajectory", trajectory, "a path, or a trajectory that is open"),
-        ("logfile", logfile, "a path, '-', or a file that is open"),
-        ("checkpoint", checkpoint, "a path"),
-    ):
-        opened = name != "checkpoint" and hasattr(value, "write")
-        if not (value is None or isinstance(value, str | Path) or opened):
-            raise TypeError(f"{name} is {value!r}, expected {others_too}, or None for none")
-    positive_integer("loginterval", loginterval, "steps between two frames, and two lines")
-    if not isinstance(append_trajectory, bool):
-        raise TypeError(f"append_trajectory is {append_trajectory!r}, expected True or False")
-
-
-def record_outputs(
-    trajectory: Any,
-    logfile: IO[str] | str | Path | None,
-    loginterval: int,
-    checkpoint_interval: int,
-) -> dict[str, Any]:
-    """Arguments that say what a run writes where, as its checkpoint keeps them.
-
-    Parameters
-    ----------
-    trajectory, logfile, loginterval, checkpoint_interval
-        As in :class:`kstep_integrators.KStepDynamics`.
-
-    Raises
-    ------
-    ValueError
-        If a resumed run could not have them: an open file.
-    """
-    for name, output in (("trajectory", trajectory), ("logfile", logfile)):
-        if not isinstance(output, str | Path | None):
-            raise ValueError(
-                f"{name} is an open {type(output).__name__}, which a resumed run could not cut "
-                "back to the checkpoint; pass its path, or leave checkpoint out"
-            )
-    return {
-        "trajectory": None if trajectory is None else str(trajectory),
-        "logfile": None if logfile is None else str(logfile),
-        "loginterval": loginterval,
-        "checkpoint_interval": checkpoint_interval,
-    }
 
 
 @dataclass(frozen=True)

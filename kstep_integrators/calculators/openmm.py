@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +91,8 @@ class OpenMMCalculator(Calculator):
         if platform not in known:
             raise ValueError(f"platform is {platform!r}; OpenMM has {known} here")
         self.platform = platform
+        content = hashlib.sha256(mm.XmlSerializer.serialize(system).encode()).hexdigest()
+        self.parameters["system"] = content[:12]  # by which it is known again
         self._masses = [_number(system.getParticleMass(i), mm.unit.dalton) for i in range(count)]
         self._charge = system_charge(system)
         self._periodic = bool(system.usesPeriodicBoundaryConditions())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +24,14 @@ from kstep_integrators.ase.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from kstep_integrators.ase.outputs import check_interval, check_outputs, record_outputs
+from kstep_integrators.ase.output_arguments import (
+    check_earlier,
+    check_folder,
+    check_interval,
+    check_outputs,
+    found_outputs,
+    record_outputs,
+)
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.ensemble.exchange import check_exchange, exchange
 from kstep_integrators.ensemble.files import ReplicaFiles
@@ -38,6 +44,7 @@ from kstep_integrators.jumps.make import restore_jump
 from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
 from kstep_integrators.physics.counting import Meter
+from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.physics.worker_physics import WorkerPhysics
 from kstep_integrators.physics.workers import CalculatorFactory, make_workers
 from kstep_integrators.potentials.base import Potential
@@ -45,7 +52,7 @@ from kstep_integrators.state import Reasons, mask_of
 from kstep_integrators.step.guard import DynamicsFailed, Guard
 from kstep_integrators.step.make_scheme import make_scheme
 from kstep_integrators.step.options import RunOptions, Temperatures, make_rng
-from kstep_integrators.step.run import Run, advance, begin
+from kstep_integrators.step.run import Run, advance, begin, moved_to
 from kstep_integrators.step.stats import Stats, warn_of_changes
 from kstep_integrators.step.tuning import StrideTuning
 
@@ -181,6 +188,8 @@ energy_tolerance, force_tolerance, guard, device
         for one in molecules:
             check_atoms(one)
         check_outputs(trajectory, logfile, loginterval, checkpoint)
+        if _resumed is None:
+            check_earlier(None, checkpoint)
         self._begun = with_baths(
             join_states([state_from_atoms(one, self.scheme.jump.device) for one in molecules]),
             self.options.temperature_K,
@@ -201,15 +210,17 @@ energy_tolerance, force_tolerance, guard, device
         self._settings: dict[str, Any] = {}
         if checkpoint is not None:
             self._settings = record_outputs(
-                trajectory, logfile, loginterval, self._checkpoint_interval
+                checkpoint, trajectory, logfile, loginterval, self._checkpoint_interval
             )
             self._settings |= {"exchange_interval": exchange_interval, "ensemble": True}
             self.options.to_json()  # or say now what cannot be kept
             make_generator(self._exchange_rng.bit_generator.state)
         marks = None if _resumed is None else _resumed.marks
         self._files = ReplicaFiles(trajectory, logfile, len(molecules), marks)
+        check_folder(checkpoint)
         self._workers = make_workers(physics, workers, scheduler)
         self._physics = WorkerPhysics(self._workers, molecules)
+        self._identity = settings_of(physics)
         self._run: Run | None = None
         self._ended: Run | None = None  # the last step of a run in which all replicas were lost
         self._closed = False
@@ -261,17 +272,12 @@ energy_tolerance, force_tolerance, guard, device
         """
         kept = read_checkpoint(path)
         kept.require(path, ensemble=True)
-        changes = kept.changes(None)
-        if changes:
-            warnings.warn(
-                f"the checkpoint was written with {'; '.join(changes)}: the run may not go on as "
-                "it would have",
-                stacklevel=2,
-            )
+        kept = kept.under(settings_of(physics))
         arguments = {name: getattr(kept.options, name) for name in vars(kept.options)}
         for learned in ("timestep", "device"):  # the jump has them
             del arguments[learned]
-        settings = {name: value for name, value in kept.settings.items() if name not in _BOOKS}
+        settings = found_outputs(kept.settings, path)
+        settings = {name: value for name, value in settings.items() if name not in _BOOKS}
         return cls(
             kept.atoms,
             restore_jump(kept.jump, model),
@@ -369,7 +375,11 @@ energy_tolerance, force_tolerance, guard, device
     def _begin(self) -> None:
         """Evaluate the physics at the start; replicas without an energy there leave at once."""
         scheme = self.scheme.bind(self._begun, self._physics)
-        run = begin(self._begun, scheme, self.options)
+        self._start(begin(self._begun, scheme, self.options))
+        self._write()
+
+    def _start(self, run: Run) -> None:
+        """Stand at an evaluation that no step has made, without the replicas where it failed."""
         failures, count = run.point.physics.failures, len(run.molecules)
         if len(failures) == count:
             raise DynamicsFailed(
@@ -378,7 +388,6 @@ energy_tolerance, force_tolerance, guard, device
             )
         self._run = run
         self._drop({i: f"no energy at the start: {why}" for i, why in failures.items()})
-        self._write()
 
     def _step(self, run: Run) -> None:
         """One stride of all replicas that are left."""
@@ -477,6 +486,7 @@ energy_tolerance, force_tolerance, guard, device
             [*self._rngs, self._exchange_rng],
             {**self._settings, "exchanges": list(self.exchanges)},
             self.scheme.jump,
+            self._identity,
             self._files.mark(),
         )
         write_checkpoint(self._checkpoint, checkpoint)
@@ -508,6 +518,8 @@ energy_tolerance, force_tolerance, guard, device
         self._saved_at = run.nsteps
         if set(run.molecules) <= kept.lost.keys():
             self._ended = run
+        elif kept.edited:
+            self._start(moved_to(run, run.point.state, run.scheme))
         else:
             self._run = run
 

@@ -41,6 +41,8 @@ class ReplicaFiles:
     ------
     FileExistsError
         If a folder holds files of an earlier run.
+    NotADirectoryError
+        If it is a file, or ``"-"``.
     ValueError
         If files do not belong to the checkpoint. Nothing has been changed then.
     """
@@ -60,6 +62,11 @@ class ReplicaFiles:
         for folder, ending in ((trajectory, "traj"), (logfile, "log")):
             if folder is None:
                 continue
+            if folder == "-" or Path(folder).is_file():
+                raise NotADirectoryError(
+                    f"{'trajectory' if ending == 'traj' else 'logfile'} is {str(folder)!r}, "
+                    f"expected a folder: every replica has a file of its own there, 0000.{ending}"
+                )
             Path(folder).mkdir(parents=True, exist_ok=True)
             old = sorted(path.name for path in Path(folder).glob(f"*.{ending}"))
             if old and resumed is None:

@@ -28,6 +28,7 @@ def snapshot(
     generators: Sequence[np.random.Generator],
     settings: dict[str, Any],
     jump: Jump,
+    physics: dict[str, str],
     marks: tuple[Marks, ...],
 ) -> Checkpoint:
     """Everything that an ensemble goes on from.
@@ -44,6 +45,8 @@ def snapshot(
     settings : dict
         As in :class:`~kstep_integrators.ase.checkpoint.Checkpoint`.
     jump : Jump
+    physics : dict of str to str
+        Settings of the physics.
     marks : tuple of Marks
         Of the files of each molecule.
     """
@@ -70,7 +73,7 @@ def snapshot(
         nsteps=run.nsteps,
         settings=settings,
         jump=record_jump(jump),
-        calculator="",
+        physics=physics,
         marks=marks,
         lost=lost,
     )

@@ -49,7 +49,8 @@ def load_model(
     True
     """
     network, header, digest = read_model(model_path(name_or_path))
-    source = str(name_or_path)
+    path = Path(name_or_path)
+    source = str(path.absolute() if path.is_file() else name_or_path)  # wherever a run is resumed
     if isinstance(network, IncrementNetwork):
         return DirectJump(network, header, digest, device, dtype, source)
     return NetworkPotential(network, header, digest, device, dtype, compile, source=source)

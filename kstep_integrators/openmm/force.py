@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -72,6 +74,7 @@ class JumpForce:
         self._model = BoundModel(source, particles, solute, model)
         self._zero = np.zeros((len(particles.masses), 3))
         self._failures = self._changes = 0
+        self._entropy = float(secrets.randbits(52))
         self._exchanges: dict[int, Exchange] = {}
         self._answers: dict[Stage, Callable[[Exchange, Array, _Parameters], _Answer]] = {
             Stage.BOX: self._box,
@@ -96,6 +99,8 @@ class JumpForce:
         number = round(parameters["kstep_stage"])
         if number == Stage.IDLE:
             return 0.0, self._zero
+        if number == Stage.NOISE:
+            return self._noise(parameters)
         stage, thread = Stage(number), threading.get_ident()
         before = self._exchanges.get(thread, Exchange())
         if stage == Stage.REPORT:
@@ -120,6 +125,20 @@ class JumpForce:
         if len(self._exchanges) > _THREADS:
             self._exchanges.pop(next(iter(self._exchanges)))
         return energy, self._zero if vectors is None else vectors
+
+    def _noise(self, parameters: _Parameters) -> tuple[float, Array]:
+        """Numbers that follow from the seed, the draw, and all that tells Contexts apart.
+
+        So a state continues with the noise that its run had, and two replicas that were started
+        from one state at other temperatures or parameters have noise of their own.
+        """
+        seed = parameters["kstep_noise_seed"] or self._entropy
+        own = {f"kstep_noise_{name}" for name in ("origin", "bath", "draw")}
+        values = [f"{name}={parameters[name]!r}" for name in sorted(parameters.keys())
+                  if name in own or not name.startswith("kstep_")]  # fmt: skip
+        key = hashlib.blake2b(f"{seed!r};{';'.join(values)}".encode(), digest_size=16).digest()
+        source = np.random.Generator(np.random.Philox(key=np.frombuffer(key, np.uint64)))
+        return source.random(), source.standard_normal(self._zero.shape)
 
     def _box(self, before: Exchange, given: Array, parameters: _Parameters) -> _Answer:
         answer = np.zeros_like(self._zero)

@@ -10,6 +10,8 @@ import openmm
 from openmm import unit
 
 from kstep_integrators import units
+from kstep_integrators.openmm.host import number_of, variables_of
+from kstep_integrators.openmm.hosted import HostedIntegrator
 from kstep_integrators.openmm.jump import add_jump, as_model, physics_parameters
 from kstep_integrators.openmm.program import StepProgram
 from kstep_integrators.openmm.program_writer import PREFIX, printed_program
@@ -31,14 +33,16 @@ _TOTALS = (
 """Variables that :attr:`KStepIntegrator.stats` is made of."""
 
 
-class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
+class KStepIntegrator(HostedIntegrator):
     """Molecular dynamics in strides of k base steps, one evaluation of the physics each.
 
     One OpenMM step is one jump of ``k * timestep``, which is what ``getStepSize`` returns. The
     physics is every force of the System but the jump. Forces at a landing are kept for the next
     step, and found to be stale after ``setPositions``, a minimization, ``loadState``, or a change
-    of a global parameter. A jump that ends in nonsense is undone and its stride made with velocity
-    Verlet on the physics. Everything the integrator knows is in its global and per-DOF variables.
+    of a global parameter or a tabulated function. A jump that ends in nonsense is undone and its
+    stride made with velocity Verlet on the physics. Everything the integrator knows is in its
+    global and per-DOF variables, noise included: a State with integrator parameters continues the
+    trajectory, as a checkpoint does.
 
     Parameters
     ----------
@@ -73,9 +77,10 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
     Notes
     -----
-    The time of the Context advances by one stride per step, rejected ones included.
-    ``updateParametersInContext`` of a force, and ``Context.reinitialize``, change the physics
-    without moving anything: call :meth:`invalidateForces` after them.
+    The time of the Context advances by one stride per step, rejected ones included, also after
+    ``setStepSize``. ``updateParametersInContext`` of a force (other than by a tabulated function),
+    and ``Context.reinitialize``, change the physics without moving anything: call
+    :meth:`invalidateForces` after them.
 
     Examples
     --------
@@ -119,11 +124,11 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             )
         base = loaded.timestep / units.PS
         if timestep is not None:
-            base = _number("timestep", timestep, unit.picosecond)
+            base = number_of("timestep", timestep, unit.picosecond)
             if not (math.isfinite(base) and base > 0):
                 raise ValueError(f"timestep is {timestep}, expected a positive time")
-        kelvin = None if temperature is None else _number("temperature", temperature, unit.kelvin)
-        rate = None if friction is None else _number("friction", friction, _PER_PS)
+        kelvin = None if temperature is None else number_of("temperature", temperature, unit.kelvin)
+        rate = None if friction is None else number_of("friction", friction, _PER_PS)
         options = RunOptions(
             k=k,
             timestep=None if timestep is None else base * units.PS,
@@ -141,10 +146,11 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         _check_thermostats(system, temperature)
         super().__init__(options.first_k * base)
         group = add_jump(system, loaded)
-        # "f" and "energy" of the program, and minimizers, see these groups.
-        self.setIntegrationForceGroups(set(range(32)) - {group})
         parameters = physics_parameters(system)
+        self._system, self._parameters, self._group = system, parameters, group
         StepProgram(self, group, scheme, options.first_k, system, parameters).write()
+        # "f" and "energy" of the program, and minimizers, see these groups.
+        openmm.CustomIntegrator.setIntegrationForceGroups(self, set(range(32)) - {group})
         if kelvin is not None and rate is not None:
             self.setTemperature(kelvin)
             self.setFriction(rate)
@@ -188,10 +194,9 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 f"integrator is a {type(integrator).__name__}, expected the CustomIntegrator that "
                 "XmlSerializer.deserialize gives back of a KStepIntegrator"
             )
-        wanted = {
-            f"{PREFIX}{name}" for name in (*_TOTALS, "program", "base_steps", "potential", "fresh")
-        }
-        missing = sorted(wanted - set(_variables(integrator)))
+        own = ("program", "base_steps", "potential", "fresh", "origin")
+        wanted = {f"{PREFIX}{name}" for name in (*_TOTALS, *own)}
+        missing = sorted(wanted - set(variables_of(integrator)))
         if missing:
             raise ValueError(
                 "this CustomIntegrator is not a KStepIntegrator of this version: it has no "
@@ -217,11 +222,17 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
            0  last_x <- x
            1  last_v <- v
            2  update the state of the Context
-           3  changed <- sum of (x - kept)^2
-           4  changed <- changed + (dt - kept_dt)^2 + 1 - fresh
-           5  if changed > 0:
-           6      force <- f
-           7      potential <- energy
+           3  k <- 8
+           4  stride <- dt
+           5  corrector <- 2
+           6  guarded <- 1
+           7  changed <- sum of (x - kept)^2
+           8  kicked <- sum of 0.5*m*(v - kept_v)^2
+           9  changed <- changed + (dt - kept_dt)^2 + 1 - fresh
+          10  failed <- 1*(1 - known)
+          11  if changed > 0:
+          12      force <- f
+          13      potential <- energy
         ...
         """
         return printed_program(self)
@@ -239,7 +250,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     def setTemperature(self, temperature: Any) -> None:
         """Set the temperature of the heat bath, K if it has no unit."""
         self._bath_variable("kT")
-        value = _number("temperature", temperature, unit.kelvin)
+        value = number_of("temperature", temperature, unit.kelvin)
         self.setGlobalVariableByName("kstep_kT", _R * value)
 
     def getFriction(self) -> unit.Quantity:
@@ -249,7 +260,7 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     def setFriction(self, friction: Any) -> None:
         """Set the friction of the heat bath, 1/ps if it has no unit."""
         self._bath_variable("friction")
-        self.setGlobalVariableByName("kstep_friction", _number("friction", friction, _PER_PS))
+        self.setGlobalVariableByName("kstep_friction", number_of("friction", friction, _PER_PS))
 
     def getNumBaseSteps(self) -> int:
         """Base steps per stride, k; the base step is ``getStepSize() / getNumBaseSteps()``."""
@@ -276,10 +287,6 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         context.setPositions(self.getPerDofVariableByName("kstep_last_x"))
         context.setVelocities(self.getPerDofVariableByName("kstep_last_v"))
 
-    def invalidateForces(self) -> None:
-        """Forget the forces that are kept: the next step evaluates the physics where it starts."""
-        self.setGlobalVariableByName("kstep_fresh", 0.0)
-
     @property
     def stats(self) -> Stats:
         """Totals since the start of the run; those of a checkpoint go on.
@@ -305,40 +312,13 @@ class KStepIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             _energy_count=landings if total["predicts"] > 0.0 else 0,
         )
 
-    def _total(self, name: str) -> float:
-        return float(self.getGlobalVariableByName(f"{PREFIX}{name}"))
-
     def _bath_variable(self, name: str) -> float:
-        if f"{PREFIX}{name}" not in _variables(self):
+        if f"{PREFIX}{name}" not in variables_of(self):
             raise ValueError(
                 "this integrator runs at constant energy and has no heat bath; make one with "
                 "temperature and friction"
             )
         return self._total(name)
-
-
-def _variables(integrator: openmm.CustomIntegrator) -> list[str]:
-    """Names of the global variables."""
-    count = integrator.getNumGlobalVariables()
-    return [integrator.getGlobalVariableName(index) for index in range(count)]
-
-
-def _number(name: str, value: Any, wanted: unit.Unit) -> float:
-    """The number of a quantity in OpenMM's units; numbers are in them already."""
-    try:
-        number = float(value.value_in_unit(wanted) if unit.is_quantity(value) else value)
-    except (TypeError, ValueError, AttributeError) as error:
-        raise TypeError(
-            f"{name} is {value!r}, expected a number or an openmm.unit.Quantity in units of "
-            f"{wanted.get_name()}"
-        ) from error
-    infinite = name == "friction" and number == math.inf
-    if not (infinite or (math.isfinite(number) and number >= 0)):
-        raise ValueError(
-            f"{name} is {value}, expected a finite number >= 0 ({wanted.get_name()} if it has no "
-            "unit)"
-        )
-    return number
 
 
 def _check_thermostats(system: openmm.System, temperature: Any) -> None:

@@ -17,6 +17,7 @@ from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.jumps.source import ModelSource
 from kstep_integrators.models.electrons import warn_of_charge
 from kstep_integrators.openmm.force import JumpForce
+from kstep_integrators.openmm.host import parameters_of
 from kstep_integrators.openmm.solute import Model, Solute, solute_of
 from kstep_integrators.openmm.stages import PARAMETERS
 from kstep_integrators.openmm.system import check_system, constraints_of, masses_of, particles_of
@@ -169,16 +170,8 @@ def physics_parameters(system: openmm.System) -> list[str]:
     ['strength']
     """
     jump = find_jump(system)
-    names: set[str] = set()
-    for index, force in enumerate(system.getForces()):
-        if index == jump:
-            continue
-        if hasattr(force, "getGlobalParameters"):
-            names.update(dict(force.getGlobalParameters()))
-        elif hasattr(force, "getNumGlobalParameters"):
-            count = force.getNumGlobalParameters()
-            names.update(force.getGlobalParameterName(i) for i in range(count))
-    return sorted(names)
+    forces = [force for index, force in enumerate(system.getForces()) if index != jump]
+    return sorted(set[str]().union(*map(parameters_of, forces)))
 
 
 def _labels(system: openmm.System, source: ModelSource) -> list[str]:
@@ -211,7 +204,13 @@ def _check_same(
     elements: Sequence[int] | None,
     solute: Solute,
 ) -> None:
-    name = system.getForce(index).getName()
+    force = system.getForce(index)
+    if set(dict(force.getGlobalParameters())) != set(PARAMETERS):
+        raise ValueError(
+            f"force {index} of the System is a jump of another version of this package: remove it "
+            f"with system.removeForce({index}), and make the integrator again"
+        )
+    name = force.getName()
     wanted = _labels(system, source)
     if elements is not None:
         wanted.append(_label("z", elements))

@@ -77,9 +77,15 @@ class ProgramWriter:
         """Compute a number as the sum over all degrees of freedom."""
         self.integrator.addComputeSum(self._full(name), self._full(expression))
 
-    def ask(self, stage: Stage, vector: str = "dx", number: str = "ignored") -> None:
-        """Ask the jump's force in one stage: its force becomes a vector, its energy a number."""
-        self.set("stage", f"{stage.value}")
+    def ask(
+        self, stage: Stage, vector: str = "dx", number: str = "ignored", provided: str = ""
+    ) -> None:
+        """Ask the jump's force in one stage: its force becomes a vector, its energy a number.
+
+        ``provided`` is 1, or 0 where the force is to rest and all answers are zero: unlike a block
+        it makes no new path through the program.
+        """
+        self.set("stage", f"{stage.value}*{provided}" if provided else f"{stage.value}")
         self.each(vector, "answer")
         self.set(number, "verdict")
 
@@ -129,8 +135,9 @@ def printed_program(integrator: openmm.CustomIntegrator) -> str:
             depth -= 1
             continue
         if variable == f"{PREFIX}stage":
-            stages.add(Stage(int(expression)))
-            expression = Stage(int(expression)).name
+            number, times, condition = expression.partition("*")
+            stages.add(Stage(int(number)))
+            expression = f"{Stage(int(number)).name}{times}{condition}"
         lines.append(f"{index:4d}  {'    ' * depth}{_line(kind, _short(variable), expression)}")
         depth += kind in _BLOCKS
     explained = [f"{stage.name}: {stage.meaning}" for stage in sorted(stages)]

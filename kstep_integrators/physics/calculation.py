@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from types import MethodType
 from typing import Any
 
 import numpy as np
@@ -122,6 +123,10 @@ def forget(calculator: Any) -> None:
             one.results, one.atoms = {}, None
 
 
+_PLAIN = (str, dict, int, float, np.ndarray, Atoms, type(None), MethodType)
+"""What holds no calculator, and is quicker to tell than a calculator; asked at every step."""
+
+
 def parts_of(calculator: Any) -> list[Any]:
     """A calculator, and those that it holds in its attributes or in a mixer of ASE's."""
     found: list[Any] = []
@@ -132,8 +137,9 @@ def parts_of(calculator: Any) -> list[Any]:
             continue
         found.append(one)
         for value in getattr(one, "__dict__", {}).values():
-            held = value if isinstance(value, list | tuple) else [value]
-            held = [*held, *getattr(value, "calcs", ())]
+            if isinstance(value, _PLAIN):
+                continue
+            held = value if isinstance(value, list | tuple) else getattr(value, "calcs", [value])
             waiting += [part for part in held if isinstance(part, BaseCalculator)]
     return found
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from kstep_integrators import units
 from kstep_integrators.physics.calculation import ask
+from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.state import (
     BoundPotential,
     Evaluation,
@@ -82,10 +83,8 @@ class CalculatorPotential:
         return self
 
     def describe(self) -> dict[str, Any]:
-        """Name and parameters of the calculator."""
-        name = getattr(self.calculator, "name", type(self.calculator).__name__)
-        parameters = dict(getattr(self.calculator, "parameters", {}))
-        return {"calculator": name, "parameters": {k: str(v) for k, v in parameters.items()}}
+        """Settings of the calculator and of those that it asks itself, as text."""
+        return {"calculator": settings_of(self.calculator)}
 
     def bind(self, state: PhaseState) -> BoundPotential:
         """Force function of the molecules of a state, which the calculator takes in turn."""

@@ -2,6 +2,7 @@
 
 import io
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from safetensors.torch import save_file
 from kstep_integrators import (
     CheckpointError,
     DirectJump,
+    Ensemble,
     FlowJump,
     Guard,
     KStepDynamics,
+    KStepWarning,
     load_model,
 )
 from kstep_integrators.ase import checkpoint
@@ -85,8 +88,8 @@ def test_foreign_files(run):
 
 
 def test_another_format_version(run, monkeypatch):
-    monkeypatch.setattr("kstep_integrators.ase.checkpoint.FORMAT_VERSION", 3)
-    refused(run, "has checkpoint format version 2; this version .* reads 3", CheckpointError)
+    monkeypatch.setattr("kstep_integrators.ase.checkpoint.FORMAT_VERSION", 4)
+    refused(run, "has checkpoint format version 3; this version .* reads 4", CheckpointError)
 
 
 def test_a_state_of_another_version_of_the_package(run, monkeypatch):
@@ -98,15 +101,15 @@ def test_a_state_of_another_version_of_the_package(run, monkeypatch):
 
 def test_other_packages_are_warned_of(run, monkeypatch):
     monkeypatch.setattr(
-        "kstep_integrators.ase.checkpoint.current_versions",
-        lambda: {**read_checkpoint(run / "run.ckpt").versions, "torch": "1.0"},
+        "kstep_integrators.ase.checkpoint._version",
+        lambda name: "1.0" if name == "torch" else read_checkpoint(run / "run.ckpt").versions[name],
     )
     with pytest.warns(UserWarning, match=r"written with torch \d.*, now 1.0: the run may not"):
         resume(run)
 
 
 def test_another_calculator_is_warned_of(run):
-    with pytest.warns(UserWarning, match="calculator 'morsenetwork', now 'brokencalculator'"):
+    with pytest.warns(UserWarning, match=r"\(calculator 'morsenetwork', now 'brokencalculator'\)"):
         KStepDynamics.resume(run / "run.ckpt", BrokenCalculator(physics(), []), cheap(depth=1.8))
 
 
@@ -152,8 +155,8 @@ def test_a_calculator_as_the_model_has_to_be_given(run):
 
 
 def test_another_model(run):
-    refused(run, "the model is not the one .*calculator was morsenetwork, now None; .*sha256 was",
-            model=potential())  # fmt: skip
+    other = "the model is not the one .*calculator was .*'morsenetwork'.*, now None; .*sha256 was"
+    refused(run, other, model=potential())
     refused(run, "timestep=.* given, but|timestep was .*, now", model=FlowJump(cheap(), 1.0))
     refused(run, "model is a float; expected", TypeError, model=3.0)
 
@@ -259,9 +262,65 @@ def test_open_files_cannot_be_cut(atoms, tmp_path):
 
 
 def test_a_folder_that_is_not_there(atoms, tmp_path):
-    dynamics = KStepDynamics(atoms, cheap(), checkpoint=tmp_path / "no" / "run.ckpt")
-    with pytest.raises(FileNotFoundError, match=r"run\.ckpt\.partial"):
-        dynamics.run(1)
+    path = tmp_path / "no" / "run.ckpt"
+    with pytest.raises(FileNotFoundError, match=r"run\.ckpt', but there is no folder '.*no'; make"):
+        KStepDynamics(atoms, cheap(), checkpoint=path)
+    with pytest.raises(FileNotFoundError, match=r"run\.ckpt', but there is no folder '.*no'; make"):
+        Ensemble([hot()], cheap(), lambda atoms: physics(), checkpoint=path)
+    path.parent.mkdir()
+    dynamics = KStepDynamics(atoms, cheap(), checkpoint=path)
+    dynamics.run(1)
+    assert read_checkpoint(path).nsteps == 1
+
+
+def test_what_another_run_has_left_is_not_lost_in_silence(atoms, tmp_path):
+    names = {"checkpoint": tmp_path / "run.ckpt", "trajectory": tmp_path / "md.traj"}
+    KStepDynamics(atoms, cheap(), **names).run(2)
+    with pytest.raises(FileExistsError, match=r"run\.ckpt', which exists: go on with .* resume\("):
+        KStepDynamics(atoms, cheap(), **names)
+    with pytest.raises(FileExistsError, match=r"run\.ckpt', which exists: go on with .* resume\("):
+        Ensemble([hot()], cheap(), lambda atoms: physics(), checkpoint=names["checkpoint"])
+    assert len(Trajectory(names["trajectory"])) == 3
+    with pytest.warns(KStepWarning, match=r"md\.traj exists and is begun anew, as in ASE"):
+        KStepDynamics(atoms, cheap(), trajectory=names["trajectory"]).run(1)
+    assert len(Trajectory(names["trajectory"])) == 2
+
+
+def test_files_beside_a_checkpoint_are_found_from_other_folders(atoms, tmp_path, monkeypatch):
+    atoms.calc = physics()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "run")
+    (tmp_path / "run" / "frames").mkdir()
+    KStepDynamics(
+        atoms, cheap(), checkpoint="run.ckpt", trajectory="frames/md.traj", logfile="md.log"
+    ).run(2)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    (tmp_path / "run").rename(tmp_path / "moved")
+    KStepDynamics.resume(Path("../moved/run.ckpt"), physics(), cheap()).run(1)
+    assert len(Trajectory(tmp_path / "moved" / "frames" / "md.traj")) == 4
+    assert len((tmp_path / "moved" / "md.log").read_text().splitlines()) == 5
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_another_setting_of_the_physics_is_warned_of_and_evaluated(atoms, tmp_path):
+    """The first half-kick and the energy of the new method, not of the old one."""
+    atoms.calc, path = physics(), tmp_path / "run.ckpt"
+    KStepDynamics(atoms, cheap(), checkpoint=path, trajectory=tmp_path / "md.traj").run(2)
+    other = physics(depth=1.7)
+    text = r"another calculator \(depth 2\.0, now 1\.7\): .* evaluated anew where it stands"
+    with pytest.warns(KStepWarning, match=text):
+        resumed = KStepDynamics.resume(path, other, cheap())
+    fresh = resumed.atoms.copy()
+    fresh.calc = physics(depth=1.7)
+    begun = KStepDynamics(fresh, cheap())
+    begun.run(2)
+    resumed.run(2)
+    np.testing.assert_array_equal(resumed.atoms.positions, fresh.positions)
+    np.testing.assert_array_equal(resumed.atoms.get_momenta(), fresh.get_momenta())
+    assert resumed.stats.physics_evaluations == 3 + 3
+    resumed = KStepDynamics.resume(path, physics(depth=1.7), cheap())  # it is on record now
+    assert resumed.nsteps == 4
 
 
 def test_generators_of_others_are_refused():

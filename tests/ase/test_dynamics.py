@@ -15,6 +15,7 @@ from ase.md.verlet import VelocityVerlet
 from kstep_integrators import (
     CalculatorPotential,
     KStepDynamics,
+    KStepWarning,
 )
 from kstep_integrators.testing import CountingCalculator
 from tests.conftest import cheap, physics, potential
@@ -81,7 +82,8 @@ def test_append_trajectory(atoms, tmp_path):
     KStepDynamics(atoms, cheap(), k=2, trajectory=path).run(3)
     KStepDynamics(atoms, cheap(), k=2, trajectory=path, append_trajectory=True).run(3)
     assert len(read(path, ":")) == 8
-    KStepDynamics(atoms, cheap(), k=2, trajectory=path).run(1)
+    with pytest.warns(KStepWarning, match=r"md\.traj exists and is begun anew, as in ASE"):
+        KStepDynamics(atoms, cheap(), k=2, trajectory=path).run(1)
     assert len(read(path, ":")) == 2
 
 
@@ -104,6 +106,7 @@ def test_the_trajectory_describes_the_run(atoms, tmp_path):
     assert described["thermostat"] == "langevin"
     bath = {"thermostat": "bussi", "temperature_K": 300.0, "taut": 50.0}
     for arguments, expected in ((bath, bath), ({}, {"thermostat": None})):
+        path = str(tmp_path / f"{arguments.get('thermostat')}.traj")
         KStepDynamics(atoms, cheap(), **arguments, trajectory=path).run(1)
         with Trajectory(path) as trajectory:
             assert expected.items() <= trajectory.description.items()

@@ -11,9 +11,9 @@ from ase.md.verlet import VelocityVerlet
 
 from kstep_integrators import CalculatorPotential, KStepDynamics, run_ensemble
 from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.mechanics.check_bonds import bond_offsets
 from kstep_integrators.mechanics.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_integrators.mechanics.motion import constrain
-from kstep_integrators.mechanics.rigid_bonds import bond_offsets
 from kstep_integrators.mechanics.shake import shake
 
 FS = units.fs

@@ -11,8 +11,8 @@ from openmm import unit
 
 from kstep_integrators import CalculatorPotential, KStepDynamics
 from kstep_integrators.ase.atoms import state_from_atoms
-from kstep_integrators.ase.checkpoint import calculator_name
 from kstep_integrators.calculators import OpenMMCalculator, fixed_bonds
+from kstep_integrators.physics.identity import calculator_name
 from kstep_training.prep.molecules import conformers, hydrogenated
 from kstep_training.prep.systems import build_system
 

@@ -7,7 +7,14 @@ import pytest
 import torch
 from ase.constraints import FixAtoms, FixCom
 
-from kstep_integrators import CalculatorPotential, FlowJump, Guard, KStepDynamics, units
+from kstep_integrators import (
+    CalculatorPotential,
+    FlowJump,
+    Guard,
+    KStepDynamics,
+    KStepWarning,
+    units,
+)
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.correctors import Filtered, Impulse, make_corrector
 from kstep_integrators.correctors.filters import FILTERS
@@ -305,8 +312,9 @@ def test_a_hessian_that_fails_is_a_failed_jump(atoms):
     # Call 1 at the start, 2-55 its Hessian, 56-57 the jump, 58 on the Hessian of the landing.
     inner = CalculatorPotential(BrokenCalculator(physics(depth=1.9), [60]))
     dynamics = KStepDynamics(atoms, inner, k=2, corrector="filtered", timestep=0.5 * FS)
-    dynamics.run(1)
-    assert dynamics.stats.fallbacks == 1
+    with pytest.warns(KStepWarning, match="step 1: the potential failed: RuntimeError: call 60"):
+        dynamics.run(1)
+    assert dynamics.stats.fallbacks == dynamics.stats.potential_failures == 1
     assert dynamics.stats.last_problem.startswith("potential: RuntimeError: call 60")
     dynamics.run(2)
     assert dynamics.stats.fallbacks == 1
@@ -321,7 +329,8 @@ def test_a_hessian_that_is_nan_is_a_failed_jump(atoms):
 
     inner = Blind(physics(depth=1.9))
     dynamics = KStepDynamics(atoms, inner, k=2, corrector="filtered", timestep=0.5 * FS)
-    dynamics.run(1)
+    with pytest.warns(KStepWarning, match="the Hessian of the potential is not finite"):
+        dynamics.run(1)
     assert "Hessian of the potential is not finite" in dynamics.stats.last_problem
 
 

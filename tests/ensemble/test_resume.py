@@ -103,7 +103,7 @@ def test_a_replica_that_was_lost_stays_lost(tmp_path):
         first.run(5)
         before = first.result()
     assert list(before.failures) == [1]
-    with Ensemble.resume(tmp_path / "run.ckpt", morse, cheap()) as again:
+    with Ensemble.resume(tmp_path / "run.ckpt", failing, cheap()) as again:
         assert_same(again.result(), before)
         again.run(3)
         after = again.result()
@@ -121,13 +121,16 @@ def test_an_interrupted_ensemble_leaves_a_checkpoint_of_its_last_step(tmp_path):
                 raise KeyboardInterrupt
             super().calculate(*arguments, **keywords)
 
-    with begin(tmp_path / "cut", "langevin", lambda atoms: Interrupting()) as first:
+    def interrupting(atoms):
+        return Interrupting()
+
+    with begin(tmp_path / "cut", "langevin", interrupting) as first:
         with pytest.raises(KeyboardInterrupt):
             first.run(STEPS)
         assert first.nsteps == 6
     with begin(tmp_path / "through", "langevin") as through:
         through.run(STEPS)
-    with Ensemble.resume(tmp_path / "cut" / "run.ckpt", morse, cheap()) as again:
+    with Ensemble.resume(tmp_path / "cut" / "run.ckpt", interrupting, cheap()) as again:
         assert again.nsteps == 6
         again.run(STEPS - 6)
     assert_same_files(tmp_path / "cut", tmp_path / "through")
@@ -189,7 +192,7 @@ def test_when_all_are_lost_the_run_is_over(tmp_path):
         assert_same(ensemble.result(), before)
         assert ensemble.nsteps == 2
     assert len(read(tmp_path / "frames" / "0000.traj", ":")) == 1
-    with Ensemble.resume(tmp_path / "run.ckpt", morse, cheap()) as again:
+    with Ensemble.resume(tmp_path / "run.ckpt", lost_at_the_third_call, cheap()) as again:
         again.run(3)
         assert_same(again.result(), before)
         assert again.nsteps == 2

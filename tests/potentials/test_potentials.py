@@ -127,7 +127,7 @@ def test_calculator_potential_returns_what_the_calculator_does(ethanol):
     ethanol.calc = LennardJones(sigma=1.0, epsilon=0.05)
     assert float(found.energy) == pytest.approx(ethanol.get_potential_energy(), rel=1e-12)
     assert model.to("cpu") is model
-    assert model.describe()["parameters"]["sigma"] == "1.0"
+    assert model.describe()["calculator"]["sigma"] == "1.0"
 
 
 def test_a_calculator_takes_molecules_in_turn():

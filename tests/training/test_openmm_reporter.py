@@ -20,6 +20,7 @@ from tests.openmm.systems import (
     moving,
     place,
     springs,
+    topology,
     where,
 )
 
@@ -29,16 +30,14 @@ BATH = {"temperature": 300.0, "friction": 10.0}
 NAMES = {"name": "ethanol", "method": "springs", "temperature_K": 300.0}
 
 
-def simulation_of(molecule, model, **settings):
-    topology = app.Topology()
-    residue = topology.addResidue("EOH", topology.addChain())
-    for z in molecule.numbers:
-        topology.addAtom("", app.Element.getByAtomicNumber(int(z)), residue)
+def simulation_of(molecule, model, more=(), **settings):
     system = springs(hot())
     counter = Counted().join(system)
+    for force in more:
+        system.addForce(force)
     integrator = KStepIntegrator(system, model, **settings)
     platform = openmm.Platform.getPlatformByName("Reference")
-    simulation = app.Simulation(topology, system, integrator, platform)
+    simulation = app.Simulation(topology(molecule), system, integrator, platform)
     place(simulation.context, molecule)
     return simulation, counter
 
@@ -93,6 +92,183 @@ def test_fallbacks_end_a_file(molecule, model, tmp_path):
     assert [labelled_frames(run, path).segments for path, run in runs] == [
         [(0, 3)], [(0, 3)], [(0, 2)],
     ]  # fmt: skip
+
+
+def _other_atom(simulation):
+    v = moving(simulation.context)
+    v[3, 1] += 0.01
+    simulation.context.setVelocities(v)
+
+
+def _same_state_with_other_velocities(simulation):
+    kept = simulation.context.getState(
+        positions=True, velocities=True, parameters=True, integratorParameters=True
+    )
+    simulation.context.setVelocitiesToTemperature(300.0, 5)
+    simulation.context.setState(kept)
+
+
+def _another_integrator(simulation):
+    """Velocity Verlet by another Context moves the atoms on."""
+    other = openmm.Context(
+        springs(hot()), openmm.VerletIntegrator(0.0005), simulation.context.getPlatform()
+    )
+    other.setPositions(where(simulation.context))
+    other.setVelocities(moving(simulation.context))
+    other.getIntegrator().step(2)
+    simulation.context.setPositions(where(other))
+    simulation.context.setVelocities(moving(other))
+
+
+KICKS = {
+    "velocities drawn": lambda s: s.context.setVelocitiesToTemperature(600.0, 3),
+    "velocities scaled": lambda s: s.context.setVelocities(1.0001 * moving(s.context)),
+    "velocities turned": lambda s: s.context.setVelocities(-moving(s.context)),
+    "at rest": lambda s: s.context.setVelocities(np.zeros((9, 3))),
+    "one atom": _other_atom,
+    "moved": lambda s: s.context.setPositions(where(s.context) + 1e-5),
+    "minimized": lambda s: s.minimizeEnergy(maxIterations=2),
+    "parameter": lambda s: s.context.setParameter("stiffness", 1.01),
+    "force groups": lambda s: s.integrator.setIntegrationForceGroups({0, 2}),
+    "another integrator": _another_integrator,
+    "reinitialized": lambda s: s.integrator.invalidateForces(),
+}
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+@pytest.mark.parametrize("kick", KICKS.values(), ids=KICKS)
+def test_kicks_end_a_file(molecule, model, tmp_path, kick, interval):
+    """Also between two frames, and whoever asked for the steps before and after."""
+    simulation, _ = simulation_of(molecule, model, k=1)
+    reporter = TrajectoryReporter(tmp_path, interval, **NAMES)
+    simulation.reporters.append(reporter)
+    simulation.step(3 * interval)
+    simulation.step(interval // 2)
+    kick(simulation)
+    simulation.step(4 * interval - interval // 2)
+    reporter.close()
+    runs = read(tmp_path)
+    assert [len(run) for _, run in runs] == [3, 4]
+    segments = [labelled_frames(run, path).segments for path, run in runs]
+    assert segments == [[(0, 3)], [(0, 4)]]
+    for _, run in runs:  # the velocity of the middle is that between two frames
+        spacing = np.diff(run.time)
+        mean = 0.5 * (run.velocities[1:] + run.velocities[:-1])
+        moved = np.diff(run.positions, axis=0)
+        assert (moved * mean).sum() / (mean**2).sum() == pytest.approx(spacing.mean(), rel=0.03)
+
+
+def test_a_state_of_another_run_ends_a_file(molecule, model, tmp_path):
+    """As replica exchange loads them: with as many jumps behind it."""
+    simulation, _ = simulation_of(molecule, model, k=1)
+    other, _ = simulation_of(molecule, model, k=1)
+    other.context.setVelocitiesToTemperature(300.0, 4)
+    other.step(3)
+    state = other.context.getState(
+        positions=True, velocities=True, parameters=True, integratorParameters=True
+    )
+    reporter = TrajectoryReporter(tmp_path, 1, **NAMES)
+    simulation.reporters.append(reporter)
+    simulation.step(3)
+    simulation.context.setState(state)
+    simulation.step(3)
+    reporter.close()
+    assert [len(run) for _, run in read(tmp_path)] == [3, 3]
+
+
+def test_what_changes_nothing_ends_no_file(molecule, model, tmp_path):
+    simulation, _ = simulation_of(molecule, model, k=1)
+    reporter = TrajectoryReporter(tmp_path, 1, **NAMES)
+    simulation.reporters.append(reporter)
+    simulation.step(3)
+    simulation.context.setPositions(where(simulation.context))
+    simulation.context.setVelocities(moving(simulation.context))
+    _same_state_with_other_velocities(simulation)
+    simulation.context.getState(energy=True, forces=True)
+    simulation.context.reinitialize(preserveState=True)
+    simulation.step(3)
+    reporter.close()
+    assert [len(run) for _, run in read(tmp_path)] == [6]
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.5])
+def test_removed_momentum(molecule, model, tmp_path, drift):
+    """A CMMotionRemover kicks where there is something to remove."""
+    simulation, _ = simulation_of(molecule, model, k=1, more=[openmm.CMMotionRemover(2)])
+    simulation.step(1)
+    v = moving(simulation.context)
+    reporter = TrajectoryReporter(tmp_path, 1, **NAMES)
+    simulation.reporters.append(reporter)
+    simulation.context.setVelocities(v + drift)
+    simulation.step(5)
+    reporter.close()
+    assert [len(run) for _, run in read(tmp_path)] == ([5] if drift == 0.0 else [1, 4])
+
+
+def test_an_andersen_thermostat_leaves_no_windows(molecule, model, tmp_path):
+    simulation, _ = simulation_of(
+        molecule, model, k=1, more=[openmm.AndersenThermostat(300.0, 2000.0)]
+    )
+    reporter = TrajectoryReporter(tmp_path, 1, **NAMES)
+    simulation.reporters.append(reporter)
+    simulation.step(4)
+    reporter.close()
+    assert [len(run) for _, run in read(tmp_path)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("interval", [1, 2])
+def test_times_follow_the_stride(molecule, model, tmp_path, interval):
+    simulation, _ = simulation_of(molecule, model, k=1)
+    stride = simulation.integrator.getStepSize()._value
+    reporter = TrajectoryReporter(tmp_path, interval, **NAMES)
+    simulation.reporters.append(reporter)
+    simulation.step(2 * interval)
+    simulation.integrator.setStepSize(0.5 * stride)
+    simulation.step(3 * interval)
+    reporter.close()
+    (_, first), (path, second) = read(tmp_path)
+    strides = np.concatenate([first.time, second.time]) / (interval * stride * units.PS)
+    assert np.allclose(strides, [1, 2, 2.5, 3, 3.5], atol=1e-9)
+    frames = labelled_frames(second, path)
+    assert frames.segments == [(0, 3)]
+    assert frames.timestep_fs == pytest.approx(500.0 * interval * stride)
+
+
+def test_times_where_the_clock_is_wrong(molecule, model, tmp_path):
+    """An integrator out of XML that was not restored: OpenMM's clock keeps the old stride."""
+    simulation, _ = simulation_of(molecule, model, k=1)
+    stride = simulation.integrator.getStepSize()._value
+    openmm.CustomIntegrator.setStepSize(simulation.integrator, 0.5 * stride)
+    reporter = TrajectoryReporter(tmp_path, 1, **NAMES)
+    simulation.reporters.append(reporter)
+    simulation.step(4)
+    reporter.close()
+    ((path, run),) = read(tmp_path)
+    assert np.allclose(np.diff(run.time), 0.5 * stride * units.PS, rtol=1e-9)
+    assert labelled_frames(run, path).segments == [(0, 4)]
+
+
+@pytest.mark.parametrize(
+    "integrator",
+    [
+        openmm.VerletIntegrator(0.001),
+        openmm.LangevinMiddleIntegrator(300.0, 1.0, 0.001),
+        openmm.CustomIntegrator(0.001),
+        openmm.CompoundIntegrator(),
+    ],
+    ids=lambda integrator: type(integrator).__name__,
+)
+def test_other_integrators_are_refused(molecule, tmp_path, integrator):
+    if isinstance(integrator, openmm.CompoundIntegrator):
+        integrator.addIntegrator(openmm.VerletIntegrator(0.001))
+    simulation = app.Simulation(
+        topology(molecule), springs(hot()), integrator, openmm.Platform.getPlatform("Reference")
+    )
+    place(simulation.context, molecule)
+    simulation.reporters.append(TrajectoryReporter(tmp_path, 1, **NAMES))
+    with pytest.raises(ValueError, match=f"{type(integrator).__name__}.*KStepIntegrator"):
+        simulation.step(1)
+    assert np.array_equal(where(simulation.context), molecule.positions / 10.0)
 
 
 def test_a_heat_bath_leaves_no_windows(molecule, model, tmp_path):

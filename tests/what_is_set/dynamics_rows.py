@@ -153,9 +153,11 @@ class Interval(Case):
     def set(self, folder: Path) -> str:
         seen: list[list[int]] = []
         for options in (self.first, self.second):
-            run = build(self.at(options, folder))
+            at = folder / str(options["checkpoint_interval"])
+            at.mkdir()
+            run = build(self.at(options, at))
             seen.append([])
-            path = folder / options["checkpoint"]
+            path = at / options["checkpoint"]
             for _ in run.irun(6):
                 seen[-1].append(read_checkpoint(path).nsteps if path.exists() else -1)
         return HONOURED if seen == [[0, 0, 2, 2, 4, 4, 6], [0, 0, 0, 0, 0, 5, 5]] else str(seen)

@@ -16,6 +16,7 @@ from openmm import app
 from kstep_integrators import load_model
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.openmm import KStepIntegrator
+from kstep_integrators.openmm.hosted import HostedIntegrator
 from tests.conftest import hot, network
 from tests.openmm.systems import make_context, moving, place, springs, topology, where
 from tests.what_is_set.table import HONOURED, NONE, Row, Section, no_such_moment, outcome_of
@@ -56,20 +57,26 @@ class Stepped:
         """Positions and velocities."""
         return _end(self.context)
 
-    def resumed(self) -> Callable[[int], np.ndarray]:
-        """A copy from XML of System and integrator and a checkpoint: where it ends after steps."""
-        kept = self.context.createCheckpoint()
-        texts = [openmm.XmlSerializer.serialize(one) for one in (self.system, self.integrator)]
-
-        def run(count: int) -> np.ndarray:
-            # Made only now: on the Reference platform all Contexts share one source of noise.
-            system, integrator = (openmm.XmlSerializer.deserialize(text) for text in texts)
+    def resumed(self, count: int) -> list[np.ndarray]:
+        """Where copies from XML end after steps, one from a checkpoint and one from a State."""
+        checkpoint = self.context.createCheckpoint()
+        state = self.context.getState(
+            positions=True, velocities=True, parameters=True, integratorParameters=True
+        )
+        text = openmm.XmlSerializer.serialize(state)
+        ends = []
+        for kept in (checkpoint, openmm.XmlSerializer.deserialize(text)):
+            system, integrator = (
+                openmm.XmlSerializer.clone(one) for one in (self.system, self.integrator)
+            )
             context = make_context(system, KStepIntegrator.restore(integrator))
-            context.loadCheckpoint(kept)
+            if kept is checkpoint:
+                context.loadCheckpoint(kept)
+            else:
+                context.setState(kept)
             integrator.step(count)
-            return _end(context)
-
-        return run
+            ends.append(_end(context))
+        return ends
 
 
 def _end(context: openmm.Context) -> np.ndarray:
@@ -111,9 +118,9 @@ class Argument:
     def resumed(self, folder: Path) -> str:
         run = Stepped(folder, **self.options(self.second))
         run.step(3)
-        copy = run.resumed()
+        copies = run.resumed(3)
         run.step(3)
-        return "kept" if _same(run.end(), copy(3)) else "lost"
+        return "kept" if all(_same(run.end(), copy) for copy in copies) else "lost"
 
 
 ARGUMENTS_OF = (
@@ -124,17 +131,17 @@ ARGUMENTS_OF = (
     Argument("corrector", {}, {"corrector": "none"}, "impuls"),
     Argument("temperature", BATH, {**BATH, "temperature": 600.0}, -300.0),
     Argument("friction", BATH, {**BATH, "friction": 5.0}, "strong"),
-    Argument("metropolize", BATH, {**BATH, "metropolize": True}, 1),
+    Argument("metropolize", {**BATH, "k": 40}, {**BATH, "k": 40, "metropolize": True}, 1),
     Argument(
-        "extra_chances", {**BATH, "metropolize": True, "k": 40},
-        {**BATH, "metropolize": True, "k": 40, "extra_chances": 0}, -1,
+        "extra_chances", {**BATH, "metropolize": True, "k": 4},
+        {**BATH, "metropolize": True, "k": 4, "extra_chances": 0}, -1,
     ),
 )  # fmt: skip
 
 ARGUMENTS = Section(
     "KStepIntegrator",
     "Arguments, which OpenMM writes into the program of the integrator. *saved and resumed*: XML "
-    "of System and integrator, and a checkpoint of the Context.",
+    "of System and integrator, with a checkpoint of the Context, and with a State.",
     [argument.row() for argument in ARGUMENTS_OF],
 )
 
@@ -152,6 +159,8 @@ class Change:
         Of the run; with another value, and with one that makes no sense.
     same_as : dict
         Options of an integrator that has the value from the start.
+    system : callable
+        Makes the System, if it is another.
     """
 
     name: str
@@ -159,12 +168,18 @@ class Change:
     act: Callable[[Stepped], Any]
     nonsense: Callable[[Stepped], Any] | None = None
     same_as: Mapping[str, Any] | None = None
+    system: Callable[[], openmm.System] | None = None
+
+    def made(self, folder: Path, **more: Any) -> Stepped:
+        """A run."""
+        options = {**self.options, **more}
+        return Stepped(folder, **options, **({"system": self.system()} if self.system else {}))
 
     def row(self) -> Row:
         return Row(self.name, (self.set, self.refuse, self.between, self.observed, self.resumed))
 
     def set(self, folder: Path) -> str:
-        run, other = Stepped(folder, **self.options), Stepped(folder, **self.options)
+        run, other = self.made(folder), self.made(folder)
         self.act(run)
         run.step(4)
         other.step(4)
@@ -173,7 +188,7 @@ class Change:
     def refuse(self, folder: Path) -> str:
         if self.nonsense is None:
             return NONE
-        run = Stepped(folder, **self.options)
+        run = self.made(folder)
         try:
             self.nonsense(run)
             run.step(1)
@@ -183,10 +198,10 @@ class Change:
 
     def between(self, folder: Path) -> str:
         """As an integrator does that has the value from the start and begins where this one is."""
-        run = Stepped(folder, **self.options)
+        run = self.made(folder)
         run.step(3)
         self.act(run)
-        other = Stepped(folder, **{**self.options, **(self.same_as or {})})
+        other = self.made(folder, **(self.same_as or {}))
         if self.same_as is None:
             self.act(other)
         if "friction" in self.options:  # noise cannot be put where it stood
@@ -198,23 +213,23 @@ class Change:
         return HONOURED if _same(run.end(), other.end()) else "another path"
 
     def observed(self, folder: Path) -> str:
-        run = Stepped(folder, **self.options)
+        run = self.made(folder)
         run.simulation.reporters.append(Caller(lambda: self.act(run), 3))
         run.step(6)
-        other = Stepped(folder, **self.options)
+        other = self.made(folder)
         other.step(3)
         self.act(other)
         other.step(3)
         return HONOURED if _same(run.end(), other.end()) else "another path"
 
     def resumed(self, folder: Path) -> str:
-        run = Stepped(folder, **self.options)
+        run = self.made(folder)
         run.step(2)
         self.act(run)
         run.step(2)
-        copy = run.resumed()
+        copies = run.resumed(3)
         run.step(3)
-        return "kept" if _same(run.end(), copy(3)) else "lost"
+        return "kept" if all(_same(run.end(), copy) for copy in copies) else "lost"
 
 
 class Caller:
@@ -251,6 +266,24 @@ def _stiffen(run: Stepped) -> None:
     run.integrator.invalidateForces()
 
 
+def pulled() -> openmm.System:
+    """Springs, and between two atoms a force with a table and a force with a parameter inside."""
+    system, inner = springs(hot()), openmm.CustomBondForce("500*pull*(r-0.1)^2")
+    inner.addGlobalParameter("pull", 1.0)
+    inner.addBond(0, 2, [])
+    outer = openmm.CustomCVForce("bias(pulled)")
+    outer.addCollectiveVariable("pulled", inner)
+    outer.addTabulatedFunction("bias", openmm.Continuous1DFunction([0.0, 10.0, 20.0], 0.0, 20.0))
+    system.addForce(outer)
+    return system
+
+
+def _retabulate(run: Stepped) -> None:
+    force = run.system.getForce(2)
+    force.getTabulatedFunction(0).setFunctionParameters([0.0, 40.0, 90.0], 0.0, 20.0)
+    force.updateParametersInContext(run.context)
+
+
 CHANGES_OF = (
     Change("setTemperature", BATH, lambda r: r.integrator.setTemperature(600.0),
            lambda r: r.integrator.setTemperature(-1.0), {"temperature": 600.0}),
@@ -258,6 +291,11 @@ CHANGES_OF = (
            lambda r: r.integrator.setFriction(-1.0), {"friction": 5.0}),
     Change("setStepSize", {}, lambda r: r.integrator.setStepSize(0.0005),
            lambda r: r.integrator.setStepSize(-0.001), {"timestep": 0.00025}),
+    Change("setRandomNumberSeed", BATH, lambda r: r.integrator.setRandomNumberSeed(11),
+           lambda r: r.integrator.setRandomNumberSeed(2**40)),
+    Change("setIntegrationForceGroups", {},
+           lambda r: r.integrator.setIntegrationForceGroups({1}),
+           lambda r: r.integrator.setIntegrationForceGroups({40})),
     Change("setPositions", {}, _move, lambda r: r.context.setPositions(np.zeros((2, 3)))),
     Change("setVelocities", {}, lambda r: r.context.setVelocities(np.zeros((9, 3))),
            lambda r: r.context.setVelocities(np.zeros((2, 3)))),
@@ -266,6 +304,10 @@ CHANGES_OF = (
     Change("setParameter", {}, lambda r: r.context.setParameter("stiffness", 1.5),
            lambda r: r.context.setParameter("no such parameter", 1.0)),
     Change("updateParametersInContext, invalidateForces", {}, _stiffen),
+    Change("setParameter, of a force inside a force", {},
+           lambda r: r.context.setParameter("pull", 3.0), system=lambda: pulled()),
+    Change("a tabulated function, updateParametersInContext", {}, lambda r: _retabulate(r),
+           system=lambda: pulled()),
 )  # fmt: skip
 
 CHANGES = Section(
@@ -278,5 +320,6 @@ CHANGES = Section(
 def missing() -> set[str]:
     """Arguments, and setters of our own, that no row tries."""
     arguments = {*inspect.signature(KStepIntegrator.__init__).parameters} - {"self"}
-    setters = {name for name in vars(KStepIntegrator) if name.startswith("set")}
+    own = {**vars(HostedIntegrator), **vars(KStepIntegrator)}
+    setters = {name for name in own if name.startswith("set")}
     return (arguments ^ {a.name for a in ARGUMENTS_OF}) | (setters - {c.name for c in CHANGES_OF})

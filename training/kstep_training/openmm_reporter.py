@@ -26,9 +26,12 @@ class TrajectoryReporter:
     """Writes NPZ trajectories (schema 1) with the forces that the integrator has evaluated anyway.
 
     Labels cost no evaluation: forces and energy at a landing are variables of the integrator. What
-    training windows may not span, a jump undone or rejected, or anything else that costs an
-    evaluation more (positions set, a new step size), ends a file and begins the next. With a heat
-    bath the files say so, and no window is cut from them; their frames serve force matching.
+    training windows may not span ends a file and begins the next: a jump undone or rejected, and
+    whatever moves or kicks particles beside the integrator or changes what it does (positions or
+    velocities set, a minimization, a state loaded, a thermostat that is a force, another step size
+    or parameter). With a heat bath the files say so, and no window is cut from them; their frames
+    serve force matching. Times are those of the Context where a file begins, and go on by the
+    strides that were made.
 
     Parameters
     ----------
@@ -99,10 +102,19 @@ class TrajectoryReporter:
         }
         self._frames: list[dict[str, Any]] = []
         self._fixed: _Fixed | None = None
-        self._before: tuple[int, ...] | None = None
+        self._before: _Moment | None = None
 
     def describeNextReport(self, simulation: Any) -> dict[str, Any]:
-        """Steps until the next frame, which needs positions and velocities."""
+        """Steps until the next frame, which needs positions and velocities.
+
+        Raises
+        ------
+        ValueError
+            If the integrator keeps no forces, the System is periodic, particles have no elements,
+            or constraints are not those of bonds with hydrogen.
+        """
+        if self._fixed is None:
+            self._fixed = _fixed(simulation)
         steps = self.interval - simulation.currentStep % self.interval
         return {"steps": steps, "periodic": False, "include": ["positions", "velocities"]}
 
@@ -112,23 +124,20 @@ class TrajectoryReporter:
         Raises
         ------
         ValueError
-            If the integrator keeps no forces, the System is periodic, particles have no elements,
-            or constraints are not those of bonds with hydrogen.
+            As :meth:`describeNextReport`.
         """
         integrator = simulation.integrator
-        time = state.getTime().value_in_unit(unit.picosecond) * units.PS
+        clock = state.getTime().value_in_unit(unit.picosecond) * units.PS
         if self._fixed is None:
             self._fixed = _fixed(simulation)
-            self._remove_from(time)
-        counts = tuple(
-            round(integrator.getGlobalVariableByName(f"kstep_{name}"))
-            for name in ("jumps", "evaluations", "fallbacks", "flips")
-        )
-        if self._before is not None:
-            passed = tuple(now - then for now, then in zip(counts, self._before, strict=True))
-            if passed != (self.interval, self.interval, 0, 0):
-                self.close()
-        self._before = counts
+        now = _Moment.of(integrator, clock)
+        if self._before is None:
+            self._remove_from(clock)
+        elif now.follows(self._before, self.interval):
+            now = dataclasses.replace(now, time=self._before.time + self.interval * now.stride)
+        else:
+            self.close()
+        self._before = now
         positions = state.getPositions(asNumpy=True).value_in_unit(unit.nanometer)
         kept = np.array(integrator.getPerDofVariableByName("kstep_kept"))
         forces = np.array(integrator.getPerDofVariableByName("kstep_force"))
@@ -140,13 +149,11 @@ class TrajectoryReporter:
                 * units.NM_PER_PS,
                 "forces": forces * units.KJ_PER_MOL_NM,
                 "energies": energy * units.KJ_PER_MOL,
-                "time": time,
+                "time": now.time,
                 "has_label": bool(np.array_equal(kept, positions)),
             }
         )
-        self.metadata["timestep_fs"] = 1000.0 * integrator.getStepSize().value_in_unit(
-            unit.picosecond
-        )
+        self.metadata["timestep_fs"] = now.stride / units.FS
         if len(self._frames) >= self.frames_per_file:
             self.close()
 
@@ -192,12 +199,46 @@ class TrajectoryReporter:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Moment:
+    """What tells whether one frame follows from another: counts, origin, stride and time."""
+
+    counts: tuple[int, ...]
+    origin: float
+    stride: float
+    time: float
+
+    @classmethod
+    def of(cls, integrator: Any, time: float) -> _Moment:
+        """Now, at a time (ASE units)."""
+        counts = tuple(
+            round(integrator.getGlobalVariableByName(f"kstep_{name}"))
+            for name in ("jumps", "fallbacks", "flips")
+        )
+        origin = integrator.getGlobalVariableByName("kstep_origin")
+        stride = integrator.getStepSize().value_in_unit(unit.picosecond) * units.PS
+        return cls(counts, origin, stride, time)
+
+    def follows(self, before: _Moment, steps: int) -> bool:
+        """Whether so many jumps on lead from one to the other, and nothing else happened."""
+        passed = tuple(now - then for now, then in zip(self.counts, before.counts, strict=True))
+        return passed == (steps, 0, 0) and self.origin == before.origin
+
+
+@dataclasses.dataclass(frozen=True)
 class _Fixed:
     """Elements, masses and metadata that all frames of a run have in common."""
 
     numbers: npt.NDArray[np.int64]
     masses: Array
     metadata: dict[str, Any]
+
+
+def _variables(integrator: Any) -> list[str]:
+    """Names of the global variables; none of an integrator without a program."""
+    if not isinstance(integrator, openmm.CustomIntegrator):
+        return []
+    count = integrator.getNumGlobalVariables()
+    return [integrator.getGlobalVariableName(i) for i in range(count)]
 
 
 def _number(path: Path) -> int:
@@ -207,11 +248,20 @@ def _number(path: Path) -> int:
 def _fixed(simulation: Any) -> _Fixed:
     """Atoms, constraints and ensemble of a run."""
     integrator, system = simulation.integrator, simulation.system
+    heat = _variables(integrator)
+    if "kstep_origin" not in heat:
+        raise ValueError(
+            f"the integrator is a {type(integrator).__name__}, and TrajectoryReporter writes the "
+            "forces that a KStepIntegrator has evaluated, and what happened between two frames, "
+            "which no other knows: make the run with a KStepIntegrator (simulation.integrator), or "
+            "the trajectory with kstep simulate"
+        )
     names = [integrator.getPerDofVariableName(i) for i in range(integrator.getNumPerDofVariables())]
     if "kstep_force" not in names:
         raise ValueError(
-            "the integrator keeps no forces of the physics: TrajectoryReporter is for runs with "
-            "KStepIntegrator, Metropolized ones with a corrector other than 'none'"
+            "this KStepIntegrator keeps no forces of the physics, because its corrector is 'none' "
+            "and its Metropolis test asks for energies only: TrajectoryReporter has nothing to "
+            "write. Take corrector='impulse'"
         )
     if system.usesPeriodicBoundaryConditions():
         raise ValueError(
@@ -226,7 +276,6 @@ def _fixed(simulation: Any) -> _Fixed:
         system.getParticleMass(i).value_in_unit(unit.dalton)
         for i in range(system.getNumParticles())
     ]
-    heat = [integrator.getGlobalVariableName(i) for i in range(integrator.getNumGlobalVariables())]
     production = "langevin" if "kstep_kT" in heat else "nve"
     return _Fixed(
         numbers,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from ase import Atoms
 from ase.calculators.morse import MorsePotential
 
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
+from kstep_integrators.physics.identity import settings_of
 from kstep_training.inputs.models import read_model
 from kstep_training.inputs.molecules import read_molecule
 from kstep_training.inputs.physics import METHODS, PhysicsSettings, is_physics, make_physics
@@ -83,9 +86,27 @@ def test_a_force_field_is_that_of_the_molecule(tmp_path: Path) -> None:
 
 def test_a_function_of_ones_own() -> None:
     physics = make_physics(OWN)
-    assert (physics.method, physics.versions, physics.identity) == (OWN, {}, OWN)
+    assert (physics.method, physics.versions) == (OWN, {})
+    assert physics.identity == f"{OWN} {settings_of(morse)['function']}"
     nitrogen = Atoms("N2", [[0, 0, 0], [0, 0, 1.0]], info={"charge": 2})
     assert physics(nitrogen).get_potential_energy(nitrogen) == pytest.approx(-3.0)
+
+
+def test_a_function_of_ones_own_is_known_by_its_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    text = "from ase.calculators.lj import LennardJones\n\n\ndef make(atoms):\n    {}\n"
+    identities = []
+    for body in ("return LennardJones(sigma=1.0)", "return LennardJones(sigma=2.0)"):
+        (tmp_path / "own_physics.py").write_text(text.format(body))
+        importlib.invalidate_caches()
+        sys.modules.pop("own_physics", None)
+        identities.append(make_physics("own_physics:make").identity)
+    sys.modules.pop("own_physics")
+    assert identities[0].startswith("own_physics:make make ")
+    assert identities[0] != identities[1]
 
 
 @pytest.mark.parametrize("name", ["GFN2-xTB", "pyscf", OWN])

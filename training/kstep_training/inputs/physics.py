@@ -20,6 +20,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from kstep_integrators.calculators import OpenMMCalculator, PySCFCalculator, xtb_calculator
 from kstep_integrators.calculators.electrons import electrons_noted
+from kstep_integrators.physics.identity import settings_of
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.keys import setting
 
@@ -105,8 +106,8 @@ class InputPhysics:
         return {} if package is None else {package: version(package)}
 
     @property
-    def identity(self) -> str:
-        """Name, settings and program: results of one identity can stand for each other."""
+    def label(self) -> str:
+        """Name, settings and program, as they are given."""
         given = [
             f"{option.name}={getattr(self.settings, option.name)}"
             for option in fields(PhysicsSettings)[1:]
@@ -114,6 +115,16 @@ class InputPhysics:
         ]
         programs = [f"{name} {number}" for name, number in self.versions.items()]
         return " ".join([self.settings.physics, *given, *programs])
+
+    @property
+    def identity(self) -> str:
+        """The label, and the code of a function of one's own: results of one can stand for others.
+
+        Code counts with what it takes from its surroundings.
+        """
+        if ":" not in self.settings.physics:
+            return self.label
+        return f"{self.label} {settings_of(_load(self.settings.physics))['function']}"
 
     def __call__(self, atoms: Atoms) -> BaseCalculator:
         """A new calculator for a molecule.

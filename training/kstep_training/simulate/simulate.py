@@ -21,6 +21,7 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
+from kstep_training.inputs.physics import make_physics
 from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.options import override
 from kstep_training.prep.prepared import prepared_folders, read_prepared
@@ -36,10 +37,11 @@ __all__ = ["run_simulate", "simulate"]
 
 @dataclass(frozen=True)
 class _Made:
-    """Settings that the shards of a folder are made with."""
+    """Settings that the shards of a folder are made with, and the code of a user's physics."""
 
     prep: dict[str, Any]
     simulate: SimulateSettings
+    function: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,8 @@ def simulate(
             f"physics=mm, but the molecules in {prepared} were prepared without a force field "
             "(forcefield=null); choose another physics, or prepare them with forcefield=mmff94"
         )
-    made = _Made(prep["settings"], settings)
+    function = make_physics(settings).identity if ":" in settings.physics else None
+    made = _Made(prep["settings"], settings, function)
     manifest = open_manifest(folder, made)
     for part in ("equilibration", "production", "distorted"):
         if part != "distorted" or settings.distorted_fraction:

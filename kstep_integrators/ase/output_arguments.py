@@ -1,0 +1,180 @@
+"""Arguments that say what a run writes where: checked, kept in checkpoints, and found again."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import IO, Any
+
+from kstep_integrators.arguments import positive_integer
+from kstep_integrators.notices import KStepWarning
+
+__all__ = [
+    "check_earlier",
+    "check_folder",
+    "check_interval",
+    "check_outputs",
+    "found_outputs",
+    "record_outputs",
+]
+
+
+def check_interval(checkpoint: str | Path | None, interval: object) -> int:
+    """Steps between two checkpoints: 100, if nothing is given.
+
+    Raises
+    ------
+    ValueError
+        If it is not a positive integer, or there is no checkpoint to write.
+    """
+    if interval is None:
+        return 100
+    checked = positive_integer("checkpoint_interval", interval, "steps between two checkpoints")
+    if checkpoint is None:
+        raise ValueError(
+            f"checkpoint_interval={interval} without a checkpoint: pass checkpoint='run.ckpt' too"
+        )
+    return checked
+
+
+def check_outputs(
+    trajectory: object,
+    logfile: object,
+    loginterval: object,
+    checkpoint: object,
+    append_trajectory: object = False,
+    **others: Any,
+) -> None:
+    """Refuse outputs that are no files, before any is opened.
+
+    Parameters
+    ----------
+    trajectory, logfile, loginterval, checkpoint, append_trajectory
+        As in :class:`kstep_integrators.KStepDynamics`.
+    **others
+        Of :class:`ase.md.md.MolecularDynamics`, not looked at.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Each message names the argument.
+    """
+    for name, value, others_too in (
+        ("trajectory", trajectory, "a path, or a trajectory that is open"),
+        ("logfile", logfile, "a path, '-', or a file that is open"),
+        ("checkpoint", checkpoint, "a path"),
+    ):
+        opened = name != "checkpoint" and hasattr(value, "write")
+        if not (value is None or isinstance(value, str | Path) or opened):
+            raise TypeError(f"{name} is {value!r}, expected {others_too}, or None for none")
+    positive_integer("loginterval", loginterval, "steps between two frames, and two lines")
+    if not isinstance(append_trajectory, bool):
+        raise TypeError(f"append_trajectory is {append_trajectory!r}, expected True or False")
+
+
+def check_folder(checkpoint: str | Path | None) -> None:
+    """Notice that a checkpoint has no folder, before a run is made that could not be kept.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder.
+    """
+    if checkpoint is not None and not Path(checkpoint).parent.is_dir():
+        raise FileNotFoundError(
+            f"checkpoint is {str(checkpoint)!r}, but there is no folder "
+            f"{str(Path(checkpoint).parent)!r}; make it first"
+        )
+
+
+def check_earlier(
+    trajectory: object, checkpoint: str | Path | None, append_trajectory: bool = False
+) -> None:
+    """Refuse to begin a run where another has left its checkpoint; warn of a trajectory it loses.
+
+    Parameters
+    ----------
+    trajectory, checkpoint, append_trajectory
+        As in :class:`kstep_integrators.KStepDynamics`.
+
+    Raises
+    ------
+    FileExistsError
+        If there is a checkpoint of that name.
+    """
+    if checkpoint is not None and Path(checkpoint).exists():
+        raise FileExistsError(
+            f"checkpoint is {str(checkpoint)!r}, which exists: go on with that run with "
+            f"resume({str(checkpoint)!r}, ...), or give another name, or move the file away"
+        )
+    if isinstance(trajectory, str | Path) and not append_trajectory:
+        path = Path(trajectory)
+        if path.is_file() and path.stat().st_size:
+            warnings.warn(
+                f"the trajectory {path} exists and is begun anew, as in ASE: what it held is lost; "
+                "append_trajectory=True would keep it",
+                KStepWarning,
+                stacklevel=3,
+            )
+
+
+def found_outputs(settings: dict[str, Any], checkpoint: str | Path) -> dict[str, Any]:
+    """Arguments of a resumed run that say what it writes where.
+
+    Parameters
+    ----------
+    settings : dict
+        From :func:`record_outputs`, with others, which stay as they are.
+    checkpoint : str or Path
+        Trajectory and log lie beside it as they did, from wherever it is resumed.
+    """
+    folder = Path(checkpoint).parent
+    found = dict(settings)
+    for name in ("trajectory", "logfile"):
+        if settings[name] not in (None, "-"):
+            found[name] = str(folder / settings[name])
+    return found
+
+
+def record_outputs(
+    checkpoint: str | Path,
+    trajectory: Any,
+    logfile: IO[str] | str | Path | None,
+    loginterval: int,
+    checkpoint_interval: int,
+) -> dict[str, Any]:
+    """Arguments that say what a run writes where, as its checkpoint keeps them.
+
+    Parameters
+    ----------
+    checkpoint, trajectory, logfile, loginterval, checkpoint_interval
+        As in :class:`kstep_integrators.KStepDynamics`. Relative paths are kept as seen from the
+        folder of the checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If a resumed run could not have them: an open file.
+    """
+    for name, output in (("trajectory", trajectory), ("logfile", logfile)):
+        if not isinstance(output, str | Path | None):
+            raise ValueError(
+                f"{name} is an open {type(output).__name__}, which a resumed run could not cut "
+                "back to the checkpoint; pass its path, or leave checkpoint out"
+            )
+    return {
+        "trajectory": _beside(trajectory, checkpoint),
+        "logfile": _beside(logfile, checkpoint),
+        "loginterval": loginterval,
+        "checkpoint_interval": checkpoint_interval,
+    }
+
+
+def _beside(output: Any, checkpoint: str | Path) -> str | None:
+    """A path as seen from the folder of the checkpoint; an absolute one stays so."""
+    if output is None:
+        return None
+    if output == "-" or Path(output).is_absolute():
+        return str(output)
+    return os.path.relpath(output, Path(checkpoint).parent)

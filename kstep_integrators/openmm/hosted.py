@@ -1,0 +1,167 @@
+"""A CustomIntegrator that follows what is changed around it between steps."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import openmm
+from openmm import unit
+
+from kstep_integrators.openmm.host import (
+    context_of,
+    number_of,
+    steady_clock,
+    tables_of,
+    variables_of,
+)
+from kstep_integrators.openmm.jump import find_jump, physics_parameters
+from kstep_integrators.openmm.program_writer import PREFIX
+
+__all__ = ["HostedIntegrator"]
+
+
+class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
+    """What a KStepIntegrator does in Python, around the steps of its program.
+
+    The clock, the seed, force groups and tabulated functions: what a program cannot see, or OpenMM
+    would not let it.
+    """
+
+    # What only matters in this process; copies, and what XML brings back, begin without it.
+    _system: openmm.System | None = None
+    _parameters: Sequence[str] = ()
+    _group = -1
+    _stepped = _retimed = False
+    _seeded: bool | None = None
+    _tables: Sequence[openmm.TabulatedFunction] = ()
+    _updates: tuple[int, ...] = ()
+
+    def step(self, steps: int) -> None:
+        """Make jumps.
+
+        Raises
+        ------
+        ValueError
+            If a force that the program does not know of was added to the System after the
+            integrator was made.
+        """
+        if not self._stepped:
+            self._begin()
+        if self._tables:
+            updates = tuple(table.getUpdateCount() for table in self._tables)
+            if updates != self._updates:
+                self._updates = updates
+                self.invalidateForces()
+        self._set_seed()
+        context = context_of(self) if self._retimed else None
+        if context is None:
+            super().step(steps)
+            return
+        with steady_clock(context, self):
+            super().step(steps)
+
+    def setStepSize(self, size: Any) -> None:
+        """Set the stride, ps if it has no unit; base steps are as many as before.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If it is no positive time. (Direct jumps refuse others than their own when they step.)
+        """
+        stride = number_of("size", size, unit.picosecond)
+        if stride == 0.0:
+            raise ValueError(f"size is {size}, expected a positive stride, ps if it has no unit")
+        super().setStepSize(stride)
+        self._retimed = True
+
+    def setIntegrationForceGroups(self, groups: Any) -> None:
+        """Set which force groups are the physics; that of the jump is left out.
+
+        A Context that is there is made anew, as it stands (``Context.reinitialize``).
+
+        Parameters
+        ----------
+        groups : set of int, or int
+            Group numbers, or a bit field of them, as in OpenMM.
+
+        Raises
+        ------
+        ValueError
+            If there are no such groups.
+        """
+        if isinstance(groups, int | np.integer):
+            groups = [group for group in range(32) if groups >> group & 1]
+        wanted = sorted({*groups})
+        if not all(isinstance(group, int | np.integer) and 0 <= group < 32 for group in wanted):
+            raise ValueError(f"groups is {groups}, expected numbers of force groups, 0 to 31")
+        super().setIntegrationForceGroups({int(group) for group in wanted} - {self._group})
+        self.invalidateForces()
+        context = context_of(self)
+        if context is not None:
+            # A program goes on with the groups that it had when its Context was made.
+            context.reinitialize(preserveState=True)
+
+    def setRandomNumberSeed(self, seed: int) -> None:
+        """Set the seed of the noise, from the next step on; 0 for one that nobody has had.
+
+        The noise is a function of the seed, of where positions or velocities were last set, and of
+        the number of the step. States and checkpoints that are loaded bring back the last two, and
+        the seed if it is 0 here: for another trajectory from one state, give another seed.
+        """
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer):
+            raise TypeError(f"seed is {seed!r}, expected an integer; 0 stands for a fresh seed")
+        if not -(2**31) <= seed < 2**31:
+            raise ValueError(f"seed is {seed}, expected one of 32 bits, at most {2**31 - 1}")
+        super().setRandomNumberSeed(int(seed))
+        if f"{PREFIX}seed" in variables_of(self):
+            self.setGlobalVariableByName(f"{PREFIX}seed", 0.0)
+
+    def _begin(self) -> None:
+        """Look at the System before the first step; what is added later has no part in a Context.
+
+        Raises
+        ------
+        ValueError
+            If there are forces whose changes would not be noticed.
+        """
+        context = None
+        if self._system is None or any(map(tables_of, self._system.getForces())):
+            context = context_of(self)
+        system = self._system if context is None else context.getSystem()
+        if system is not None:
+            jump = find_jump(system)
+            forces = [force for n, force in enumerate(system.getForces()) if n != jump]
+            unknown = sorted(set(physics_parameters(system)) - set(self._parameters))
+            mixed = [f.getName() for f in forces if f.getForceGroup() == self._group]
+            if self._system is not None and (unknown or mixed):
+                raise ValueError(
+                    "forces were added to the System after the integrator was made, with the "
+                    f"parameters {unknown} that it does not know, or in the force group of the "
+                    f"jump ({mixed}), where they are no physics: make the integrator last"
+                )
+            self._tables = [table for force in forces for table in tables_of(force)]
+            self._updates = tuple(table.getUpdateCount() for table in self._tables)
+        self._stepped = True
+
+    def _set_seed(self) -> None:
+        """The seed for the program: the integrator's own, or that of its state, or a fresh one."""
+        if self._seeded is None:
+            self._seeded = f"{PREFIX}seed" in variables_of(self)
+        if not self._seeded:
+            return
+        given, used = float(self.getRandomNumberSeed()), self._total("seed")
+        if used == 0.0 or given not in (0.0, used):
+            # Fresh ones are beyond all that can be given.
+            self.setGlobalVariableByName(
+                f"{PREFIX}seed", given or float(2**31 + secrets.randbits(52))
+            )
+
+    def invalidateForces(self) -> None:
+        """Forget the forces that are kept: the next step evaluates the physics where it starts."""
+        self.setGlobalVariableByName("kstep_fresh", 0.0)
+
+    def _total(self, name: str) -> float:
+        return float(self.getGlobalVariableByName(f"{PREFIX}{name}"))
