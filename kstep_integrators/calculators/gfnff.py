@@ -75,6 +75,10 @@ class GFNFF(XTB):  # type: ignore[misc]
 
     def __init__(self, charge: int | None = None, reference: Atoms | None = None) -> None:
         self._topologies = Topologies()
+        if not isinstance(reference, Atoms | None):
+            raise TypeError(
+                f"reference is {reference!r}, expected an Atoms object whose bonds are to be kept"
+            )
         self.reference = None if reference is None else reference.copy()
         self._atoms_asked: Atoms | None = None
         super().__init__(method="GFN-FF", charge=charge)

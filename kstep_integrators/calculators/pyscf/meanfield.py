@@ -34,8 +34,8 @@ def check_names(settings: Settings) -> None:
             libxc.parse_xc(parse_dft(settings.xc.lower())[0])
         except Exception as error:
             raise ValueError(
-                f"PySCF knows no functional {settings.xc!r} ({error}); examples: 'pbe', 'b3lyp', "
-                "'wb97x-v', 'wb97m-v', 'pbe0'"
+                f"xc is {settings.xc!r}, which PySCF does not know ({error}); examples: 'pbe', "
+                "'b3lyp', 'wb97x-v', 'wb97m-v', 'pbe0'"
             ) from error
     if isinstance(settings.solvent, str):
         from pyscf.solvent.smd import solvent_db

@@ -29,7 +29,7 @@ def test_set_starts_anew_and_todict_says_what_is_not_default():
         ({"method": "mp2", "basis": "sto-3g"}, "method is 'mp2'"),
         ({"method": 7}, "method is a int"),
         ({"xc": "pbe"}, "basis is missing"),
-        ({"xc": "pbf", "basis": "sto-3g"}, "no functional 'pbf'"),
+        ({"xc": "pbf", "basis": "sto-3g"}, "xc is 'pbf', which PySCF does not know"),
         ({"xc": "pbe", "basis": "sto-3g", "grid_level": 12}, "grid_level is 12"),
         ({"method": "hf", "basis": "sto-3g", "grid_response": True}, "has no grid"),
         ({"method": "hf", "basis": "sto-3g", "conv_tol": 1e-2}, "conv_tol is 0.01"),
