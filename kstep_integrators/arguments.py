@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
+from numbers import Real
+from pathlib import Path
 
-__all__ = ["positive_integer", "whole_number"]
+import numpy as np
+import torch
+
+__all__ = ["check_device", "path_of", "positive_integer", "positive_number", "whole_number"]
 
 
 def positive_integer(name: str, value: object, meaning: str) -> int:
@@ -47,3 +52,64 @@ def whole_number(name: str, value: object, meaning: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise ValueError(f"{name} is {value!r}, expected a whole number from 0: {meaning}")
     return int(value)
+
+
+def check_device(device: object) -> None:
+    """Refuse what is no device of torch, or is not there.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message says what there is.
+    """
+    if device == "auto":
+        return
+    if not isinstance(device, str | torch.device):
+        raise TypeError(f"device is {device!r}, expected 'auto', 'cpu' or 'cuda'")
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise ValueError(f"device is {device!r}, expected 'auto', 'cpu' or 'cuda'") from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device is {str(device)!r}, but torch finds no GPU here; use device='cpu', or install "
+            "a build of torch for your GPU"
+        )
+
+
+def positive_number(name: str, value: object, meaning: str) -> float:
+    """The value as a float.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the message.
+    value : object
+    meaning : str
+        What the number is, and its unit.
+
+    Raises
+    ------
+    TypeError
+        If it is no number.
+    ValueError
+        If it is not finite and above 0.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}, expected a positive number: {meaning}")
+    if not (float(value) > 0.0 and math.isfinite(value)):
+        raise ValueError(f"{name} is {value!r}, expected a positive number: {meaning}")
+    return float(value)
+
+
+def path_of(name: str, value: object) -> Path:
+    """The value as a path.
+
+    Raises
+    ------
+    TypeError
+        If it is neither text nor a path.
+    """
+    if not isinstance(value, str | Path):
+        raise TypeError(f"{name} is {value!r}, expected a path")
+    return Path(value)

@@ -9,6 +9,7 @@ from ase.constraints import FixAtoms, FixBondLengths, FixCom
 
 from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.mechanics.motion import constrain
+from kstep_integrators.physics.calculation import check_is_calculator
 from kstep_integrators.state import PhaseState
 
 __all__ = ["check_atoms", "check_calculator", "state_from_atoms", "template_of"]
@@ -46,13 +47,7 @@ def check_calculator(atoms: Atoms) -> None:
     """
     if atoms.calc is None:
         raise ValueError("atoms has no calculator; set atoms.calc to the physics to be followed")
-    if isinstance(atoms.calc, type) or not hasattr(atoms.calc, "get_potential_energy"):
-        kind = atoms.calc.__name__ if isinstance(atoms.calc, type) else type(atoms.calc).__name__
-        given = f"the class {kind}" if isinstance(atoms.calc, type) else f"a {kind}"
-        raise TypeError(
-            f"atoms.calc is {given}, expected an ASE calculator, such as EMT(): it must have "
-            "get_potential_energy and get_forces"
-        )
+    check_is_calculator("atoms.calc", atoms.calc)
 
 
 def state_from_atoms(

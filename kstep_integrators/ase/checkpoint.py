@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from kstep_integrators.arguments import path_of
 from kstep_integrators.ase.atoms_json import (
     decode_atoms,
     decode_values,
@@ -263,7 +264,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     CheckpointError
         If the file is missing, damaged, made by another program, or of another format version.
     """
-    path = Path(path)
+    path = path_of("path", path)
     if not path.is_file():
         raise CheckpointError(f"there is no checkpoint {path}")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +13,7 @@ import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
+from kstep_integrators.arguments import whole_number
 from kstep_integrators.ase.atoms import check_atoms, check_calculator, state_from_atoms, template_of
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
@@ -19,7 +21,7 @@ from kstep_integrators.ase.checkpoint import (
     read_checkpoint,
 )
 from kstep_integrators.ase.edits import Written
-from kstep_integrators.ase.option_attributes import CHANGEABLE, OptionAttributes
+from kstep_integrators.ase.option_attributes import CHANGEABLE, OptionAttributes, check_names
 from kstep_integrators.ase.output_arguments import (
     check_earlier,
     check_folder,
@@ -208,6 +210,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         _resumed: Checkpoint | None = None,
         **kwargs: Any,
     ) -> None:
+        check_names(kwargs, (*_OWN, *_OF_ASE))
         options = RunOptions(
             k=k, timestep=timestep, corrector=corrector, thermostat=thermostat,
             temperature_K=temperature_K, friction=friction, taut=taut, metropolize=metropolize,
@@ -471,6 +474,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
 
     @nsteps.setter
     def nsteps(self, value: int) -> None:
+        value = whole_number("nsteps", value, "strides made")
         before, self._nsteps = self.nsteps, value
         run = self.__dict__.get("_run")
         if run is not None and value != before + 1:
@@ -593,3 +597,8 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         kept = 2 if rule is None else rule.extra_chances + 2
         self._physics = CalculatorPhysics(self.atoms, self.atoms.calc, kept)
         return self.scheme.bind(state, self._physics)
+
+
+_OWN = tuple(inspect.signature(KStepDynamics).parameters)
+_OF_ASE = ("append_trajectory", "master", "comm")
+"""Arguments of a run, and those that it leaves to ASE."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
 from kstep_integrators.step.options import make_rng
 
-__all__ = ["CHANGEABLE", "FIXED", "OptionAttributes"]
+__all__ = ["CHANGEABLE", "FIXED", "OptionAttributes", "check_names"]
 
 CHANGEABLE: Final = (
     "k", "timestep", "corrector", "thermostat", "temperature_K", "friction", "taut", "metropolize",
@@ -17,6 +17,7 @@ CHANGEABLE: Final = (
 )  # fmt: skip
 """Options that a run may be given another value of between two steps."""
 
+_IN_KELVIN = "it is called temperature_K here; use dyn.set_temperature(temperature_K=...)"
 _OF_FILES = "files are opened at the start; make another run from its atoms"
 FIXED: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -26,8 +27,10 @@ FIXED: Final[Mapping[str, str]] = MappingProxyType(
         "options": "use dyn.set_options(...)",
         "device": "the model is there already; make another run, KStepDynamics(..., device=...)",
         "dt": "it is the stride, k * timestep; set dyn.timestep or dyn.k",
-        "temp": "it is called temperature_K here; use dyn.set_temperature(temperature_K=...)",
-        "temperature": "use dyn.set_temperature(temperature_K=...)",
+        "temp": _IN_KELVIN,
+        "temperature": _IN_KELVIN,
+        "atoms": "make another run of them, KStepDynamics(atoms, model, ...)",
+        "fixcm": "the bath moves the centre of mass too; atoms.set_constraint(FixCom()) keeps it",
         "fr": "it is called friction here; use dyn.set_friction(...)",
         "checkpoint": _OF_FILES,
         "checkpoint_interval": _OF_FILES,
@@ -38,6 +41,29 @@ FIXED: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Names that cannot be set once a run has been made, and what to do instead."""
+
+
+def check_names(given: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse arguments that a run does not have, such as those of ASE's own thermostats.
+
+    Parameters
+    ----------
+    given : iterable of str
+    known : iterable of str
+        All that there are.
+
+    Raises
+    ------
+    TypeError
+        The message says what is done instead, or which name is near.
+    """
+    known = tuple(known)
+    for name in given:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+        hint = FIXED.get(name) or (f"did you mean {near[0]!r}?" if near else f"it has {known}")
+        raise TypeError(f"KStepDynamics has no argument {name!r}: {hint}")
 
 
 class OptionAttributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -184,6 +184,8 @@ energy_tolerance, force_tolerance, guard, device
         given: object = atoms_list
         if isinstance(given, Atoms):
             raise TypeError("atoms_list is an Atoms object, expected a list of them: [atoms, ...]")
+        if not isinstance(given, Iterable):
+            raise TypeError(f"atoms_list is {given!r}, expected a list of ase.Atoms objects")
         molecules = list(atoms_list)
         for one in molecules:
             check_atoms(one)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
+from kstep_integrators.arguments import check_device
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.jumps.baseline import drift, without_mean
 from kstep_integrators.mechanics.motion import constrain, kick
@@ -164,6 +165,7 @@ class DirectJump:
         dtype: torch.dtype = torch.float32,
         source: str = "",
     ) -> None:
+        check_device(device)
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype {dtype} is not supported; use torch.float32 or torch.float64")
         if str(device) == "auto":

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from kstep_integrators.arguments import positive_number
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.potentials.base import Potential
@@ -67,13 +68,14 @@ class FlowJump:
     reversible = True
 
     def __init__(self, potential: Potential, timestep: float | None = None) -> None:
-        timestep = potential.timestep if timestep is None else float(timestep)
-        if not timestep > 0:
-            raise ValueError(
-                f"timestep is {timestep}, expected a positive number of ASE time units"
+        if isinstance(potential, type) or not hasattr(potential, "bind"):
+            raise TypeError(
+                f"potential is {potential!r}, expected one such as load_model(...) or "
+                "CalculatorPotential(calculator)"
             )
+        timestep = potential.timestep if timestep is None else timestep
         self.potential = potential
-        self.timestep = timestep
+        self.timestep = positive_number("timestep", timestep, "base step in ASE time units")
 
     @property
     def device(self) -> torch.device:

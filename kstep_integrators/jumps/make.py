@@ -46,7 +46,7 @@ def make_jump(
     """
     if isinstance(model, str | Path):
         model = load_model(model, device=device)
-    if isinstance(model, Jump):
+    if isinstance(model, Jump) and not isinstance(model, type):
         if timestep is not None and not math.isclose(timestep, model.timestep, rel_tol=1e-9):
             raise ValueError(
                 f"the base step is {timestep / units.FS:.9g} fs, but the jump has its own: a "
@@ -56,12 +56,16 @@ def make_jump(
         if isinstance(model, DirectJump) and device != "auto":
             return model.to(device)
         return model
-    if not isinstance(model, Potential):
+    if isinstance(model, type) or not isinstance(model, Potential):
         raise TypeError(
-            f"model is a {type(model).__name__}; expected a bundled model name, a path, a "
+            f"model is {_kind(model)}; expected a bundled model name, a path, a "
             "potential such as load_model(...) or CalculatorPotential(calculator), or a jump"
         )
     return FlowJump(model if device == "auto" else model.to(device), timestep)
+
+
+def _kind(model: object) -> str:
+    return f"the class {model.__name__}" if isinstance(model, type) else f"a {type(model).__name__}"
 
 
 def record_jump(jump: Jump) -> dict[str, Any]:

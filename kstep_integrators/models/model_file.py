@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from kstep_integrators.arguments import path_of
 from kstep_integrators.files import atomic_file
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.increments.network import IncrementNetwork
@@ -270,7 +271,7 @@ def model_path(name_or_path: str | Path) -> Path:
     bundled = bundled_models()
     if str(name_or_path) in bundled:
         return bundled[str(name_or_path)]
-    path = Path(name_or_path)
+    path = path_of("name_or_path", name_or_path)
     if not path.is_file():
         names = ", ".join(bundled) or "none"
         raise ModelFileError(

@@ -56,6 +56,8 @@ def named_molecule(name: str) -> Atoms:
 
     Raises
     ------
+    TypeError
+        If the name is no text.
     ValueError
         If no bundled molecule has that name; the message gives the nearest ones.
 
@@ -64,6 +66,8 @@ def named_molecule(name: str) -> Atoms:
     >>> named_molecule("acetic acid").get_chemical_formula()
     'C2H4O2'
     """
+    if not isinstance(name, str):
+        raise TypeError(f"name is {name!r}, expected the name of a bundled molecule, as 'ethanol'")
     known = {_plain(key): atoms for key, atoms in _named().items()}
     bundled = known.get(_plain(name))
     if bundled is not None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator
 
-__all__ = ["Answer", "ask", "copied", "forget", "parts_of"]
+__all__ = ["Answer", "ask", "check_is_calculator", "copied", "forget", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,30 @@ class Answer:
     forces: npt.NDArray[np.float64] | None = None
     failure: str | None = None
     computed: bool = True
+
+
+def check_is_calculator(name: str, value: object) -> None:
+    """Refuse what cannot compute an energy.
+
+    Parameters
+    ----------
+    name : str
+        What it was given as, for the message.
+    value : object
+
+    Raises
+    ------
+    TypeError
+        If it is no calculator, but its class, say.
+    """
+    if isinstance(value, type) or not hasattr(value, "get_potential_energy"):
+        kind = f"the class {value.__name__}" if isinstance(value, type) else repr(value)
+        if not isinstance(value, type | str | int | float | None):
+            kind = f"a {type(value).__name__}"
+        raise TypeError(
+            f"{name} is {kind}, expected an ASE calculator, such as EMT(): it must have "
+            "get_potential_energy and get_forces"
+        )
 
 
 def ask(atoms: Atoms, forces: bool) -> Answer:

@@ -12,7 +12,8 @@ from ase.calculators.calculator import BaseCalculator
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.physics.calculation import ask
+from kstep_integrators.arguments import positive_number
+from kstep_integrators.physics.calculation import ask, check_is_calculator
 from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.state import (
     BoundPotential,
@@ -53,8 +54,9 @@ class CalculatorPotential:
     """
 
     def __init__(self, calculator: BaseCalculator, timestep: float = 0.25 * units.FS) -> None:
+        check_is_calculator("the calculator of the potential", calculator)
         self.calculator = calculator
-        self._timestep = timestep
+        self._timestep = positive_number("timestep", timestep, "base step in ASE time units")
 
     @property
     def timestep(self) -> float:

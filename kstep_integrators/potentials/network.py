@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from kstep_integrators import units
+from kstep_integrators.arguments import check_device
 from kstep_integrators.models.coverage import check_coverage, species_of
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.nn.energy.network import EnergyNetwork
@@ -62,6 +63,7 @@ class NetworkPotential:
         dense_limit: int = 64,
         source: str = "",
     ) -> None:
+        check_device(device)
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"dtype {dtype} is not supported; use torch.float32 or torch.float64")
         if str(device) == "auto":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -63,6 +64,11 @@ class Guard:
         Change of the total physical energy over one jump, eV, or a tenth of it per atom for
         molecules of more than ten atoms.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no positive number; ``math.inf`` is no limit.
+
     Examples
     --------
     >>> from kstep_integrators import Guard, units
@@ -73,6 +79,17 @@ class Guard:
 
     max_speed: float = 1.0 / units.FS
     max_energy_change: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, meaning in (
+            ("max_speed", "angstrom / ASE time"),
+            ("max_energy_change", "eV"),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise TypeError(f"{name} is {value!r}, expected a positive number of {meaning}")
+            if not float(value) > 0.0:  # infinity is no limit
+                raise ValueError(f"{name} is {value!r}, expected a positive number of {meaning}")
 
     def check_jump(self, before: PhaseState, after: PhaseState) -> Reasons:
         """Molecules whose landing is absurd; asked before the physics is evaluated there."""

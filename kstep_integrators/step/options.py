@@ -10,9 +10,8 @@ from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
-import torch
 
-from kstep_integrators.arguments import positive_integer
+from kstep_integrators.arguments import check_device, positive_integer
 from kstep_integrators.correctors import CORRECTORS, Corrector, restore_corrector
 from kstep_integrators.step.guard import Control, Guard
 from kstep_integrators.step.tuning import StrideTuning
@@ -221,37 +220,15 @@ def _check_types(options: RunOptions) -> None:
         raise ValueError(
             f"unknown corrector {options.corrector!r}; choose one of {sorted(CORRECTORS)}"
         )
-    _check_device(options.device)
+    check_device(options.device)
     for name, method, kind in (
         ("corrector", "describe", "a name such as 'impulse', or a corrector"),
         ("guard", "check_jump", "a Guard"),
     ):
         value = given[name]
-        if value is not None and not isinstance(value, str) and not hasattr(value, method):
+        named = name == "corrector" and isinstance(value, str)
+        if value is not None and not named and not hasattr(value, method):
             raise TypeError(f"{name} is {value!r}, expected {kind}")
-
-
-def _check_device(device: object) -> None:
-    """Refuse what is no device of torch, or is not there.
-
-    Raises
-    ------
-    TypeError, ValueError
-        The message says what there is.
-    """
-    if device == "auto":
-        return
-    if not isinstance(device, str | torch.device):
-        raise TypeError(f"device is {device!r}, expected 'auto', 'cpu' or 'cuda'")
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise ValueError(f"device is {device!r}, expected 'auto', 'cpu' or 'cuda'") from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError(
-            f"device is {str(device)!r}, but torch finds no GPU here; use device='cpu', or install "
-            "a build of torch for your GPU"
-        )
 
 
 def _kelvin(value: Any) -> float | tuple[float, ...] | None:

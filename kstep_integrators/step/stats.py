@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from kstep_integrators.fields import replaced
-from kstep_integrators.notices import warn_sparingly
+from kstep_integrators.notices import KStepWarning, milestone, warn_sparingly
 from kstep_integrators.step.info import StepInfo
 
 __all__ = ["Stats", "warn_of_changes"]
@@ -137,6 +138,7 @@ def warn_of_changes(
     reason : str or None
         Why a jump that stands was beyond the tolerances.
     """
+    _warn_of_rejections(old, new, where)
     before = (old.bond_changes, old.exceeded, old.potential_failures)
     if before == (new.bond_changes, new.exceeded, new.potential_failures):
         return
@@ -156,6 +158,19 @@ def warn_of_changes(
     )
     warn_sparingly(
         f"{where}: {reason}; the jump stands, as on_error='warn'", old.exceeded, new.exceeded
+    )
+
+
+def _warn_of_rejections(old: Stats, new: Stats, where: str) -> None:
+    """Warn of a Metropolized run that stands still: tens of strides, and not one accepted."""
+    if new.accepted or new.flips == old.flips or (milestone(old.flips, new.flips) or 1) < 10:
+        return
+    warnings.warn(
+        f"{where}: none of the {new.flips} strides so far was accepted, so the run stands where it "
+        "began; make the stride shorter (k, or StrideTuning), or take a potential that is nearer "
+        f"to the physics (next warning at {10 * new.flips})",
+        KStepWarning,
+        stacklevel=3,
     )
 
 

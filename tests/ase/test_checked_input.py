@@ -13,7 +13,18 @@ from ase.calculators.mixing import LinearCombinationCalculator, SumCalculator
 from ase.constraints import FixAtoms, FixBondLengths, FixCom
 from ase.filters import Filter
 
-from kstep_integrators import CalculatorPotential, KStepDynamics, KStepWarning, run_ensemble
+from kstep_integrators import (
+    CalculatorPotential,
+    DynamicsFailed,
+    Ensemble,
+    FlowJump,
+    Guard,
+    KStepDynamics,
+    KStepWarning,
+    load_model,
+    named_molecule,
+    run_ensemble,
+)
 from kstep_integrators.ase.atoms import state_from_atoms
 from tests.conftest import cheap, hot
 
@@ -107,7 +118,7 @@ def test_a_constraint_set_between_runs_is_refused_before_a_step():
         (lambda: run_of(Atoms(calculator=lj())), ValueError, "no atoms in it"),
         (lambda: run_of(hot("water")), ValueError, "no calculator"),
         (lambda: run_of(water(LennardJones)), TypeError, "the class LennardJones"),
-        (lambda: run_of(water("EMT")), TypeError, "a str"),
+        (lambda: run_of(water("EMT")), TypeError, "atoms.calc is 'EMT'"),
         (lambda: run_of(water(), trajectory=3), TypeError, "trajectory is 3"),
         (lambda: run_of(water(), logfile=3.0), TypeError, "logfile is 3.0"),
         (lambda: run_of(water(), checkpoint=True), TypeError, "checkpoint is True"),
@@ -118,6 +129,32 @@ def test_a_constraint_set_between_runs_is_refused_before_a_step():
         (lambda: run_of(water(), device=0.5), TypeError, "device is 0.5"),
         (lambda: run_of(water(), device="meta"), ValueError, "stays where it is"),
         (lambda: run_of(water(), corrector="impuls"), ValueError, "unknown corrector 'impuls'"),
+        (lambda: run_of(water(), guard="strict"), TypeError, "guard is 'strict', expected a Guard"),
+        (lambda: Guard(max_energy_change=-1.0), ValueError, "max_energy_change is -1.0"),
+        (lambda: Guard(max_speed="fast"), TypeError, "max_speed is 'fast'"),
+        (lambda: run_of(water(), fixcm=True), TypeError, r"no argument 'fixcm': .*FixCom\(\)"),
+        (lambda: run_of(water(), temperature=0.03, friction=1.0), TypeError,
+         "no argument 'temperature': it is called temperature_K here"),
+        (lambda: run_of(water(), trajektory="md.traj"), TypeError, "did you mean 'trajectory'"),
+        (lambda: CalculatorPotential(None), TypeError, "potential is None, expected an ASE"),
+        (lambda: CalculatorPotential(EMT), TypeError, "potential is the class EMT"),
+        (lambda: CalculatorPotential("EMT"), TypeError, "potential is 'EMT', expected"),
+        (lambda: CalculatorPotential(lj(), timestep=-1.0), ValueError, "timestep is -1.0"),
+        (lambda: CalculatorPotential(lj(), timestep="1"), TypeError, "timestep is '1'"),
+        (lambda: CalculatorPotential(lj(), timestep=np.nan), ValueError, "timestep is nan"),
+        (lambda: FlowJump(None), TypeError, "potential is None"),
+        (lambda: FlowJump(CalculatorPotential), TypeError, "potential is <class"),
+        (lambda: KStepDynamics(water(lj()), CalculatorPotential), TypeError,
+         "model is the class CalculatorPotential"),
+        (lambda: KStepDynamics.resume(3, lj()), TypeError, "path is 3, expected a path"),
+        (lambda: load_model(3), TypeError, "name_or_path is 3"),
+        (lambda: load_model("organic-gfn2", device="gpu"), ValueError, "device is 'gpu'"),
+        (lambda: named_molecule(3), TypeError, "name is 3"),
+        (lambda: Ensemble(None, cheap(), lambda a: lj()), TypeError, "atoms_list is None"),
+        (lambda: Ensemble([water()], cheap(), lambda a: lj(), scheduler=3), TypeError,
+         "scheduler is 3, expected the address"),
+        (lambda: run_ensemble([water()], cheap(), lambda a: None, steps=1), DynamicsFailed,
+         "what the function of the calculators returned is None, expected an ASE calculator"),
         (lambda: run_of(water()).run(2.5), ValueError, "steps is 2.5"),
         (lambda: run_of(water()).run(-1), ValueError, "steps is -1"),
         (lambda: run_of(water()).run(True), ValueError, "steps is True"),
@@ -229,6 +266,20 @@ def test_a_potential_that_always_fails_is_heard_now_and_then():
     assert dynamics.stats.potential_failures == dynamics.stats.fallbacks == 12
 
 
+def test_a_metropolized_run_that_stands_still_says_so():
+    stiff = CalculatorPotential(lj(epsilon=5e3, sigma=2.5))
+    dynamics = KStepDynamics(
+        water(lj()), stiff, k=20, metropolize=True, temperature_K=300, friction=0.01 / units.fs,
+        rng=np.random.default_rng(0),
+    )  # fmt: skip
+    with pytest.warns(KStepWarning) as told:
+        dynamics.run(25)
+    assert (dynamics.stats.accepted, dynamics.stats.flips) == (0, 25)
+    assert [str(one.message)[:55] for one in told] == [
+        "step 10: none of the 10 strides so far was accepted, so"
+    ]
+
+
 def test_nan_of_a_combination_is_one_failure_and_no_more():
     """Its parts forget too, or the same would be served at the next call."""
     calls = []
@@ -269,6 +320,7 @@ def test_frames_of_rejected_steps_have_the_forces_of_their_geometry(tmp_path):
         off.append(np.abs(fresh.get_forces() - atoms.get_forces()).max())
 
     dynamics.attach(compare)
-    dynamics.run(15)
+    with pytest.warns(KStepWarning, match="none of the 10 strides so far was accepted"):
+        dynamics.run(15)
     assert dynamics.stats.flips >= 5
     assert max(off) < 1e-12

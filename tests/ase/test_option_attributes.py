@@ -124,6 +124,10 @@ def test_a_change_between_runs_is_in_the_checkpoint(tmp_path):
         ("device", "cpu", AttributeError, "device"),
         ("loginterval", 5, AttributeError, "files are opened at the start"),
         ("model", cheap(), AttributeError, "make another run"),
+        ("atoms", None, AttributeError, "make another run"),
+        ("fixcm", True, AttributeError, r"set_constraint\(FixCom\(\)\)"),
+        ("nsteps", -1, ValueError, "nsteps is -1"),
+        ("guard", "strict", TypeError, "guard is 'strict', expected a Guard"),
         ("temprature_K", 500.0, AttributeError, "did you mean 'temperature_K'"),
     ],
 )

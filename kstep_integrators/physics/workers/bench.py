@@ -9,7 +9,7 @@ from typing import Protocol
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from kstep_integrators.physics.calculation import Answer, ask
+from kstep_integrators.physics.calculation import Answer, ask, check_is_calculator
 
 __all__ = ["Bench", "CalculatorFactory", "Request", "Workers"]
 
@@ -86,7 +86,9 @@ class Bench:
         atoms = self._known.get(request.replica)
         if atoms is None:
             atoms = request.atoms.copy()
-            atoms.calc = self._factory(request.atoms.copy())
+            made = self._factory(request.atoms.copy())
+            check_is_calculator("what the function of the calculators returned", made)
+            atoms.calc = made
             self._known[request.replica] = atoms
         atoms.positions[:] = request.atoms.positions
         atoms.cell[:] = request.atoms.cell

@@ -84,7 +84,7 @@ class DaskCluster:
     ConnectionError
         If there is no scheduler at the address.
     TypeError
-        If the factory cannot be sent.
+        If the factory cannot be sent, or the scheduler is neither.
 
     Notes
     -----
@@ -108,6 +108,11 @@ class DaskCluster:
                 f"calculator {factory!r} cannot be sent to Dask workers ({error}); give a function "
                 "that holds nothing that cannot be pickled"
             ) from error
+        if not isinstance(scheduler, str) and not hasattr(scheduler, "scheduler_info"):
+            raise TypeError(
+                f"scheduler is {scheduler!r}, expected the address of a Dask scheduler, such as "
+                "'tcp://node:8786', or a distributed.Client"
+            )
         self._owned = isinstance(scheduler, str)
         self._client = connect(scheduler) if isinstance(scheduler, str) else scheduler
         self._address = self._client.scheduler_info()["address"]
