@@ -2,8 +2,8 @@
 # ASE's NoseHooverChainNVT is hundreds of kelvin too cold as soon as one atom is fixed.
 #
 # Expected: with FixAtoms the free atoms have the temperature that was asked for; Langevin and Bussi keep it, and
-# nothing in https://ase-lib.org/ase/md.html excludes constraints. (Reported with apax-hub/apax#554, which points
-# at ASE's merge request 4099; the release does not have it.)
+# nothing in https://ase-lib.org/ase/md.html excludes constraints. (apax-hub/apax#554, of the same kind,
+# points at ASE's merge request 4099.)
 # Seen: 8 atoms of copper at 300 K, one of them fixed: 50 K. The thermostat integrates momenta of its own,
 # forces on fixed atoms are not zeroed in them (get_forces(md=True) leaves them), and so the fixed atom gathers
 # momentum that is never written back but is counted: everything else is cooled against it. Its degrees of

@@ -82,6 +82,11 @@ class TBLite(AseTBLite):
                 "cell as periodic; set atoms.pbc = True, with at least 15 angstrom of vacuum along "
                 "the open directions, or atoms.pbc = False for a molecule"
             )
+        if current.pbc.all() and not current.cell.rank == 3:
+            raise ValueError(
+                f"atoms.pbc is True, but the cell {current.cell.array.tolist()} has no volume; set "
+                "atoms.cell, or atoms.pbc = False for a molecule"
+            )
         if electrons != self._electrons:
             self._xtb = self._res = None
         self._electrons = electrons

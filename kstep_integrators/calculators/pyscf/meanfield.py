@@ -156,6 +156,14 @@ def _molecule(
                 f"{' '.join(str(error).split())}. Check the spelling, and that the basis covers "
                 f"the elements {sorted(set(atoms.get_chemical_symbols()))}"
             ) from error
+    functions = molecule.aoslice_by_atom()
+    bare = [i for i, row in enumerate(functions) if row[3] == row[2] and atoms.numbers[i] > 0]
+    if bare:
+        # PySCF prints a warning, leaves the nuclei bare, and converges to wrong energies.
+        raise ValueError(
+            f"basis={settings.basis!r} has no functions for "
+            f"{sorted({atoms.symbols[i] for i in bare})}; name one for each element, or 'default'"
+        )
     return molecule
 
 

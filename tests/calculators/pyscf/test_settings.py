@@ -128,3 +128,14 @@ def test_an_unknown_auxiliary_basis_is_refused_before_the_scf():
     ):
         atoms.get_potential_energy()
     assert atoms.calc.totals.scf_cycles == 0
+
+
+@pytest.mark.filterwarnings("ignore:Basis not found")
+def test_an_element_without_basis_functions_is_refused():
+    atoms = water(basis={"O": "6-31g"})
+    with pytest.raises(
+        ValueError, match=r"has no functions for \['H'\]; name one for each element"
+    ):
+        atoms.get_potential_energy()
+    atoms.calc.set(basis={"O": "6-31g", "default": "sto-3g"})
+    assert atoms.get_potential_energy() < -2050
