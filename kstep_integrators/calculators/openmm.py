@@ -96,10 +96,10 @@ class OpenMMCalculator(Calculator):
         self._masses = [_number(system.getParticleMass(i), mm.unit.dalton) for i in range(count)]
         self._charge = system_charge(system)
         self._periodic = bool(system.usesPeriodicBoundaryConditions())
-        self._molecules = WholeMolecules(system) if self._periodic else None
         self._context = mm.Context(
             system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName(platform)
         )
+        self._molecules = WholeMolecules(system) if self._periodic else None
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """List the changes since the last calculation, that of the charge included."""
