@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import openmm
 from openmm import unit
 
@@ -138,7 +139,10 @@ def variables_of(integrator: openmm.CustomIntegrator) -> list[str]:
 def number_of(name: str, value: Any, wanted: unit.Unit) -> float:
     """The number of a quantity in OpenMM's units; numbers are in them already."""
     try:
-        number = float(value.value_in_unit(wanted) if unit.is_quantity(value) else value)
+        bare = value.value_in_unit(wanted) if unit.is_quantity(value) else value
+        if isinstance(bare, str | bool | np.bool_):
+            raise TypeError("not a number")
+        number = float(bare)
     except (TypeError, ValueError, AttributeError) as error:
         raise TypeError(
             f"{name} is {value!r}, expected a number or an openmm.unit.Quantity in units of "

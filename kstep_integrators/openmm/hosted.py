@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import openmm
 from openmm import unit
 
+from kstep_integrators.arguments import whole_number, whole_numbers
 from kstep_integrators.openmm.host import (
     context_of,
     number_of,
@@ -38,16 +40,23 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     _seeded: bool | None = None
     _tables: Sequence[openmm.TabulatedFunction] = ()
     _updates: tuple[int, ...] = ()
+    _unread: Set[int] = frozenset()
 
     def step(self, steps: int) -> None:
         """Make jumps.
+
+        Parameters
+        ----------
+        steps : int
+            At least 1; 0 for none.
 
         Raises
         ------
         ValueError
             If a force that the program does not know of was added to the System after the
-            integrator was made.
+            integrator was made, or the energy of a ``PythonForce`` is no number.
         """
+        steps = whole_number("steps", steps, "jumps to make")
         if not self._stepped:
             self._begin()
         if self._tables:
@@ -56,12 +65,15 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 self._updates = updates
                 self.invalidateForces()
         self._set_seed()
-        context = context_of(self) if self._retimed else None
-        if context is None:
-            super().step(steps)
-            return
-        with steady_clock(context, self):
-            super().step(steps)
+        first = min(steps, 1) if self._unread else 0
+        for some in (first, steps - first):
+            if some == 0:
+                continue
+            context = context_of(self) if self._retimed else None
+            with nullcontext() if context is None else steady_clock(context, self):
+                super().step(some)
+            if self._unread:
+                self._check_energy()
 
     def setStepSize(self, size: Any) -> None:
         """Set the stride, ps if it has no unit; base steps are as many as before.
@@ -89,20 +101,27 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If there are no such groups.
         """
-        if isinstance(groups, int | np.integer):
+        if isinstance(groups, int | np.integer) and not isinstance(groups, bool):
             groups = [group for group in range(32) if groups >> group & 1]
-        wanted = sorted({*groups})
-        if not all(isinstance(group, int | np.integer) and 0 <= group < 32 for group in wanted):
-            raise ValueError(f"groups is {groups}, expected numbers of force groups, 0 to 31")
-        super().setIntegrationForceGroups({int(group) for group in wanted} - {self._group})
+        wanted = {*whole_numbers("groups", groups, "force groups, 0 to 31")} - {self._group}
+        if not wanted or max(wanted) > 31:
+            raise ValueError(f"groups is {groups}, expected force groups of the physics, 0 to 31")
+        super().setIntegrationForceGroups(wanted)
         self.invalidateForces()
         context = context_of(self)
         if context is not None:
             # A program goes on with the groups that it had when its Context was made.
             context.reinitialize(preserveState=True)
+
+    def setConstraintTolerance(self, tolerance: Any) -> None:
+        """Set the relative error of OpenMM's own constraint steps; jumps keep to 1e-12."""
+        number = number_of("tolerance", tolerance, unit.dimensionless)
+        if number == 0.0:
+            raise ValueError(f"tolerance is {tolerance}, expected a small positive number")
+        super().setConstraintTolerance(number)
 
     def setRandomNumberSeed(self, seed: int) -> None:
         """Set the seed of the noise, from the next step on; 0 for one that nobody has had.
@@ -142,9 +161,37 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                     f"parameters {unknown} that it does not know, or in the force group of the "
                     f"jump ({mixed}), where they are no physics: make the integrator last"
                 )
+            self._unread = {f.getForceGroup() for f in forces if isinstance(f, openmm.PythonForce)}
             self._tables = [table for force in forces for table in tables_of(force)]
             self._updates = tuple(table.getUpdateCount() for table in self._tables)
         self._stepped = True
+
+    def _check_energy(self) -> None:
+        """Look at the first energy of functions in Python.
+
+        OpenMM reads an array of one element, a list or None as -1 kJ/mol, without a word.
+
+        Raises
+        ------
+        ValueError
+            If the energy of such a force, or of several, is that.
+        """
+        context, python = context_of(self), self._unread
+        if context is None:
+            return
+        used = self.getIntegrationForceGroups()
+        groups = {g for g in range(32) if used >> g & 1} - {self._group}
+        energy = self._total("potential")
+        if groups - python:
+            state = context.getState(energy=True, groups=groups - python)
+            energy -= state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+        if abs(energy + 1.0) < 1e-9:
+            raise ValueError(
+                "the energy of a PythonForce of the System is -1 kJ/mol: so OpenMM takes what is "
+                "not a number, such as an array of one element, a list or None. Let its function "
+                "return float(energy), in kJ/mol"
+            )
+        self._unread = frozenset()
 
     def _set_seed(self) -> None:
         """The seed for the program: the integrator's own, or that of its state, or a fresh one."""

@@ -283,7 +283,24 @@ class KStepIntegrator(HostedIntegrator):
         ----------
         context : openmm.Context
             That of this integrator.
+
+        Raises
+        ------
+        TypeError
+            If it is no Context.
+        ValueError
+            If it is that of another integrator, or no step was begun.
         """
+        if not isinstance(context, openmm.Context):
+            raise TypeError(f"context is a {type(context).__name__}, expected an openmm.Context")
+        whole = context.getIntegrator()
+        if whole is not self and not isinstance(whole, openmm.CompoundIntegrator):
+            raise ValueError(
+                f"context is that of another integrator, a {type(whole).__name__}; expected the "
+                "Context that this integrator advances"
+            )
+        if self._total("kept_dt") == 0.0 and self._total("evaluations") == 0.0:
+            raise ValueError("no step was begun that could be undone")
         context.setPositions(self.getPerDofVariableByName("kstep_last_x"))
         context.setVelocities(self.getPerDofVariableByName("kstep_last_v"))
 
