@@ -62,9 +62,9 @@ class OpenMMCalculator(Calculator):
     ImportError
         If openmm is not installed; the message names the extra.
     ValueError
-        If the System has no particles or virtual sites, or there is no such platform. When a geometry is computed:
-        if the atoms are not those of the System, in its order, or of another charge, or one is
-        periodic and the other is not.
+        If the System has no particles, or virtual sites, or there is no such platform. When a
+        geometry is computed: if the atoms are not those of the System, in its order, or of another
+        charge, or one is periodic and the other is not.
     TypeError
         If ``system`` is no System.
 

@@ -147,7 +147,7 @@ def test_force_groups_while_it_runs(molecule, model):
     assert integrator.getIntegrationForceGroups() == 0xFFFFFFFF & ~(1 << 31)
     assert counter.calls > 0
     for groups in ({32}, {-1}, {"a"}):
-        with pytest.raises(ValueError, match="expected numbers of force groups"):
+        with pytest.raises(ValueError, match="groups is .*, expected"):
             integrator.setIntegrationForceGroups(groups)
 
 
@@ -166,7 +166,7 @@ def test_a_force_in_the_group_of_the_jump_is_refused(model):
 def test_a_jump_of_another_version_is_refused(model):
     system = pair(openmm.HarmonicBondForce())
     add_jump(system, model)
-    text = openmm.XmlSerializer.serialize(system).replace("kstep_noise_draw", "kstep_older")
+    text = openmm.XmlSerializer.serialize(system).replace("kstep_guarded", "kstep_older")
     old = openmm.XmlSerializer.deserialize(text)
     with pytest.raises(ValueError, match=r"a jump of another version.*removeForce"):
         add_jump(old, model)

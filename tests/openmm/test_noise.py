@@ -6,7 +6,7 @@ import pytest
 
 from kstep_integrators.openmm import KStepIntegrator
 from kstep_integrators.openmm.force import JumpForce
-from kstep_integrators.openmm.stages import PARAMETERS, Stage
+from kstep_integrators.openmm.stages import NOISE, PARAMETERS, Stage
 from tests.openmm.systems import make_context, model, molecule, moving, place, springs, where
 
 __all__ = ["model", "molecule"]
@@ -101,7 +101,7 @@ class Asked:
     """A State that asks for noise."""
 
     def __init__(self, **values):
-        given = {f"kstep_noise_{name}": float(value) for name, value in values.items()}
+        given = {NOISE[name]: float(value) for name, value in values.items()}
         self.parameters = {**PARAMETERS, "width": 1.0, **given, "kstep_stage": float(Stage.NOISE)}
 
     def getParameters(self):
@@ -127,6 +127,6 @@ def test_distribution():
     between = np.corrcoef(z.T) - np.eye(27)
     assert np.abs(between).max() < 5 / np.sqrt(count)
     assert abs(np.corrcoef(uniform, z[:, 0])[0, 1]) < 5 / np.sqrt(count)
-    for other in ({"seed": 6}, {"origin": 1e-9}, {"bath": 2.5}, {"draw": 1}):
+    for other in ({"seed": 6}, {"start": 1e-9}, {"kT": 2.5}, {"draw": 3}):
         one, two = jump(Asked(seed=5))[1], jump(Asked(**{"seed": 5, **other}))[1]
         assert abs(np.corrcoef(one.ravel(), two.ravel())[0, 1]) < 0.8
