@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -74,7 +73,6 @@ class JumpForce:
         self._model = BoundModel(source, particles, solute, model)
         self._zero = np.zeros((len(particles.masses), 3))
         self._failures = self._changes = 0
-        self._entropy = float(secrets.randbits(52))
         self._exchanges: dict[int, Exchange] = {}
         self._answers: dict[Stage, Callable[[Exchange, Array, _Parameters], _Answer]] = {
             Stage.BOX: self._box,
@@ -132,12 +130,10 @@ class JumpForce:
         So a state continues with the noise that its run had, and two replicas that were started
         from one state at other temperatures or parameters have noise of their own.
         """
-        seed = parameters[NOISE["seed"]] or self._entropy
-        values = [f"{name}={parameters[where]!r}" for name, where in NOISE.items()
-                  if name != "seed"]  # fmt: skip
+        values = [f"{name}={parameters[where]!r}" for name, where in NOISE.items()]
         values += [f"{name}={parameters[name]!r}" for name in sorted(parameters.keys())
                    if not name.startswith("kstep_")]  # fmt: skip
-        key = hashlib.blake2b(f"{seed!r};{';'.join(values)}".encode(), digest_size=16).digest()
+        key = hashlib.blake2b(";".join(values).encode(), digest_size=16).digest()
         source = np.random.Generator(np.random.Philox(key=np.frombuffer(key, np.uint64)))
         return source.random(), source.standard_normal(self._zero.shape)
 

@@ -86,7 +86,7 @@ def _inside(force: openmm.Force) -> Iterator[openmm.Force]:
 
 
 def context_of(integrator: openmm.Integrator) -> openmm.Context | None:
-    """The Context of an integrator; None if it has none, or is a part of another integrator.
+    """The Context of an integrator, also of one inside a CompoundIntegrator; None if it has none.
 
     Looked for among all objects the first time, some hundredths of a second.
 
@@ -107,10 +107,18 @@ def context_of(integrator: openmm.Integrator) -> openmm.Context | None:
     for one in gc.get_objects():
         # Not isinstance, which asks proxies of other libraries for their class.
         context = one if issubclass(type(one), openmm.Context) else None
-        if context is not None and getattr(context, "_integrator", None) is integrator:
+        if context is not None and _advances(getattr(context, "_integrator", None), integrator):
             _contexts[integrator] = weakref.ref(context)
             return context
     return None
+
+
+def _advances(whole: openmm.Integrator | None, integrator: openmm.Integrator) -> bool:
+    if not isinstance(whole, openmm.CompoundIntegrator):
+        return whole is integrator
+    # Parts come back as other objects around the same pointer.
+    parts = [whole.getIntegrator(number) for number in range(whole.getNumIntegrators())]
+    return int(integrator.this) in [int(part.this) for part in parts]
 
 
 @contextmanager

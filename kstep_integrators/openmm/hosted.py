@@ -6,12 +6,14 @@ import secrets
 from collections.abc import Sequence, Set
 from contextlib import nullcontext
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import openmm
 from openmm import unit
 
 from kstep_integrators.arguments import whole_number, whole_numbers
+from kstep_integrators.notices import KStepWarning
 from kstep_integrators.openmm.host import (
     context_of,
     number_of,
@@ -35,7 +37,7 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     # What only matters in this process; copies, and what XML brings back, begin without it.
     _system: openmm.System | None = None
     _parameters: Sequence[str] = ()
-    _group = -1
+    _group = _forces = -1
     _stepped = _retimed = False
     _seeded: bool | None = None
     _tables: Sequence[openmm.TabulatedFunction] = ()
@@ -57,7 +59,9 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             integrator was made, or the energy of a ``PythonForce`` is no number.
         """
         steps = whole_number("steps", steps, "jumps to make")
-        if not self._stepped:
+        if not self._stepped or (
+            self._system is not None and self._system.getNumForces() != self._forces
+        ):
             self._begin()
         if self._tables:
             updates = tuple(table.getUpdateCount() for table in self._tables)
@@ -88,6 +92,16 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             raise ValueError(f"size is {size}, expected a positive stride, ps if it has no unit")
         super().setStepSize(stride)
         self._retimed = True
+        context = context_of(self) if not self.thisown else None
+        if context is not None and context.getPlatform().getName() in ("Reference", "CPU"):
+            warn(
+                f"the stride is {stride:g} ps from now on, but this integrator is part of a "
+                "CompoundIntegrator, and OpenMM's clock on the platform "
+                f"{context.getPlatform().getName()} goes on in strides of when the Context was "
+                "made: set it before, or call context.reinitialize(preserveState=True)",
+                KStepWarning,
+                stacklevel=2,
+            )
 
     def setIntegrationForceGroups(self, groups: Any) -> None:
         """Set which force groups are the physics; that of the jump is left out.
@@ -136,7 +150,7 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             raise ValueError(f"seed is {seed}, expected one of 32 bits, at most {2**31 - 1}")
         super().setRandomNumberSeed(int(seed))
         if f"{PREFIX}seed" in variables_of(self):
-            self.setGlobalVariableByName(f"{PREFIX}seed", 0.0)
+            self.setGlobalVariableByName(f"{PREFIX}seed", float(seed))
 
     def _begin(self) -> None:
         """Look at the System before the first step; what is added later has no part in a Context.
@@ -146,7 +160,7 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         ValueError
             If there are forces whose changes would not be noticed.
         """
-        context = None
+        context, pending = None, False
         if self._system is None or any(map(tables_of, self._system.getForces())):
             context = context_of(self)
         system = self._system if context is None else context.getSystem()
@@ -154,6 +168,12 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             jump = find_jump(system)
             forces = [force for n, force in enumerate(system.getForces()) if n != jump]
             unknown = sorted(set(physics_parameters(system)) - set(self._parameters))
+            if self._stepped and unknown:
+                context = context_of(self)
+                # Without Context.reinitialize they are no part of this one.
+                unknown = (
+                    [] if context is None else [*{*unknown} & {*dict(context.getParameters())}]
+                )
             mixed = [f.getName() for f in forces if f.getForceGroup() == self._group]
             if self._system is not None and (unknown or mixed):
                 raise ValueError(
@@ -164,6 +184,7 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             self._unread = {f.getForceGroup() for f in forces if isinstance(f, openmm.PythonForce)}
             self._tables = [table for force in forces for table in tables_of(force)]
             self._updates = tuple(table.getUpdateCount() for table in self._tables)
+            self._forces = -1 if pending else system.getNumForces()
         self._stepped = True
 
     def _check_energy(self) -> None:

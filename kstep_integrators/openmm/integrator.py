@@ -10,7 +10,7 @@ import openmm
 from openmm import unit
 
 from kstep_integrators import units
-from kstep_integrators.openmm.host import number_of, variables_of
+from kstep_integrators.openmm.host import context_of, number_of, variables_of
 from kstep_integrators.openmm.hosted import HostedIntegrator
 from kstep_integrators.openmm.jump import add_jump, as_model, physics_parameters
 from kstep_integrators.openmm.program import StepProgram
@@ -204,6 +204,9 @@ class KStepIntegrator(HostedIntegrator):
             )
         integrator.__class__ = cls
         restored: KStepIntegrator = integrator
+        # One that nobody has given is not for every copy: a state that is loaded brings it back.
+        if f"{PREFIX}seed" in variables_of(restored) and context_of(restored) is None:
+            restored.setRandomNumberSeed(restored.getRandomNumberSeed())
         return restored
 
     def describeProgram(self) -> str:

@@ -213,6 +213,8 @@ class StepProgram(ProgramWriter):
 
         It begins anew where something else has moved or kicked particles between steps.
         """
+        # Where nobody has given one: an integrator out of XML, or part of another.
+        self.set("seed", f"select(seed, seed, {2**31} + floor({2**52}*uniform))")
         for name, value in {"seed": "seed", "start": "noise_start", "kT": "kT"}.items():
             self.set(NOISE[name].removeprefix(PREFIX), value)
         draw = NOISE["draw"].removeprefix(PREFIX)
