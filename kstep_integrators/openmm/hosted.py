@@ -169,11 +169,10 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             forces = [force for n, force in enumerate(system.getForces()) if n != jump]
             unknown = sorted(set(physics_parameters(system)) - set(self._parameters))
             if self._stepped and unknown:
-                context = context_of(self)
-                # Without Context.reinitialize they are no part of this one.
-                unknown = (
-                    [] if context is None else [*{*unknown} & {*dict(context.getParameters())}]
-                )
+                # Until Context.reinitialize they are no part of it; ask again.
+                context, pending = context_of(self), True
+                known = {} if context is None else dict(context.getParameters())
+                unknown = sorted({*unknown} & {*known})
             mixed = [f.getName() for f in forces if f.getForceGroup() == self._group]
             if self._system is not None and (unknown or mixed):
                 raise ValueError(
