@@ -105,14 +105,7 @@ class Module:
 class Checkout:
     """A folder with the project in it.
 
-    Parameters
-    ----------
-    root : Path
-
-    Raises
-    ------
-    FileNotFoundError
-        If it has no ``kstep_integrators/__init__.py``.
+    FileNotFoundError: if it has no ``kstep_integrators/__init__.py``.
     """
 
     def __init__(self, root: Path) -> None:

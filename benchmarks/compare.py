@@ -35,7 +35,7 @@ ABSOLUTE = 1e-9
 SKIPPED = ("machine", "what", "load", "load_before", "load_after", "seed", "cache")
 CLOCKS = ("seconds", "_s", "_us", "_ms", "_MiB", "microseconds", "frames_per_second", "speedup")
 NAMING = ("stride_fs", "k", "extra_chances", "replicas", "workers", "frames", "batch_size",
-          "channels", "layers", "friction_per_ps", "jitter", "start")  # fmt: skip
+          "channels", "layers", "friction_per_ps", "jitter", "start", "atoms")  # fmt: skip
 ERRORS = ("error", "standard_error")
 UNNAMED = ("error", "reason", "last_problem", "ended", "went_on")
 """Strings that are results, and name nothing."""

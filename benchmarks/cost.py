@@ -8,12 +8,16 @@ there is one; processor seconds, so that other work on the machine counts less.
 ``ensemble``: replicas of ethanol at GFN2, jumps of four base steps of 0.5 fs on the compiled
 bundled network; wall-clock seconds of jumps and of physics, over strides and replicas, after three
 strides that are not timed. Runs of all kinds are cut into blocks and taken in turns.
+
+``system_size``: everything but the forces, which are those of springs to fixed places.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,35 +27,30 @@ from typing import Any
 import numpy as np
 import torch
 from ase import Atoms, units
+from ase.build import bulk
 from ase.calculators.calculator import Calculator
+from ase.constraints import FixBondLengths
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 from benchmarks.energy import thermalized
 from benchmarks.results import load
 from benchmarks.suite import Options, option
-from kstep_integrators import (
-    Ensemble,
-    FlowJump,
-    KStepDynamics,
-    load_model,
-    named_molecule,
-)
+from kstep_integrators import CalculatorPotential, Ensemble, FlowJump, KStepDynamics
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.correctors import CORRECTORS
+from kstep_integrators.jumps.load import load_model
 from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.models.molecules import named_molecule
 from kstep_integrators.state import Evaluation, PhaseState
-from kstep_integrators.testing import (
-    CountingCalculator,
-)
-
-__all__ = ["ensemble", "jump_cost"]
+from kstep_integrators.testing import CountingCalculator
 
 FS = units.fs
 K = 8
 WARM_UP = 3
 BLOCKS = 4
+SIZES = (2000, 5000, 20000)
 KINDS = ((1, 1), (4, 1), (16, 1), (16, 2))
 """Replicas, workers."""
 
@@ -76,13 +75,12 @@ def gfn2_microseconds(atoms: Atoms, steps: int = 400) -> float:
     dynamics.run(4 * steps)
     fresh = atoms.copy()
     fresh.calc = xtb_calculator("GFN2-xTB")
-    times = []
-    for positions in path:
-        fresh.positions = positions
-        began = time.perf_counter()
+
+    def evaluate() -> None:
+        fresh.positions = path.pop(0)
         fresh.get_forces()
-        times.append(time.perf_counter() - began)
-    return 1e6 * float(np.median(times[10:]))
+
+    return microseconds(evaluate, len(path))
 
 
 def network(atoms: Atoms, compile: bool) -> dict[str, float]:  # noqa: A002
@@ -252,3 +250,64 @@ def ensemble(options: EnsembleOptions) -> dict[str, Any]:
         row |= {"evaluations": result.physics_evaluations, "failures": len(result.failures)}
         rows.append(row)
     return {"strides": options.strides, "load": [load_before, os.getloadavg()[0]], "rows": rows}
+
+
+class Springs(Calculator):
+    """Atoms on springs to fixed places, eV/A^2."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def calculate(self, atoms: Any = None, properties: Any = (), system_changes: Any = ()) -> None:
+        """Energy and forces."""
+        away, strength = atoms.positions - self.parameters["places"], self.parameters["strength"]
+        energy = 0.5 * strength * float((away**2).sum())
+        self.results = {"energy": energy, "forces": -strength * away}
+
+
+def _water(size: int) -> Atoms:
+    """Rigid molecules, wrapped into their box."""
+    side = round((size / 3) ** (1 / 3))
+    water = Atoms("OH2", [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], cell=[3.1] * 3, pbc=True)
+    atoms = water * ([side] * 3)
+    first = np.repeat(np.arange(0, len(atoms), 3), 3)[:, None]
+    atoms.set_constraint(FixBondLengths(first + np.tile([[0, 1], [0, 2], [1, 2]], (side**3, 1))))
+    atoms.set_positions(atoms.get_positions(wrap=True), apply_constraint=False)
+    return atoms
+
+
+def _chain(size: int) -> Atoms:
+    i = np.arange(size)
+    atoms = Atoms(f"C{size}", np.stack([1.3 * i, 0.7 * (i % 2), 0.0 * i], axis=1))
+    atoms.set_constraint(FixBondLengths(np.stack([i[:-1], i[1:]], axis=1)))
+    return atoms
+
+
+BATH = {"temperature_K": 300.0, "friction": 0.01 / FS}
+FILES = {"trajectory": "a.traj", "logfile": "a.log", "checkpoint": "a", "checkpoint_interval": 1}
+SYSTEMS: dict[str, tuple[Callable[[int], Atoms], dict[str, Any]]] = {
+    "crystal": (lambda size: bulk("Cu", cubic=True) * ([round((size / 4) ** (1 / 3))] * 3), {}),
+    "rigid water, wrapped, Langevin": (_water, BATH),
+    "rigid water, wrapped, all files at each step": (_water, FILES),
+    "chain, all bonds fixed": (_chain, {}),
+}
+
+
+def system_size(options: Options) -> dict[str, Any]:
+    """Milliseconds of processor time of the first step and of later ones."""
+    rows, rng = [], np.random.default_rng(0)
+    for (name, (make, settings)), size in itertools.product(SYSTEMS.items(), SIZES):
+        atoms = make(size)
+        speed = np.sqrt(300 * units.kB * atoms.get_masses()[:, None])
+        atoms.set_momenta(speed * rng.normal(size=(len(atoms), 3)), apply_constraint=False)
+        physics, cheap = (Springs(places=atoms.get_positions(), strength=k) for k in (2.0, 1.9))
+        atoms.calc, times = physics, [time.process_time()]
+        with tempfile.TemporaryDirectory() as folder:
+            files = {k: f"{folder}/{v}" if isinstance(v, str) else v for k, v in settings.items()}
+            run = KStepDynamics(atoms, CalculatorPotential(cheap), k=2, timestep=0.5 * FS, **files)
+            for _ in range(6):
+                run.run(1)
+                times.append(time.process_time())
+        first, *others = (1e3 * np.diff(times)).tolist()
+        row = {"first_ms": first, "step_ms": statistics.median(others)}
+        rows.append({"system": name, "atoms": len(atoms), **row})
+    return {"rows": rows}

@@ -38,8 +38,6 @@ from kstep_training.fit.settings import FitSettings, FitStage
 from kstep_training.progress import followed
 from kstep_training.trajectory import Trajectory, write_npz
 
-__all__ = ["dft", "dft_tune", "scf_cycles"]
-
 TURN_FS = 4.0
 BASE_FS = 0.5
 TEMPERATURES = (300.0, 400.0, 500.0, 600.0)

@@ -44,10 +44,7 @@ def suites() -> str:
 def maker(name: str) -> Callable[[], str]:
     """The function that makes a table.
 
-    Raises
-    ------
-    ValueError
-        If there is none.
+    ValueError: if there is none.
     """
     for module in TABLES:
         make = getattr(importlib.import_module(f"benchmarks.{module}"), name, None)
@@ -60,10 +57,7 @@ def maker(name: str) -> Callable[[], str]:
 def filled(text: str) -> str:
     """The text with all tables made anew.
 
-    Raises
-    ------
-    ValueError
-        If a table has no function, or no committed result.
+    ValueError: if a table has no function, or no committed result.
     """
 
     def made(match: re.Match[str]) -> str:

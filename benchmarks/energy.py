@@ -34,8 +34,6 @@ from kstep_training.simulate.settings import SimulateSettings
 from kstep_training.simulate.simulate import simulate
 from kstep_training.trajectory import Trajectory, read_npz
 
-__all__ = ["force_rms", "nve", "predicted", "residuals", "thermalized"]
-
 SAMPLE_FS = 4.0
 MODEL = "organic-gfn2"
 JUMPS = {

@@ -31,8 +31,6 @@ from kstep_integrators.testing.energies import (
 from kstep_integrators.testing.known_ensembles import SYSTEMS
 from kstep_integrators.testing.sampling import compare, sample
 
-__all__ = ["exactness", "nvt"]
-
 SMALL = {"count": 256, "equilibration": 20, "strides": 300}
 DROPLET = {"count": 64, "equilibration": 10, "strides": 250}
 FILTERED_DROPLET = {"count": 64, "equilibration": 10, "strides": 100}

@@ -30,19 +30,13 @@ from ase.io import read
 from ase.md.velocitydistribution import thermalize_momenta
 
 from benchmarks.suite import Options, option
-from kstep_integrators import (
-    CalculatorPotential,
-    Ensemble,
-    KStepDynamics,
-    load_model,
-    named_molecule,
-)
+from kstep_integrators import CalculatorPotential, Ensemble, KStepDynamics
 from kstep_integrators.ase.checkpoint import read_checkpoint
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
 from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.jumps.load import load_model
+from kstep_integrators.models.molecules import named_molecule
 from kstep_integrators.testing import MorseNetwork
-
-__all__ = ["KILLED", "kill", "kill_runs"]
 
 KILLS_PER_RUN = 5
 

@@ -24,12 +24,7 @@ from benchmarks.references import CopiesPhysics, Reference, ReferenceOptions
 from benchmarks.suite import option
 from kstep_integrators import FlowJump, load_model
 from kstep_integrators.correctors import make_corrector
-from kstep_integrators.diagnostics import (
-    JumpErrors,
-    Landings,
-    jump_errors,
-    mean_structure_errors,
-)
+from kstep_integrators.diagnostics import JumpErrors, Landings, jump_errors, mean_structure_errors
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.mechanics.shake import shake

@@ -33,8 +33,6 @@ from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.nn.increments.network import IncrementNetwork
 from kstep_integrators.openmm import KStepIntegrator, stages
 
-__all__ = ["openmm_overhead"]
-
 BLOCKS, JUMPS = 10, 10
 HYDROGEN = 1
 BOND_NM = 0.12

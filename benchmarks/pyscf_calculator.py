@@ -25,8 +25,6 @@ from kstep_integrators.calculators import PySCFCalculator
 from kstep_integrators.calculators.pyscf.device import find_gpu
 from kstep_training.prep.molecules import conformers
 
-__all__ = ["pyscf_gpu", "pyscf_memory"]
-
 PROPERTIES = ("energy", "forces", "dipole", "charges")
 UNITS = {"energy": "eV", "forces": "eV_per_A", "dipole": "e_A", "charges": "e"}
 SMALL = ("water", "methane", "ammonia", "formaldehyde", "ethanol")

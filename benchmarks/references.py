@@ -96,10 +96,7 @@ class Reference:
     def check(self) -> None:
         """Refuse physics that do not give the forces of the data.
 
-        Raises
-        ------
-        ValueError
-            Naming the difference.
+        ValueError: naming the difference.
         """
         row = self.segments[0][0]
         atoms = self.atoms.copy()
@@ -142,10 +139,7 @@ class Reference:
 class CopiesPhysics:
     """One calculator for many copies of a molecule, one after the other.
 
-    Parameters
-    ----------
-    atoms : ase.Atoms
-        With its calculator; constraints do not matter.
+    The atoms have their calculator; constraints do not matter.
     """
 
     def __init__(self, atoms: Atoms) -> None:
@@ -193,10 +187,7 @@ def read_references(
     Trajectories of the training and validation parts of the dataset, known by their names, are left
     out. Without it no molecule counts as trained on.
 
-    Raises
-    ------
-    ValueError
-        If nothing is left, or a force field is missing.
+    ValueError: if nothing is left, or a force field is missing.
     """
     parts: dict[str, str] = {}
     trained: set[str] = set()

@@ -80,12 +80,7 @@ def widths(modules: list[Module]) -> list[tuple[int, str]]:
 def measure(checkout: Checkout, option: str = OPTION) -> dict[str, Any]:
     """Return all figures of one checkout, as JSON takes them.
 
-    Parameters
-    ----------
-    checkout : Checkout
-    option : str
-        An option of a run; the files of library and training module whose code names it are those
-        that an option like it touches.
+    The option is one of a run: files whose code names it are those that one like it touches.
     """
     code = checkout.part("library", "training")
     parts = {}

@@ -159,13 +159,20 @@ def ensemble() -> str:
 
 def step_overhead() -> str:
     """Milliseconds of a step beyond jump and physics, before and after."""
-    medians = {
-        case: load("overhead")[case]["median_ms"] for case in ("one molecule", "ensemble of 16")
-    }
+    cases = ("one molecule", "ensemble of 16")
+    medians = {case: load("overhead")[case]["median_ms"] for case in cases}
     return markdown(
         ["run", "before, ms", "now, ms"],
         ([case, f"{ms['old']:.3f}", f"{ms['new']:.3f}"] for case, ms in medians.items()),
     )
+
+
+def system_size() -> str:
+    """Milliseconds of a step by the number of atoms."""
+    systems: dict[str, list[str]] = {}
+    for row in load("system_size")["rows"]:
+        systems.setdefault(row["system"], []).append(f"{row['step_ms']:.0f} ({row['atoms']:,})")
+    return markdown(["system", *["ms (atoms)"] * 3], ([n, *row] for n, row in systems.items()))
 
 
 def house() -> str:

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # OpenMM's State with integratorParameters=True has neither the temperature nor the step of Langevin integrators.
 #
-# Expected: "whether to store integrator parameters in the State", so that setState (and Simulation.loadState,
-# which saves with that flag) brings back what setTemperature, setFriction and setStepSize had set.
+# Expected: "whether to store integrator parameters in the State", so that setState (and Simulation.loadState;
+# saveState sets that flag) brings back what setTemperature, setFriction and setStepSize had set.
 # http://docs.openmm.org/latest/api-python/generated/openmm.openmm.Context.html
 # Seen: the element is empty for LangevinMiddleIntegrator, and after setState its later temperature, friction and
-# step stay. A checkpoint brings none of them back either. A MonteCarloBarostat's temperature and a
-# CustomIntegrator's variables, in contrast, are in the State.
+# step stay. A checkpoint brings none of them back either. The variables of a CustomIntegrator are in both.
 # Why it matters: a run resumed in a fresh script goes on at that script's temperature and step; annealing and
 # tempering runs then restart at the wrong rung, in silence.
 # What we do: temperature and friction of our integrator are variables of its program, which States hold.

@@ -35,6 +35,7 @@ from kstep_integrators.correctors import Corrector
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import record_jump, restore_jump
+from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
 from kstep_integrators.physics.calculation import forget, parts_of
 from kstep_integrators.physics.calculator_physics import CalculatorPhysics
@@ -518,6 +519,8 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
             self._freeze()
         # Last: a warning may have been made an error, and the jump stands then too.
         where = f"step {self.nsteps + 1}"
+        old, new = before.stats[0].residual_sum, after.stats[0].residual_sum
+        warn_of_domain(self.jump, self.atoms, old, new)
         warn_of_changes(before.stats[0], after.stats[0], where, changes.get(0), info.reason)
 
     def _stand(self, run: Run) -> None:

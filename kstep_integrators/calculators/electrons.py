@@ -135,6 +135,8 @@ def _sum(atoms: Atoms, name: str) -> int | None:
             "atoms.info['multiplicity'] and take them out"
         )
     total = float(values.sum())
+    if not np.isfinite(total):
+        raise ValueError(f"{name} of the atoms are {values.tolist()[:10]}, expected finite numbers")
     return round(total) if abs(total - round(total)) < ROUNDING else None
 
 
@@ -228,6 +230,8 @@ def electrons_of(atoms: Atoms, charge: int | None, multiplicity: int | None) -> 
     count = int(atoms.numbers.sum()) - electrons.charge
     unpaired = electrons.multiplicity - 1
     formula = atoms.get_chemical_formula()
+    if len(atoms) == 0:
+        raise ValueError("there are no atoms, expected at least one")
     if count < 1:
         raise ValueError(
             f"{formula} with charge {electrons.charge} has {count} electrons, expected at least one"

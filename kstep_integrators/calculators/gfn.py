@@ -13,6 +13,8 @@ from kstep_integrators.calculators.electrons import Electrons, check_given, elec
 
 __all__ = ["TBLite"]
 
+METHODS = ("GFN2-xTB", "GFN1-xTB", "IPEA1-xTB")
+
 
 class TBLite(AseTBLite):
     """GFN1-xTB or GFN2-xTB as an ASE calculator, quiet.
@@ -48,6 +50,8 @@ class TBLite(AseTBLite):
         known = {*self.default_parameters, "initial_guess"}
         if unknown := sorted({*kwargs} - known):
             raise TypeError(f"unknown parameters {unknown}, expected some of {sorted(known)}")
+        if kwargs.get("method", METHODS[0]) not in METHODS:
+            raise ValueError(f"method is {kwargs['method']!r}, expected one of {list(METHODS)}")
         check_given(kwargs.get("charge"), kwargs.get("multiplicity"))
         changed: dict[str, Any] = super().set(**kwargs)
         return changed
@@ -77,6 +81,11 @@ class TBLite(AseTBLite):
                 f"atoms.pbc is {current.pbc.tolist()}, and tblite takes the open directions of a "
                 "cell as periodic; set atoms.pbc = True, with at least 15 angstrom of vacuum along "
                 "the open directions, or atoms.pbc = False for a molecule"
+            )
+        if current.pbc.all() and not current.cell.rank == 3:
+            raise ValueError(
+                f"atoms.pbc is True, but the cell {current.cell.array.tolist()} has no volume; set "
+                "atoms.cell, or atoms.pbc = False for a molecule"
             )
         if electrons != self._electrons:
             self._xtb = self._res = None

@@ -24,7 +24,7 @@ from kstep_integrators.calculators.electrons import (
     check_given,
     electrons_noted,
 )
-from kstep_integrators.calculators.topologies import Topologies, Topology
+from kstep_integrators.calculators.topologies import Topologies
 
 __all__ = ["GFNFF"]
 
@@ -67,14 +67,17 @@ class GFNFF(XTB):  # type: ignore[misc]
         Total charge in e; None: that of the atoms.
     reference : ase.Atoms, optional
         A geometry to take the bonds of its molecule from, in place of the first that is computed.
-        The charge is that of the calculator, or its own.
+        Other molecules are refused then; the charge is that of the atoms, not of the reference.
     """
 
     atoms: Any
     _xtb: Any
 
     def __init__(self, charge: int | None = None, reference: Atoms | None = None) -> None:
-        self._topologies = Topologies()
+        if not isinstance(reference, Atoms | None):
+            raise TypeError(
+                f"reference is {reference!r}, expected an Atoms object whose bonds are to be kept"
+            )
         self.reference = None if reference is None else reference.copy()
         self._atoms_asked: Atoms | None = None
         super().__init__(method="GFN-FF", charge=charge)
@@ -98,10 +101,7 @@ class GFNFF(XTB):  # type: ignore[misc]
     def reset(self) -> None:
         """Forget results and the bonds of all molecules but a reference."""
         self.forget_results()
-        self._topologies = Topologies()
-        if self.reference is not None:
-            key = self._key(self.reference)
-            self._topologies.named[key] = Topology(self.reference)
+        self._topologies = Topologies(self.reference)
 
     def forget_results(self) -> None:
         """Compute anew what is asked for next, with the bonds that are known."""
@@ -141,6 +141,8 @@ class GFNFF(XTB):  # type: ignore[misc]
         return (tuple(atoms.numbers.tolist()), self._charge(atoms))
 
     def _check_api_calculator(self, system_changes: list[str]) -> None:
+        if len(self.atoms) == 0:
+            raise ValueError("there are no atoms, expected at least one")
         if self.atoms.pbc.any():
             raise ValueError(
                 f"atoms.pbc is {self.atoms.pbc.tolist()}, but the GFN-FF of xtb's library has no "

@@ -75,13 +75,17 @@ class Topologies:
       beside the geometry that its bonds are those of.
 
     All else is another molecule with bonds of its own, which a ``KStepWarning`` says if its
-    elements were known. A geometry that the user has named is that of all molecules of its
-    elements.
+    elements were known. Where the user has named a geometry, its bonds are those of all.
+
+    Parameters
+    ----------
+    reference : ase.Atoms, optional
+        The geometry that the user has named.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reference: Atoms | None = None) -> None:
+        self.reference = reference
         self.known: dict[tuple[Any, ...], list[Topology]] = {}
-        self.named: dict[tuple[Any, ...], Topology] = {}
 
     def of(self, atoms: Atoms, key: tuple[Any, ...]) -> Topology:
         """The topology of a molecule.
@@ -95,11 +99,18 @@ class Topologies:
         Raises
         ------
         ValueError
-            If an Atoms object has become another molecule.
+            If an Atoms object has become another molecule, or is not that of the reference.
         """
-        if key in self.named:
-            return self.named[key]
         known = self.known.setdefault(key, [])
+        if self.reference is not None:
+            if not np.array_equal(self.reference.numbers, atoms.numbers):
+                raise ValueError(
+                    f"the atoms are {atoms.symbols}, but the reference of the calculator is "
+                    f"{self.reference.symbols}, in this order; make a calculator for each molecule"
+                )
+            if not known:
+                known.append(Topology(self.reference))
+            return known[0]
         for one in known:
             if one.asked(atoms):
                 broken, made = _changed(one.last, atoms)

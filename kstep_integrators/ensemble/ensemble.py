@@ -41,6 +41,7 @@ from kstep_integrators.ensemble.states import join_states, with_baths
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import restore_jump
+from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.physics.identity import settings_of
@@ -415,6 +416,8 @@ energy_tolerance, force_tolerance, guard, device
             if not parts[i].lost:
                 where = f"replica {number}, step {after.nsteps}"
                 old, new = run.stats[i], after.stats[i]
+                template = self._templates[number]
+                warn_of_domain(self.scheme.jump, template, old.residual_sum, new.residual_sum)
                 warn_of_changes(old, new, where, changes.get(i), parts[i].reason)
 
     def _exchange(self) -> None:

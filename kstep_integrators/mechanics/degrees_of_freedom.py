@@ -171,15 +171,16 @@ def _share_of_bonds(
         where = tuple(bool(b) for b in np.broadcast_to(pbc, 3))
         lattice = periodic_cell(np.asarray(cell, dtype=np.float64), (where[0], where[1], where[2]))
         between = find_mic(between.reshape(-1, 3), lattice, where)[0].reshape(between.shape)
-    links = cluster_bonds(torch.from_numpy(pairs))
-    vectors = torch.from_numpy(between)[..., links.bonds, :] * links.present.unsqueeze(2)
-    overlap = vectors @ vectors.mT
-    coupling = links.coupling(torch.from_numpy(1.0 / masses).unsqueeze(1))
-    taken = torch.linalg.inv(overlap * coupling + links.empty) * overlap
-    # (..., 2, G, K): of the two ends of each bond.
-    ends = (taken.unsqueeze(-4) * links.shared).sum(-1).flatten(-3)
-    share = torch.zeros(*ends.shape[:-1], len(masses), dtype=ends.dtype)
-    return np.asarray(share.index_add(-1, links.ends, ends).numpy() / masses)
+    weights = torch.from_numpy(1.0 / masses).unsqueeze(1)
+    share = torch.zeros(*x.shape[:-1], dtype=torch.float64)
+    for links in cluster_bonds(torch.from_numpy(pairs), sparse=False):
+        vectors = torch.from_numpy(between)[..., links.bonds, :] * links.present.unsqueeze(2)
+        overlap = vectors @ vectors.mT
+        taken = torch.linalg.inv(overlap * links.coupling(weights) + links.empty) * overlap
+        # (..., 2, G, K): of the two ends of each bond.
+        ends = (taken.unsqueeze(-4) * links.shared).sum(-1).flatten(-3)
+        share = share.index_add(-1, links.ends, ends)
+    return np.asarray(share.numpy() / masses)
 
 
 @dataclass(frozen=True)

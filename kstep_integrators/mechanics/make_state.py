@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kstep_integrators.mechanics.rigid_bonds import check_bonds
+from kstep_integrators.mechanics.check_bonds import check_bonds
 from kstep_integrators.state import PhaseState, inverse_masses
 
 __all__ = ["make_state"]

@@ -37,10 +37,11 @@ def project_momenta(
     (N, 3)
         NaN in a cluster whose positions are not finite.
     """
-    links = cluster_bonds(bonds)
-    vectors = links.vectors(positions, offsets)
-    opening = (vectors * links.vectors(momenta * inverse_masses)).sum(2)
-    matrices = (vectors @ vectors.mT) * links.coupling(inverse_masses)
-    impulses = links.solve(matrices, opening).unsqueeze(2) * vectors
-    projected: Tensor = momenta - (inverse_masses > 0) * links.spread(impulses, momenta)
-    return projected
+    movable, moving = inverse_masses > 0, momenta * inverse_masses
+    for links in cluster_bonds(bonds):
+        vectors = links.vectors(positions, offsets)
+        opening = (vectors * links.vectors(moving)).sum(2)
+        matrices = links.products(vectors, vectors, links.coupling(inverse_masses))
+        impulses = links.solve(matrices, opening).unsqueeze(2) * vectors
+        momenta = momenta - movable * links.spread(impulses, momenta)
+    return momenta

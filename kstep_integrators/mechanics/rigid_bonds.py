@@ -2,7 +2,8 @@
 
 An impulse along a bond changes the relative velocities of all bonds that share an atom with it, and
 of no others: bonds with hydrogen fall into clusters of at most four, which are solved together in
-one call.
+one call. Where all bonds of a chain are fixed, its cluster is as large as the chain: the matrix is
+sparse, and solved as such.
 """
 
 from __future__ import annotations
@@ -13,23 +14,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from ase.geometry import find_mic
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import SuperLU, splu
 from torch import Tensor
 
-from kstep_integrators.mechanics.near_pairs import periodic_cell
-
-__all__ = ["BondClusters", "bond_offsets", "check_bonds", "cluster_bonds"]
+__all__ = ["BondClusters", "SparseCluster", "cluster_bonds"]
 
 Indices = npt.NDArray[np.int64]
 Array = npt.NDArray[np.float64]
 
-LENGTH = 1e-4
-"""Largest relative error of a length at the start: what files and other programs round."""
+SMALL = 8
+"""Bonds of a cluster up to which all are solved in one call, with empty places."""
 
-RANK = 1e-9
-"""Smallest eigenvalue of the coupling of a cluster over its largest; below it, bonds repeat."""
+LARGE = 64
+"""And beyond which the matrix is kept sparse; between, clusters of like size share a call."""
 
 
 @dataclass(frozen=True)
@@ -73,11 +72,30 @@ class BondClusters:
         coupled: Tensor = (weights * self.shared).sum(0)
         return coupled
 
+    def products(self, one: Tensor, other: Tensor, coupling: Tensor) -> Tensor:
+        """Dot products of vectors (G, K, 3) times the coupling: a matrix for :meth:`solve`."""
+        return (one @ other.mT) * coupling
+
+    def apply(self, coupling: Tensor, impulses: Tensor) -> Tensor:
+        """Changes (G, K, 3) of the bond vectors by impulses (G, K, 3)."""
+        moved: Tensor = coupling @ impulses
+        return moved
+
     def solve(self, matrices: Tensor, values: Tensor) -> Tensor:
         """Solutions (G, K) of systems (G, K, K); not finite where there is none."""
         columns, _ = torch.linalg.solve_ex(matrices + self.empty, values.unsqueeze(2))
         solved: Tensor = columns.squeeze(2)
         return solved
+
+    def independence(self, vectors: Tensor, coupling: Tensor) -> Tensor:
+        """(G,) smallest over largest eigenvalue of the coupling of unit vectors (G, K, 3)."""
+        matrices = self.products(vectors, vectors, coupling)
+        scale = matrices.diagonal(dim1=1, dim2=2)
+        scale = torch.where(self.present, scale, 1.0).rsqrt()
+        matrices = matrices * scale.unsqueeze(1) * scale.unsqueeze(2)
+        values = torch.linalg.eigvalsh(matrices + self.empty)
+        ratio: Tensor = values[:, 0] / values[:, -1]
+        return ratio
 
     def spread(self, impulses: Tensor, like: Tensor) -> Tensor:
         """Impulses (G, K, 3) on the first atoms, and their opposites on the second, as (N, 3)."""
@@ -86,24 +104,108 @@ class BondClusters:
         return torch.zeros_like(like).index_add(0, self.ends, both)
 
 
-def cluster_bonds(bonds: Tensor) -> BondClusters:
-    """Group bonds (C, 2) by the atoms they share; remembered for the sets last asked for."""
-    return _clusters(bonds.cpu().numpy().tobytes(), bonds.device)
+@dataclass(frozen=True)
+class SparseCluster(BondClusters):
+    """One cluster of many bonds; matrices are their entries (n,) at pairs that share an atom.
+
+    Attributes
+    ----------
+    rows, columns : (n,) int64
+        Bonds of each entry.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def coupling(self, inverse_masses: Tensor) -> Tensor:
+        """Effect of a unit of impulse on each bond on each that shares an atom, (n,)."""
+        ends = inverse_masses.index_select(0, self.ends)[:, 0].view(2, -1)[:, self.rows]
+        coupled: Tensor = (ends * self.shared).sum(0)
+        return coupled
+
+    def products(self, one: Tensor, other: Tensor, coupling: Tensor) -> Tensor:
+        """Entries (n,) of a matrix."""
+        return (one[0, self.rows] * other[0, self.columns]).sum(1) * coupling
+
+    def apply(self, coupling: Tensor, impulses: Tensor) -> Tensor:
+        """Changes (1, K, 3) of the bond vectors by impulses (1, K, 3)."""
+        moved = coupling.unsqueeze(1) * impulses[0, self.columns]
+        return torch.zeros_like(impulses[0]).index_add(0, self.rows, moved).unsqueeze(0)
+
+    def _factors(self, entries: Tensor) -> SuperLU | None:
+        """Factors of the matrix; None if it is singular or not finite."""
+        values = entries.cpu().numpy()
+        if not np.isfinite(values).all():
+            return None
+        size = self.bonds.shape[1]
+        places = (self.rows.cpu().numpy(), self.columns.cpu().numpy())
+        try:
+            return splu(coo_array((values, places), shape=(size, size)).tocsc())
+        except RuntimeError:
+            return None
+
+    def solve(self, matrices: Tensor, values: Tensor) -> Tensor:
+        """Solutions (1, K) of a system of entries (n,); not finite where there is none."""
+        factors = self._factors(matrices)
+        if factors is None:
+            return torch.full_like(values, torch.nan)
+        return torch.from_numpy(factors.solve(values[0].cpu().numpy())).to(values).unsqueeze(0)
+
+    def independence(self, vectors: Tensor, coupling: Tensor) -> Tensor:
+        """(1,) smallest over largest pivot, in place of eigenvalues."""
+        entries = self.products(vectors, vectors, coupling)
+        own = self.rows == self.columns
+        scale = torch.zeros_like(vectors[0, :, 0]).index_add(0, self.rows[own], entries[own])
+        factors = self._factors(entries * (scale[self.rows] * scale[self.columns]).rsqrt())
+        pivots = np.zeros(1) if factors is None else np.abs(factors.U.diagonal())
+        return vectors.new_tensor([pivots.min() / max(float(pivots.max()), 1e-300)])
+
+
+def cluster_bonds(bonds: Tensor, sparse: bool = True) -> tuple[BondClusters, ...]:
+    """Group bonds (C, 2) by the atoms they share; remembered for the sets last asked for.
+
+    Parameters
+    ----------
+    bonds : (C, 2) int64
+    sparse : bool
+        Whether matrices of large clusters may be sparse.
+
+    Returns
+    -------
+    tuple of BondClusters
+        That share no atom: one with all small clusters, others with larger ones of like size.
+    """
+    return _clusters(bonds.cpu().numpy().tobytes(), bonds.device, sparse)
 
 
 @functools.lru_cache(maxsize=32)
-def _clusters(content: bytes, device: torch.device) -> BondClusters:
+def _clusters(content: bytes, device: torch.device, sparse: bool) -> tuple[BondClusters, ...]:
     pairs = np.frombuffer(content, dtype=np.int64).reshape(-1, 2)
     atoms = int(pairs.max()) + 1
     graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(atoms, atoms))
     labels = connected_components(graph, directed=False)[1][pairs[:, 0]]
     _, cluster, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    kinds = np.where(sizes <= SMALL, 0, np.ceil(np.log2(sizes)).astype(int))
+    if sparse:
+        alone = sizes > LARGE
+        kinds[alone] = 100 + np.arange(int(alone.sum()))
+    made: list[BondClusters] = []
+    for kind in np.unique(kinds):
+        numbers = np.flatnonzero(kinds[cluster] == kind)
+        make = _dense if kind < 100 else _sparse
+        made.append(make(pairs, numbers, cluster[numbers], device))
+    return tuple(made)
+
+
+def _dense(pairs: Indices, mine: Indices, cluster: Indices, device: torch.device) -> BondClusters:
+    """Clusters of some of the bonds, with places for as many as the largest has."""
+    _, cluster, sizes = np.unique(cluster, return_inverse=True, return_counts=True)
     order = np.argsort(cluster, kind="stable")
     starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
     numbers = np.zeros((len(sizes), int(sizes.max())), dtype=np.int64)
     present = np.zeros(numbers.shape, dtype=bool)
-    place = (cluster[order], np.arange(len(pairs)) - starts)
-    numbers[place], present[place] = order, True
+    place = (cluster[order], np.arange(len(mine)) - starts)
+    numbers[place], present[place] = mine[order], True
     first, second = np.where(present[..., None], pairs[numbers], 0).transpose(2, 0, 1)
 
     both = present[:, :, None] & present[:, None, :]
@@ -120,118 +222,20 @@ def _clusters(content: bytes, device: torch.device) -> BondClusters:
     return BondClusters(*(torch.from_numpy(part).to(device) for part in parts))
 
 
-def bond_offsets(
-    bonds: Tensor, lengths: Tensor, positions: Tensor, cell: Tensor, pbc: tuple[bool, bool, bool]
-) -> Tensor | None:
-    """Cell vectors to the images of second atoms that the first atoms of bonds are bound to.
+def _sparse(pairs: Indices, mine: Indices, cluster: Indices, device: torch.device) -> SparseCluster:
+    """One cluster, whose matrix has entries only where bonds share an atom."""
+    own, count = pairs[mine], len(mine)
+    numbers, ones = np.arange(count), np.ones(count)
+    atoms = int(own.max()) + 1
+    first = coo_array((ones, (numbers, own[:, 0])), shape=(count, atoms)).tocsr()
+    second = coo_array((ones, (numbers, own[:, 1])), shape=(count, atoms)).tocsr()
+    pattern = ((first + second) @ (first + second).T).tocoo()
+    rows, columns = pattern.row.astype(np.int64), pattern.col.astype(np.int64)
 
-    A bond that has its length between the atoms as they stand is left so; others are of the nearest
-    image, as in ASE's FixBondLengths. Cells may be skewed.
+    def same(one: int, other: int) -> Array:
+        return np.asarray(own[rows, one] == own[columns, other], dtype=np.float64)
 
-    Parameters
-    ----------
-    bonds : (C, 2) int64
-    lengths : (C,) angstrom
-    positions : (N, 3) angstrom
-    cell : (3, 3) angstrom
-    pbc : tuple of three bool
-
-    Returns
-    -------
-    (C, 3) Tensor, angstrom, or None
-        Whole cell vectors, to the last bit; None in open space.
-    """
-    if not any(pbc):
-        return None
-    vectors = positions[bonds[:, 0]] - positions[bonds[:, 1]]
-    offsets = torch.zeros_like(vectors)
-    away = (vectors.norm(dim=1) - lengths).abs() > LENGTH * lengths
-    if bool(away.any()):
-        lattice = periodic_cell(cell.cpu().numpy(), pbc)
-        far = vectors[away].cpu().numpy()
-        steps = np.rint((far - find_mic(far, lattice, pbc)[0]) @ np.linalg.inv(lattice))
-        offsets[away] = torch.from_numpy(steps @ lattice).to(offsets)
-    return offsets
-
-
-def check_bonds(
-    bonds: Tensor,
-    lengths: Tensor,
-    positions: Tensor,
-    batch: Tensor,
-    inverse_masses: Tensor,
-    cell: Tensor | None = None,
-    pbc: tuple[bool, bool, bool] = (False, False, False),
-) -> Tensor | None:
-    """Refuse bonds that cannot be kept at fixed lengths; find their images in a periodic cell.
-
-    Parameters
-    ----------
-    bonds : (C, 2) int64
-    lengths : (C,) angstrom
-    positions : (N, 3) angstrom
-    batch : (N,) int64
-        Index of the molecule each atom belongs to.
-    inverse_masses : (N, 1)
-        Zero for fixed atoms.
-    cell : (3, 3) angstrom, optional
-    pbc : tuple of three bool
-
-    Returns
-    -------
-    (C, 3) Tensor, angstrom, or None
-        Of :func:`bond_offsets`.
-
-    Raises
-    ------
-    ValueError
-        If shapes disagree, an atom does not exist or lies in another molecule, a length is not
-        positive or not that of the positions, nothing in a bond can move, or bonds repeat what
-        others fix.
-    """
-    count = len(positions)
-    if bonds.ndim != 2 or bonds.shape[1] != 2 or lengths.shape != bonds.shape[:1] or not len(bonds):
-        raise ValueError(
-            f"bonds and bond_lengths have shapes {tuple(bonds.shape)} and {tuple(lengths.shape)}, "
-            "expected (C, 2) and (C,) with C >= 1; leave both out if no bond is fixed"
-        )
-    i, j = bonds.T
-
-    def refuse(wrong: Tensor, reason: str) -> None:
-        if bool(wrong.any()):
-            raise ValueError(f"the fixed bonds {bonds[wrong][:5].tolist()} {reason}")
-
-    refuse(
-        ((bonds < 0) | (bonds >= count)).any(1) | (i == j),
-        f"are no bonds: expected two different atoms of 0 to {count - 1}",
-    )
-    refuse(batch[i] != batch[j], "join atoms of different molecules")
-    refuse(~(lengths > 0) | lengths.isinf(), "have no length: expected finite numbers above 0")
-    w = inverse_masses[:, 0]
-    refuse(w[i] + w[j] == 0, "join atoms that are fixed themselves; leave these bonds out")
-    vectors = positions[i] - positions[j]
-    offsets = None if cell is None else bond_offsets(bonds, lengths, positions, cell, pbc)
-    distances = (vectors if offsets is None else vectors - offsets).norm(dim=1)
-    off = (distances - lengths).abs() > LENGTH * lengths
-    if bool(off.any()):
-        (one, other), has, wants = bonds[off][0].tolist(), distances[off][0], lengths[off][0]
-        raise ValueError(
-            f"{int(off.sum())} fixed bonds do not have their lengths: atoms {one} and {other} are "
-            f"{float(has):.6f} A apart, expected {float(wants):.6f} A. Put the atoms back with "
-            "atoms.set_positions(atoms.get_positions()), which honours FixBondLengths"
-        )
-    links = cluster_bonds(bonds)
-    vectors = torch.nn.functional.normalize(links.vectors(positions, offsets), dim=2)
-    matrices = (vectors @ vectors.mT) * links.coupling(inverse_masses)
-    scale = matrices.diagonal(dim1=1, dim2=2)
-    scale = torch.where(links.present, scale, 1.0).rsqrt()
-    matrices = matrices * scale.unsqueeze(1) * scale.unsqueeze(2)
-    values = torch.linalg.eigvalsh(matrices + links.empty)
-    repeated = values[:, 0] < RANK * values[:, -1]
-    if bool(repeated.any()):
-        among = links.bonds[repeated][0][links.present[repeated][0]]
-        raise ValueError(
-            f"the fixed bonds {bonds[among].tolist()} repeat each other: some of the distances "
-            "follow from the rest at this geometry; leave out those"
-        )
-    return offsets
+    shared = np.stack([same(0, 0) - same(0, 1), same(1, 1) - same(1, 0)])
+    parts = (mine[None], np.ones((1, count), dtype=bool), own.T.reshape(-1).copy(), shared,
+             np.zeros(0), rows, columns)  # fmt: skip
+    return SparseCluster(*(torch.from_numpy(part).to(device) for part in parts))

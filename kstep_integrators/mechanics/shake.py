@@ -66,32 +66,44 @@ def shake(state: PhaseState, positions: Tensor) -> Shaken:
     """
     if state.bonds is None or state.bond_lengths is None:
         return Shaken(positions, torch.zeros_like(positions))
-    links, weights = cluster_bonds(state.bonds), inverse_masses(state)
+    weights = inverse_masses(state)
+    moved, failures = torch.zeros_like(positions), Reasons()
+    for links in cluster_bonds(state.bonds):
+        part, stuck = _solved(state, positions, links, weights)
+        moved = moved + part
+        if stuck is not None:
+            failures |= _reasons(state, links, stuck)
+    if failures:
+        moved = moved.masked_fill(mask_of(failures, state.time)[state.batch].unsqueeze(1), math.nan)
+    return Shaken(positions + moved, moved, failures)
+
+
+def _solved(
+    state: PhaseState, positions: Tensor, links: BondClusters, weights: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Displacements (N, 3) of some clusters, and which of them (G,) have none, if any."""
+    if state.bond_lengths is None:
+        raise ValueError("the state has bonds of fixed length without their lengths")
     coupling = links.coupling(weights)
     before = links.vectors(state.positions, state.bond_offsets)
     free = links.vectors(positions, state.bond_offsets)
     squares = torch.where(links.present, state.bond_lengths[links.bonds].square(), 1.0)
     multipliers = torch.zeros_like(squares)
     for _ in range(NEWTON_STEPS):
-        vectors = free + coupling @ (multipliers.unsqueeze(2) * before)
+        vectors = free + links.apply(coupling, multipliers.unsqueeze(2) * before)
         excess = 0.5 * (vectors.square().sum(2) - squares) * links.present
         error = (excess.abs() / squares).amax(1)
         left = error > TOLERANCE  # false for NaN, which no step mends
         if not bool(left.any()):
             break
-        slopes = (vectors @ before.mT) * coupling
-        step = links.solve(slopes, -excess)
+        step = links.solve(links.products(vectors, before, coupling), -excess)
         # Clusters that are done stay as they are, whatever runs beside them.
         multipliers = torch.where(left.unsqueeze(1), multipliers + step, multipliers)
     # A bond turned by more than a right angle has found the wrong one of two solutions.
     ahead = ((vectors * before).sum(2) > 0) | ~links.present
     stuck = ~(error <= LARGEST) | ~ahead.all(1)
     moved = weights * links.spread(multipliers.unsqueeze(2) * before, positions)
-    if not bool(stuck.any()):
-        return Shaken(positions + moved, moved)
-    failures = _reasons(state, links, stuck)
-    moved = moved.masked_fill(mask_of(failures, state.time)[state.batch].unsqueeze(1), math.nan)
-    return Shaken(positions + moved, moved, failures)
+    return moved, stuck if bool(stuck.any()) else None
 
 
 def _reasons(state: PhaseState, links: BondClusters, stuck: Tensor) -> Reasons:

@@ -8,6 +8,7 @@ from typing import Any
 from ase import Atoms
 
 from kstep_integrators.calculators.electrons import electrons_noted
+from kstep_integrators.models.domain import header_of_jump
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.notices import KStepWarning
 
@@ -25,7 +26,7 @@ def warn_of_electrons(jump: Any, atoms: Atoms) -> None:
     jump : Jump
     atoms : ase.Atoms
     """
-    header = _header_of(jump)
+    header = header_of_jump(jump)
     if header is None:
         return
     try:
@@ -51,14 +52,9 @@ def warn_of_charge(jump: Any, charge: int, name: str) -> None:
     name : str
         What has it.
     """
-    header = _header_of(jump)
+    header = header_of_jump(jump)
     if header is not None:
         _warn(header, name, charge, None)
-
-
-def _header_of(jump: Any) -> ModelHeader | None:
-    header = getattr(getattr(jump, "potential", jump), "header", None)
-    return header if isinstance(header, ModelHeader) else None
 
 
 def _warn(header: ModelHeader, name: str, charge: int | None, multiplicity: int | None) -> None:

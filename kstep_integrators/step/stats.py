@@ -72,6 +72,11 @@ class Stats:
         return math.sqrt(self._residual_squares / self._residual_count)
 
     @property
+    def residual_sum(self) -> tuple[float, int]:
+        """Sum of squares of the components of the residual, (eV/angstrom)^2, and their count."""
+        return self._residual_squares, self._residual_count
+
+    @property
     def energy_error(self) -> float | None:
         """Rms error of the predicted change of potential energy per jump, eV, or None."""
         if not self._energy_count:

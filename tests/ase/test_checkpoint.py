@@ -291,6 +291,7 @@ def test_every_generator_of_numpy(name, tmp_path):
     np.testing.assert_array_equal(*ends)
 
 
+@pytest.mark.filterwarnings("ignore:the forces of model .organic-gfn2. differ from the physics")
 def test_a_bundled_model_is_found_by_its_name(tmp_path):
     atoms = hot()
     atoms.calc = physics()

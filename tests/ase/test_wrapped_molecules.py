@@ -11,9 +11,9 @@ from ase.md.verlet import VelocityVerlet
 
 from kstep_integrators import CalculatorPotential, KStepDynamics, run_ensemble
 from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.mechanics.check_bonds import bond_offsets
 from kstep_integrators.mechanics.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_integrators.mechanics.motion import constrain
-from kstep_integrators.mechanics.rigid_bonds import bond_offsets
 from kstep_integrators.mechanics.shake import shake
 
 FS = units.fs
@@ -178,6 +178,22 @@ def test_bonds_that_do_not_have_their_lengths_are_still_refused():
     with pytest.raises(ValueError, match="do not have their lengths") as error:
         KStepDynamics(atoms, CalculatorPotential(lennard_jones()), k=1)
     assert "whole" not in str(error.value)
+
+
+def test_the_advice_works():
+    """A cell that grows takes the atoms along: put back on their lengths, the run goes on."""
+    atoms = wrapped(box("skewed"))
+    dynamics = KStepDynamics(atoms, CalculatorPotential(lennard_jones(0.018)), k=4)
+    dynamics.run(1)
+    atoms.set_cell(1.02 * np.array(atoms.cell), scale_atoms=True)
+    with pytest.raises(ValueError, match=r"atoms\.set_positions\(atoms\.get_positions\(\)\)"):
+        dynamics.run(1)
+    atoms.set_positions(atoms.get_positions())
+    dynamics.run(2)
+    atoms.wrap()
+    atoms.pbc = False
+    with pytest.raises(ValueError, match="molecules are in pieces without the cell"):
+        dynamics.run(1)
 
 
 def test_every_corner_of_a_cell():

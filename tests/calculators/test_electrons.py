@@ -117,6 +117,10 @@ def test_moments_that_are_a_guess_are_no_multiplicity():
     assert electrons_of(oxygen, None, 3).multiplicity == 3
     oxygen.set_initial_magnetic_moments([0.9999, 0.9999])
     assert electrons_of(oxygen, None, None).multiplicity == 3
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        electrons_of(Atoms("O", charges=[np.nan]), None, None)
+    with pytest.raises(ValueError, match="there are no atoms"):
+        electrons_of(Atoms(), None, None)
     oxygen.set_initial_magnetic_moments([1, -1])  # antiferromagnetic
     assert electrons_of(oxygen, None, None).multiplicity == 1
     oxygen.set_initial_magnetic_moments(None)

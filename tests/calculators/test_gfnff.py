@@ -197,11 +197,25 @@ def test_cells_are_refused(pbc):
         atoms.get_potential_energy()
 
 
+def test_a_reference_has_bonds_for_every_charge():
+    start = ammonium()
+    neutral = Atoms(start.numbers, start.positions)  # says nothing of a charge
+    moved = far_from(start, 1.2)
+    kept = energy(moved, gfnff(reference=neutral))
+    assert moved.get_potential_energy() == pytest.approx(kept, abs=1e-8)
+
+
 def test_what_cannot_be_set_is_refused():
     with pytest.raises(TypeError, match="GFN-FF has a charge and nothing else"):
         gfnff().set(solvent="water")
     with pytest.raises(ValueError, match=r"charge is 0\.5, expected a whole number"):
         gfnff(charge=0.5)
+    with pytest.raises(ValueError, match=r"the atoms are OH2, but the reference .* is CH4"):
+        energy(molecule("H2O"), gfnff(reference=molecule("CH4")))
+    with pytest.raises(TypeError, match="reference is 'water', expected an Atoms object"):
+        gfnff(reference="water")
+    with pytest.raises(ValueError, match="there are no atoms"):
+        energy(Atoms(), gfnff())
     with pytest.raises(ValueError, match="reference is for GFN-FF"):
         xtb_calculator("GFN2-xTB", reference=molecule("H2O"))
     atoms = Atoms("OH", [[0, 0, 0], [0, 0, 0.96]])

@@ -139,3 +139,7 @@ def test_cells_that_are_open_in_a_direction_are_refused():
     slab.calc = xtb_calculator()
     with pytest.raises(ValueError, match="takes the open directions of a cell as periodic"):
         slab.get_potential_energy()
+    flat = Atoms("H2", [[0, 0, 0], [0, 0, 0.74]], pbc=True)
+    flat.calc = xtb_calculator()
+    with pytest.raises(ValueError, match="has no volume; set"):
+        flat.get_potential_energy()

@@ -1,4 +1,4 @@
-"""Settings of the PySCF calculator."""
+"""Settings of the PySCF calculator, and of those of the GFN family."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ase import Atoms, units
 from ase.calculators.lj import LennardJones
 
 from kstep_integrators import CalculatorPotential, KStepDynamics
-from kstep_integrators.calculators import PySCFCalculator
+from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
 from kstep_integrators.calculators.electrons import Electrons
 from kstep_integrators.calculators.pyscf.meanfield import build
 from tests.what_is_set.table import HONOURED, NONE, Row, Section, outcome_of
 
-__all__ = ["SECTION", "missing"]
+__all__ = ["SECTION", "XTB", "missing"]
 
 HF: Mapping[str, Any] = {"method": "hf", "basis": "sto-3g", "threads": 1, "device": "cpu"}
 DFT: Mapping[str, Any] = {"xc": "pbe", "basis": "sto-3g", "threads": 1, "device": "cpu",
@@ -55,6 +55,8 @@ class Setting:
     atoms : callable
     number : bool
         Whether energies or forces depend on it.
+    effect : callable, optional
+        What shows it, where no number does: of a calculator that has computed.
     """
 
     name: str
@@ -63,14 +65,21 @@ class Setting:
     nonsense: Any
     atoms: Callable[[], Atoms] = hydrogen
     number: bool = True
+    effect: Callable[[PySCFCalculator], Any] | None = None
 
     def row(self) -> Row:
         return Row(self.name, (self.set, self.refuse, self.between, self.observed, self.resumed))
 
-    def at(self, folder: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
-        return {"directory": folder, **settings}
+    @property
+    def argument(self) -> str:
+        return self.name.split()[-1]
 
-    def numbers(self, calculator: PySCFCalculator) -> np.ndarray:
+    def make(self, folder: Path, settings: Mapping[str, Any]) -> Any:
+        if "basis" in self.first:
+            return PySCFCalculator(**{"directory": folder, **settings})
+        return xtb_calculator(**settings)
+
+    def numbers(self, calculator: Any) -> np.ndarray:
         atoms = self.atoms()
         atoms.calc = calculator
         if atoms.pbc.any():  # an SCF of a crystal is half a minute: the k-points and Coulomb terms
@@ -80,10 +89,11 @@ class Setting:
         return np.array([atoms.get_potential_energy(), *atoms.get_forces().ravel()])
 
     def set(self, folder: Path) -> str:
-        one, other = (
-            PySCFCalculator(**self.at(folder, s))
-            for s in (self.first, {**self.first, **self.second})
-        )
+        one, other = (self.make(folder, s) for s in (self.first, {**self.first, **self.second}))
+        if self.effect is not None:
+            for calculator in (one, other):
+                self.numbers(calculator)
+            return HONOURED if self.effect(one) != self.effect(other) else "ignored"
         if not self.number:
             told = getattr(other.settings, self.name), getattr(one.settings, self.name)
             wanted = self.second[self.name]
@@ -92,35 +102,45 @@ class Setting:
         return HONOURED if differ else "ignored"
 
     def refuse(self, folder: Path) -> str:
-        wrong = {**self.at(folder, self.first), self.name: self.nonsense}
-        return outcome_of(lambda: self.numbers(PySCFCalculator(**wrong)), (self.name, "directory"))
+        wrong = {**self.first, self.argument: self.nonsense}
+        return outcome_of(
+            lambda: self.numbers(self.make(folder, wrong)), (self.argument, "directory")
+        )
 
     def between(self, folder: Path) -> str:
-        calculator = PySCFCalculator(**self.at(folder, self.first))
+        calculator = self.make(folder, self.first)
         self.numbers(calculator)
-        calculator.set(**self.second)
-        other = PySCFCalculator(**self.at(folder, {**self.first, **self.second}))
+        refused = outcome_of(lambda: calculator.set(**self.second), (self.argument,))
+        if refused != HONOURED:
+            return refused
+        other = self.make(folder, {**self.first, **self.second})
         same = np.allclose(self.numbers(calculator), self.numbers(other), rtol=0.0, atol=1e-5)
-        told = getattr(calculator.settings, self.name) == getattr(other.settings, self.name)
-        return HONOURED if same and told else "ignored"
+        name = self.argument
+        return (
+            HONOURED
+            if same and _equal(calculator.parameters[name], other.parameters[name])
+            else "ignored"
+        )
 
     def run(self, folder: Path, settings: Mapping[str, Any], **options: Any) -> KStepDynamics:
         atoms = self.atoms()
-        atoms.calc = PySCFCalculator(**self.at(folder, settings))
+        atoms.calc = self.make(folder, settings)
         cheap = CalculatorPotential(LennardJones(sigma=0.7, epsilon=0.1))
         return KStepDynamics(atoms, cheap, k=1, timestep=0.2 * units.fs, **options)
 
     def observed(self, folder: Path) -> str:
         if self.atoms().pbc.any():
             return NONE
-        run = self.run(folder, self.first)
+        run, outcome = self.run(folder, self.first), [HONOURED]
 
         def change() -> None:
             if run.nsteps == 1:
-                run.atoms.calc.set(**self.second)
+                outcome[0] = outcome_of(lambda: run.atoms.calc.set(**self.second), (self.argument,))
 
         run.attach(change)
         run.run(2)
+        if outcome[0] != HONOURED:
+            return outcome[0]
         other = self.run(folder, self.first)
         other.run(1)
         fresh = self.run(folder, {**self.first, **self.second})
@@ -135,15 +155,19 @@ class Setting:
         if self.atoms().pbc.any():
             return NONE
         self.run(folder, self.first, checkpoint=folder / "run.ckpt").run(1)
-        other = PySCFCalculator(**self.at(folder, {**self.first, **self.second}))
+        other = self.make(folder, {**self.first, **self.second})
         cheap = CalculatorPotential(LennardJones(sigma=0.7, epsilon=0.1))
         with warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always")
             outcome = outcome_of(
-                lambda: KStepDynamics.resume(folder / "run.ckpt", other, cheap), (self.name,)
+                lambda: KStepDynamics.resume(folder / "run.ckpt", other, cheap), (self.argument,)
             )
+        if outcome == HONOURED and self.argument == "directory":  # for geometries that fail
+            return HONOURED
         if outcome == HONOURED:
-            return "warned of" if any(self.name in str(one.message) for one in said) else "silence"
+            return (
+                "warned of" if any(self.argument in str(one.message) for one in said) else "silence"
+            )
         return outcome
 
 
@@ -159,7 +183,7 @@ SETTINGS = (
     Setting("charge", HF, {"charge": 1, "multiplicity": 2}, 0.5),
     Setting("multiplicity", HF, {"multiplicity": 3}, 2),
     Setting("unrestricted", {**HF, "multiplicity": 3}, {"unrestricted": False}, "maybe",
-            number=False),
+            effect=lambda calc: type(calc.mean_field).__name__),
     Setting("density_fit", HF, {"density_fit": "weigend"}, "no-such-basis"),
     Setting("dispersion", DFT, {"dispersion": "d3bj"}, "d9"),
     Setting("solvent", HF, {"solvent": "water"}, "no-such-solvent"),
@@ -169,10 +193,13 @@ SETTINGS = (
             crystal),
     Setting("grid_level", DFT, {"grid_level": 0}, 12),
     Setting("grid_response", DFT, {"grid_response": True}, "maybe"),
-    Setting("conv_tol", HF, {"conv_tol": 1e-11}, -1.0, number=False),
-    Setting("max_cycle", HF, {"max_cycle": 30}, 0, number=False),
+    Setting("conv_tol", HF, {"conv_tol": 1e-11}, -1.0,
+            effect=lambda calc: calc.mean_field.conv_tol),
+    Setting("max_cycle", HF, {"max_cycle": 30}, 0,
+            effect=lambda calc: calc.mean_field.max_cycle),
     Setting("device", {**HF, "device": "auto"}, {"device": "cpu"}, "gpu", number=False),
-    Setting("max_memory", HF, {"max_memory": 2000.0}, -1.0, number=False),
+    Setting("max_memory", HF, {"max_memory": 2000.0}, -1.0,
+            effect=lambda calc: calc.mean_field.mol.max_memory),
     Setting("threads", HF, {"threads": 2}, 0, number=False),
     Setting("guess", HF, {"guess": "last"}, "best", number=False),
     Setting("history", HF, {"history": 5}, 0, number=False),
@@ -188,7 +215,35 @@ SECTION = Section(
 )
 
 
+GFNFF: Mapping[str, Any] = {"method": "GFN-FF"}
+
+
+def apart() -> Atoms:
+    return Atoms("H2", [[0, 0, 0], [0, 0, 2.5]])
+
+
+GFN = (
+    Setting("method", {"method": "GFN2-xTB"}, {"method": "GFN1-xTB"}, "GFN3-xTB"),
+    Setting("charge", {"method": "GFN2-xTB"}, {"charge": 1, "multiplicity": 2}, 0.5),
+    Setting("multiplicity", {"method": "GFN2-xTB"}, {"multiplicity": 3}, 2),
+    Setting("GFN-FF: charge", GFNFF, {"charge": 1}, 0.5),
+    Setting("GFN-FF: reference", {**GFNFF, "reference": hydrogen()}, {"reference": apart()},
+            "hydrogen"),
+)  # fmt: skip
+
+XTB = Section(
+    "xtb_calculator",
+    "As above; GFN-FF keeps the bonds of `reference`, for which there is no `set`.",
+    [setting.row() for setting in GFN],
+)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    return bool(np.all(one == other))
+
+
 def missing() -> set[str]:
     """Arguments that no row tries."""
-    there = {*inspect.signature(PySCFCalculator).parameters}
-    return there ^ {setting.name for setting in SETTINGS}
+    pyscf = {*inspect.signature(PySCFCalculator).parameters}
+    xtb = {*inspect.signature(xtb_calculator).parameters}
+    return (pyscf ^ {one.name for one in SETTINGS}) | (xtb ^ {one.argument for one in GFN})

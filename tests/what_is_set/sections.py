@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.what_is_set import (
     atoms_rows,
+    calculator_rows,
     command_rows,
     dynamics_rows,
     ensemble_rows,
@@ -18,6 +19,8 @@ SECTIONS = (
     *(part.SECTION for part in PARTS),
     openmm_rows.ARGUMENTS,
     openmm_rows.CHANGES,
+    calculator_rows.SECTION,
+    calculator_rows.XTB,
     *command_rows.SECTIONS,
 )
 """In the order of the page."""

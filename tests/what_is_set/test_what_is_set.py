@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.what_is_set import command_rows, openmm_rows
+from tests.what_is_set import calculator_rows, command_rows, openmm_rows
 from tests.what_is_set.sections import PARTS, SECTIONS
 from tests.what_is_set.table import MOMENTS, NONE, PAGE, read_page, write_page
 
@@ -43,6 +43,8 @@ def test_the_page_has_these_rows_and_no_others(page) -> None:
     }
 
 
-@pytest.mark.parametrize("part", [*PARTS, openmm_rows, command_rows], ids=lambda p: p.__name__)
+@pytest.mark.parametrize(
+    "part", [*PARTS, openmm_rows, calculator_rows, command_rows], ids=lambda p: p.__name__
+)
 def test_nothing_that_can_be_set_is_missing(part) -> None:
     assert part.missing() == set()

@@ -256,6 +256,11 @@ class PySCFCalculator(LevelsOfResults, Calculator):
         """PySCF's object, as the last call left it; None before the first."""
         return self._solver.mean_field
 
+    def get_xc_functional(self) -> str:
+        """Name of the functional, ``"HF"`` for Hartree-Fock."""
+        given = self.settings.given
+        return str((self.settings.xc if given is None else getattr(given, "xc", None)) or "HF")
+
     def band_structure(self, path: BandPath | None = None) -> BandStructure:
         """Bands of a crystal along a path, in the potential of the last SCF.
 

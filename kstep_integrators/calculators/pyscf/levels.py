@@ -181,6 +181,11 @@ class LevelsOfResults:
             float(energies[~occupied].min(initial=np.inf)),
         )
 
+    def get_number_of_electrons(self) -> float:
+        """Electrons that are computed, those of effective core potentials excepted."""
+        filled = self._level("occupations").sum((0, 2))
+        return float(np.dot(filled, self._level("kpoint_weights")))
+
     def get_number_of_spins(self) -> int:
         """2 for unrestricted methods, else 1."""
         return len(self._level("eigenvalues"))

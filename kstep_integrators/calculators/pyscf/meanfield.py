@@ -34,8 +34,8 @@ def check_names(settings: Settings) -> None:
             libxc.parse_xc(parse_dft(settings.xc.lower())[0])
         except Exception as error:
             raise ValueError(
-                f"PySCF knows no functional {settings.xc!r} ({error}); examples: 'pbe', 'b3lyp', "
-                "'wb97x-v', 'wb97m-v', 'pbe0'"
+                f"xc is {settings.xc!r}, which PySCF does not know ({error}); examples: 'pbe', "
+                "'b3lyp', 'wb97x-v', 'wb97m-v', 'pbe0'"
             ) from error
     if isinstance(settings.solvent, str):
         from pyscf.solvent.smd import solvent_db
@@ -156,6 +156,14 @@ def _molecule(
                 f"{' '.join(str(error).split())}. Check the spelling, and that the basis covers "
                 f"the elements {sorted(set(atoms.get_chemical_symbols()))}"
             ) from error
+    functions = molecule.aoslice_by_atom()
+    bare = [i for i, row in enumerate(functions) if row[3] == row[2] and atoms.numbers[i] > 0]
+    if bare:
+        # PySCF prints a warning, leaves the nuclei bare, and converges to wrong energies.
+        raise ValueError(
+            f"basis={settings.basis!r} has no functions for "
+            f"{sorted({atoms.symbols[i] for i in bare})}; name one for each element, or 'default'"
+        )
     return molecule
 
 

@@ -52,6 +52,8 @@ def test_a_closed_shell_has_one_set_of_levels():
     assert calc.get_occupation_numbers().tolist() == [2, 2, 2, 2, 2, 0, 0]
     assert (calc.get_number_of_spins(), calc.get_spin_polarized()) == (1, False)
     assert calc.get_number_of_bands() == 7
+    assert calc.get_number_of_electrons() == 10
+    assert calc.get_xc_functional() == "HF"
     homo, lumo = own.mo_energy[4] * Hartree, own.mo_energy[5] * Hartree
     assert calc.get_homo_lumo() == pytest.approx((homo, lumo), rel=1e-6)
     assert calc.get_fermi_level() == pytest.approx((homo + lumo) / 2, rel=1e-6)
@@ -73,6 +75,8 @@ def test_an_unrestricted_open_shell_has_two():
         levels = calc.get_eigenvalues(spin=spin)
         assert levels == pytest.approx(own.mo_energy[spin] * Hartree, rel=1e-6)
         assert calc.get_occupation_numbers(0, spin).sum() == (9, 7)[spin]
+    assert calc.get_number_of_electrons() == 16
+    assert calc.get_xc_functional() == "pbe"
     alpha, beta = own.mo_energy * Hartree
     assert calc.get_homo_lumo(0) == pytest.approx((alpha[8], alpha[9]), rel=1e-6)
     assert calc.get_homo_lumo(1) == pytest.approx((beta[6], beta[7]), rel=1e-6)
@@ -124,6 +128,7 @@ def test_a_crystal_has_levels_at_each_k_point(kind):
             assert calc.get_occupation_numbers(kpt, spin) == pytest.approx(2 / len(energies))
     assert calc.get_bz_k_points() == pytest.approx(np.array([[0, 0, 0], [0.5, 0, 0]]))
     assert calc.get_k_point_weights().tolist() == [0.5, 0.5]
+    assert calc.get_number_of_electrons() == pytest.approx(2)
     assert calc.get_bz_to_ibz_map().tolist() == [0, 1]
     assert calc.get_fermi_level() == pytest.approx(energies.max())  # there is no empty band
 

@@ -29,7 +29,7 @@ def test_set_starts_anew_and_todict_says_what_is_not_default():
         ({"method": "mp2", "basis": "sto-3g"}, "method is 'mp2'"),
         ({"method": 7}, "method is a int"),
         ({"xc": "pbe"}, "basis is missing"),
-        ({"xc": "pbf", "basis": "sto-3g"}, "no functional 'pbf'"),
+        ({"xc": "pbf", "basis": "sto-3g"}, "xc is 'pbf', which PySCF does not know"),
         ({"xc": "pbe", "basis": "sto-3g", "grid_level": 12}, "grid_level is 12"),
         ({"method": "hf", "basis": "sto-3g", "grid_response": True}, "has no grid"),
         ({"method": "hf", "basis": "sto-3g", "conv_tol": 1e-2}, "conv_tol is 0.01"),
@@ -128,3 +128,14 @@ def test_an_unknown_auxiliary_basis_is_refused_before_the_scf():
     ):
         atoms.get_potential_energy()
     assert atoms.calc.totals.scf_cycles == 0
+
+
+@pytest.mark.filterwarnings("ignore:Basis not found")
+def test_an_element_without_basis_functions_is_refused():
+    atoms = water(basis={"O": "6-31g"})
+    with pytest.raises(
+        ValueError, match=r"has no functions for \['H'\]; name one for each element"
+    ):
+        atoms.get_potential_energy()
+    atoms.calc.set(basis={"O": "6-31g", "default": "sto-3g"})
+    assert atoms.get_potential_energy() < -2050

@@ -5,10 +5,18 @@ import dataclasses
 import pytest
 
 from kstep_integrators import named_molecule
-from kstep_training.evaluate.plan import Run, make_methods, run_key, start_key
+from kstep_training.evaluate.plan import (
+    Run,
+    make_methods,
+    run_key,
+    run_noise,
+    start_key,
+    start_noise,
+)
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.options import override
+from tests.training import evaluate_physics
 
 WATER = InputMolecule("water", named_molecule("water"))
 
@@ -100,3 +108,15 @@ def test_keys_change_with_what_frames_depend_on_and_with_nothing_else():
         "langevin", "metropolis-20", "metropolis-50", "metropolis-100", "untested-20",
     }  # fmt: skip
     assert start_key(WATER, 0, settings) != start_key(WATER, 1, settings)
+    assert start_noise(WATER, 0, settings) != start_noise(WATER, 1, settings)
+
+
+def test_code_of_a_physics_of_ones_own_changes_keys_and_not_the_noise(monkeypatch):
+    settings = EvaluateSettings(physics="tests.training.evaluate_physics:physics")
+    run = Run(WATER, make_methods(settings.physics, settings)[0], 0)
+    named = (start_key(WATER, 0, settings), run_key(run, settings))
+    noise = (start_noise(WATER, 0, settings), run_noise(run, settings))
+    monkeypatch.setattr(evaluate_physics, "physics", evaluate_physics.cheap)
+    assert start_key(WATER, 0, settings) != named[0]
+    assert run_key(run, settings) != named[1]
+    assert (start_noise(WATER, 0, settings), run_noise(run, settings)) == noise

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import ase.io
 import numpy as np
 import openmm
 import pytest
@@ -241,3 +242,27 @@ def test_a_write_that_fails_stops_the_run(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(module, "write_prepared", full)
     with pytest.raises(OSError, match="no space left"):
         list(prepare([WATER], tmp_path, SETTINGS))
+
+
+def test_what_was_chosen_where_stereochemistry_is_open_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list.smi").write_text("CC=CC butene\nC/C=C/C trans\nCCO ethanol\n")
+    command = ["prep", str(tmp_path / "list.smi"), "conformers=4", "forcefield=null"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    written = capsys.readouterr().out
+    (line,) = [line for line in written.splitlines() if line.startswith("chosen")]
+    manifest = json.loads((tmp_path / "out/manifest.json").read_text())
+    isomer = manifest["molecules"]["butene"]["isomer"]
+    assert isomer in (r"C/C=C/C", r"C/C=C\C")
+    assert line == (
+        "chosen line 1, butene: CC=CC leaves stereochemistry open; all conformers are "
+        f"{isomer} or its mirror image"
+    )
+    frames = ase.io.read(tmp_path / "out/butene/conformers.xyz", ":")
+    assert {frame.info["isomer"] for frame in frames} == {isomer}
+    # Its double bond is what the line says, in every conformer.
+    dihedrals = np.array([abs(frame.get_dihedral(0, 1, 2, 3) - 180.0) for frame in frames])
+    assert np.all((dihedrals < 20) == (isomer == r"C/C=C/C"))
+    for other in ("trans", "ethanol"):
+        assert "isomer" not in manifest["molecules"][other]

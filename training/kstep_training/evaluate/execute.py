@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from kstep_training.evaluate.plan import Method, Run, run_key
+from kstep_training.evaluate.plan import Method, Run, run_key, run_noise
 from kstep_training.evaluate.record import Record, read_record, write_record
 from kstep_training.evaluate.runs import kept_start, make_records
 from kstep_training.evaluate.settings import EvaluateSettings
@@ -94,7 +94,7 @@ def _work(job: Job) -> str:
         if job.method is None:
             return ""
         runs = [Run(job.molecule, job.method, seed) for seed in job.seeds]
-        entropy = [int(run_key(run, job.settings), 16) for run in runs]
+        entropy = [run_noise(run, job.settings) for run in runs]
         physics = make_physics(job.settings)
         records = make_records(job.method, starts, physics, job.settings, entropy)
         for run, record in zip(runs, records, strict=True):

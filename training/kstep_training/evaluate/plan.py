@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.inputs.models import model_identity, trained_strides
+from kstep_training.inputs.models import model_identity, model_label, trained_strides
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.inputs.physics import make_physics
 
-__all__ = ["REFERENCE", "THERMAL", "TRUTH", "Method", "Run", "make_methods", "run_key", "start_key"]
+__all__ = [
+    "REFERENCE", "THERMAL", "TRUTH", "Method", "Run", "make_methods", "run_key", "run_noise",
+    "start_key", "start_noise",
+]  # fmt: skip
 
 SCHEMA: Final = 1
 """Raised whenever runs of an earlier version would not be made again the same way."""
@@ -197,15 +200,15 @@ def _describe(molecule: InputMolecule) -> dict[str, Any]:
 
 def start_key(molecule: InputMolecule, seed: int, settings: EvaluateSettings) -> str:
     """Key of a thermalized start, which all methods share."""
-    return _digest(
-        {
-            "start": _describe(molecule),
-            "physics": make_physics(settings).identity,
-            "temperature": settings.temperature_K,
-            "picoseconds": settings.equilibration_ps,
-            "seed": [settings.seed, seed],
-        }
-    )
+    return _digest(_start(molecule, seed, settings, "identity"))
+
+
+def start_noise(molecule: InputMolecule, seed: int, settings: EvaluateSettings) -> int:
+    """Seed of a thermalized start: its key, but for the code of a physics of one's own.
+
+    The noise stays the same when that code, or the version of Python, is another.
+    """
+    return int(_digest(_start(molecule, seed, settings, "label")), 16)
 
 
 def run_key(run: Run, settings: EvaluateSettings) -> str:
@@ -213,9 +216,34 @@ def run_key(run: Run, settings: EvaluateSettings) -> str:
 
     References do not depend on the model, so that the evaluation of another one finds them.
     """
+    return _digest(_run(run, settings, "identity"))
+
+
+def run_noise(run: Run, settings: EvaluateSettings) -> int:
+    """Seed of a run: its key, but for the code of a physics of one's own."""
+    return int(_digest(_run(run, settings, "label")), 16)
+
+
+_By = Literal["identity", "label"]
+"""What a physics is known by: all it is, or without code."""
+
+
+def _start(
+    molecule: InputMolecule, seed: int, settings: EvaluateSettings, by: _By
+) -> dict[str, Any]:
+    return {
+        "start": _describe(molecule),
+        "physics": getattr(make_physics(settings), by),
+        "temperature": settings.temperature_K,
+        "picoseconds": settings.equilibration_ps,
+        "seed": [settings.seed, seed],
+    }
+
+
+def _run(run: Run, settings: EvaluateSettings, by: _By) -> dict[str, Any]:
     method = run.method
     described: dict[str, Any] = {
-        "start": start_key(run.molecule, run.seed, settings),
+        "start": _digest(_start(run.molecule, run.seed, settings, by)),
         "kind": method.kind,
         "stride_fs": method.stride_fs,
         "frame_fs": method.frame_fs,
@@ -223,12 +251,13 @@ def run_key(run: Run, settings: EvaluateSettings) -> str:
         "spot_checks": settings.spot_checks,
     }
     if method.kind == "jumps":
+        known = model_identity if by == "identity" else model_label
         described |= {
             "base_fs": settings.timestep_fs,
-            "potential": model_identity(method.potential),
+            "potential": known(method.potential),
             "corrector": method.corrector,
             "metropolize": method.metropolize,
         }
     if method.part == "ensemble":
         described |= {"ensemble": True, "friction_per_ps": settings.friction_per_ps}
-    return _digest(described)
+    return described

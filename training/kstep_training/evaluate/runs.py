@@ -21,7 +21,7 @@ from kstep_integrators.step.options import RunOptions
 from kstep_training.evaluate.controls import free_flight, langevin, velocity_verlet
 from kstep_training.evaluate.counting import spot_check
 from kstep_training.evaluate.jumps import jump_runs
-from kstep_training.evaluate.plan import Method, start_key
+from kstep_training.evaluate.plan import Method, start_key, start_noise
 from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.inputs.models import read_model
@@ -68,7 +68,7 @@ def kept_start(
     start = thermal_start(
         atoms,
         settings.temperature_K,
-        np.random.default_rng(int(key, 16)),
+        np.random.default_rng(start_noise(molecule, seed, settings)),
         settings.equilibration_ps,
         fmax=0.05,
         max_steps=200,

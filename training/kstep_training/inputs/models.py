@@ -12,7 +12,7 @@ from kstep_integrators.models.model_file import model_path
 from kstep_integrators.potentials import Potential
 from kstep_training.inputs.physics import is_physics, make_physics
 
-__all__ = ["model_identity", "read_model", "trained_strides"]
+__all__ = ["model_identity", "model_label", "read_model", "trained_strides"]
 
 
 def read_model(
@@ -60,8 +60,19 @@ def model_identity(name: str) -> str:
     >>> len(model_identity("organic-gfn2"))
     64
     """
+    return make_physics(name).identity if is_physics(name) else model_label(name)
+
+
+def model_label(name: str) -> str:
+    """The same without the code of a function of one's own.
+
+    Examples
+    --------
+    >>> model_label("GFN2-xTB").startswith("GFN2-xTB tblite ")
+    True
+    """
     if is_physics(name):
-        return make_physics(name).identity
+        return make_physics(name).label
     return hashlib.sha256(model_path(name).read_bytes()).hexdigest()
 
 

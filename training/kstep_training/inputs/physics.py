@@ -106,23 +106,25 @@ class InputPhysics:
         return {} if package is None else {package: version(package)}
 
     @property
-    def identity(self) -> str:
-        """Name, settings and program: results of one identity can stand for each other.
-
-        Of a function of your own, its code and what the code takes from its surroundings.
-        """
+    def label(self) -> str:
+        """Name, settings and program, as they are given."""
         given = [
             f"{option.name}={getattr(self.settings, option.name)}"
             for option in fields(PhysicsSettings)[1:]
             if getattr(self.settings, option.name) != option.default
         ]
         programs = [f"{name} {number}" for name, number in self.versions.items()]
-        return " ".join([self.settings.physics, *given, *programs, *self._code])
+        return " ".join([self.settings.physics, *given, *programs])
 
     @property
-    def _code(self) -> list[str]:
-        own = ":" in self.settings.physics
-        return [settings_of(_load(self.settings.physics))["function"]] if own else []
+    def identity(self) -> str:
+        """The label, and the code of a function of one's own: results of one can stand for others.
+
+        Code counts with what it takes from its surroundings.
+        """
+        if ":" not in self.settings.physics:
+            return self.label
+        return f"{self.label} {settings_of(_load(self.settings.physics))['function']}"
 
     def __call__(self, atoms: Atoms) -> BaseCalculator:
         """A new calculator for a molecule.
