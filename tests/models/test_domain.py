@@ -51,7 +51,7 @@ def test_it_is_said_once_at_the_fourth_landing(model):
     for before, now in itertools.pairwise(landings):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            warn_of_domain(model, atoms, before, now)
+            warn_of_domain(model, atoms, before, now, 6)
         said.append(len(caught))
     assert said == [0] * (LANDINGS - 1) + [1] + [0] * (7 - LANDINGS)
 
