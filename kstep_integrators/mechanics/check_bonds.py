@@ -15,6 +15,9 @@ __all__ = ["bond_offsets", "check_bonds"]
 LENGTH = 1e-4
 """Largest relative error of a length at the start: what files and other programs round."""
 
+NEAR = 0.3
+"""Relative error up to which SHAKE puts a bond back."""
+
 RANK = 1e-9
 """Smallest eigenvalue of the coupling of a cluster over its largest; below it, bonds repeat."""
 
@@ -114,10 +117,16 @@ def check_bonds(
     off = (distances - lengths).abs() > LENGTH * lengths
     if bool(off.any()):
         (one, other), has, wants = bonds[off][0].tolist(), distances[off][0], lengths[off][0]
+        advice = (
+            "Put the atoms back with atoms.set_positions(atoms.get_positions()), which honours "
+            "FixBondLengths"
+            if abs(float(has - wants)) < NEAR * float(wants)
+            else "They are the lengths of another geometry, or the molecules are in pieces without "
+            "the cell and atoms.pbc that belong to them"
+        )
         raise ValueError(
             f"{int(off.sum())} fixed bonds do not have their lengths: atoms {one} and {other} are "
-            f"{float(has):.6f} A apart, expected {float(wants):.6f} A. Put the atoms back with "
-            "atoms.set_positions(atoms.get_positions()), which honours FixBondLengths"
+            f"{float(has):.6f} A apart, expected {float(wants):.6f} A. {advice}"
         )
     for links in cluster_bonds(bonds):
         along = torch.nn.functional.normalize(links.vectors(positions, offsets), dim=2)

