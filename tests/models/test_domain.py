@@ -86,3 +86,19 @@ def test_it_is_said_of_each_molecule_of_an_ensemble(model):
         run_ensemble(molecules, model, lambda atoms: xtb_calculator(), LANDINGS, k=8)
     assert len([one for one in caught if "validation error" in str(one.message)]) == 1
     assert "physics of H2O2" in str(caught[0].message)
+
+
+def test_it_is_said_in_openmm(model):
+    openmm = pytest.importorskip("openmm")
+    from kstep_integrators.openmm import KStepIntegrator
+
+    system, spring = openmm.System(), openmm.HarmonicBondForce()
+    spring.addBond(system.addParticle(1.008), system.addParticle(1.008), 0.1, 2e4)
+    system.addForce(spring)
+    integrator = KStepIntegrator(system, model, k=2)
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatform("Reference"))
+    context.setPositions([[0, 0, 0], [0.076, 0, 0]])
+    integrator.step(LANDINGS - 1)
+    with pytest.warns(KStepWarning, match=r"the physics of the System by .* over the first 4 land"):
+        integrator.step(1)
+    integrator.step(3)  # once
