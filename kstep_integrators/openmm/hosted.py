@@ -23,6 +23,7 @@ from kstep_integrators.openmm.host import (
 )
 from kstep_integrators.openmm.jump import find_jump, physics_parameters
 from kstep_integrators.openmm.program_writer import PREFIX
+from kstep_integrators.openmm.solute import Model
 
 __all__ = ["HostedIntegrator"]
 
@@ -38,6 +39,7 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     _system: openmm.System | None = None
     _parameters: Sequence[str] = ()
     _group = _forces = -1
+    _watched: Model | None = None
     _stepped = _retimed = False
     _seeded: bool | None = None
     _tables: Sequence[openmm.TabulatedFunction] = ()

@@ -10,6 +10,7 @@ import openmm
 from openmm import unit
 
 from kstep_integrators import units
+from kstep_integrators.models.domain import LANDINGS, warn_of_domain
 from kstep_integrators.openmm.host import context_of, number_of, variables_of
 from kstep_integrators.openmm.hosted import HostedIntegrator
 from kstep_integrators.openmm.jump import add_jump, as_model, physics_parameters
@@ -148,12 +149,30 @@ class KStepIntegrator(HostedIntegrator):
         group = add_jump(system, loaded)
         parameters = physics_parameters(system)
         self._system, self._parameters, self._group = system, parameters, group
+        self._watched = loaded
         StepProgram(self, group, scheme, options.first_k, system, parameters).write()
         # "f" and "energy" of the program, and minimizers, see these groups.
         openmm.CustomIntegrator.setIntegrationForceGroups(self, set(range(32)) - {group})
         if kelvin is not None and rate is not None:
             self.setTemperature(kelvin)
             self.setFriction(rate)
+
+    def step(self, steps: int) -> None:
+        """Make jumps.
+
+        After the first landings, a model that differs too much from the physics is warned of.
+
+        Raises
+        ------
+        ValueError
+            If a force that the program does not know of was added to the System after the
+            integrator was made.
+        """
+        super().step(steps)
+        if self._watched is not None and self._total("landings") >= LANDINGS:
+            model, self._watched = self._watched, None
+            count = round(self._total("coordinates"))
+            warn_of_domain(model, "the System", (0.0, 0), self.stats.residual_sum, count)
 
     @classmethod
     def restore(cls, integrator: openmm.CustomIntegrator) -> KStepIntegrator:

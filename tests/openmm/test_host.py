@@ -172,6 +172,7 @@ def test_a_jump_of_another_version_is_refused(model):
         add_jump(old, model)
 
 
+@pytest.mark.filterwarnings("ignore:the forces of model .organic-gfn2. differ from the physics")
 @pytest.mark.parametrize(
     "settings",
     [
