@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import torch
 
-__all__ = ["check_device", "path_of", "positive_integer", "positive_number", "whole_number"]
+__all__ = [
+    "check_device", "path_of", "positive_integer", "positive_number", "whole_number",
+    "whole_numbers",
+]  # fmt: skip
 
 
 def positive_integer(name: str, value: object, meaning: str) -> int:
@@ -52,6 +56,32 @@ def whole_number(name: str, value: object, meaning: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
         raise ValueError(f"{name} is {value!r}, expected a whole number from 0: {meaning}")
     return int(value)
+
+
+def whole_numbers(name: str, values: object, meaning: str) -> tuple[int, ...]:
+    """The values as ints of 0 or more.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the message.
+    values : object
+        A list, tuple, set, range or array of one dimension.
+    meaning : str
+        What the numbers are.
+
+    Raises
+    ------
+    TypeError
+        If it is one number, or text, or nothing that has items.
+    ValueError
+        If an item is not an integer of 0 or more; a bool is none, nor is a mask of them.
+    """
+    # An array without dimensions can be asked for items, and has none.
+    single = isinstance(values, np.ndarray) and values.ndim == 0
+    if isinstance(values, str | bytes) or single or not isinstance(values, Iterable):
+        raise TypeError(f"{name} is {values!r}, expected several whole numbers: {meaning}")
+    return tuple(whole_number(f"an entry of {name}", value, meaning) for value in values)
 
 
 def check_device(device: object) -> None:

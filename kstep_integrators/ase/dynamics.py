@@ -524,7 +524,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         # Last: a warning may have been made an error, and the jump stands then too.
         where = f"step {self.nsteps + 1}"
         old, new = before.stats[0].residual_sum, after.stats[0].residual_sum
-        warn_of_domain(self.jump, self.atoms, old, new)
+        warn_of_domain(self.jump, self.atoms, old, new, 3 * len(self.atoms))
         warn_of_changes(before.stats[0], after.stats[0], where, changes.get(0), info.reason)
 
     def _stand(self, run: Run) -> None:

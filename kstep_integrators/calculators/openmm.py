@@ -35,6 +35,14 @@ def _openmm() -> Any:
     return openmm
 
 
+def _check_system(system: Any) -> None:
+    """Refuse what is no System, or has nothing in it."""
+    if not isinstance(system, _openmm().System):
+        raise TypeError(f"system is a {type(system).__name__}, expected an openmm.System")
+    if system.getNumParticles() == 0:
+        raise ValueError("the System has no particles; add them first")
+
+
 class OpenMMCalculator(Calculator):
     """Energy and forces of an OpenMM System.
 
@@ -54,9 +62,11 @@ class OpenMMCalculator(Calculator):
     ImportError
         If openmm is not installed; the message names the extra.
     ValueError
-        If the System has virtual sites, or there is no such platform. When a geometry is computed:
-        if the atoms are not those of the System, in its order, or of another charge, or one is
-        periodic and the other is not.
+        If the System has no particles, or virtual sites, or there is no such platform. When a
+        geometry is computed: if the atoms are not those of the System, in its order, or of another
+        charge, or one is periodic and the other is not.
+    TypeError
+        If ``system`` is no System.
 
     Examples
     --------
@@ -80,6 +90,7 @@ class OpenMMCalculator(Calculator):
     def __init__(self, system: openmm.System, platform: str = "Reference") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         mm = _openmm()
+        _check_system(system)
         count = system.getNumParticles()
         virtual = [i for i in range(count) if system.isVirtualSite(i)]
         if virtual:
@@ -96,10 +107,10 @@ class OpenMMCalculator(Calculator):
         self._masses = [_number(system.getParticleMass(i), mm.unit.dalton) for i in range(count)]
         self._charge = system_charge(system)
         self._periodic = bool(system.usesPeriodicBoundaryConditions())
-        self._molecules = WholeMolecules(system) if self._periodic else None
         self._context = mm.Context(
             system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName(platform)
         )
+        self._molecules = WholeMolecules(system) if self._periodic else None
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """List the changes since the last calculation, that of the charge included."""
@@ -181,7 +192,9 @@ def fixed_bonds(system: openmm.System) -> FixBondLengths:
     Raises
     ------
     ValueError
-        If the System has no constraints.
+        If the System has no particles or no constraints.
+    TypeError
+        If it is no System.
 
     Examples
     --------
@@ -194,6 +207,7 @@ def fixed_bonds(system: openmm.System) -> FixBondLengths:
     >>> fixed_bonds(system).bondlengths.round(3).tolist()  # angstrom
     [0.957]
     """
+    _check_system(system)
     count = system.getNumConstraints()
     if count == 0:
         raise ValueError(

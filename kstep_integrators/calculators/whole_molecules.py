@@ -38,17 +38,20 @@ class WholeMolecules:
     def __init__(self, system: openmm.System) -> None:
         count = system.getNumParticles()
         pairs = np.array(sorted(set(_links(system))), dtype=np.int64).reshape(-1, 2)
-        ones = np.ones(len(pairs))
-        graph = coo_array((ones, (pairs[:, 0], pairs[:, 1])), shape=(count, count)).tocsr()
-        above, depth = np.arange(count), np.zeros(count, dtype=np.int64)
-        _, labels = connected_components(graph, directed=False)
-        for root in np.unique(labels, return_index=True)[1][np.bincount(labels) > 1]:
-            order, before = breadth_first_order(graph, root, directed=False)
-            above[order[1:]] = before[order[1:]]
-            for atom in order[1:]:
-                depth[atom] = depth[above[atom]] + 1
-        self._above = above
-        self._levels = [np.flatnonzero(depth == d) for d in range(1, int(depth.max()) + 1)]
+        labels = connected_components(_graph(pairs, count), directed=False)[1]
+        roots = np.unique(labels, return_index=True)[1]
+        # One search from a node that all molecules hang on.
+        trunk = np.stack([roots, np.full(len(roots), count)], axis=1)
+        graph = _graph(np.concatenate([pairs, trunk]), count + 1)
+        order, above = breadth_first_order(graph, count, directed=False)
+        depth = np.zeros(count + 1, dtype=np.int64)
+        for atom in order[1:]:
+            depth[atom] = depth[above[atom]] + 1
+        above[roots] = roots
+        self._above = above[:count]
+        sequence, depths = order[1:], depth[order[1:]]  # by depth already
+        starts = np.searchsorted(depths, np.arange(2, int(depths[-1]) + 2))
+        self._levels = np.split(sequence, starts)[1:-1]
 
     def put_together(self, positions: Array, cell: Array) -> Array:
         """Positions (N, 3) moved by whole vectors of a cell (3, 3); themselves if none had to be.
@@ -61,6 +64,11 @@ class WholeMolecules:
         for level in self._levels:
             images[level] += images[self._above[level]]
         return np.asarray(positions - images @ cell)
+
+
+def _graph(pairs: npt.NDArray[np.int64], count: int) -> coo_array:
+    shape = (count, count)
+    return coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=shape).tocsr()
 
 
 def _links(system: openmm.System) -> Iterator[tuple[int, int]]:

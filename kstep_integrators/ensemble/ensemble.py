@@ -419,7 +419,13 @@ energy_tolerance, force_tolerance, guard, device
                 where = f"replica {number}, step {after.nsteps}"
                 old, new = run.stats[i], after.stats[i]
                 template = self._templates[number]
-                warn_of_domain(self.scheme.jump, template, old.residual_sum, new.residual_sum)
+                warn_of_domain(
+                    self.scheme.jump,
+                    template,
+                    old.residual_sum,
+                    new.residual_sum,
+                    3 * len(template),
+                )
                 warn_of_changes(old, new, where, changes.get(i), parts[i].reason)
 
     def _exchange(self) -> None:

@@ -69,27 +69,31 @@ def outside_domain(header: ModelHeader, residual: float) -> str | None:
 
 
 def warn_of_domain(
-    jump: Any, atoms: Atoms, before: tuple[float, int], now: tuple[float, int]
+    jump: Any, atoms: Atoms | str, before: tuple[float, int], now: tuple[float, int], count: int
 ) -> None:
     """Warn once, when the first landings are made, of a model outside of its domain.
 
     Parameters
     ----------
     jump : Jump
-    atoms : ase.Atoms
+    atoms : ase.Atoms or str
+        What moves.
     before, now : (float, int)
         Sum of the squares of the residual, (eV/angstrom)^2, and count of its components, before a
         step and after it.
+    count : int
+        Components of one landing.
     """
-    enough = LANDINGS * 3 * len(atoms)
+    enough = LANDINGS * count
     if not before[1] < enough <= now[1]:
         return
     header = header_of_jump(jump)
     said = None if header is None else outside_domain(header, math.sqrt(now[0] / now[1]))
     if header is not None and said is not None:
+        name = atoms if isinstance(atoms, str) else atoms.get_chemical_formula()
         warnings.warn(
             f"the forces of model {header.name!r} differ from the physics of "
-            f"{atoms.get_chemical_formula()} by {said}, over the first {LANDINGS} landings: it is "
+            f"{name} by {said}, over the first {now[1] // count} landings: it is "
             "bonded in ways that the model has not met, is far from the geometries it knows, or "
             f"the physics is not {header.method}. The physics corrects the jumps, but long ones "
             "will be poor: take a shorter stride, another model, or CalculatorPotential(...)",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from kstep_integrators.mechanics.bond_watch import bond_changes
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.notices import milestone
 from kstep_integrators.openmm.solute import Array, Model, Solute
-from kstep_integrators.openmm.stages import CORRECTORS_BY_CODE, Exchange, Stage, Verdict
+from kstep_integrators.openmm.stages import CORRECTORS_BY_CODE, NOISE, Exchange, Stage, Verdict
 from kstep_integrators.openmm.system import BoundModel, Particles
 from kstep_integrators.physics.store import geometry
 from kstep_integrators.state import (
@@ -74,7 +73,6 @@ class JumpForce:
         self._model = BoundModel(source, particles, solute, model)
         self._zero = np.zeros((len(particles.masses), 3))
         self._failures = self._changes = 0
-        self._entropy = float(secrets.randbits(52))
         self._exchanges: dict[int, Exchange] = {}
         self._answers: dict[Stage, Callable[[Exchange, Array, _Parameters], _Answer]] = {
             Stage.BOX: self._box,
@@ -132,11 +130,10 @@ class JumpForce:
         So a state continues with the noise that its run had, and two replicas that were started
         from one state at other temperatures or parameters have noise of their own.
         """
-        seed = parameters["kstep_noise_seed"] or self._entropy
-        own = {f"kstep_noise_{name}" for name in ("origin", "bath", "draw")}
-        values = [f"{name}={parameters[name]!r}" for name in sorted(parameters.keys())
-                  if name in own or not name.startswith("kstep_")]  # fmt: skip
-        key = hashlib.blake2b(f"{seed!r};{';'.join(values)}".encode(), digest_size=16).digest()
+        values = [f"{name}={parameters[where]!r}" for name, where in NOISE.items()]
+        values += [f"{name}={parameters[name]!r}" for name in sorted(parameters.keys())
+                   if not name.startswith("kstep_")]  # fmt: skip
+        key = hashlib.blake2b(";".join(values).encode(), digest_size=16).digest()
         source = np.random.Generator(np.random.Philox(key=np.frombuffer(key, np.uint64)))
         return source.random(), source.standard_normal(self._zero.shape)
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import openmm
 from openmm import unit
 
@@ -85,7 +86,7 @@ def _inside(force: openmm.Force) -> Iterator[openmm.Force]:
 
 
 def context_of(integrator: openmm.Integrator) -> openmm.Context | None:
-    """The Context of an integrator; None if it has none, or is a part of another integrator.
+    """The Context of an integrator, also of one inside a CompoundIntegrator; None if it has none.
 
     Looked for among all objects the first time, some hundredths of a second.
 
@@ -106,10 +107,18 @@ def context_of(integrator: openmm.Integrator) -> openmm.Context | None:
     for one in gc.get_objects():
         # Not isinstance, which asks proxies of other libraries for their class.
         context = one if issubclass(type(one), openmm.Context) else None
-        if context is not None and getattr(context, "_integrator", None) is integrator:
+        if context is not None and _advances(getattr(context, "_integrator", None), integrator):
             _contexts[integrator] = weakref.ref(context)
             return context
     return None
+
+
+def _advances(whole: openmm.Integrator | None, integrator: openmm.Integrator) -> bool:
+    if not isinstance(whole, openmm.CompoundIntegrator):
+        return whole is integrator
+    # Parts come back as other objects around the same pointer.
+    parts = [whole.getIntegrator(number) for number in range(whole.getNumIntegrators())]
+    return int(integrator.this) in [int(part.this) for part in parts]
 
 
 @contextmanager
@@ -138,7 +147,10 @@ def variables_of(integrator: openmm.CustomIntegrator) -> list[str]:
 def number_of(name: str, value: Any, wanted: unit.Unit) -> float:
     """The number of a quantity in OpenMM's units; numbers are in them already."""
     try:
-        number = float(value.value_in_unit(wanted) if unit.is_quantity(value) else value)
+        bare = value.value_in_unit(wanted) if unit.is_quantity(value) else value
+        if isinstance(bare, str | bool | np.bool_):
+            raise TypeError("not a number")
+        number = float(bare)
     except (TypeError, ValueError, AttributeError) as error:
         raise TypeError(
             f"{name} is {value!r}, expected a number or an openmm.unit.Quantity in units of "

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from contextlib import nullcontext
 from typing import Any
+from warnings import warn
 
 import numpy as np
 import openmm
 from openmm import unit
 
+from kstep_integrators.arguments import whole_number, whole_numbers
+from kstep_integrators.notices import KStepWarning
 from kstep_integrators.openmm.host import (
     context_of,
     number_of,
@@ -19,6 +23,7 @@ from kstep_integrators.openmm.host import (
 )
 from kstep_integrators.openmm.jump import find_jump, physics_parameters
 from kstep_integrators.openmm.program_writer import PREFIX
+from kstep_integrators.openmm.solute import Model
 
 __all__ = ["HostedIntegrator"]
 
@@ -33,22 +38,32 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
     # What only matters in this process; copies, and what XML brings back, begin without it.
     _system: openmm.System | None = None
     _parameters: Sequence[str] = ()
-    _group = -1
+    _group = _forces = -1
+    _watched: Model | None = None
     _stepped = _retimed = False
     _seeded: bool | None = None
     _tables: Sequence[openmm.TabulatedFunction] = ()
     _updates: tuple[int, ...] = ()
+    _unread: Set[int] = frozenset()
 
     def step(self, steps: int) -> None:
         """Make jumps.
+
+        Parameters
+        ----------
+        steps : int
+            At least 1; 0 for none.
 
         Raises
         ------
         ValueError
             If a force that the program does not know of was added to the System after the
-            integrator was made.
+            integrator was made, or the energy of a ``PythonForce`` is no number.
         """
-        if not self._stepped:
+        steps = whole_number("steps", steps, "jumps to make")
+        if not self._stepped or (
+            self._system is not None and self._system.getNumForces() != self._forces
+        ):
             self._begin()
         if self._tables:
             updates = tuple(table.getUpdateCount() for table in self._tables)
@@ -56,12 +71,15 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                 self._updates = updates
                 self.invalidateForces()
         self._set_seed()
-        context = context_of(self) if self._retimed else None
-        if context is None:
-            super().step(steps)
-            return
-        with steady_clock(context, self):
-            super().step(steps)
+        first = min(steps, 1) if self._unread else 0
+        for some in (first, steps - first):
+            if some == 0:
+                continue
+            context = context_of(self) if self._retimed else None
+            with nullcontext() if context is None else steady_clock(context, self):
+                super().step(some)
+            if self._unread:
+                self._check_energy()
 
     def setStepSize(self, size: Any) -> None:
         """Set the stride, ps if it has no unit; base steps are as many as before.
@@ -76,6 +94,16 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             raise ValueError(f"size is {size}, expected a positive stride, ps if it has no unit")
         super().setStepSize(stride)
         self._retimed = True
+        context = context_of(self) if not self.thisown else None
+        if context is not None and context.getPlatform().getName() in ("Reference", "CPU"):
+            warn(
+                f"the stride is {stride:g} ps from now on, but this integrator is part of a "
+                "CompoundIntegrator, and OpenMM's clock on the platform "
+                f"{context.getPlatform().getName()} goes on in strides of when the Context was "
+                "made: set it before, or call context.reinitialize(preserveState=True)",
+                KStepWarning,
+                stacklevel=2,
+            )
 
     def setIntegrationForceGroups(self, groups: Any) -> None:
         """Set which force groups are the physics; that of the jump is left out.
@@ -89,20 +117,27 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If there are no such groups.
         """
-        if isinstance(groups, int | np.integer):
+        if isinstance(groups, int | np.integer) and not isinstance(groups, bool):
             groups = [group for group in range(32) if groups >> group & 1]
-        wanted = sorted({*groups})
-        if not all(isinstance(group, int | np.integer) and 0 <= group < 32 for group in wanted):
-            raise ValueError(f"groups is {groups}, expected numbers of force groups, 0 to 31")
-        super().setIntegrationForceGroups({int(group) for group in wanted} - {self._group})
+        wanted = {*whole_numbers("groups", groups, "force groups, 0 to 31")} - {self._group}
+        if not wanted or max(wanted) > 31:
+            raise ValueError(f"groups is {groups}, expected force groups of the physics, 0 to 31")
+        super().setIntegrationForceGroups(wanted)
         self.invalidateForces()
         context = context_of(self)
         if context is not None:
             # A program goes on with the groups that it had when its Context was made.
             context.reinitialize(preserveState=True)
+
+    def setConstraintTolerance(self, tolerance: Any) -> None:
+        """Set the relative error of OpenMM's own constraint steps; jumps keep to 1e-12."""
+        number = number_of("tolerance", tolerance, unit.dimensionless)
+        if number == 0.0:
+            raise ValueError(f"tolerance is {tolerance}, expected a small positive number")
+        super().setConstraintTolerance(number)
 
     def setRandomNumberSeed(self, seed: int) -> None:
         """Set the seed of the noise, from the next step on; 0 for one that nobody has had.
@@ -117,7 +152,7 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             raise ValueError(f"seed is {seed}, expected one of 32 bits, at most {2**31 - 1}")
         super().setRandomNumberSeed(int(seed))
         if f"{PREFIX}seed" in variables_of(self):
-            self.setGlobalVariableByName(f"{PREFIX}seed", 0.0)
+            self.setGlobalVariableByName(f"{PREFIX}seed", float(seed))
 
     def _begin(self) -> None:
         """Look at the System before the first step; what is added later has no part in a Context.
@@ -127,7 +162,7 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
         ValueError
             If there are forces whose changes would not be noticed.
         """
-        context = None
+        context, pending = None, False
         if self._system is None or any(map(tables_of, self._system.getForces())):
             context = context_of(self)
         system = self._system if context is None else context.getSystem()
@@ -135,6 +170,11 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
             jump = find_jump(system)
             forces = [force for n, force in enumerate(system.getForces()) if n != jump]
             unknown = sorted(set(physics_parameters(system)) - set(self._parameters))
+            if self._stepped and unknown:
+                # Until Context.reinitialize they are no part of it; ask again.
+                context, pending = context_of(self), True
+                known = {} if context is None else dict(context.getParameters())
+                unknown = sorted({*unknown} & {*known})
             mixed = [f.getName() for f in forces if f.getForceGroup() == self._group]
             if self._system is not None and (unknown or mixed):
                 raise ValueError(
@@ -142,9 +182,38 @@ class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                     f"parameters {unknown} that it does not know, or in the force group of the "
                     f"jump ({mixed}), where they are no physics: make the integrator last"
                 )
+            self._unread = {f.getForceGroup() for f in forces if isinstance(f, openmm.PythonForce)}
             self._tables = [table for force in forces for table in tables_of(force)]
             self._updates = tuple(table.getUpdateCount() for table in self._tables)
+            self._forces = -1 if pending else system.getNumForces()
         self._stepped = True
+
+    def _check_energy(self) -> None:
+        """Look at the first energy of functions in Python.
+
+        OpenMM reads an array of one element, a list or None as -1 kJ/mol, without a word.
+
+        Raises
+        ------
+        ValueError
+            If the energy of such a force, or of several, is that.
+        """
+        context, python = context_of(self), self._unread
+        if context is None:
+            return
+        used = self.getIntegrationForceGroups()
+        groups = {g for g in range(32) if used >> g & 1} - {self._group}
+        energy = self._total("potential")
+        if groups - python:
+            state = context.getState(energy=True, groups=groups - python)
+            energy -= state.getPotentialEnergy().value_in_unit(unit.kilojoule_per_mole)
+        if abs(energy + 1.0) < 1e-9:
+            raise ValueError(
+                "the energy of a PythonForce of the System is -1 kJ/mol: so OpenMM takes what is "
+                "not a number, such as an array of one element, a list or None. Let its function "
+                "return float(energy), in kJ/mol"
+            )
+        self._unread = frozenset()
 
     def _set_seed(self) -> None:
         """The seed for the program: the integrator's own, or that of its state, or a fresh one."""

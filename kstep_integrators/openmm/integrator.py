@@ -10,7 +10,8 @@ import openmm
 from openmm import unit
 
 from kstep_integrators import units
-from kstep_integrators.openmm.host import number_of, variables_of
+from kstep_integrators.models.domain import LANDINGS, warn_of_domain
+from kstep_integrators.openmm.host import context_of, number_of, variables_of
 from kstep_integrators.openmm.hosted import HostedIntegrator
 from kstep_integrators.openmm.jump import add_jump, as_model, physics_parameters
 from kstep_integrators.openmm.program import StepProgram
@@ -148,12 +149,30 @@ class KStepIntegrator(HostedIntegrator):
         group = add_jump(system, loaded)
         parameters = physics_parameters(system)
         self._system, self._parameters, self._group = system, parameters, group
+        self._watched = loaded
         StepProgram(self, group, scheme, options.first_k, system, parameters).write()
         # "f" and "energy" of the program, and minimizers, see these groups.
         openmm.CustomIntegrator.setIntegrationForceGroups(self, set(range(32)) - {group})
         if kelvin is not None and rate is not None:
             self.setTemperature(kelvin)
             self.setFriction(rate)
+
+    def step(self, steps: int) -> None:
+        """Make jumps.
+
+        After the first landings, a model that differs too much from the physics is warned of.
+
+        Raises
+        ------
+        ValueError
+            If a force that the program does not know of was added to the System after the
+            integrator was made.
+        """
+        super().step(steps)
+        if self._watched is not None and self._total("landings") >= LANDINGS:
+            model, self._watched = self._watched, None
+            count = round(self._total("coordinates"))
+            warn_of_domain(model, "the System", (0.0, 0), self.stats.residual_sum, count)
 
     @classmethod
     def restore(cls, integrator: openmm.CustomIntegrator) -> KStepIntegrator:
@@ -204,6 +223,9 @@ class KStepIntegrator(HostedIntegrator):
             )
         integrator.__class__ = cls
         restored: KStepIntegrator = integrator
+        # One that nobody has given is not for every copy: a state that is loaded brings it back.
+        if f"{PREFIX}seed" in variables_of(restored) and context_of(restored) is None:
+            restored.setRandomNumberSeed(restored.getRandomNumberSeed())
         return restored
 
     def describeProgram(self) -> str:
@@ -283,7 +305,24 @@ class KStepIntegrator(HostedIntegrator):
         ----------
         context : openmm.Context
             That of this integrator.
+
+        Raises
+        ------
+        TypeError
+            If it is no Context.
+        ValueError
+            If it is that of another integrator, or no step was begun.
         """
+        if not isinstance(context, openmm.Context):
+            raise TypeError(f"context is a {type(context).__name__}, expected an openmm.Context")
+        whole = context.getIntegrator()
+        if whole is not self and not isinstance(whole, openmm.CompoundIntegrator):
+            raise ValueError(
+                f"context is that of another integrator, a {type(whole).__name__}; expected the "
+                "Context that this integrator advances"
+            )
+        if self._total("kept_dt") == 0.0 and self._total("evaluations") == 0.0:
+            raise ValueError("no step was begun that could be undone")
         context.setPositions(self.getPerDofVariableByName("kstep_last_x"))
         context.setVelocities(self.getPerDofVariableByName("kstep_last_v"))
 

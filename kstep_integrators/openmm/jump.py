@@ -10,6 +10,7 @@ from pathlib import Path
 
 import openmm
 
+from kstep_integrators.arguments import whole_numbers
 from kstep_integrators.calculators.openmm import system_charge
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.load import load_model
@@ -79,7 +80,8 @@ def add_jump(
         those it was trained with; for virtual sites, particles without mass, barostats, and a model
         of all particles of a periodic System; if no group is free; if the System has another jump.
     TypeError
-        If the model is none of the above.
+        If the model is none of the above, ``system`` no System, or an argument of several numbers
+        is none.
 
     Examples
     --------
@@ -91,8 +93,15 @@ def add_jump(
     >>> add_jump(water, "organic-gfn2")
     31
     """
+    if not isinstance(system, openmm.System):
+        raise TypeError(f"system is a {type(system).__name__}, expected an openmm.System")
     loaded = as_model(model)
     source = ModelSource.of(loaded)
+    if elements is not None:
+        elements = whole_numbers("elements", elements, "atomic numbers, one for each particle")
+    if particles is not None:
+        particles = whole_numbers("particles", particles, "indices of what the model covers")
+    inner_groups = whole_numbers("inner_groups", inner_groups, "force groups, such as [0]")
     present = find_jump(system)
     some = particles is not None and len(set(particles)) < system.getNumParticles()
     # What the jump that is there covers was checked when it was added, with its label.

@@ -17,7 +17,7 @@ import torch
 
 from kstep_integrators import units
 from kstep_integrators.openmm.program_writer import PREFIX, ProgramWriter
-from kstep_integrators.openmm.stages import CORRECTOR_CODES, PARAMETERS, Stage, Verdict
+from kstep_integrators.openmm.stages import CORRECTOR_CODES, NOISE, PARAMETERS, Stage, Verdict
 from kstep_integrators.step.scheme import Scheme
 from kstep_integrators.thermostats import NoThermostat
 
@@ -97,13 +97,14 @@ class StepProgram(ProgramWriter):
             self.total("moved", "(x - kept)^2 + (v - kept_v)^2")
             self.set("noise_start", "select(moved, moved + jumps, noise_start)")
         self.integrator.addUpdateContextState()
+        if self.bath:
+            self._draw()
         self._announce()
         self._refresh()
         if self.constrained:
             # What setVelocities has set may stretch them; all else keeps to them.
             self.integrator.addConstrainVelocities()
         if self.bath:
-            self._draw()
             self._heat_bath("noise")
             if self.constrained:
                 self.integrator.addConstrainVelocities()
@@ -212,12 +213,14 @@ class StepProgram(ProgramWriter):
 
         It begins anew where something else has moved or kicked particles between steps.
         """
-        self.set("noise_seed", "seed")
-        self.set("noise_origin", "noise_start")
-        self.set("noise_bath", "kT")
-        self.set("noise_draw", "2*jumps")
+        # Where nobody has given one: an integrator out of XML, or part of another.
+        self.set("seed", f"select(seed, seed, {2**31} + floor({2**52}*uniform))")
+        for name, value in {"seed": "seed", "start": "noise_start", "kT": "kT"}.items():
+            self.set(NOISE[name].removeprefix(PREFIX), value)
+        draw = NOISE["draw"].removeprefix(PREFIX)
+        self.set(draw, "2*jumps")
         self.ask(Stage.NOISE, "noise", "drawn")
-        self.set("noise_draw", "2*jumps + 1")
+        self.set(draw, "2*jumps + 1")
         self.ask(Stage.NOISE, "last_noise")
         self.idle()
 

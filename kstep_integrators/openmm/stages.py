@@ -26,6 +26,7 @@ from kstep_integrators.state import Evaluation, PhaseState
 __all__ = [
     "CORRECTORS_BY_CODE",
     "CORRECTOR_CODES",
+    "NOISE",
     "PARAMETERS",
     "BondMemory",
     "Exchange",
@@ -82,7 +83,10 @@ _MEANINGS: Final = {
         "takes v, nm/ps; force: their change that keeps to the constraints where the jump has "
         "landed, or bonds were looked at since"
     ),
-    Stage.NOISE: "force: standard normal numbers; energy: a uniform one in [0, 1)",
+    Stage.NOISE: (
+        "takes seed, start, kT and draw as guarded, stride, corrector and k; force: standard "
+        "normal numbers; energy: a uniform one in [0, 1)"
+    ),
 }
 
 
@@ -104,14 +108,18 @@ PARAMETERS: Final[dict[str, float]] = {
     "kstep_stride": 0.0,
     "kstep_corrector": 0.0,
     "kstep_guarded": 1.0,
-    "kstep_noise_seed": 0.0,
-    "kstep_noise_origin": 0.0,
-    "kstep_noise_bath": 0.0,
-    "kstep_noise_draw": 0.0,
 }
 """Parameters of the Context that belong to the jump, with their values before the first step:
-stage, base steps, stride (ps), number of the corrector, whether absurd jumps are undone; and what
-noise is a function of: seed, where the trajectory began, kT of the bath, number of the draw."""
+stage, base steps, stride (ps), number of the corrector, whether absurd jumps are undone."""
+
+NOISE: Final = {
+    "seed": "kstep_guarded",
+    "start": "kstep_stride",
+    "kT": "kstep_corrector",
+    "draw": "kstep_k",
+}
+"""Where the stage NOISE finds what noise is a function of: seed, where the trajectory began, kT of
+the bath, number of the draw. Each parameter more would cost every stage of every step."""
 
 CORRECTOR_CODES: Final = {"delta": 0.0, "filtered": 1.0, "impulse": 2.0, "none": 3.0}
 """Corrector by name as the number that the parameter takes, in saved XML too: for ever."""

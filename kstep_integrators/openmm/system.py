@@ -214,6 +214,11 @@ def particles_of(system: openmm.System, elements: Sequence[int] | None = None) -
             f"elements has {len(elements)} entries, expected {count}: one atomic number for each "
             "particle"
         )
+    wrong = [z for z in elements if not 1 <= z < len(chemical_symbols)]
+    if wrong:
+        raise ValueError(
+            f"elements has {wrong[:10]}, expected atomic numbers, 1 to {len(chemical_symbols) - 1}"
+        )
     return Particles(tuple(int(z) for z in elements), masses, bonds, lengths)
 
 

@@ -12,6 +12,7 @@ from openmm import unit
 from kstep_integrators import CalculatorPotential, KStepDynamics
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import OpenMMCalculator, fixed_bonds
+from kstep_integrators.calculators.whole_molecules import WholeMolecules
 from kstep_integrators.physics.identity import calculator_name
 from kstep_training.prep.molecules import conformers, hydrogenated
 from kstep_training.prep.systems import build_system
@@ -257,3 +258,23 @@ def test_wrapped_molecules_are_put_together():
     torn.calc = OpenMMCalculator(system)
     assert torn.get_potential_energy() == pytest.approx(whole.get_potential_energy(), rel=1e-6)
     np.testing.assert_allclose(torn.get_forces(), whole.get_forces(), atol=2e-5)
+
+
+def test_branched_molecules_of_any_size_are_put_together():
+    """Sixty random trees, each atom in an image of its own: bonds are what they were."""
+    rng, system, springs = np.random.default_rng(0), openmm.System(), openmm.HarmonicBondForce()
+    count, bonds = 400, []
+    x = rng.uniform(0.0, 3.0, (count, 3))
+    for i in range(count):
+        system.addParticle(12.0)
+        if i % 7:
+            bonds.append((int(rng.integers(i - i % 7, i)), i))
+            springs.addBond(*bonds[-1], 0.1, 1.0)
+            x[i] = x[bonds[-1][0]] + rng.normal(size=3) * 0.05
+    system.addForce(springs)
+    box = np.array([[3.0, 0.0, 0.0], [1.0, 3.0, 0.0], [-0.9, 1.2, 3.0]])
+    torn = x + rng.integers(-2, 3, (count, 3)) @ box
+    whole = WholeMolecules(system).put_together(torn, box)
+    i, j = np.array(bonds).T
+    np.testing.assert_allclose(whole[i] - whole[j], x[i] - x[j], atol=1e-13)
+    assert WholeMolecules(system).put_together(x, box) is x

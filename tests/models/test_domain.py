@@ -51,7 +51,7 @@ def test_it_is_said_once_at_the_fourth_landing(model):
     for before, now in itertools.pairwise(landings):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            warn_of_domain(model, atoms, before, now)
+            warn_of_domain(model, atoms, before, now, 6)
         said.append(len(caught))
     assert said == [0] * (LANDINGS - 1) + [1] + [0] * (7 - LANDINGS)
 
@@ -86,3 +86,19 @@ def test_it_is_said_of_each_molecule_of_an_ensemble(model):
         run_ensemble(molecules, model, lambda atoms: xtb_calculator(), LANDINGS, k=8)
     assert len([one for one in caught if "validation error" in str(one.message)]) == 1
     assert "physics of H2O2" in str(caught[0].message)
+
+
+def test_it_is_said_in_openmm(model):
+    openmm = pytest.importorskip("openmm")
+    from kstep_integrators.openmm import KStepIntegrator
+
+    system, spring = openmm.System(), openmm.HarmonicBondForce()
+    spring.addBond(system.addParticle(1.008), system.addParticle(1.008), 0.1, 2e4)
+    system.addForce(spring)
+    integrator = KStepIntegrator(system, model, k=2)
+    context = openmm.Context(system, integrator, openmm.Platform.getPlatform("Reference"))
+    context.setPositions([[0, 0, 0], [0.076, 0, 0]])
+    integrator.step(LANDINGS - 1)
+    with pytest.warns(KStepWarning, match=r"the physics of the System by .* over the first 4 land"):
+        integrator.step(1)
+    integrator.step(3)  # once

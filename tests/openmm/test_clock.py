@@ -5,6 +5,7 @@ import openmm
 import pytest
 from openmm import app, unit
 
+from kstep_integrators import KStepWarning
 from kstep_integrators.openmm import KStepIntegrator
 from tests.openmm.systems import Counted, make_context, model, molecule, place, springs, topology
 
@@ -112,3 +113,19 @@ def test_strides_refused(molecule, model, size):
     integrator = simulation_of(molecule, model).integrator
     with pytest.raises((ValueError, TypeError), match=r"size is .*, expected"):
         integrator.setStepSize(size)
+
+
+def test_parts_of_other_integrators_are_warned_of(molecule, model):
+    """Their steps are right, OpenMM's clock is not."""
+    system, whole = springs(molecule), openmm.CompoundIntegrator()
+    part = KStepIntegrator(system, model, k=2, timestep=0.0005)
+    whole.addIntegrator(part)
+    part.setStepSize(0.002)  # there is no Context yet
+    context = place(make_context(system, whole), molecule)
+    whole.step(2)
+    assert time(context) == pytest.approx(4.0, abs=1e-9)
+    with pytest.warns(KStepWarning, match="part of a CompoundIntegrator.*reinitialize"):
+        part.setStepSize(0.001)
+    context.reinitialize(preserveState=True)
+    whole.step(2)
+    assert time(context) == pytest.approx(6.0, abs=1e-9)

@@ -6,7 +6,7 @@ import pytest
 
 from kstep_integrators.openmm import KStepIntegrator
 from kstep_integrators.openmm.force import JumpForce
-from kstep_integrators.openmm.stages import PARAMETERS, Stage
+from kstep_integrators.openmm.stages import NOISE, PARAMETERS, Stage
 from tests.openmm.systems import make_context, model, molecule, moving, place, springs, where
 
 __all__ = ["model", "molecule"]
@@ -101,7 +101,7 @@ class Asked:
     """A State that asks for noise."""
 
     def __init__(self, **values):
-        given = {f"kstep_noise_{name}": float(value) for name, value in values.items()}
+        given = {NOISE[name]: float(value) for name, value in values.items()}
         self.parameters = {**PARAMETERS, "width": 1.0, **given, "kstep_stage": float(Stage.NOISE)}
 
     def getParameters(self):
@@ -111,7 +111,7 @@ class Asked:
 def test_distribution():
     """Independent standard normal numbers, of each draw and between draws, at five sigma."""
     jump = JumpForce.__new__(JumpForce)
-    jump._zero, jump._entropy = np.zeros((9, 3)), 1.0
+    jump._zero = np.zeros((9, 3))
     count = 3000
     answers = [jump(Asked(seed=5, draw=n)) for n in range(count)]
     uniform = np.array([energy for energy, _ in answers])
@@ -127,6 +127,53 @@ def test_distribution():
     between = np.corrcoef(z.T) - np.eye(27)
     assert np.abs(between).max() < 5 / np.sqrt(count)
     assert abs(np.corrcoef(uniform, z[:, 0])[0, 1]) < 5 / np.sqrt(count)
-    for other in ({"seed": 6}, {"origin": 1e-9}, {"bath": 2.5}, {"draw": 1}):
+    for other in ({"seed": 6}, {"start": 1e-9}, {"kT": 2.5}, {"draw": 3}):
         one, two = jump(Asked(seed=5))[1], jump(Asked(**{"seed": 5, **other}))[1]
         assert abs(np.corrcoef(one.ravel(), two.ravel())[0, 1]) < 0.8
+
+
+def inside(molecule, model, *seeds):
+    """Where the parts of a CompoundIntegrator lead, each from the same start."""
+    system, whole = springs(molecule), openmm.CompoundIntegrator()
+    for seed in seeds:
+        part = KStepIntegrator(system, model, k=2, timestep=0.0005, **BATH)
+        part.setRandomNumberSeed(seed)
+        whole.addIntegrator(part)
+    context = make_context(system, whole)
+    ends = []
+    for number in range(len(seeds)):
+        place(context, molecule)
+        whole.setCurrentIntegrator(number)
+        whole.step(2)
+        ends.append(end(context))
+    return ends
+
+
+def test_parts_of_other_integrators(molecule, model):
+    """Stepped by OpenMM, with nothing of ours around the program."""
+    first, same, other, fresh, another = inside(molecule, model, 3, 3, 4, 0, 0)
+    assert np.array_equal(first, same)
+    assert np.array_equal(first, inside(molecule, model, 3)[0])
+    for one, two in ((first, other), (fresh, another), (fresh, first)):
+        assert differ(one, two)
+
+
+def test_out_of_xml(molecule, model):
+    system = springs(molecule)
+    integrator = KStepIntegrator(system, model, k=2, timestep=0.0005, **BATH)
+    text = openmm.XmlSerializer.serialize(integrator)
+
+    def path(seed, restored):
+        copy = openmm.XmlSerializer.deserialize(text)
+        if restored:
+            copy = KStepIntegrator.restore(copy)
+        copy.setRandomNumberSeed(seed)
+        context = place(make_context(system, copy), molecule)
+        copy.step(2)
+        return end(context)
+
+    for restored in (False, True):
+        first, same, other = (path(seed, restored) for seed in (3, 3, 4))
+        assert np.array_equal(first, same)
+        assert differ(first, other)
+        assert differ(path(0, restored), path(0, restored))

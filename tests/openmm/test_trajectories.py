@@ -224,6 +224,7 @@ def test_calculators_as_the_physics(molecule):
     assert integrator.stats.residual_rms == pytest.approx(dynamics.stats.residual_rms, rel=1e-3)
 
 
+@pytest.mark.filterwarnings("ignore:the forces of model .organic-gfn2. differ from the physics")
 def test_single_precision_network(molecule):
     """The network's precision is its own: float32 inside, float64 at the door."""
     network = load_model("organic-gfn2", device="cpu")
