@@ -146,10 +146,17 @@ def _indices(constraint: FixAtoms, atoms: Atoms) -> torch.Tensor:
 
 def _fixed_bonds(constraint: FixBondLengths, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (C, 2) and lengths (C,) angstrom of a constraint."""
+    pairs = np.array(constraint.pairs, dtype=np.int64).reshape(-1, 2)
+    if (pairs >= len(atoms)).any() or (pairs < 0).any():
+        wrong = pairs[((pairs >= len(atoms)) | (pairs < 0)).any(axis=1)].tolist()
+        raise ValueError(
+            f"the fixed bonds {wrong[:10]} are no bonds: expected two different atoms of 0 to "
+            f"{len(atoms) - 1}"
+        )
     if constraint.bondlengths is None:
         constraint.bondlengths = constraint.initialize_bond_lengths(atoms)
     lengths = np.array(constraint.bondlengths, dtype=np.float64)
-    return np.array(constraint.pairs, dtype=np.int64), lengths
+    return pairs, lengths
 
 
 def _joined(

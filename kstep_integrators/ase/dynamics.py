@@ -231,7 +231,8 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         self._run: Run | None = None
         self._written: Written | None = None
         self._physics: CalculatorPhysics | None = None
-        self._trajectory_name = trajectory if isinstance(trajectory, str | Path) else None
+        named = trajectory if isinstance(trajectory, str | Path) else "kstep"
+        self._restart = Path(named).absolute()
         interval = check_interval(checkpoint, checkpoint_interval)
         self._settings: dict[str, Any] = {}
         if checkpoint is not None:
@@ -512,7 +513,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         if info.lost:
             self.rng.bit_generator.state = noise
             self._run = replaced(before, stats=after.stats)
-            path = self._save() or write_restart(self.atoms, before.point, self._trajectory_name)
+            path = self._save() or write_restart(self.atoms, before.point, self._restart)
             raise DynamicsFailed(
                 f"{info.lost[0]}. The last good state (step {self.nsteps}) is in {path}"
             )

@@ -68,9 +68,25 @@ def check_outputs(
         opened = name != "checkpoint" and hasattr(value, "write")
         if not (value is None or isinstance(value, str | Path) or opened):
             raise TypeError(f"{name} is {value!r}, expected {others_too}, or None for none")
+    _check_apart(trajectory=trajectory, logfile=logfile, checkpoint=checkpoint)
     positive_integer("loginterval", loginterval, "steps between two frames, and two lines")
     if not isinstance(append_trajectory, bool):
         raise TypeError(f"append_trajectory is {append_trajectory!r}, expected True or False")
+
+
+def _check_apart(**outputs: object) -> None:
+    """Refuse one file for two outputs."""
+    named: dict[Path, str] = {}
+    for name, value in outputs.items():
+        if not isinstance(value, str | Path) or value == "-":
+            continue
+        path = Path(value).resolve()
+        if path in named and not path.is_dir():  # an ensemble takes one folder for both
+            raise ValueError(
+                f"{named[path]} and {name} are the same file, {str(value)!r}: one would overwrite "
+                "the other; give each a name of its own"
+            )
+        named[path] = name
 
 
 def check_folder(checkpoint: str | Path | None) -> None:

@@ -207,7 +207,7 @@ energy_tolerance, force_tolerance, guard, device
         self._templates = [atoms.copy() for atoms in molecules]
         self._replicas = [Replica(atoms, Stats()) for atoms in self._templates]
         self._loginterval = loginterval
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._checkpoint = None if checkpoint is None else Path(checkpoint).absolute()
         self._checkpoint_interval = check_interval(checkpoint, checkpoint_interval)
         self._settings: dict[str, Any] = {}
         if checkpoint is not None:

@@ -8,6 +8,7 @@ named as arguments of ``__init__``. Code that no package has a version of is kno
 from __future__ import annotations
 
 import dataclasses
+import dis
 import functools
 import hashlib
 import inspect
@@ -31,8 +32,12 @@ _SHOWN = 16
 """Elements of an array that are written out; longer ones are known by a hash."""
 _VERSIONED = ("ase", "builtins", "kstep_integrators", "kstep_training")
 """Packages whose versions a checkpoint keeps anyway."""
+_PHYSICS = ("openmm", "pyscf", "tblite", "xtb")
+"""Packages whose versions a checkpoint keeps if they are in use."""
 _ABOUT = ("__doc__", "__firstlineno__", "__module__", "__qualname__")
 """Attributes of a class that say nothing of what it does."""
+_SETTINGS = (str, int, float, complex, tuple, dict, type(None))
+"""Attributes of a class that are settings; lists and arrays may be records of what it has done."""
 _BESIDE = frozenset({"cache_api", "directory", "label", "txt", "use_cache", "verbose", "verbosity"})
 """Settings of calculators that no number depends on."""
 
@@ -68,7 +73,8 @@ def settings_of(physics: BaseCalculator | Callable[..., Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, part in enumerate(parts_of(physics)):
         label = f"{calculator_name(part)} {number}, " if number else ""
-        found[label + _WHICH] = repr(calculator_name(part)) + _code_of_class(type(part))  # type: ignore[arg-type]  # types hash
+        kind = type(part)
+        found[label + _WHICH] = repr(calculator_name(part)) + _version(kind) + _code_of_class(kind)
         held = {**_plain_parameters(part), **held_settings(part)}
         for name, value in held.items():
             found[f"{label}{name}"] = _short(_text(value, frozenset()))
@@ -94,12 +100,16 @@ def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[
 
 
 def held_settings(calculator: object) -> dict[str, Any]:
-    """Attributes of an object that its constructor takes, its calculators excepted."""
+    """Attributes of an object that its constructor takes, its calculators excepted.
+
+    An argument ``charge`` may be kept as ``_charge``.
+    """
     attributes = getattr(calculator, "__dict__", {})
     found = {}
     for name in _constructor_arguments(type(calculator)):  # type: ignore[arg-type]  # types hash
-        if name in attributes and not _is_calculators(attributes[name]):
-            found[name] = attributes[name]
+        kept = name if name in attributes else f"_{name}"
+        if kept in attributes and not _is_calculators(attributes[kept]):
+            found[name] = attributes[kept]
     mixer = attributes.get("mixer")  # of ASE's combinations: it has their weights
     if mixer is not None:
         found |= {name: one for name, one in vars(mixer).items() if not _is_calculators(one)}
@@ -136,9 +146,11 @@ def _plain_parameters(calculator: object) -> dict[str, Any]:
 
 
 def _is_calculators(value: object) -> bool:
-    if isinstance(value, str | dict | int | float | np.ndarray | None):
+    if isinstance(value, str | int | float | np.ndarray | None):
         return False  # at once: it is asked at every step
-    held = value if isinstance(value, list | tuple) and value else [value]
+    held = list(value.values()) if isinstance(value, dict) else value
+    if not held or not isinstance(held, list | tuple):
+        held = [held]
     return all(isinstance(one, BaseCalculator) for one in held)
 
 
@@ -165,7 +177,9 @@ def _text(value: Any, inside: frozenset[int]) -> str:
     if isinstance(value, FunctionType):
         return _function(value, inside)
     if isinstance(value, type):
-        return value.__qualname__ + _code_of_class(value)
+        return value.__qualname__ + _code_of_class(value, inside)
+    if isinstance(getattr(value, "__wrapped__", None), FunctionType):  # it remembers results
+        return _text(value.__wrapped__, inside)
     if isinstance(value, ModuleType):
         return _module(value)
     array = _array(value)
@@ -196,7 +210,7 @@ def _array_text(array: np.ndarray[Any, Any], inside: frozenset[int]) -> str:
 def _object(value: Any, inside: frozenset[int]) -> str:
     """An object by its class and its settings, or all its fields if it is a dataclass."""
     kind = type(value)
-    name = kind.__qualname__ + _code_of_class(kind)  # type: ignore[arg-type]  # types hash
+    name = kind.__qualname__ + _code_of_class(kind, inside)
     if isinstance(value, Atoms):
         held = {**value.arrays, "cell": value.cell.array, "pbc": value.pbc, "info": value.info}
         return f"{name}({_text(held, inside)})"
@@ -228,22 +242,39 @@ def _module(module: ModuleType) -> str:
 
 def _function(function: FunctionType, inside: frozenset[int]) -> str:
     """A function by its code, its defaults, and what the code takes from its surroundings."""
-    code = function.__code__
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    around = {name: cell.cell_contents for name, cell in cells if cell != type(cell)()}
     if _has_version(function.__module__):
-        return f"{function.__module__}.{function.__qualname__}({_text(around, inside)})"
+        name = f"{function.__module__}.{function.__qualname__}{_version(function)}"
+        return f"{name}({_text(_around(function), inside)})"
+    return f"{function.__qualname__} {_hash(_content(function, inside).encode())}"
+
+
+def _content(function: FunctionType, inside: frozenset[int]) -> str:
+    code, around = function.__code__, _around(function)
     for name in _names(code):
         if name in function.__globals__:
             around[name] = function.__globals__[name]
     held = [function.__defaults__, function.__kwdefaults__, around]
-    return f"{function.__qualname__} {_hash(f'{_code(code)} {_text(held, inside)}'.encode())}"
+    return f"{_code(code)} {_text(held, inside)}"
 
 
-def _names(code: CodeType) -> list[str]:
-    """Global names that some code uses, those of code inside it included."""
-    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
-    return sorted({*code.co_names, *(name for one in inner for name in _names(one))})
+def _around(function: FunctionType) -> dict[str, Any]:
+    """Variables of the functions around it."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {name: cell.cell_contents for name, cell in cells if cell != type(cell)()}
+
+
+@functools.cache
+def _names(code: CodeType) -> tuple[str, ...]:
+    """Global names that some code reads and does not set, those of code inside it included."""
+    used = {"LOAD_GLOBAL": set[str](), "LOAD_NAME": set[str](), "STORE_GLOBAL": set[str]()}
+    for one in dis.get_instructions(code):
+        if one.opname in used:
+            used[one.opname].add(one.argval)
+    read = used["LOAD_GLOBAL"] | used["LOAD_NAME"]
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            read |= {*_names(inner)}
+    return tuple(sorted(read - used["STORE_GLOBAL"]))
 
 
 def _code(code: CodeType) -> str:
@@ -254,17 +285,34 @@ def _code(code: CodeType) -> str:
     return f"{code.co_code.hex()} {constants} {code.co_names}"
 
 
-@functools.cache
-def _code_of_class(kind: type) -> str:
-    """Hash of the body of a class that no package has a version of; empty for others."""
-    body = [
-        f"{name} {_code(one.__code__) if isinstance(one, FunctionType) else repr(one)}"
-        for base in kind.__mro__
-        if not _has_version(base.__module__)
-        for name, one in sorted(vars(base).items())
-        if isinstance(one, FunctionType | str | int | float) and name not in _ABOUT
-    ]
+def _code_of_class(kind: type, inside: frozenset[int] = frozenset()) -> str:
+    """Hash of the body of a class that no package has a version of; empty for others.
+
+    Code of its methods counts with what it takes from its surroundings, as that of functions does.
+    """
+    inside |= {id(kind)}
+    body = []
+    for base in kind.__mro__:
+        if _has_version(base.__module__):
+            continue
+        for name, one in sorted(vars(base).items()):
+            if name in _ABOUT:
+                continue
+            inner = getattr(one, "fget", getattr(one, "__func__", getattr(one, "func", one)))
+            if isinstance(inner, FunctionType):
+                body.append(f"{name} {_content(inner, inside)}")
+            elif isinstance(one, _SETTINGS) and not name.startswith("__"):
+                body.append(f"{name} {_text(one, inside)}")
     return f" with code {_hash(str(body).encode())}" if body else ""
+
+
+def _version(made: type | FunctionType) -> str:
+    """Version of the package of a class or function, where a checkpoint does not keep it anyway."""
+    package = str(made.__module__).partition(".")[0]
+    if package in (*_VERSIONED, *_PHYSICS, "__main__"):
+        return ""
+    version = getattr(sys.modules.get(package), "__version__", None)
+    return f" of {package} {version}" if isinstance(version, str) else ""
 
 
 def _has_version(module: str) -> bool:

@@ -165,10 +165,16 @@ def _warn_of_rejections(old: Stats, new: Stats, where: str) -> None:
     """Warn of a Metropolized run that stands still: tens of strides, and not one accepted."""
     if new.accepted or new.flips == old.flips or (milestone(old.flips, new.flips) or 1) < 10:
         return
+    advice = (
+        "make the stride shorter (k, or StrideTuning), or take a potential that is nearer to the "
+        "physics"
+    )
+    if new.failures:
+        failed = new.failures if new.failures < new.flips else "all"
+        advice = f"{failed} of them failed, the last with {new.last_problem}"
     warnings.warn(
         f"{where}: none of the {new.flips} strides so far was accepted, so the run stands where it "
-        "began; make the stride shorter (k, or StrideTuning), or take a potential that is nearer "
-        f"to the physics (next warning at {10 * new.flips})",
+        f"began; {advice} (next warning at {10 * new.flips})",
         KStepWarning,
         stacklevel=3,
     )

@@ -280,6 +280,23 @@ def test_a_metropolized_run_that_stands_still_says_so():
     ]
 
 
+def test_a_metropolized_run_whose_physics_always_fails_says_why():
+    calls = []
+
+    def fail(results):
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("no convergence")
+        return {}
+
+    dynamics = KStepDynamics(
+        water(Odd(fail)), CalculatorPotential(lj()), k=2, metropolize=True, temperature_K=300,
+        friction=0.01 / units.fs, rng=np.random.default_rng(0), corrector="none",
+    )  # fmt: skip
+    with pytest.warns(KStepWarning, match="all of them failed, the last with .*no convergence"):
+        dynamics.run(12)
+
+
 def test_nan_of_a_combination_is_one_failure_and_no_more():
     """Its parts forget too, or the same would be served at the next call."""
     calls = []
