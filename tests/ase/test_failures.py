@@ -99,7 +99,7 @@ def test_the_restart_file_of_an_earlier_run_stays(tmp_path, monkeypatch):
     for seed in (0, 1):
         monkeypatch.chdir(tmp_path)
         atoms = hot(seed=seed)
-        atoms.calc = BrokenCalculator(physics(), range(1, 100))
+        atoms.calc = BrokenCalculator(physics(), range(2, 100))
         dynamics = KStepDynamics(atoms, cheap(), k=4)
         monkeypatch.chdir("elsewhere")  # files of a run stay where it began
         with pytest.raises(DynamicsFailed, match=r"restart(-2)?\.traj"):
