@@ -101,12 +101,12 @@ def _content(value: Any) -> Any:
 
     A number that is not a number equals itself, as its bytes do.
     """
-    if isinstance(value, str | int):
+    if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             return [_content(entry) for entry in value.tolist()]
-        return (value.dtype.str, value.shape, value.tobytes())
+        return (value.dtype.char, value.shape, value.tobytes())
     if isinstance(value, dict):
         return {key: _content(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -21,7 +21,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from kstep_integrators.physics.calculation import parts_of
+from kstep_integrators.physics.calculation import PLAIN, parts_of
 
 __all__ = ["calculator_name", "changed_settings", "held_settings", "settings_of"]
 
@@ -136,7 +136,7 @@ def _plain_parameters(calculator: object) -> dict[str, Any]:
 
 
 def _is_calculators(value: object) -> bool:
-    if isinstance(value, str | dict | int | float | np.ndarray | None):
+    if type(value) in PLAIN:
         return False  # at once: it is asked at every step
     held = value if isinstance(value, list | tuple) and value else [value]
     return all(isinstance(one, BaseCalculator) for one in held)
