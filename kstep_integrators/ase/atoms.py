@@ -142,7 +142,7 @@ def state_from_atoms(
 
 
 def template_of(atoms: Atoms) -> Atoms:
-    """What a calculator may ask of atoms: all but constraints, momenta and a calculator."""
+    """A copy of atoms for calculators: without constraints, momenta and calculator."""
     template: Atoms = atoms.copy()
     template.set_constraint()
     template.arrays.pop("momenta", None)

@@ -1,4 +1,4 @@
-"""What a calculator, or a function that makes calculators, computes: its settings as text.
+"""Settings of calculators, and of functions that make them, as text to compare.
 
 A run that goes on from a checkpoint, or that stands for another, has to be of the same physics.
 Settings of objects are what their constructors take: ASE's ``parameters``, and attributes that are
@@ -38,7 +38,7 @@ _BESIDE = frozenset({"cache_api", "directory", "label", "txt", "use_cache", "ver
 
 
 def calculator_name(calculator: object) -> str:
-    """By which a calculator is known again."""
+    """Name of a calculator: its own, or that of its class."""
     return str(getattr(calculator, "name", None) or type(calculator).__name__)
 
 
