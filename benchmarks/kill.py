@@ -31,7 +31,7 @@ from ase.md.velocitydistribution import thermalize_momenta
 
 from benchmarks.suite import Options, option
 from kstep_integrators import CalculatorPotential, Ensemble, KStepDynamics
-from kstep_integrators.ase.checkpoint import read_checkpoint
+from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.load import load_model

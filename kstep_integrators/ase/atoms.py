@@ -5,14 +5,17 @@ from __future__ import annotations
 import numpy as np
 import torch
 from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
 from ase.constraints import FixAtoms, FixBondLengths, FixCom
 
+from kstep_integrators.jumps.base import Jump
 from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.mechanics.motion import constrain
-from kstep_integrators.physics.calculation import check_is_calculator
+from kstep_integrators.physics.calculation import check_is_calculator, parts_of
+from kstep_integrators.potentials.calculator import CalculatorPotential
 from kstep_integrators.state import PhaseState
 
-__all__ = ["check_atoms", "check_calculator", "state_from_atoms", "template_of"]
+__all__ = ["check_atoms", "check_calculator", "check_two", "state_from_atoms", "template_of"]
 
 
 def check_atoms(atoms: object) -> None:
@@ -48,6 +51,26 @@ def check_calculator(atoms: Atoms) -> None:
     if atoms.calc is None:
         raise ValueError("atoms has no calculator; set atoms.calc to the physics to be followed")
     check_is_calculator("atoms.calc", atoms.calc)
+
+
+def check_two(jump: Jump, calculator: BaseCalculator) -> None:
+    """Refuse a potential that is the physics, or asks a calculator that the physics asks too.
+
+    Raises
+    ------
+    ValueError
+        If they are one object, or share one that they hold.
+    """
+    potential = getattr(jump, "potential", None)
+    if not isinstance(potential, CalculatorPotential):
+        return
+    shared = [p for p in parts_of(potential.calculator) for q in parts_of(calculator) if p is q]
+    if shared:
+        raise ValueError(
+            f"the potential and atoms.calc are the same calculator object, or share one, a "
+            f"{type(shared[0]).__name__}; make two, or each evaluation of one discards the results "
+            "of the other"
+        )
 
 
 def state_from_atoms(
@@ -119,7 +142,7 @@ def state_from_atoms(
 
 
 def template_of(atoms: Atoms) -> Atoms:
-    """What a calculator may ask of atoms: all but constraints, momenta and a calculator."""
+    """A copy of atoms for calculators: without constraints, momenta and calculator."""
     template: Atoms = atoms.copy()
     template.set_constraint()
     template.arrays.pop("momenta", None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import logging
 from pathlib import Path
@@ -14,14 +13,20 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from kstep_integrators.arguments import whole_number
-from kstep_integrators.ase.atoms import check_atoms, check_calculator, state_from_atoms, template_of
+from kstep_integrators.ase.atoms import (
+    check_atoms,
+    check_calculator,
+    check_two,
+    state_from_atoms,
+    template_of,
+)
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
     make_generator,
-    read_checkpoint,
 )
+from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.ase.edits import Written
-from kstep_integrators.ase.option_attributes import CHANGEABLE, OptionAttributes, check_names
+from kstep_integrators.ase.option_attributes import OptionAttributes, check_names, check_one_bath
 from kstep_integrators.ase.output_arguments import (
     check_earlier,
     check_folder,
@@ -32,26 +37,24 @@ from kstep_integrators.ase.output_arguments import (
 )
 from kstep_integrators.ase.outputs import Marks
 from kstep_integrators.ase.restart_file import write_restart
-from kstep_integrators.ase.resumable import ResumableDynamics
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import record_jump, restore_jump
 from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
-from kstep_integrators.physics.calculation import forget, parts_of
+from kstep_integrators.physics.calculation import forget
 from kstep_integrators.physics.calculator_physics import CalculatorPhysics
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.potentials.base import Potential
-from kstep_integrators.potentials.calculator import CalculatorPotential
 from kstep_integrators.state import EvaluationFailed, PhaseState, kinetic_energy
 from kstep_integrators.step.guard import DynamicsFailed, Guard
-from kstep_integrators.step.make_scheme import changed_scheme, make_scheme
+from kstep_integrators.step.make_scheme import make_scheme
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions, make_rng
 from kstep_integrators.step.run import Run, advance, begin, moved_to
-from kstep_integrators.step.scheme import BoundScheme, Scheme
+from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stats import Stats, warn_of_changes
 from kstep_integrators.step.tuning import StrideTuning
 from kstep_integrators.units import FS
@@ -61,29 +64,7 @@ __all__ = ["KStepDynamics"]
 _log = logging.getLogger(__name__)
 
 
-def _check_two(jump: Jump, calculator: BaseCalculator) -> None:
-    """Refuse a potential that is the physics, or asks a calculator that the physics asks too."""
-    potential = getattr(jump, "potential", None)
-    if not isinstance(potential, CalculatorPotential):
-        return
-    shared = [p for p in parts_of(potential.calculator) for q in parts_of(calculator) if p is q]
-    if shared:
-        raise ValueError(
-            f"the potential and atoms.calc are the same calculator object, or share one, a "
-            f"{type(shared[0]).__name__}; make two, or each evaluation of one discards the results "
-            "of the other"
-        )
-
-
-def _check_one_bath(options: RunOptions) -> None:
-    if isinstance(options.temperature_K, tuple):
-        raise ValueError(
-            f"temperature_K is {list(options.temperature_K)}, expected one number: a run has one "
-            "heat bath; several belong to an Ensemble"
-        )
-
-
-class KStepDynamics(OptionAttributes, ResumableDynamics):
+class KStepDynamics(OptionAttributes):
     """Molecular dynamics in strides of k base steps, one physics evaluation each.
 
     One ASE step is one jump: ``run(n)`` makes n jumps of stride ``k * timestep`` and n + 1
@@ -217,7 +198,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
             extra_chances=extra_chances, on_error=on_error, energy_tolerance=energy_tolerance,
             force_tolerance=force_tolerance, guard=guard, device=device,
         )  # fmt: skip
-        _check_one_bath(options)
+        check_one_bath(options)
         check_atoms(atoms)
         check_outputs(trajectory, logfile, loginterval, checkpoint, **kwargs)
         check_folder(checkpoint)
@@ -227,7 +208,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         self.rng = make_rng(rng)
         check_calculator(atoms)
         self.options, self.jump = options, self.scheme.jump
-        _check_two(self.jump, atoms.calc)
+        check_two(self.jump, atoms.calc)
         self._run: Run | None = None
         self._written: Written | None = None
         self._physics: CalculatorPhysics | None = None
@@ -359,11 +340,6 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
         return described
 
     @property
-    def k(self) -> int:
-        """Base steps of the next stride."""
-        return self.options.first_k if self._run is None else self._run.next_k
-
-    @property
     def stats(self) -> Stats:
         """Totals of the run."""
         return Stats() if self._run is None else self._run.stats[0]
@@ -382,91 +358,6 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
     def last_verdict(self) -> Verdict | None:
         """Outcome of the last step under ``metropolize``."""
         return None if self._run is None else self._run.verdict
-
-    def __getattr__(self, name: str) -> Any:
-        """Options as they are now: ``timestep``, ``temperature_K``, ``friction`` and the like."""
-        options = self.__dict__.get("options")
-        if options is None or name not in CHANGEABLE:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return self.jump.timestep if name == "timestep" else getattr(options, name)
-
-    def set_options(self, **changes: Any) -> None:
-        """Change options together, from the next step on; the next checkpoint has them.
-
-        Parameters
-        ----------
-        **changes
-            Any of the arguments from ``k`` to ``guard``, ``device`` excepted. One alone can be
-            set as an attribute, ``dyn.temperature_K = 350``. ``timestep=None`` is the model's own.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For an unknown name, or values that make no sense or do not go together: a direct jump
-            has a base step of its own, say. Nothing has been changed then.
-
-        Examples
-        --------
-        Heating by 10 K every hundred strides, from an observer:
-
-        >>> from ase import units
-        >>> from ase.build import molecule
-        >>> from ase.calculators.lj import LennardJones
-        >>> from kstep_integrators import CalculatorPotential, KStepDynamics
-        >>> atoms = molecule("H2O")
-        >>> atoms.calc = LennardJones(sigma=0.8, epsilon=0.1)
-        >>> cheap = CalculatorPotential(LennardJones(sigma=0.8, epsilon=0.09))
-        >>> bath = {"temperature_K": 300, "friction": 0.01 / units.fs}
-        >>> dynamics = KStepDynamics(atoms, cheap, k=4, **bath)
-        >>> def heat():
-        ...     dynamics.set_temperature(temperature_K=dynamics.temperature_K + 10)
-        >>> dynamics.attach(heat, interval=100)
-        >>> dynamics.set_options(thermostat="bussi", friction=None, taut=100 * units.fs)
-        """
-        unknown = sorted({*changes} - {*CHANGEABLE})
-        if unknown:
-            raise TypeError(f"{unknown} cannot be changed, expected some of {list(CHANGEABLE)}")
-        options, scheme = changed_scheme(self.scheme, self.options, changes)
-        _check_one_bath(options)
-        run = self._run
-        if run is not None:
-            if "k" in changes and run.burn_in is not None:
-                raise ValueError(
-                    f"k={changes['k']!r} while the stride is being tuned; wait for the end of the "
-                    "burn-in, dyn.production_start"
-                )
-            scheme.thermostat.check(run.point.state)
-            bonds = run.point.state.bonds
-            scheme.check_constraints(0 if bonds is None else len(bonds))
-        observed = self._observed is self._state()
-        if run is not None:
-            k = options.first_k if "k" in changes else run.k
-            self._run = self._under(run, scheme, scheme.jump is self.jump, k)
-        self.__dict__.update(options=options, scheme=scheme, jump=scheme.jump)
-        self._dt()
-        self._saved = None
-        if observed and run is not None:  # no observer is at work: what they have seen still is so
-            self._observed = self._state()
-            self._save()
-
-    def _under(self, run: Run, scheme: Scheme, same_jump: bool, k: int) -> Run:
-        """The run with another scheme; evaluated again only if it lacks forces that it needs."""
-        if same_jump:
-            names = ("corrector", "thermostat", "control", "metropolis", "shortest_k")
-            parts = {name: getattr(scheme, name) for name in names}
-            bound = dataclasses.replace(run.scheme, **parts)
-        else:
-            bound = scheme.bind(run.point.state, run.scheme.physics)
-        if bound.needs_forces and not run.scheme.needs_forces:
-            return replaced(moved_to(run, run.point.state, bound), k=k)
-        point = run.point
-        if scheme.corrector != run.scheme.corrector:
-            point = replaced(point, correction=None)
-        return replaced(run, scheme=bound, point=point, k=k)
-
-    def _dt(self) -> None:
-        """Let ASE's ``dt`` be the next stride."""
-        self.__dict__["dt"] = self.k * self.jump.timestep
 
     @property
     def nsteps(self) -> int:
@@ -572,7 +463,7 @@ class KStepDynamics(OptionAttributes, ResumableDynamics):
             if run.stats[0].jumps and changed:
                 _log.info("step %d: %s changed, evaluated anew", self.nsteps, ", ".join(changed))
             check_calculator(atoms)
-            _check_two(self.jump, atoms.calc)
+            check_two(self.jump, atoms.calc)
         state = state_from_atoms(atoms, self.jump.device, self.get_time())
         if state.bonds is not None:
             # They may have been projected: logs are to show those that the run starts with.

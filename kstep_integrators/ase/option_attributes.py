@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from kstep_integrators.step.options import make_rng
+from kstep_integrators.ase.resumable import ResumableDynamics
+from kstep_integrators.fields import replaced
+from kstep_integrators.jumps.base import Jump
+from kstep_integrators.step.make_scheme import changed_scheme
+from kstep_integrators.step.options import RunOptions, make_rng
+from kstep_integrators.step.run import Run, moved_to
+from kstep_integrators.step.scheme import Scheme
 
-__all__ = ["CHANGEABLE", "FIXED", "OptionAttributes", "check_names"]
+__all__ = ["CHANGEABLE", "FIXED", "OptionAttributes", "check_names", "check_one_bath"]
 
 CHANGEABLE: Final = (
     "k", "timestep", "corrector", "thermostat", "temperature_K", "friction", "taut", "metropolize",
@@ -68,18 +75,123 @@ def check_names(given: Iterable[str], known: Iterable[str]) -> None:
         raise TypeError(f"KStepDynamics has no argument {name!r}: {hint}")
 
 
-class OptionAttributes:
+def check_one_bath(options: RunOptions) -> None:
+    """Refuse several temperatures.
+
+    Raises
+    ------
+    ValueError
+        A run of one molecule has one heat bath.
+    """
+    if isinstance(options.temperature_K, tuple):
+        raise ValueError(
+            f"temperature_K is {list(options.temperature_K)}, expected one number: a run has one "
+            "heat bath; several belong to an Ensemble"
+        )
+
+
+class OptionAttributes(ResumableDynamics):
     """Attributes for the options of a run.
 
     Setting one is :meth:`set_options` with it alone, from the next step on. What cannot be changed
     is refused with the reason, and so is a name that is nearly one of them.
     """
 
+    options: RunOptions
+    scheme: Scheme
+    jump: Jump
+    _run: Run | None
     _made = False
 
+    @property
+    def k(self) -> int:
+        """Base steps of the next stride."""
+        return self.options.first_k if self._run is None else self._run.next_k
+
+    def __getattr__(self, name: str) -> Any:
+        """Options as they are now: ``timestep``, ``temperature_K``, ``friction`` and the like."""
+        options = self.__dict__.get("options")
+        if options is None or name not in CHANGEABLE:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return self.jump.timestep if name == "timestep" else getattr(options, name)
+
     def set_options(self, **changes: Any) -> None:
-        """Change options together, from the next step on."""
-        raise NotImplementedError
+        """Change options together, from the next step on; the next checkpoint has them.
+
+        Parameters
+        ----------
+        **changes
+            Any of the arguments from ``k`` to ``guard``, ``device`` excepted. One alone can be
+            set as an attribute, ``dyn.temperature_K = 350``. ``timestep=None`` is the model's own.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For an unknown name, or values that make no sense or do not go together: a direct jump
+            has a base step of its own, say. Nothing has been changed then.
+
+        Examples
+        --------
+        Heating by 10 K every hundred strides, from an observer:
+
+        >>> from ase import units
+        >>> from ase.build import molecule
+        >>> from ase.calculators.lj import LennardJones
+        >>> from kstep_integrators import CalculatorPotential, KStepDynamics
+        >>> atoms = molecule("H2O")
+        >>> atoms.calc = LennardJones(sigma=0.8, epsilon=0.1)
+        >>> cheap = CalculatorPotential(LennardJones(sigma=0.8, epsilon=0.09))
+        >>> bath = {"temperature_K": 300, "friction": 0.01 / units.fs}
+        >>> dynamics = KStepDynamics(atoms, cheap, k=4, **bath)
+        >>> def heat():
+        ...     dynamics.set_temperature(temperature_K=dynamics.temperature_K + 10)
+        >>> dynamics.attach(heat, interval=100)
+        >>> dynamics.set_options(thermostat="bussi", friction=None, taut=100 * units.fs)
+        """
+        unknown = sorted({*changes} - {*CHANGEABLE})
+        if unknown:
+            raise TypeError(f"{unknown} cannot be changed, expected some of {list(CHANGEABLE)}")
+        options, scheme = changed_scheme(self.scheme, self.options, changes)
+        check_one_bath(options)
+        run = self._run
+        if run is not None:
+            if "k" in changes and run.burn_in is not None:
+                raise ValueError(
+                    f"k={changes['k']!r} while the stride is being tuned; wait for the end of the "
+                    "burn-in, dyn.production_start"
+                )
+            scheme.thermostat.check(run.point.state)
+            bonds = run.point.state.bonds
+            scheme.check_constraints(0 if bonds is None else len(bonds))
+        observed = self._observed is self._state()
+        if run is not None:
+            k = options.first_k if "k" in changes else run.k
+            self._run = self._under(run, scheme, scheme.jump is self.jump, k)
+        self.__dict__.update(options=options, scheme=scheme, jump=scheme.jump)
+        self._dt()
+        self._saved = None
+        if observed and run is not None:  # no observer is at work: what they have seen still is so
+            self._observed = self._state()
+            self._save()
+
+    def _under(self, run: Run, scheme: Scheme, same_jump: bool, k: int) -> Run:
+        """The run with another scheme; evaluated again only if it lacks forces that it needs."""
+        if same_jump:
+            names = ("corrector", "thermostat", "control", "metropolis", "shortest_k")
+            parts = {name: getattr(scheme, name) for name in names}
+            bound = dataclasses.replace(run.scheme, **parts)
+        else:
+            bound = scheme.bind(run.point.state, run.scheme.physics)
+        if bound.needs_forces and not run.scheme.needs_forces:
+            return replaced(moved_to(run, run.point.state, bound), k=k)
+        point = run.point
+        if scheme.corrector != run.scheme.corrector:
+            point = replaced(point, correction=None)
+        return replaced(run, scheme=bound, point=point, k=k)
+
+    def _dt(self) -> None:
+        """Let ASE's ``dt`` be the next stride."""
+        self.__dict__["dt"] = self.k * self.jump.timestep
 
     def set_temperature(
         self, temperature: float | None = None, *, temperature_K: float | None = None

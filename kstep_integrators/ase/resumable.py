@@ -12,7 +12,8 @@ from ase.md.logger import MDLogger
 from ase.md.md import MolecularDynamics
 
 from kstep_integrators.arguments import whole_number
-from kstep_integrators.ase.checkpoint import Checkpoint, write_checkpoint
+from kstep_integrators.ase.checkpoint import Checkpoint
+from kstep_integrators.ase.checkpoint_file import write_checkpoint
 from kstep_integrators.ase.outputs import Marks, Outputs
 
 __all__ = ["ResumableDynamics"]

@@ -21,9 +21,8 @@ from kstep_integrators.ase.atoms import check_atoms, state_from_atoms
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
     make_generator,
-    read_checkpoint,
-    write_checkpoint,
 )
+from kstep_integrators.ase.checkpoint_file import read_checkpoint, write_checkpoint
 from kstep_integrators.ase.output_arguments import (
     check_earlier,
     check_folder,

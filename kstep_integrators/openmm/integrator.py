@@ -11,8 +11,8 @@ from openmm import unit
 
 from kstep_integrators import units
 from kstep_integrators.models.domain import LANDINGS, warn_of_domain
-from kstep_integrators.openmm.host import context_of, number_of, variables_of
-from kstep_integrators.openmm.hosted import HostedIntegrator
+from kstep_integrators.openmm.context_aware import ContextAwareIntegrator
+from kstep_integrators.openmm.context_parts import context_of, number_of, variables_of
 from kstep_integrators.openmm.jump import add_jump, as_model, physics_parameters
 from kstep_integrators.openmm.program import StepProgram
 from kstep_integrators.openmm.program_writer import PREFIX, printed_program
@@ -34,7 +34,7 @@ _TOTALS = (
 """Variables that :attr:`KStepIntegrator.stats` is made of."""
 
 
-class KStepIntegrator(HostedIntegrator):
+class KStepIntegrator(ContextAwareIntegrator):
     """Molecular dynamics in strides of k base steps, one evaluation of the physics each.
 
     One OpenMM step is one jump of ``k * timestep``, which is what ``getStepSize`` returns. The

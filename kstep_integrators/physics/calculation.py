@@ -5,14 +5,14 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, Calculator
+from ase.calculators.calculator import BaseCalculator, Calculator, Parameters
 
-__all__ = ["Answer", "ask", "check_is_calculator", "copied", "forget", "parts_of"]
+__all__ = ["PLAIN", "Answer", "ask", "check_is_calculator", "copied", "forget", "parts_of"]
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,10 @@ def forget(calculator: Any) -> None:
             one.results, one.atoms = {}, None
 
 
-_PLAIN = (str, int, float, np.ndarray, Atoms, type(None), MethodType)
-"""What holds no calculator, and is quicker to tell than a calculator; asked at every step."""
+PLAIN: Final = frozenset(
+    {str, int, float, bool, np.ndarray, Atoms, type(None), MethodType, Parameters}
+)
+"""Types of what holds no calculator, looked up as they are asked for at every step."""
 
 
 def parts_of(calculator: Any) -> list[Any]:
@@ -160,13 +162,13 @@ def parts_of(calculator: Any) -> list[Any]:
             continue
         found.append(one)
         for name, value in getattr(one, "__dict__", {}).items():
-            if isinstance(value, _PLAIN) or name == "results":
+            if type(value) in PLAIN or name == "results":
                 continue
             held = _held(value)
             waiting += [
                 part
                 for part in held
-                if not isinstance(part, _PLAIN) and isinstance(part, BaseCalculator)
+                if type(part) not in PLAIN and isinstance(part, BaseCalculator)
             ]
     return found
 

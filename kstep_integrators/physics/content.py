@@ -14,7 +14,6 @@ from kstep_integrators.physics.identity import held_settings
 
 __all__ = ["content_of"]
 
-_PLAIN = (str, int)
 _DEPTH = 6
 """Objects inside objects that are looked into."""
 _SMALL = 100_000
@@ -47,12 +46,12 @@ def content_of(value: Any, depth: int = _DEPTH) -> Any:
     >>> content_of(weights) == before
     False
     """
-    if value is None or isinstance(value, _PLAIN):
+    if value is None or isinstance(value, str | int):
         return value
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
             return [content_of(entry, depth - 1) for entry in value.tolist()]
-        return (value.dtype.str, value.shape, value.tobytes())
+        return (value.dtype.char, value.shape, value.tobytes())
     if isinstance(value, float):
         return "nan" if value != value else value
     if depth == 0:

@@ -1,4 +1,4 @@
-"""What a calculator, or a function that makes calculators, computes: its settings as text.
+"""Settings of calculators, and of functions that make them, as text to compare.
 
 A run that goes on from a checkpoint, or that stands for another, has to be of the same physics.
 Settings of objects are what their constructors take: ASE's ``parameters``, and attributes that are
@@ -22,7 +22,7 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
-from kstep_integrators.physics.calculation import parts_of
+from kstep_integrators.physics.calculation import PLAIN, parts_of
 
 __all__ = ["calculator_name", "changed_settings", "held_settings", "settings_of"]
 
@@ -43,7 +43,7 @@ _BESIDE = frozenset({"cache_api", "directory", "label", "txt", "use_cache", "ver
 
 
 def calculator_name(calculator: object) -> str:
-    """By which a calculator is known again."""
+    """Name of a calculator: its own, or that of its class."""
     return str(getattr(calculator, "name", None) or type(calculator).__name__)
 
 
@@ -146,7 +146,7 @@ def _plain_parameters(calculator: object) -> dict[str, Any]:
 
 
 def _is_calculators(value: object) -> bool:
-    if isinstance(value, str | int | float | np.ndarray | None):
+    if type(value) in PLAIN:
         return False  # at once: it is asked at every step
     held = list(value.values()) if isinstance(value, dict) else value
     if not held or not isinstance(held, list | tuple):

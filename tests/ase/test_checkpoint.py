@@ -10,7 +10,7 @@ from ase.constraints import FixAtoms, FixCom
 from ase.io import read
 
 from kstep_integrators import DynamicsFailed, Guard, KStepDynamics, load_model
-from kstep_integrators.ase.checkpoint import read_checkpoint
+from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.correctors import Filtered
 from kstep_integrators.testing import BrokenCalculator, CountingCalculator, MorseNetwork
 from tests.conftest import REFERENCE, cheap, hot, physics, potential

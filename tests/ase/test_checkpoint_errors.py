@@ -21,8 +21,9 @@ from kstep_integrators import (
     KStepWarning,
     load_model,
 )
-from kstep_integrators.ase import checkpoint
-from kstep_integrators.ase.checkpoint import make_generator, read_checkpoint
+from kstep_integrators.ase import checkpoint_file
+from kstep_integrators.ase.checkpoint import make_generator
+from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.correctors import Impulse
 from kstep_integrators.models.model_file import ModelHeader, bundled_models, write_model
 from kstep_integrators.testing import BrokenCalculator
@@ -88,14 +89,14 @@ def test_foreign_files(run):
 
 
 def test_another_format_version(run, monkeypatch):
-    monkeypatch.setattr("kstep_integrators.ase.checkpoint.FORMAT_VERSION", 4)
+    monkeypatch.setattr("kstep_integrators.ase.checkpoint_file.FORMAT_VERSION", 4)
     refused(run, "has checkpoint format version 3; this version .* reads 4", CheckpointError)
 
 
 def test_a_state_of_another_version_of_the_package(run, monkeypatch):
-    types = {**vars(checkpoint)["_TYPES"]}
+    types = {**vars(checkpoint_file)["_TYPES"]}
     types["PhasePoint"] = lambda state: None
-    monkeypatch.setattr("kstep_integrators.ase.checkpoint._TYPES", types)
+    monkeypatch.setattr("kstep_integrators.ase.checkpoint_file._TYPES", types)
     refused(run, "was written by kstep-integrators of another version", CheckpointError)
 
 

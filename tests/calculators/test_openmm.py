@@ -205,8 +205,10 @@ def test_virtual_sites_and_unknown_platforms_are_refused():
     system.setVirtualSite(2, openmm.TwoParticleAverageSite(0, 1, 0.5, 0.5))
     with pytest.raises(ValueError, match=r"particles \[2\] of the System are virtual sites"):
         OpenMMCalculator(system)
+    plain = openmm.System()
+    plain.addParticle(1.0)
     with pytest.raises(ValueError, match=r"platform is 'Metal'; OpenMM has \['Reference'"):
-        OpenMMCalculator(openmm.System(), "Metal")
+        OpenMMCalculator(plain, "Metal")
 
 
 def test_a_missing_package_names_its_extra(monkeypatch):

@@ -13,7 +13,7 @@ from ase import Atoms, units
 from ase.io import read
 
 from kstep_integrators import Guard, KStepDynamics
-from kstep_integrators.ase.checkpoint import read_checkpoint
+from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from tests.conftest import cheap, hot, potential
 from tests.what_is_set.ase_runs import BATH, Sensitive, build, fresh, result, settled
 from tests.what_is_set.table import HONOURED, NONE, Row, Section, outcome_of

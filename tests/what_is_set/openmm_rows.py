@@ -16,7 +16,7 @@ from openmm import app
 from kstep_integrators import load_model
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.openmm import KStepIntegrator
-from kstep_integrators.openmm.hosted import HostedIntegrator
+from kstep_integrators.openmm.context_aware import ContextAwareIntegrator
 from tests.conftest import hot, network
 from tests.openmm.systems import make_context, moving, place, springs, topology, where
 from tests.what_is_set.table import HONOURED, NONE, Row, Section, no_such_moment, outcome_of
@@ -320,6 +320,6 @@ CHANGES = Section(
 def missing() -> set[str]:
     """Arguments, and setters of our own, that no row tries."""
     arguments = {*inspect.signature(KStepIntegrator.__init__).parameters} - {"self"}
-    own = {**vars(HostedIntegrator), **vars(KStepIntegrator)}
+    own = {**vars(ContextAwareIntegrator), **vars(KStepIntegrator)}
     setters = {name for name in own if name.startswith("set")}
     return (arguments ^ {a.name for a in ARGUMENTS_OF}) | (setters - {c.name for c in CHANGES_OF})

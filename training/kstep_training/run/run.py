@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kstep_integrators import DynamicsFailed, KStepDynamics
-from kstep_integrators.ase.checkpoint import read_checkpoint
+from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.files import write_text_atomically
 from kstep_integrators.units import FS
 from kstep_training.inputs.start import bring_to_rest

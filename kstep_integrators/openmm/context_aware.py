@@ -14,7 +14,7 @@ from openmm import unit
 
 from kstep_integrators.arguments import whole_number, whole_numbers
 from kstep_integrators.notices import KStepWarning
-from kstep_integrators.openmm.host import (
+from kstep_integrators.openmm.context_parts import (
     context_of,
     number_of,
     steady_clock,
@@ -25,11 +25,11 @@ from kstep_integrators.openmm.jump import find_jump, physics_parameters
 from kstep_integrators.openmm.program_writer import PREFIX
 from kstep_integrators.openmm.solute import Model
 
-__all__ = ["HostedIntegrator"]
+__all__ = ["ContextAwareIntegrator"]
 
 
-class HostedIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
-    """What a KStepIntegrator does in Python, around the steps of its program.
+class ContextAwareIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
+    """The Python side of a KStepIntegrator, around the steps of its program.
 
     The clock, the seed, force groups and tabulated functions: what a program cannot see, or OpenMM
     would not let it.

@@ -8,7 +8,7 @@ import openmm
 import pytest
 
 from kstep_integrators.openmm import KStepIntegrator, add_jump
-from kstep_integrators.openmm.host import context_of, parameters_of, tables_of
+from kstep_integrators.openmm.context_parts import context_of, parameters_of, tables_of
 from kstep_integrators.openmm.jump import find_jump
 from tests.openmm.bodies import nothing
 from tests.openmm.systems import Counted, make_context, model, molecule, place, springs, where
