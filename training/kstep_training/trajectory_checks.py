@@ -124,7 +124,7 @@ def _positive(value: object) -> bool:
     return number and 0.0 < float(value) < math.inf  # type: ignore[arg-type]
 
 
-_STEPS: Final = ("a whole number from 1: base steps between frames", _whole(1))
+_STEPS: Final = ("a whole number from 0: base steps between frames", _whole(0))
 
 _KEYS: Final[Mapping[str, tuple[str, Any]]] = {
     "method": ("the name of the physics", _text),
