@@ -132,7 +132,7 @@ _KEYS: Final[Mapping[str, tuple[str, Any]]] = {
     "smiles": ("text, or null", _text_or_none),
     "charge": ("a whole number of e", _whole()),
     "multiplicity": ("a whole number from 1", _whole(1)),
-    "stage": (f"one of {list(STAGES)}", lambda value: value in STAGES),
+    "stage": (f"one of {[*STAGES, None]}", lambda value: value is None or value in STAGES),
     "timestep_fs": ("a positive number: base step in fs", _positive),
     "interval_steps": _STEPS,
     "constraints": ("text such as 'HBonds', or null", _text_or_none),
