@@ -24,7 +24,8 @@ def check_atoms(atoms: object) -> None:
     Raises
     ------
     TypeError
-        If it is no Atoms object: a list of them, or a Filter of ASE's optimizers.
+        If it is no Atoms object: a list of them, or a Filter of ASE's optimizers; or if its
+        positions are in single precision, complex, or the like.
     ValueError
         If it has no atoms.
     """
@@ -36,6 +37,12 @@ def check_atoms(atoms: object) -> None:
         )
     if len(atoms) == 0:
         raise ValueError("atoms has no atoms in it, expected one at least to be moved")
+    kind = atoms.arrays["positions"].dtype
+    if kind != np.float64:
+        raise TypeError(
+            f"the positions of atoms are {kind}, expected float64, as ASE makes them: "
+            "atoms.arrays['positions'] = atoms.positions.astype(float)"
+        )
 
 
 def check_calculator(atoms: Atoms) -> None:
@@ -142,7 +149,7 @@ def state_from_atoms(
 
 
 def template_of(atoms: Atoms) -> Atoms:
-    """What a calculator may ask of atoms: all but constraints, momenta and a calculator."""
+    """A copy of atoms for calculators: without constraints, momenta and calculator."""
     template: Atoms = atoms.copy()
     template.set_constraint()
     template.arrays.pop("momenta", None)
@@ -169,10 +176,17 @@ def _indices(constraint: FixAtoms, atoms: Atoms) -> torch.Tensor:
 
 def _fixed_bonds(constraint: FixBondLengths, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:
     """Pairs (C, 2) and lengths (C,) angstrom of a constraint."""
+    pairs = np.array(constraint.pairs, dtype=np.int64).reshape(-1, 2)
+    if (pairs >= len(atoms)).any() or (pairs < 0).any():
+        wrong = pairs[((pairs >= len(atoms)) | (pairs < 0)).any(axis=1)].tolist()
+        raise ValueError(
+            f"the fixed bonds {wrong[:10]} are no bonds: expected two different atoms of 0 to "
+            f"{len(atoms) - 1}"
+        )
     if constraint.bondlengths is None:
         constraint.bondlengths = constraint.initialize_bond_lengths(atoms)
     lengths = np.array(constraint.bondlengths, dtype=np.float64)
-    return np.array(constraint.pairs, dtype=np.int64), lengths
+    return pairs, lengths
 
 
 def _joined(

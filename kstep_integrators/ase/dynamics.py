@@ -28,6 +28,7 @@ from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.ase.edits import Written
 from kstep_integrators.ase.option_attributes import OptionAttributes, check_names, check_one_bath
 from kstep_integrators.ase.output_arguments import (
+    check_apart,
     check_earlier,
     check_folder,
     check_interval,
@@ -201,7 +202,8 @@ class KStepDynamics(OptionAttributes):
         check_one_bath(options)
         check_atoms(atoms)
         check_outputs(trajectory, logfile, loginterval, checkpoint, **kwargs)
-        check_folder(checkpoint)
+        check_folder(trajectory=trajectory, logfile=logfile or None, checkpoint=checkpoint)
+        check_apart(trajectory=trajectory, logfile=logfile, checkpoint=checkpoint)
         if _resumed is None:
             check_earlier(trajectory, checkpoint, kwargs.get("append_trajectory", False))
         self.scheme = make_scheme(model, options)
@@ -212,7 +214,8 @@ class KStepDynamics(OptionAttributes):
         self._run: Run | None = None
         self._written: Written | None = None
         self._physics: CalculatorPhysics | None = None
-        self._trajectory_name = trajectory if isinstance(trajectory, str | Path) else None
+        named = trajectory if isinstance(trajectory, str | Path) else "kstep"
+        self._restart = Path(named).absolute()
         interval = check_interval(checkpoint, checkpoint_interval)
         self._settings: dict[str, Any] = {}
         if checkpoint is not None:
@@ -403,7 +406,7 @@ class KStepDynamics(OptionAttributes):
         if info.lost:
             self.rng.bit_generator.state = noise
             self._run = replaced(before, stats=after.stats)
-            path = self._save() or write_restart(self.atoms, before.point, self._trajectory_name)
+            path = self._save() or write_restart(self.atoms, before.point, self._restart)
             raise DynamicsFailed(
                 f"{info.lost[0]}. The last good state (step {self.nsteps}) is in {path}"
             )
@@ -459,6 +462,7 @@ class KStepDynamics(OptionAttributes):
             if changed:
                 # It may not look at what has changed, and serve what it knew before.
                 forget(atoms.calc)
+                check_atoms(atoms)
             if run.stats[0].jumps and changed:
                 _log.info("step %d: %s changed, evaluated anew", self.nsteps, ", ".join(changed))
             check_calculator(atoms)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from ase import Atoms
 
 from kstep_integrators.physics.calculation import parts_of
+from kstep_integrators.physics.content import content_of
 from kstep_integrators.physics.identity import held_settings
 
 __all__ = ["Written"]
@@ -73,16 +74,16 @@ class Written:
 
 def _system(atoms: Atoms) -> dict[str, Any]:
     """All but positions and momenta that a number may depend on, by its content."""
-    parts = {name: _content(array) for name, array in atoms.arrays.items() if name not in _MOVING}
+    parts = {name: content_of(array) for name, array in atoms.arrays.items() if name not in _MOVING}
     parts["cell"] = atoms.cell.array.tobytes()
     parts["pbc"] = atoms.pbc.tobytes()
     if atoms.info:
-        parts["info"] = _content(atoms.info)
+        parts["info"] = content_of(atoms.info)
     if atoms.constraints:
         parts["constraints"] = [
             (
                 type(one).__name__,
-                [(name, _content(v)) for name, v in vars(one).items() if name not in _RESULTS],
+                [(name, content_of(v)) for name, v in vars(one).items() if name not in _RESULTS],
             )
             for one in atoms.constraints
         ]
@@ -90,46 +91,7 @@ def _system(atoms: Atoms) -> dict[str, Any]:
         name = f"calculator {number} inside it" if number else "the calculator"
         parameters, held = getattr(part, "parameters", None), held_settings(part)
         if isinstance(parameters, dict) and parameters:
-            parts[f"parameters of {name}"] = _content(parameters)
+            parts[f"parameters of {name}"] = content_of(parameters)
         if held:
-            parts[f"attributes of {name}"] = _content(held)
+            parts[f"attributes of {name}"] = content_of(held)
     return parts
-
-
-def _content(value: Any) -> Any:
-    """A value that compares by content: bytes of arrays, containers of their own, the rest as is.
-
-    A number that is not a number equals itself, as its bytes do.
-    """
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, np.ndarray):
-        if value.dtype.hasobject:
-            return [_content(entry) for entry in value.tolist()]
-        return (value.dtype.char, value.shape, value.tobytes())
-    if isinstance(value, dict):
-        return {key: _content(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_content(entry) for entry in value]
-    if isinstance(value, float):
-        return "nan" if value != value else value
-    if hasattr(value, "__array__"):
-        return _content(np.asarray(value))
-    return _Opaque(value)
-
-
-@dataclass(frozen=True, eq=False)
-class _Opaque:
-    """An object that may compare in ways of its own, such as element by element."""
-
-    value: object
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, _Opaque):
-            return False
-        try:
-            return self.value is other.value or bool(self.value == other.value)
-        except (TypeError, ValueError, RuntimeError):
-            return False
-
-    __hash__ = None  # type: ignore[assignment]

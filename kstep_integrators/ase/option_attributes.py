@@ -48,6 +48,8 @@ FIXED: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """Names that cannot be set once a run has been made, and what to do instead."""
+_LONG_NAMES = tuple(name for name in (*CHANGEABLE, *FIXED) if len(name) > 5)
+"""Names that can be told misspelt; those near ``temp`` or ``fr`` may be a user's own."""
 
 
 def check_names(given: Iterable[str], known: Iterable[str]) -> None:
@@ -191,8 +193,21 @@ class OptionAttributes(ResumableDynamics):
         """Let ASE's ``dt`` be the next stride."""
         self.__dict__["dt"] = self.k * self.jump.timestep
 
-    def set_temperature(self, *, temperature_K: float) -> None:
-        """Set the temperature of the heat bath, and of a Metropolis test, K."""
+    def set_temperature(
+        self, temperature: float | None = None, *, temperature_K: float | None = None
+    ) -> None:
+        """Set the temperature of the heat bath, and of a Metropolis test, K.
+
+        Raises
+        ------
+        TypeError
+            For a temperature that is not named ``temperature_K``: ASE takes it as an energy in eV.
+        """
+        if temperature is not None or temperature_K is None:
+            raise TypeError(
+                f"set_temperature was given {temperature!r}, which ASE takes as an energy in eV, "
+                "expected kelvin by name: dyn.set_temperature(temperature_K=300)"
+            )
         self.set_options(temperature_K=temperature_K)
 
     def set_friction(self, friction: float) -> None:
@@ -221,7 +236,7 @@ class OptionAttributes(ResumableDynamics):
         elif hasattr(self, name):
             super().__setattr__(name, value)
         else:
-            near = difflib.get_close_matches(name, (*CHANGEABLE, *FIXED), n=1, cutoff=0.75)
+            near = difflib.get_close_matches(name, _LONG_NAMES, n=1, cutoff=0.8)
             if near:
                 raise AttributeError(
                     f"{name} was set to {value!r}, and this run has no such attribute; did you "

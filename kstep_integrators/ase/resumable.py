@@ -51,10 +51,15 @@ class ResumableDynamics(MolecularDynamics, ABC):
         resumed: Checkpoint | None,
         **kwargs: Any,
     ) -> None:
-        self._checkpoint, self._checkpoint_interval = checkpoint, checkpoint_interval
+        # Files stay where they are, wherever the process goes.
+        self._checkpoint = None if checkpoint is None else checkpoint.absolute()
+        self._checkpoint_interval = checkpoint_interval
+        if isinstance(trajectory, str | Path):
+            trajectory = Path(trajectory).absolute()
+        log = Path(logfile) if isinstance(logfile, str | Path) and logfile != "-" else None
         self._outputs = Outputs(
-            Path(trajectory) if isinstance(trajectory, str | Path) else None,
-            Path(logfile) if isinstance(logfile, str | Path) and logfile != "-" else None,
+            trajectory if isinstance(trajectory, Path) else None,
+            None if log is None else log.absolute(),
         )
         # Of the state that observers have seen to the end, and of the last checkpoint.
         self._observed: object | None = None

@@ -40,7 +40,7 @@ SPELLINGS = {
         "uhf": 1, "unpaired_electrons": 1,
     },
 }  # fmt: skip
-"""What ``atoms.info`` is read for, and what is added to it: unpaired electrons are 2 S."""
+"""Names in ``atoms.info`` of charge and spin, and what is added: unpaired electrons are 2 S."""
 
 
 def _whole(name: str, value: Any, smallest: int | None = None) -> int:
@@ -59,14 +59,14 @@ def _whole(name: str, value: Any, smallest: int | None = None) -> int:
 
 
 class Noted(NamedTuple):
-    """What atoms say of their charge in e and multiplicity 2 S + 1; None: nothing."""
+    """Charge in e and multiplicity 2 S + 1 that atoms carry; None: they say nothing."""
 
     charge: int | None
     multiplicity: int | None
 
 
 def electrons_noted(atoms: Atoms) -> Noted:
-    """What atoms say of their charge and multiplicity.
+    """Charge and multiplicity that atoms carry.
 
     Parameters
     ----------

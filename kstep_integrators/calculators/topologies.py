@@ -45,7 +45,7 @@ class Topology:
         self._asked: weakref.WeakValueDictionary[int, Atoms] = weakref.WeakValueDictionary()
 
     def asked(self, atoms: Atoms) -> bool:
-        """Whether this very object has been computed with these bonds."""
+        """True if this very object has been computed with these bonds."""
         return self._asked.get(id(atoms)) is atoms
 
     def take(self, atoms: Atoms) -> None:

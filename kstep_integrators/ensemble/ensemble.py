@@ -206,7 +206,7 @@ energy_tolerance, force_tolerance, guard, device
         self._templates = [atoms.copy() for atoms in molecules]
         self._replicas = [Replica(atoms, Stats()) for atoms in self._templates]
         self._loginterval = loginterval
-        self._checkpoint = None if checkpoint is None else Path(checkpoint)
+        self._checkpoint = None if checkpoint is None else Path(checkpoint).absolute()
         self._checkpoint_interval = check_interval(checkpoint, checkpoint_interval)
         self._settings: dict[str, Any] = {}
         if checkpoint is not None:
@@ -218,7 +218,7 @@ energy_tolerance, force_tolerance, guard, device
             make_generator(self._exchange_rng.bit_generator.state)
         marks = None if _resumed is None else _resumed.marks
         self._files = ReplicaFiles(trajectory, logfile, len(molecules), marks)
-        check_folder(checkpoint)
+        check_folder(checkpoint=checkpoint)
         self._workers = make_workers(physics, workers, scheduler)
         self._physics = WorkerPhysics(self._workers, molecules)
         self._identity = settings_of(physics)

@@ -11,6 +11,7 @@ from ase.io import Trajectory, write
 from ase.md.logger import MDLogger
 
 from kstep_integrators.ase.outputs import Marks, Outputs
+from kstep_integrators.ase.restart_file import free_path
 
 __all__ = ["ReplicaFiles"]
 
@@ -136,7 +137,7 @@ class ReplicaFiles:
         trajectory = self._outputs[replica].trajectory
         if trajectory is None:
             return None
-        path = trajectory.with_suffix(".restart.traj")
+        path = free_path(trajectory.with_suffix(".restart.traj"))
         write(path, atoms)
         return path
 
@@ -149,4 +150,4 @@ def _path(folder: str | Path | None, replica: int, count: int, ending: str) -> P
     if folder is None:
         return None
     digits = max(4, len(str(count - 1)))
-    return Path(folder) / f"{replica:0{digits}}.{ending}"
+    return Path(folder).absolute() / f"{replica:0{digits}}.{ending}"

@@ -141,4 +141,16 @@ def _plain(described: dict[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = json.loads(
         re.sub(r" at 0x[0-9a-fA-F]+", "", json.dumps(described, default=str))
     )
-    return plain
+    return _flat(plain)
+
+
+def _flat(nested: dict[str, Any]) -> dict[str, Any]:
+    """One level in place of several, so that what differs can be named."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        if isinstance(value, dict):
+            inner = _flat(value)
+            flat |= {n if n == name else f"{name}, {n}": one for n, one in inner.items()}
+        else:
+            flat[name] = value
+    return flat

@@ -164,7 +164,7 @@ def _distances(state: PhaseState, topology: Topology) -> Tensor:
 
 
 def _outdated(topology: Topology, state: PhaseState) -> bool:
-    """Whether an atom has moved half of the skin, or is lost, or the cell has changed."""
+    """True if an atom has moved half of the skin, or is lost, or the cell has changed."""
     if topology.origin is None:
         return False
     cell = topology.cell

@@ -1,4 +1,4 @@
-"""Whether a model is used where it was validated, by the residual of the first landings."""
+"""A watch on the domain of a model: the residual of the first landings tells if it is left."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ __all__ = ["ContextAwareIntegrator"]
 
 
 class ContextAwareIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
-    """What a KStepIntegrator does in Python, around the steps of its program.
+    """The Python side of a KStepIntegrator, around the steps of its program.
 
     The clock, the seed, force groups and tabulated functions: what a program cannot see, or OpenMM
     would not let it.

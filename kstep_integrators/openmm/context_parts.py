@@ -1,4 +1,4 @@
-"""What OpenMM does not tell a program of an integrator: parameters, tables, clocks of Contexts.
+"""Parameters, tables and clocks of Contexts, which OpenMM does not show to an integrator.
 
 A program sees numbers of the Context by name, so the names must be known when it is written. It
 sees neither when a force is given another table nor the Context that it runs in, and OpenMM's

@@ -118,8 +118,8 @@ NOISE: Final = {
     "kT": "kstep_corrector",
     "draw": "kstep_k",
 }
-"""Where the stage NOISE finds what noise is a function of: seed, where the trajectory began, kT of
-the bath, number of the draw. Each parameter more would cost every stage of every step."""
+"""Parameters that the stage NOISE reads: seed, where the trajectory began, kT of the bath, number
+of the draw. They are those of other stages: each one more would cost every stage of every step."""
 
 CORRECTOR_CODES: Final = {"delta": 0.0, "filtered": 1.0, "impulse": 2.0, "none": 3.0}
 """Corrector by name as the number that the parameter takes, in saved XML too: for ever."""

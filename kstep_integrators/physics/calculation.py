@@ -84,10 +84,9 @@ def ask(atoms: Atoms, forces: bool) -> Answer:
     if not (np.isfinite(energy) and finite.all()):
         # Or the calculator would serve the same again from its own cache.
         forget(atoms.calc)
-        return Answer(
-            failure=f"the calculator returned the energy {energy} eV and no finite forces on atoms "
-            f"{np.flatnonzero(~finite).tolist()}"
-        )
+        wrong = np.flatnonzero(~finite).tolist()
+        without = f" and no finite forces on atoms {wrong}" if wrong else ", expected a finite one"
+        return Answer(failure=f"the calculator returned the energy {energy} eV{without}")
     return Answer(energy, computed, computed=required)
 
 
@@ -148,13 +147,13 @@ def forget(calculator: Any) -> None:
 
 
 PLAIN: Final = frozenset(
-    {str, dict, int, float, bool, np.ndarray, Atoms, type(None), MethodType, Parameters}
+    {str, int, float, bool, np.ndarray, Atoms, type(None), MethodType, Parameters}
 )
 """Types of what holds no calculator, looked up as they are asked for at every step."""
 
 
 def parts_of(calculator: Any) -> list[Any]:
-    """A calculator, and those that it holds in its attributes or in a mixer of ASE's."""
+    """A calculator, and those that it holds in attributes, lists, dicts, or a mixer of ASE's."""
     found: list[Any] = []
     waiting = [calculator]
     while waiting:
@@ -162,12 +161,26 @@ def parts_of(calculator: Any) -> list[Any]:
         if any(one is other for other in found):
             continue
         found.append(one)
-        for value in getattr(one, "__dict__", {}).values():
-            if type(value) in PLAIN:
+        for name, value in getattr(one, "__dict__", {}).items():
+            if type(value) in PLAIN or name == "results":
                 continue
-            held = value if isinstance(value, list | tuple) else getattr(value, "calcs", [value])
-            waiting += [part for part in held if isinstance(part, BaseCalculator)]
+            held = _held(value)
+            waiting += [
+                part
+                for part in held
+                if type(part) not in PLAIN and isinstance(part, BaseCalculator)
+            ]
     return found
+
+
+def _held(value: Any) -> list[Any]:
+    """What a list, a dict or a mixer of ASE's holds, or the value itself."""
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, list | tuple):
+        return list(value)
+    calculators = getattr(value, "calcs", [value])
+    return list(calculators) if isinstance(calculators, list | tuple) else [value]
 
 
 def copied(results: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a calculator, or a function that makes calculators, computes: its settings as text.
+"""Settings of calculators, and of functions that make them, as text to compare.
 
 A run that goes on from a checkpoint, or that stands for another, has to be of the same physics.
 Settings of objects are what their constructors take: ASE's ``parameters``, and attributes that are
@@ -22,6 +22,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from kstep_integrators.physics.calculation import PLAIN, parts_of
+from kstep_integrators.physics.code_names import changed_names, read_names
 
 __all__ = ["calculator_name", "changed_settings", "held_settings", "settings_of"]
 
@@ -31,14 +32,18 @@ _SHOWN = 16
 """Elements of an array that are written out; longer ones are known by a hash."""
 _VERSIONED = ("ase", "builtins", "kstep_integrators", "kstep_training")
 """Packages whose versions a checkpoint keeps anyway."""
+_PHYSICS = ("openmm", "pyscf", "tblite", "xtb")
+"""Packages whose versions a checkpoint keeps if they are in use."""
 _ABOUT = ("__doc__", "__firstlineno__", "__module__", "__qualname__")
 """Attributes of a class that say nothing of what it does."""
+_SETTINGS = (str, int, float, complex, tuple, dict, type(None))
+"""Attributes of a class that are settings; lists and arrays may be records of what it has done."""
 _BESIDE = frozenset({"cache_api", "directory", "label", "txt", "use_cache", "verbose", "verbosity"})
 """Settings of calculators that no number depends on."""
 
 
 def calculator_name(calculator: object) -> str:
-    """By which a calculator is known again."""
+    """Name of a calculator: its own, or that of its class."""
     return str(getattr(calculator, "name", None) or type(calculator).__name__)
 
 
@@ -68,7 +73,8 @@ def settings_of(physics: BaseCalculator | Callable[..., Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for number, part in enumerate(parts_of(physics)):
         label = f"{calculator_name(part)} {number}, " if number else ""
-        found[label + _WHICH] = repr(calculator_name(part)) + _code_of_class(type(part))  # type: ignore[arg-type]  # types hash
+        kind = type(part)
+        found[label + _WHICH] = repr(calculator_name(part)) + _version(kind) + _code_of_class(kind)
         held = {**_plain_parameters(part), **held_settings(part)}
         for name, value in held.items():
             found[f"{label}{name}"] = _short(_text(value, frozenset()))
@@ -94,12 +100,16 @@ def changed_settings(before: Mapping[str, str], now: Mapping[str, str]) -> list[
 
 
 def held_settings(calculator: object) -> dict[str, Any]:
-    """Attributes of an object that its constructor takes, its calculators excepted."""
+    """Attributes of an object that its constructor takes, its calculators excepted.
+
+    An argument ``charge`` may be kept as ``_charge``.
+    """
     attributes = getattr(calculator, "__dict__", {})
     found = {}
     for name in _constructor_arguments(type(calculator)):  # type: ignore[arg-type]  # types hash
-        if name in attributes and not _is_calculators(attributes[name]):
-            found[name] = attributes[name]
+        kept = name if name in attributes else f"_{name}"
+        if kept in attributes and not _is_calculators(attributes[kept]):
+            found[name] = attributes[kept]
     mixer = attributes.get("mixer")  # of ASE's combinations: it has their weights
     if mixer is not None:
         found |= {name: one for name, one in vars(mixer).items() if not _is_calculators(one)}
@@ -138,7 +148,9 @@ def _plain_parameters(calculator: object) -> dict[str, Any]:
 def _is_calculators(value: object) -> bool:
     if type(value) in PLAIN:
         return False  # at once: it is asked at every step
-    held = value if isinstance(value, list | tuple) and value else [value]
+    held = list(value.values()) if isinstance(value, dict) else value
+    if not held or not isinstance(held, list | tuple):
+        held = [held]
     return all(isinstance(one, BaseCalculator) for one in held)
 
 
@@ -165,7 +177,9 @@ def _text(value: Any, inside: frozenset[int]) -> str:
     if isinstance(value, FunctionType):
         return _function(value, inside)
     if isinstance(value, type):
-        return value.__qualname__ + _code_of_class(value)
+        return value.__qualname__ + _code_of_class(value, inside)
+    if isinstance(getattr(value, "__wrapped__", None), FunctionType):  # it remembers results
+        return _text(value.__wrapped__, inside)
     if isinstance(value, ModuleType):
         return _module(value)
     array = _array(value)
@@ -196,7 +210,7 @@ def _array_text(array: np.ndarray[Any, Any], inside: frozenset[int]) -> str:
 def _object(value: Any, inside: frozenset[int]) -> str:
     """An object by its class and its settings, or all its fields if it is a dataclass."""
     kind = type(value)
-    name = kind.__qualname__ + _code_of_class(kind)  # type: ignore[arg-type]  # types hash
+    name = kind.__qualname__ + _code_of_class(kind, inside)
     if isinstance(value, Atoms):
         held = {**value.arrays, "cell": value.cell.array, "pbc": value.pbc, "info": value.info}
         return f"{name}({_text(held, inside)})"
@@ -228,22 +242,31 @@ def _module(module: ModuleType) -> str:
 
 def _function(function: FunctionType, inside: frozenset[int]) -> str:
     """A function by its code, its defaults, and what the code takes from its surroundings."""
-    code = function.__code__
-    cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-    around = {name: cell.cell_contents for name, cell in cells if cell != type(cell)()}
+    changed = changed_names(function.__code__)
     if _has_version(function.__module__):
-        return f"{function.__module__}.{function.__qualname__}({_text(around, inside)})"
-    for name in _names(code):
+        name = f"{function.__module__}.{function.__qualname__}{_version(function)}"
+        return f"{name}({_text(_around(function, changed), inside)})"
+    return f"{function.__qualname__} {_hash(_content(function, changed, inside).encode())}"
+
+
+def _content(function: FunctionType, changed: frozenset[str], inside: frozenset[int]) -> str:
+    """Code of a function, and its surroundings but for the names that some code changes."""
+    code, around = function.__code__, _around(function, changed)
+    for name in read_names(code) - changed:
         if name in function.__globals__:
             around[name] = function.__globals__[name]
     held = [function.__defaults__, function.__kwdefaults__, around]
-    return f"{function.__qualname__} {_hash(f'{_code(code)} {_text(held, inside)}'.encode())}"
+    return f"{_code(code)} {_text(held, inside)}"
 
 
-def _names(code: CodeType) -> list[str]:
-    """Global names that some code uses, those of code inside it included."""
-    inner = [one for one in code.co_consts if isinstance(one, CodeType)]
-    return sorted({*code.co_names, *(name for one in inner for name in _names(one))})
+def _around(function: FunctionType, changed: frozenset[str]) -> dict[str, Any]:
+    """Variables of the functions around it."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {
+        name: cell.cell_contents
+        for name, cell in cells
+        if name not in changed and cell != type(cell)()
+    }
 
 
 def _code(code: CodeType) -> str:
@@ -254,17 +277,47 @@ def _code(code: CodeType) -> str:
     return f"{code.co_code.hex()} {constants} {code.co_names}"
 
 
-@functools.cache
-def _code_of_class(kind: type) -> str:
-    """Hash of the body of a class that no package has a version of; empty for others."""
-    body = [
-        f"{name} {_code(one.__code__) if isinstance(one, FunctionType) else repr(one)}"
+def _code_of_class(kind: type, inside: frozenset[int] = frozenset()) -> str:
+    """Hash of the body of a class that no package has a version of; empty for others.
+
+    Code of its methods counts with what it takes from its surroundings, as that of functions does.
+    """
+    inside |= {id(kind)}
+    members = [
+        (name, one)
         for base in kind.__mro__
         if not _has_version(base.__module__)
         for name, one in sorted(vars(base).items())
-        if isinstance(one, FunctionType | str | int | float) and name not in _ABOUT
+        if name not in _ABOUT
+    ]
+    functions = [(name, _function_of(one)) for name, one in members]
+    codes = [one.__code__ for _, one in functions if one is not None]
+    changed = frozenset[str]().union(*(changed_names(code) for code in codes))
+    body = [
+        f"{name} {_content(one, changed, inside)}" for name, one in functions if one is not None
+    ]
+    body += [
+        f"{name} {_text(one, inside)}"
+        for name, one in members
+        if isinstance(one, _SETTINGS) and not name.startswith("__")
     ]
     return f" with code {_hash(str(body).encode())}" if body else ""
+
+
+def _function_of(member: Any) -> FunctionType | None:
+    """The function of a method, of a static or class method, or of a property."""
+    for name in ("fget", "__func__", "func"):
+        member = getattr(member, name, member)
+    return member if isinstance(member, FunctionType) else None
+
+
+def _version(made: type | FunctionType) -> str:
+    """Version of the package of a class or function, where a checkpoint does not keep it anyway."""
+    package = str(made.__module__).partition(".")[0]
+    if package in (*_VERSIONED, *_PHYSICS, "__main__"):
+        return ""
+    version = getattr(sys.modules.get(package), "__version__", None)
+    return f" of {package} {version}" if isinstance(version, str) else ""
 
 
 def _has_version(module: str) -> bool:

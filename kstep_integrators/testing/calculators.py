@@ -175,7 +175,7 @@ class BrokenCalculator(Calculator):
         if how not in ("raise", "nan"):
             raise ValueError(f"how is {how!r}, expected 'raise' or 'nan'")
         self.calculator, self.how = calculator, how
-        self._broken = frozenset(broken)  # by which no physics is known
+        self._failing_calls = frozenset(broken)  # by which no physics is known
         self.implemented_properties = list(calculator.implemented_properties)
         self.calls = 0
 
@@ -188,11 +188,11 @@ class BrokenCalculator(Calculator):
         """Pass the call on, unless its turn to fail has come."""
         super().calculate(atoms, list(properties), list(system_changes))  # type: ignore[no-untyped-call]
         self.calls += 1
-        if self.calls in self._broken and self.how == "raise":
+        if self.calls in self._failing_calls and self.how == "raise":
             raise RuntimeError(f"call {self.calls} was told to fail")
         self.calculator.calculate(self.atoms, list(properties), list(system_changes))
         self.results = dict(self.calculator.results)
-        if self.calls in self._broken:
+        if self.calls in self._failing_calls:
             self.results = {
                 "energy": float("nan"),
                 "forces": np.full_like(self.results["forces"], np.nan),

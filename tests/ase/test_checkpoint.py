@@ -342,3 +342,38 @@ def test_bonds_are_watched_from_the_start_of_the_run_on(tmp_path):
     again = resume(tmp_path, "nve")._run.bonds
     assert again.bonded[0] != bonded[0]
     assert torch.equal(again.pairs, resumed._run.bonds.pairs)
+
+
+def test_one_file_is_not_taken_for_two_outputs(tmp_path):
+    for names in (("trajectory", "logfile"), ("trajectory", "checkpoint")):
+        given = dict.fromkeys(names, tmp_path / "run")
+        with pytest.raises(ValueError, match=f"{names[0]} and {names[1]} are the same file"):
+            KStepDynamics(hot(), cheap(), **given)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", ["trajectory", "logfile", "checkpoint"])
+def test_a_file_without_a_folder_or_in_the_place_of_one_is_refused(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"{name} is .*there is no folder"):
+        KStepDynamics(hot(), cheap(), **{name: tmp_path / "none/run"})
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=f"{name} is .*folder"):
+        KStepDynamics(hot(), cheap(), **{name: tmp_path / "folder"})
+
+
+def test_files_stay_where_they_are_when_the_process_moves(tmp_path, monkeypatch):
+    """The checkpoint was written anew in the other folder, beside an empty trajectory."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    atoms = hot()
+    atoms.calc = physics()
+    names = {"trajectory": "md.traj", "logfile": "md.log", "checkpoint": "run.ckpt"}
+    dynamics = KStepDynamics(atoms, cheap(), k=2, checkpoint_interval=1, **names)
+    dynamics.run(2)
+    monkeypatch.chdir("elsewhere")
+    dynamics.run(2)
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
+    resumed = KStepDynamics.resume("../run.ckpt", physics(), cheap())
+    assert resumed.nsteps == 4
+    resumed.run(1)
+    assert len(read(tmp_path / "md.traj", ":")) == 6

@@ -1,7 +1,11 @@
 """Edits of a user between two steps are noticed, evaluated once, and nothing else is."""
 
+from dataclasses import dataclass
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 from ase import units
 from ase.calculators.calculator import Calculator
 from ase.constraints import FixAtoms, FixBondLengths
@@ -124,6 +128,81 @@ def test_another_parameter_is_another_physics():
     other.positions[:] = atoms.positions
     assert atoms.get_potential_energy() == pytest.approx(other.get_potential_energy(), rel=1e-14)
     assert dynamics.stats.physics_evaluations == 1 + 2 + 1 + 2
+
+
+@dataclass
+class Strength:
+    value: float = 0.1
+
+
+class Held(Calculator):
+    """Springs whose strength is kept in an object, a network, a dict of calculators, a tensor."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+    def __init__(self, strength):
+        super().__init__()
+        self._strength = strength
+
+    def value(self):
+        kept = self._strength
+        if isinstance(kept, dict):
+            return kept["one"].value()
+        if isinstance(kept, torch.nn.Module):
+            return float(kept.weight.detach()[0, 0])
+        if isinstance(kept, torch.Tensor):
+            return float(kept.detach())
+        return kept.value if hasattr(kept, "value") else kept
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        super().calculate(atoms, properties, system_changes)
+        x = self.atoms.positions
+        energy = 0.5 * self.value() * float((x**2).sum())
+        self.results = {"energy": energy, "forces": -self.value() * x}
+
+
+def linear(size):
+    network = torch.nn.Linear(1, size)
+    torch.nn.init.constant_(network.weight, 0.1)
+    return network
+
+
+def stronger(strength):
+    if isinstance(strength, dict):
+        strength["one"]._strength = 0.2
+    elif isinstance(strength, torch.nn.Module):
+        torch.nn.init.constant_(strength.weight, 0.2)
+    elif isinstance(strength, torch.Tensor):
+        strength.data.fill_(0.2)
+    else:
+        strength.value = 0.2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        Strength,
+        lambda: SimpleNamespace(value=0.1),
+        lambda: linear(1),
+        lambda: linear(200_000),
+        lambda: torch.tensor(0.1, requires_grad=True),
+        lambda: {"one": Held(0.1)},
+    ],
+    ids=["dataclass", "namespace", "network", "large network", "tensor", "dict of calculators"],
+)
+def test_what_a_calculator_holds_is_looked_into(make):
+    """It was compared with itself, and the energy of before was served."""
+    atoms, strength = hot(), make()
+    atoms.calc = CountingCalculator(Held(strength))
+    dynamics = KStepDynamics(atoms, cheap(depth=0.2), k=2)
+    dynamics.run(2)
+    assert atoms.calc.evaluations == 3
+    stronger(strength)
+    dynamics.run(0)
+    expected = 0.5 * 0.2 * float((atoms.positions**2).sum())
+    energy = dynamics.get_conserved_energy() - atoms.get_kinetic_energy()
+    assert energy == pytest.approx(expected, rel=1e-6)  # a tensor is in single precision
+    assert atoms.calc.evaluations == 4
 
 
 def test_an_observer_that_reads_costs_nothing():

@@ -16,7 +16,7 @@ from kstep_integrators import (
     KStepWarning,
 )
 from kstep_integrators.testing import BrokenCalculator, MorseNetwork
-from tests.conftest import REFERENCE, cheap, physics, potential
+from tests.conftest import REFERENCE, cheap, hot, physics, potential
 
 FS = units.fs
 
@@ -91,6 +91,22 @@ def test_if_physics_fails_too_nothing_is_lost(how, atoms, tmp_path):
     np.testing.assert_array_equal(last.get_momenta(), atoms.get_momenta())
     atoms.calc = physics()
     KStepDynamics(atoms, cheap(), k=4).run(2)
+
+
+def test_the_restart_file_of_an_earlier_run_stays(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    starts = []
+    for seed in (0, 1):
+        monkeypatch.chdir(tmp_path)
+        atoms = hot(seed=seed)
+        atoms.calc = BrokenCalculator(physics(), range(2, 100))
+        dynamics = KStepDynamics(atoms, cheap(), k=4)
+        monkeypatch.chdir("elsewhere")  # files of a run stay where it began
+        with pytest.raises(DynamicsFailed, match=r"restart(-2)?\.traj"):
+            dynamics.run(1)
+        starts.append(atoms.get_momenta())
+    for name, momenta in zip(("kstep.restart", "kstep.restart-2"), starts, strict=True):
+        np.testing.assert_array_equal(read(tmp_path / f"{name}.traj").get_momenta(), momenta)
 
 
 def test_ctrl_c_leaves_a_state_to_go_on_from(atoms, tmp_path):

@@ -150,8 +150,19 @@ def test_an_attribute_of_the_users_own_is_theirs():
     dynamics = run_of()
     dynamics.my_table = [1, 2]
     assert dynamics.my_table == [1, 2]
+    dynamics.times, dynamics.tempo = [], 4  # near ``timestep`` and ``temp``, and no misspellings
+    with pytest.raises(AttributeError, match="did you mean 'temperature_K'"):
+        dynamics.temperture_K = 350
     with pytest.raises(AttributeError, match="no attribute 'my_tables'"):
         _ = dynamics.my_tables
+
+
+def test_a_temperature_that_ase_takes_as_an_energy_is_refused():
+    dynamics = run_of(**BATH)
+    for given in ((400,), ()):
+        with pytest.raises(TypeError, match=r"set_temperature\(temperature_K=300\)"):
+            dynamics.set_temperature(*given)
+    assert dynamics.temperature_K == 300.0
 
 
 def test_the_base_step_of_a_direct_jump_is_its_own():

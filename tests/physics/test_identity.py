@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -148,6 +149,131 @@ def test_a_method_and_an_attribute_of_a_class_count(monkeypatch):
 
     assert differ(Own(), changed("scale", 2.0)())
     assert differ(Own(), changed("calculate", lambda self, *arguments: None)())
+
+
+STRENGTH = 1.0
+
+
+def strengthened(energy):
+    return STRENGTH * energy
+
+
+class ReadsAround(Own):
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+        global TOTAL
+        super().calculate(atoms, properties, system_changes)
+        self.results["energy"] = strengthened(self.results["energy"])
+        TOTAL += 1
+
+
+class Private(Own):
+    table = {"H": 1.0}  # noqa: RUF012
+
+    def __init__(self, stiffness=1.0):
+        super().__init__()
+        self._stiffness = stiffness
+
+    @property
+    def doubled(self):
+        return 2.0 * self._stiffness
+
+    @staticmethod
+    def rule():
+        return 1.0
+
+
+TOTAL = 0
+"""Of a global that the code itself sets: a count, and no setting."""
+results = []
+"""Of the name of an attribute of calculators, and none of their globals."""
+
+
+def test_code_of_a_class_is_known_by_what_it_takes_from_around(monkeypatch):
+    """A constant of the module was edited, and the run went on without a word."""
+    before = settings_of(ReadsAround())
+    monkeypatch.setattr(sys.modules[__name__], "TOTAL", 7)
+    monkeypatch.setattr(sys.modules[__name__], "results", [1])
+    assert settings_of(ReadsAround()) == before
+    monkeypatch.setattr(sys.modules[__name__], "STRENGTH", 2.0)
+    assert changed_settings(before, settings_of(ReadsAround()))
+
+
+def recording(calls, counts, strength):
+    number = 0
+
+    class Recording(Own):
+        def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+            nonlocal number
+            super().calculate(atoms, properties, system_changes)
+            calls.append(1)
+            counts["calls"] += 1
+            number += 1
+            self.results["energy"] *= strength["all"] * (1 if len(calls) else 2)
+
+        def last(self):
+            return calls[-1]
+
+    return Recording()
+
+
+def test_what_code_records_around_it_is_no_setting():
+    calls, counts = [], {"calls": 0}
+    calculator = recording(calls, counts, {"all": 1.0})
+    before = settings_of(calculator)
+    atoms = hot()
+    atoms.calc = calculator
+    atoms.get_forces()
+    assert (len(calls), counts["calls"]) == (1, 1)
+    assert settings_of(calculator) == before
+    assert differ(calculator, recording([1, 1], {"calls": 5}, {"all": 1.0})) == []
+    assert differ(calculator, recording([], {"calls": 0}, {"all": 2.0}))
+
+
+def made_around(strength):
+    class Around(Own):
+        def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+            super().calculate(atoms, properties, system_changes)
+            self.results["energy"] *= strength
+
+    return Around()
+
+
+def test_a_class_made_in_a_function_has_its_variables():
+    assert differ(made_around(1.0), made_around(1.0)) == []
+    assert differ(made_around(1.0), made_around(2.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("table", {"H": 2.0}),
+        ("doubled", property(lambda self: 3.0)),
+        ("rule", staticmethod(lambda: 2.0)),
+    ],
+)
+def test_tables_properties_and_static_methods_of_a_class_count(name, value, monkeypatch):
+    before = settings_of(Private())
+    monkeypatch.setattr(Private, name, value)
+    assert changed_settings(before, settings_of(Private()))
+
+
+def test_an_argument_that_is_kept_under_a_private_name_counts():
+    assert differ(Private(1.0), Private(2.0)) == ["stiffness 1.0, now 2.0"]
+    assert differ(Own(inner={"one": EMT()}), Own(inner={"one": EMT(asap_cutoff=True)})) == [
+        "emt 1, asap_cutoff False, now True"
+    ]
+
+
+def test_the_version_of_another_package_counts(monkeypatch):
+    package = ModuleType("anothermodel")
+    package.__version__ = "1.0"
+    monkeypatch.setitem(sys.modules, "anothermodel", package)
+    model = type("Model", (Own,), {"__module__": "anothermodel.calculators"})
+    before = settings_of(model())
+    package.__version__ = "2.0"
+    (change,) = changed_settings(before, settings_of(model()))
+    assert "of anothermodel 1.0" in change
+    assert "of anothermodel 2.0" in change
 
 
 def test_calls_and_results_do_not_count():

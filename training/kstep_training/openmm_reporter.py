@@ -202,7 +202,7 @@ class TrajectoryReporter:
 
 @dataclasses.dataclass(frozen=True)
 class _Moment:
-    """What tells whether one frame follows from another: counts, origin, stride and time."""
+    """Marks by which one frame follows from another: counts, origin, stride and time."""
 
     counts: tuple[int, ...]
     origin: float
@@ -221,7 +221,7 @@ class _Moment:
         return cls(counts, origin, stride, time)
 
     def follows(self, before: _Moment, steps: int) -> bool:
-        """Whether so many jumps on lead from one to the other, and nothing else happened."""
+        """True if so many jumps on lead from one to the other, and nothing else happened."""
         passed = tuple(now - then for now, then in zip(self.counts, before.counts, strict=True))
         return passed == (steps, 0, 0) and self.origin == before.origin
 

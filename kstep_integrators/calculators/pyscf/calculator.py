@@ -415,7 +415,7 @@ class PySCFCalculator(LevelsOfResults, Calculator):
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two settings say the same; PySCF's own objects only if they are one."""
+    """True if two settings say the same; PySCF's own objects only if they are one."""
     if one is other:
         return True
     if isinstance(one, Mapping) and isinstance(other, Mapping):

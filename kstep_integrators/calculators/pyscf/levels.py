@@ -191,7 +191,7 @@ class LevelsOfResults:
         return len(self._level("eigenvalues"))
 
     def get_spin_polarized(self) -> bool:
-        """Whether the two spins have levels of their own."""
+        """True if the two spins have levels of their own."""
         return self.get_number_of_spins() == 2
 
     def get_number_of_bands(self) -> int:

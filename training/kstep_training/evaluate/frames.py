@@ -196,7 +196,7 @@ def _from_mdanalysis(path: Path, topology: Path) -> tuple[Any, ...]:
 
 
 def _has_time(path: Path, reader: Any) -> bool:
-    """Whether a reader of MDAnalysis knows the time of its frames, or makes it up.
+    """True if a reader of MDAnalysis knows the time of its frames, or makes it up.
 
     Steps of DCD files are in the unit of their program, which only its remarks tell: LAMMPS and
     CP2K write their own, and MDAnalysis 1 ps, whatever it was. Amber's files may lack the time.

@@ -225,7 +225,7 @@ def run_noise(run: Run, settings: EvaluateSettings) -> int:
 
 
 _By = Literal["identity", "label"]
-"""What a physics is known by: all it is, or without code."""
+"""Attribute of a physics that it is known by: all it is, or without code."""
 
 
 def _start(

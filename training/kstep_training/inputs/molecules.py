@@ -230,7 +230,7 @@ def _isolated(atoms: Atoms, source: str, given: dict[str, int | None]) -> Atoms:
 
 
 def _electrons(atoms: Atoms, source: str, given: dict[str, int | None]) -> dict[str, int]:
-    """What is given, else what the source says, else 0 and 1.
+    """Charge and multiplicity as given, else as the source says, else 0 and 1.
 
     Raises
     ------
