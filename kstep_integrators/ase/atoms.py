@@ -24,7 +24,8 @@ def check_atoms(atoms: object) -> None:
     Raises
     ------
     TypeError
-        If it is no Atoms object: a list of them, or a Filter of ASE's optimizers.
+        If it is no Atoms object: a list of them, or a Filter of ASE's optimizers; or if its
+        positions are in single precision, complex, or the like.
     ValueError
         If it has no atoms.
     """
@@ -36,6 +37,12 @@ def check_atoms(atoms: object) -> None:
         )
     if len(atoms) == 0:
         raise ValueError("atoms has no atoms in it, expected one at least to be moved")
+    kind = atoms.arrays["positions"].dtype
+    if kind != np.float64:
+        raise TypeError(
+            f"the positions of atoms are {kind}, expected float64, as ASE makes them: "
+            "atoms.arrays['positions'] = atoms.positions.astype(float)"
+        )
 
 
 def check_calculator(atoms: Atoms) -> None:

@@ -28,6 +28,7 @@ from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.ase.edits import Written
 from kstep_integrators.ase.option_attributes import OptionAttributes, check_names, check_one_bath
 from kstep_integrators.ase.output_arguments import (
+    check_apart,
     check_earlier,
     check_folder,
     check_interval,
@@ -201,7 +202,8 @@ class KStepDynamics(OptionAttributes):
         check_one_bath(options)
         check_atoms(atoms)
         check_outputs(trajectory, logfile, loginterval, checkpoint, **kwargs)
-        check_folder(checkpoint)
+        check_folder(trajectory=trajectory, logfile=logfile or None, checkpoint=checkpoint)
+        check_apart(trajectory=trajectory, logfile=logfile, checkpoint=checkpoint)
         if _resumed is None:
             check_earlier(trajectory, checkpoint, kwargs.get("append_trajectory", False))
         self.scheme = make_scheme(model, options)
@@ -460,6 +462,7 @@ class KStepDynamics(OptionAttributes):
             if changed:
                 # It may not look at what has changed, and serve what it knew before.
                 forget(atoms.calc)
+                check_atoms(atoms)
             if run.stats[0].jumps and changed:
                 _log.info("step %d: %s changed, evaluated anew", self.nsteps, ", ".join(changed))
             check_calculator(atoms)

@@ -11,6 +11,7 @@ from kstep_integrators.arguments import positive_integer
 from kstep_integrators.notices import KStepWarning
 
 __all__ = [
+    "check_apart",
     "check_earlier",
     "check_folder",
     "check_interval",
@@ -68,20 +69,32 @@ def check_outputs(
         opened = name != "checkpoint" and hasattr(value, "write")
         if not (value is None or isinstance(value, str | Path) or opened):
             raise TypeError(f"{name} is {value!r}, expected {others_too}, or None for none")
-    _check_apart(trajectory=trajectory, logfile=logfile, checkpoint=checkpoint)
     positive_integer("loginterval", loginterval, "steps between two frames, and two lines")
     if not isinstance(append_trajectory, bool):
         raise TypeError(f"append_trajectory is {append_trajectory!r}, expected True or False")
 
 
-def _check_apart(**outputs: object) -> None:
-    """Refuse one file for two outputs."""
+def check_apart(**outputs: object) -> None:
+    """Refuse one file for two outputs, before either is opened.
+
+    Parameters
+    ----------
+    **outputs
+        Files of one run by the names of their arguments; what is no path is not looked at.
+
+    Raises
+    ------
+    ValueError
+        The message names both.
+    """
     named: dict[Path, str] = {}
     for name, value in outputs.items():
         if not isinstance(value, str | Path) or value == "-":
             continue
         path = Path(value).resolve()
-        if path in named and not path.is_dir():  # an ensemble takes one folder for both
+        if path.exists() and not path.is_file():  # such as /dev/null
+            continue
+        if path in named:
             raise ValueError(
                 f"{named[path]} and {name} are the same file, {str(value)!r}: one would overwrite "
                 "the other; give each a name of its own"
@@ -89,19 +102,33 @@ def _check_apart(**outputs: object) -> None:
         named[path] = name
 
 
-def check_folder(checkpoint: str | Path | None) -> None:
-    """Notice that a checkpoint has no folder, before a run is made that could not be kept.
+def check_folder(**outputs: object) -> None:
+    """Notice that a file has no folder, or is one, before a run is made that could not be kept.
+
+    Parameters
+    ----------
+    **outputs
+        Files of one run by the names of their arguments; what is no path is not looked at.
 
     Raises
     ------
     FileNotFoundError
         If there is no such folder.
+    IsADirectoryError
+        If a folder stands in the place of the file.
     """
-    if checkpoint is not None and not Path(checkpoint).parent.is_dir():
-        raise FileNotFoundError(
-            f"checkpoint is {str(checkpoint)!r}, but there is no folder "
-            f"{str(Path(checkpoint).parent)!r}; make it first"
-        )
+    for name, value in outputs.items():
+        if not isinstance(value, str | Path) or value == "-":
+            continue
+        if not Path(value).parent.is_dir():
+            raise FileNotFoundError(
+                f"{name} is {str(value)!r}, but there is no folder {str(Path(value).parent)!r}; "
+                "make it first"
+            )
+        if Path(value).is_dir():
+            raise IsADirectoryError(
+                f"{name} is {str(value)!r}, which is a folder; expected the name of a file"
+            )
 
 
 def check_earlier(

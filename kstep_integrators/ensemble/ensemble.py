@@ -218,7 +218,7 @@ energy_tolerance, force_tolerance, guard, device
             make_generator(self._exchange_rng.bit_generator.state)
         marks = None if _resumed is None else _resumed.marks
         self._files = ReplicaFiles(trajectory, logfile, len(molecules), marks)
-        check_folder(checkpoint)
+        check_folder(checkpoint=checkpoint)
         self._workers = make_workers(physics, workers, scheduler)
         self._physics = WorkerPhysics(self._workers, molecules)
         self._identity = settings_of(physics)

@@ -8,7 +8,6 @@ named as arguments of ``__init__``. Code that no package has a version of is kno
 from __future__ import annotations
 
 import dataclasses
-import dis
 import functools
 import hashlib
 import inspect
@@ -23,6 +22,7 @@ from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
 from kstep_integrators.physics.calculation import PLAIN, parts_of
+from kstep_integrators.physics.code_names import changed_names, read_names
 
 __all__ = ["calculator_name", "changed_settings", "held_settings", "settings_of"]
 
@@ -242,39 +242,31 @@ def _module(module: ModuleType) -> str:
 
 def _function(function: FunctionType, inside: frozenset[int]) -> str:
     """A function by its code, its defaults, and what the code takes from its surroundings."""
+    changed = changed_names(function.__code__)
     if _has_version(function.__module__):
         name = f"{function.__module__}.{function.__qualname__}{_version(function)}"
-        return f"{name}({_text(_around(function), inside)})"
-    return f"{function.__qualname__} {_hash(_content(function, inside).encode())}"
+        return f"{name}({_text(_around(function, changed), inside)})"
+    return f"{function.__qualname__} {_hash(_content(function, changed, inside).encode())}"
 
 
-def _content(function: FunctionType, inside: frozenset[int]) -> str:
-    code, around = function.__code__, _around(function)
-    for name in _names(code):
+def _content(function: FunctionType, changed: frozenset[str], inside: frozenset[int]) -> str:
+    """Code of a function, and its surroundings but for the names that some code changes."""
+    code, around = function.__code__, _around(function, changed)
+    for name in read_names(code) - changed:
         if name in function.__globals__:
             around[name] = function.__globals__[name]
     held = [function.__defaults__, function.__kwdefaults__, around]
     return f"{_code(code)} {_text(held, inside)}"
 
 
-def _around(function: FunctionType) -> dict[str, Any]:
+def _around(function: FunctionType, changed: frozenset[str]) -> dict[str, Any]:
     """Variables of the functions around it."""
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    return {name: cell.cell_contents for name, cell in cells if cell != type(cell)()}
-
-
-@functools.cache
-def _names(code: CodeType) -> tuple[str, ...]:
-    """Global names that some code reads and does not set, those of code inside it included."""
-    used = {"LOAD_GLOBAL": set[str](), "LOAD_NAME": set[str](), "STORE_GLOBAL": set[str]()}
-    for one in dis.get_instructions(code):
-        if one.opname in used:
-            used[one.opname].add(one.argval)
-    read = used["LOAD_GLOBAL"] | used["LOAD_NAME"]
-    for inner in code.co_consts:
-        if isinstance(inner, CodeType):
-            read |= {*_names(inner)}
-    return tuple(sorted(read - used["STORE_GLOBAL"]))
+    return {
+        name: cell.cell_contents
+        for name, cell in cells
+        if name not in changed and cell != type(cell)()
+    }
 
 
 def _code(code: CodeType) -> str:
@@ -291,19 +283,32 @@ def _code_of_class(kind: type, inside: frozenset[int] = frozenset()) -> str:
     Code of its methods counts with what it takes from its surroundings, as that of functions does.
     """
     inside |= {id(kind)}
-    body = []
-    for base in kind.__mro__:
-        if _has_version(base.__module__):
-            continue
-        for name, one in sorted(vars(base).items()):
-            if name in _ABOUT:
-                continue
-            inner = getattr(one, "fget", getattr(one, "__func__", getattr(one, "func", one)))
-            if isinstance(inner, FunctionType):
-                body.append(f"{name} {_content(inner, inside)}")
-            elif isinstance(one, _SETTINGS) and not name.startswith("__"):
-                body.append(f"{name} {_text(one, inside)}")
+    members = [
+        (name, one)
+        for base in kind.__mro__
+        if not _has_version(base.__module__)
+        for name, one in sorted(vars(base).items())
+        if name not in _ABOUT
+    ]
+    functions = [(name, _function_of(one)) for name, one in members]
+    codes = [one.__code__ for _, one in functions if one is not None]
+    changed = frozenset[str]().union(*(changed_names(code) for code in codes))
+    body = [
+        f"{name} {_content(one, changed, inside)}" for name, one in functions if one is not None
+    ]
+    body += [
+        f"{name} {_text(one, inside)}"
+        for name, one in members
+        if isinstance(one, _SETTINGS) and not name.startswith("__")
+    ]
     return f" with code {_hash(str(body).encode())}" if body else ""
+
+
+def _function_of(member: Any) -> FunctionType | None:
+    """The function of a method, of a static or class method, or of a property."""
+    for name in ("fget", "__func__", "func"):
+        member = getattr(member, name, member)
+    return member if isinstance(member, FunctionType) else None
 
 
 def _version(made: type | FunctionType) -> str:

@@ -139,6 +139,7 @@ def warn_of_changes(
         Why a jump that stands was beyond the tolerances.
     """
     _warn_of_rejections(old, new, where)
+    _warn_of_fallbacks(old, new, where)
     before = (old.bond_changes, old.exceeded, old.potential_failures)
     if before == (new.bond_changes, new.exceeded, new.potential_failures):
         return
@@ -175,6 +176,23 @@ def _warn_of_rejections(old: Stats, new: Stats, where: str) -> None:
     warnings.warn(
         f"{where}: none of the {new.flips} strides so far was accepted, so the run stands where it "
         f"began; {advice} (next warning at {10 * new.flips})",
+        KStepWarning,
+        stacklevel=3,
+    )
+
+
+def _warn_of_fallbacks(old: Stats, new: Stats, where: str) -> None:
+    """Warn of a run whose jumps are mostly undone, which is the physics at k times the cost."""
+    reached = milestone(old.fallbacks, new.fallbacks) or 1
+    if "_tolerance " in str(new.last_problem):  # which the user has asked for
+        return
+    if reached < 10 or 2 * new.fallbacks < new.jumps or 2 * new.potential_failures > new.fallbacks:
+        return
+    warnings.warn(
+        f"{where}: {new.fallbacks} jumps in {new.jumps} strides were undone and made with steps of "
+        f"the physics, k evaluations of it each, the last because {new.last_problem}; make the "
+        "stride or the timestep shorter, or take a potential that is nearer to the physics "
+        f"(next warning at {10 * reached})",
         KStepWarning,
         stacklevel=3,
     )

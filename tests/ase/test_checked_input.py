@@ -280,6 +280,30 @@ def test_a_metropolized_run_that_stands_still_says_so():
     ]
 
 
+def test_a_run_whose_jumps_are_all_undone_says_so():
+    """It was counted, and cost k evaluations a stride, without a word."""
+    dynamics = KStepDynamics(water(), CalculatorPotential(lj(epsilon=1e6, sigma=2.5)), k=2)
+    with pytest.warns(KStepWarning) as told:
+        dynamics.run(12)
+    assert dynamics.stats.fallbacks == 12
+    (message,) = [str(one.message) for one in told]
+    assert message.startswith("step 10: 10 jumps in 10 strides were undone")
+    assert "A/fs" in message
+
+
+def test_positions_that_are_no_doubles_and_atoms_that_are_gone_are_refused():
+    for kind in (np.float32, complex, int):
+        atoms = water()
+        atoms.arrays["positions"] = atoms.positions.astype(kind)
+        with pytest.raises(TypeError, match=f"positions of atoms are {np.dtype(kind)}"):
+            KStepDynamics(atoms, CalculatorPotential(lj()))
+    dynamics = KStepDynamics(water(), CalculatorPotential(lj()), k=2)
+    dynamics.run(1)
+    del dynamics.atoms[:]
+    with pytest.raises(ValueError, match="no atoms in it"):
+        dynamics.run(1)
+
+
 def test_a_metropolized_run_whose_physics_always_fails_says_why():
     calls = []
 

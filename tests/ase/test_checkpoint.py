@@ -352,6 +352,15 @@ def test_one_file_is_not_taken_for_two_outputs(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["trajectory", "logfile", "checkpoint"])
+def test_a_file_without_a_folder_or_in_the_place_of_one_is_refused(name, tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"{name} is .*there is no folder"):
+        KStepDynamics(hot(), cheap(), **{name: tmp_path / "none/run"})
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError, match=f"{name} is .*folder"):
+        KStepDynamics(hot(), cheap(), **{name: tmp_path / "folder"})
+
+
 def test_files_stay_where_they_are_when_the_process_moves(tmp_path, monkeypatch):
     """The checkpoint was written anew in the other folder, beside an empty trajectory."""
     monkeypatch.chdir(tmp_path)

@@ -223,3 +223,16 @@ def test_a_closed_ensemble_makes_no_steps(tmp_path):
         ensemble.run(1)
     with pytest.raises(ValueError, match="this ensemble is closed"):
         ensemble.run(1)
+
+
+def test_one_folder_for_both_and_a_process_that_moves(tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    names = {"trajectory": "both", "logfile": "both", "checkpoint": "run.ckpt"}
+    with Ensemble(starts(), cheap(), morse, k=2, checkpoint_interval=1, **names) as first:
+        first.run(1)
+        monkeypatch.chdir("elsewhere")
+        first.run(1)
+    assert [*(tmp_path / "elsewhere").iterdir()] == []
+    with Ensemble.resume("../run.ckpt", morse, cheap()) as again:
+        assert again.nsteps == 2

@@ -198,6 +198,37 @@ def test_code_of_a_class_is_known_by_what_it_takes_from_around(monkeypatch):
     assert changed_settings(before, settings_of(ReadsAround()))
 
 
+def recording(calls, counts, strength):
+    number = 0
+
+    class Recording(Own):
+        def calculate(self, atoms=None, properties=("energy",), system_changes=()):
+            nonlocal number
+            super().calculate(atoms, properties, system_changes)
+            calls.append(1)
+            counts["calls"] += 1
+            number += 1
+            self.results["energy"] *= strength["all"] * (1 if len(calls) else 2)
+
+        def last(self):
+            return calls[-1]
+
+    return Recording()
+
+
+def test_what_code_records_around_it_is_no_setting():
+    calls, counts = [], {"calls": 0}
+    calculator = recording(calls, counts, {"all": 1.0})
+    before = settings_of(calculator)
+    atoms = hot()
+    atoms.calc = calculator
+    atoms.get_forces()
+    assert (len(calls), counts["calls"]) == (1, 1)
+    assert settings_of(calculator) == before
+    assert differ(calculator, recording([1, 1], {"calls": 5}, {"all": 1.0})) == []
+    assert differ(calculator, recording([], {"calls": 0}, {"all": 2.0}))
+
+
 def made_around(strength):
     class Around(Own):
         def calculate(self, atoms=None, properties=("energy",), system_changes=()):
