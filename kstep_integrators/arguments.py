@@ -6,14 +6,81 @@ import math
 from collections.abc import Iterable
 from numbers import Real
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 __all__ = [
-    "check_device", "path_of", "positive_integer", "positive_number", "whole_number",
-    "whole_numbers",
+    "SetOnce", "check_device", "check_dtype", "path_of", "positive_integer", "positive_number",
+    "real_number", "true_or_false", "whole_number", "whole_numbers",
 ]  # fmt: skip
+
+
+class SetOnce:
+    """An object whose public attributes are set when it is made, and never again.
+
+    What depends on them has been prepared by then: a change would reach a part of a run only.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.__dict__ and not name.startswith("_"):
+            kind = type(self).__name__
+            raise AttributeError(
+                f"{name} of a {kind} cannot be changed once it is made, because runs have prepared "
+                f"what depends on it; make another {kind} with the {name} you want, and a run "
+                "with it"
+            )
+        super().__setattr__(name, value)
+
+
+def true_or_false(name: str, value: object) -> bool:
+    """The value, a bool.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else; 1 and "yes" are.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}, expected True or False")
+    return bool(value)
+
+
+def real_number(name: str, value: object, meaning: str) -> float:
+    """The value as a float, whatever its size.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument, for the message.
+    value : object
+    meaning : str
+        What the number is, and its unit.
+
+    Raises
+    ------
+    TypeError
+        If it is no number; a bool is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} is {value!r}, expected a number: {meaning}")
+    return float(value)
+
+
+def check_dtype(dtype: object) -> None:
+    """Refuse what networks do not compute in.
+
+    Raises
+    ------
+    ValueError
+        For all but single and double precision.
+    """
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"dtype {dtype} is not supported; use torch.float32 or torch.float64, to compute in "
+            "single or double precision"
+        )
 
 
 def positive_integer(name: str, value: object, meaning: str) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from kstep_integrators.arguments import SetOnce, whole_number
 from kstep_integrators.correctors.base import HalfKicks, residual_force
 from kstep_integrators.correctors.filters import FILTERS
 from kstep_integrators.correctors.modes import filtered
@@ -15,7 +16,7 @@ from kstep_integrators.state import Evaluation, PhaseState
 __all__ = ["Filtered"]
 
 
-class Filtered(HalfKicks):
+class Filtered(SetOnce, HalfKicks):
     r"""Half-kicks by the residual without the stiff modes of the potential.
 
     :math:`p \leftarrow p + \tfrac{h}{2} M^{1/2} U f(\omega h) U^T M^{-1/2}
@@ -43,7 +44,8 @@ class Filtered(HalfKicks):
     Raises
     ------
     ValueError
-        If there is no filter of that name.
+        If there is no filter of that name, or the limit is no whole number. Attributes cannot be
+        changed: AttributeError.
 
     Notes
     -----
@@ -55,10 +57,12 @@ class Filtered(HalfKicks):
     name = "filtered"
 
     def __init__(self, filter_name: str = "octic", dense_limit: int = 32) -> None:
-        if filter_name not in FILTERS:
-            raise ValueError(f"unknown filter {filter_name!r}; choose one of {sorted(FILTERS)}")
+        if str(filter_name) not in FILTERS:
+            raise ValueError(
+                f"filter_name: unknown filter {filter_name!r}; choose one of {sorted(FILTERS)}"
+            )
         self.filter_name, self.filter = filter_name, FILTERS[filter_name]
-        self.dense_limit = dense_limit
+        self.dense_limit = whole_number("dense_limit", dense_limit, "atoms of the largest molecule")
 
     def force(
         self,

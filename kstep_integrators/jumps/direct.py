@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.arguments import check_device
+from kstep_integrators.arguments import SetOnce, check_device, check_dtype
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.jumps.baseline import drift, without_mean
 from kstep_integrators.mechanics.motion import constrain, kick
@@ -97,7 +97,7 @@ class _BoundDirect:
         )
 
 
-class DirectJump:
+class DirectJump(SetOnce):
     r"""A learned map from one end of a stride to the other, on top of a baseline.
 
     With the corrector ``delta`` around it (baseline ``verlet``)
@@ -132,8 +132,8 @@ class DirectJump:
 
     Raises
     ------
-    ValueError
-        For another dtype.
+    TypeError, ValueError
+        If an argument is of another type. Attributes cannot be changed: AttributeError.
 
     Examples
     --------
@@ -166,8 +166,19 @@ class DirectJump:
         source: str = "",
     ) -> None:
         check_device(device)
-        if dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"dtype {dtype} is not supported; use torch.float32 or torch.float64")
+        check_dtype(dtype)
+        if not isinstance(network, IncrementNetwork):
+            raise TypeError(
+                f"network is a {type(network).__name__}, expected an IncrementNetwork; for a model "
+                "file call load_model(...)"
+            )
+        if not isinstance(header, ModelHeader):
+            raise TypeError(
+                f"header is a {type(header).__name__}, expected what it covers: ModelHeader"
+            )
+        for name, text in (("digest", digest), ("source", source)):
+            if not isinstance(text, str):
+                raise TypeError(f"{name} is {text!r}, expected text, such as load_model passes")
         if str(device) == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         # A copy: training may go on with the network where it is.

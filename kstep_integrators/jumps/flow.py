@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from kstep_integrators.arguments import positive_number
+from kstep_integrators.arguments import SetOnce, positive_number
 from kstep_integrators.jumps.base import BoundJump, JumpInfo
 from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.potentials.base import Potential
@@ -37,7 +37,7 @@ class _BoundFlow:
         return new, JumpInfo(k, start, end, failures)
 
 
-class FlowJump:
+class FlowJump(SetOnce):
     """Velocity Verlet on a cheap potential; any k, any base step.
 
     Parameters
@@ -49,7 +49,7 @@ class FlowJump:
     Raises
     ------
     ValueError
-        If the timestep is not positive.
+        If the timestep is not positive. Attributes cannot be changed: AttributeError.
 
     Examples
     --------

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from kstep_integrators.arguments import check_device, check_dtype, true_or_false
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.models.model_file import model_path, read_model
 from kstep_integrators.nn.increments.network import IncrementNetwork
@@ -40,6 +41,8 @@ def load_model(
     ------
     kstep_integrators.models.model_file.ModelFileError
         If there is no such model or the file is not a sound model file.
+    TypeError, ValueError
+        If device, dtype or compile are none.
 
     Examples
     --------
@@ -48,6 +51,9 @@ def load_model(
     >>> model.timestep == 0.25 * units.FS
     True
     """
+    check_device(device)
+    check_dtype(dtype)
+    compile = true_or_false("compile", compile)  # noqa: A001
     network, header, digest = read_model(model_path(name_or_path))
     path = Path(name_or_path)
     source = str(path.absolute() if path.is_file() else name_or_path)  # wherever a run is resumed

@@ -12,7 +12,7 @@ from ase.calculators.calculator import BaseCalculator
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.arguments import positive_number
+from kstep_integrators.arguments import SetOnce, positive_number
 from kstep_integrators.physics.calculation import ask, check_is_calculator
 from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.state import (
@@ -30,7 +30,7 @@ DISPLACEMENT = 0.005
 """angstrom; of the atom that moves most in a finite difference of a calculator's forces."""
 
 
-class CalculatorPotential:
+class CalculatorPotential(SetOnce):
     """Any ASE calculator as the potential of a flow: GFN2 inside DFT needs no training at all.
 
     Parameters

@@ -8,7 +8,13 @@ from typing import Any
 import torch
 
 from kstep_integrators import units
-from kstep_integrators.arguments import check_device
+from kstep_integrators.arguments import (
+    SetOnce,
+    check_device,
+    check_dtype,
+    true_or_false,
+    whole_number,
+)
 from kstep_integrators.models.coverage import check_coverage, species_of
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.nn.energy.network import EnergyNetwork
@@ -21,7 +27,7 @@ from kstep_integrators.state import (
 __all__ = ["NetworkPotential"]
 
 
-class NetworkPotential:
+class NetworkPotential(SetOnce):
     """A learned energy network.
 
     Parameters
@@ -44,6 +50,11 @@ class NetworkPotential:
         Bundled name or path that :func:`~kstep_integrators.jumps.load.load_model` finds it by, if
         it does: a checkpoint names it.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is of another type. Attributes cannot be changed: AttributeError.
+
     Examples
     --------
     >>> from kstep_integrators import load_model
@@ -64,8 +75,11 @@ class NetworkPotential:
         source: str = "",
     ) -> None:
         check_device(device)
-        if dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"dtype {dtype} is not supported; use torch.float32 or torch.float64")
+        check_dtype(dtype)
+        _check_network(network, header)
+        for name, text in (("digest", digest), ("source", source)):
+            if not isinstance(text, str):
+                raise TypeError(f"{name} is {text!r}, expected text, such as load_model passes")
         if str(device) == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         # A copy: another potential may go on using the network where it is.
@@ -75,7 +89,9 @@ class NetworkPotential:
             network.config["shifts"], dtype=torch.float64, device=device
         )
         self.header, self.digest, self.dtype = header, digest, dtype
-        self.compile, self.dense_limit, self.source = compile, dense_limit, source
+        self.compile = true_or_false("compile", compile)
+        self.dense_limit = whole_number("dense_limit", dense_limit, "atoms of the largest molecule")
+        self.source = source
         self._device = torch.device(device)
         self._bound: dict[tuple[Any, ...], BoundPotential] = {}
 
@@ -136,3 +152,16 @@ class NetworkPotential:
                 self.network, species_of(self.header, state), state, self._device, self.compile
             )
         return self._bound[key]
+
+
+def _check_network(network: object, header: object) -> None:
+    """Refuse what is no energy network, or does not say what it covers."""
+    if not isinstance(network, EnergyNetwork):
+        raise TypeError(
+            f"network is a {type(network).__name__}, expected an EnergyNetwork; for a model file "
+            "or a bundled name call load_model(...)"
+        )
+    if not isinstance(header, ModelHeader):
+        raise TypeError(
+            f"header is a {type(header).__name__}, expected what it covers: ModelHeader"
+        )

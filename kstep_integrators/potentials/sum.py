@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kstep_integrators.arguments import SetOnce, positive_number, whole_numbers
 from kstep_integrators.calculators.electrons import without_electrons
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.state import (
@@ -81,7 +82,7 @@ class _BoundSum:
         return product
 
 
-class SumPotential:
+class SumPotential(SetOnce):
     """Sum of potentials, each of all atoms or of some.
 
     A flow on it moves all atoms together, and is as symplectic and reversible as on one potential.
@@ -103,7 +104,10 @@ class SumPotential:
     Raises
     ------
     ValueError
-        If there are no parts, or atoms are negative or named twice.
+        If there are no parts, or atoms are negative or named twice, or the timestep is not
+        positive.
+    TypeError
+        If a part is no potential, atoms are no whole numbers, or the timestep is no number.
 
     Examples
     --------
@@ -121,12 +125,15 @@ class SumPotential:
     ) -> None:
         if not parts:
             raise ValueError("SumPotential() has no parts; pass at least one potential")
-        self.parts: list[tuple[Potential, tuple[int, ...] | None]] = [
-            (part[0], _checked(part[1])) if isinstance(part, tuple) else (part, None)
-            for part in parts
-        ]
+        self.parts: tuple[tuple[Potential, tuple[int, ...] | None], ...] = tuple(
+            map(_checked, parts)
+        )
         shortest = min(potential.timestep for potential, _ in self.parts)
-        self._timestep = shortest if timestep is None else timestep
+        self._timestep = (
+            shortest
+            if timestep is None
+            else positive_number("timestep", timestep, "base step in ASE time units")
+        )
 
     @property
     def timestep(self) -> float:
@@ -172,14 +179,24 @@ class SumPotential:
         return _BoundSum(bound)
 
 
-def _checked(atoms: Sequence[int]) -> tuple[int, ...]:
-    chosen = tuple(int(atom) for atom in atoms)
-    if not chosen or min(chosen) < 0 or len(set(chosen)) != len(chosen):
+def _checked(part: object) -> tuple[Potential, tuple[int, ...] | None]:
+    """A potential, and the atoms that it is a function of."""
+    pair = part if isinstance(part, tuple) else (part, None)
+    potential, atoms = pair if len(pair) == 2 else (pair, None)
+    if isinstance(potential, type) or not isinstance(potential, Potential):
+        raise TypeError(
+            f"a part is {part!r}, expected a potential such as load_model(...) or "
+            "CalculatorPotential(calculator), or a pair of one and the atoms that it is of"
+        )
+    if not isinstance(part, tuple):
+        return potential, None
+    chosen = whole_numbers("the atoms of a part", atoms, "at least one index, from 0 on")
+    if not chosen or len(set(chosen)) != len(chosen):
         raise ValueError(
             f"the atoms of a part are {list(chosen)}, expected at least one index, from 0 on, and "
             "none of them twice"
         )
-    return chosen
+    return potential, chosen
 
 
 def _index(state: PhaseState, atoms: tuple[int, ...]) -> Tensor:

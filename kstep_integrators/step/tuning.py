@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from kstep_integrators.arguments import positive_integer
@@ -31,6 +32,8 @@ class StrideTuning:
     ------
     ValueError
         If there are fewer than two candidates, or a number is not a positive integer.
+    TypeError
+        If candidates are not several numbers.
 
     Examples
     --------
@@ -43,13 +46,25 @@ class StrideTuning:
     jumps: int = 20
 
     def __post_init__(self) -> None:
+        candidates: object = vars(self)["candidates"]
+        if isinstance(candidates, str | bytes) or not isinstance(candidates, Iterable):
+            raise TypeError(
+                f"candidates are {candidates!r}, expected several numbers of base steps, such as "
+                "(20, 50, 100); for a single stride pass k=... itself"
+            )
+        object.__setattr__(
+            self,
+            "candidates",
+            tuple(
+                positive_integer("an entry of candidates", one, "base steps per stride")
+                for one in candidates
+            ),
+        )
         if len(set(self.candidates)) < 2 or len(set(self.candidates)) < len(self.candidates):
             raise ValueError(
                 f"candidates are {self.candidates}, expected at least two different numbers of "
                 "base steps; for a single stride pass k=... itself"
             )
-        for candidate in self.candidates:
-            positive_integer("a candidate", candidate, "base steps per stride")
         positive_integer("jumps", self.jumps, "steps with each candidate")
 
     @property

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from kstep_integrators import units
+from kstep_integrators.arguments import real_number
 from kstep_integrators.mechanics.degrees_of_freedom import FreeMotion, free_motion
 from kstep_integrators.state import PhaseState, kinetic_energy
-from kstep_integrators.thermostats.base import bath_kelvin
+from kstep_integrators.thermostats.base import bath_kelvin, check_temperature
 from kstep_integrators.thermostats.noise import Noise, gammas, normals
 
 __all__ = ["Bussi"]
@@ -45,10 +46,21 @@ class Bussi:
     temperature_K : float
     taut : float
         Relaxation time of the kinetic energy, ASE time units; ``math.inf`` is constant energy.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no number, or out of its range.
     """
 
     temperature_K: float
     taut: float
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature_K)
+        real_number("taut", self.taut, "ASE time units")
+        if not self.taut > 0:
+            raise ValueError(f"taut is {self.taut}, expected a number > 0 in ASE time units")
 
     def check(self, state: PhaseState) -> None:
         """Refuse molecules without free motion.

@@ -9,9 +9,10 @@ from typing import Any
 from torch import Tensor
 
 from kstep_integrators import units
+from kstep_integrators.arguments import real_number
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.state import PhaseState
-from kstep_integrators.thermostats.base import bath_kelvin
+from kstep_integrators.thermostats.base import bath_kelvin, check_temperature
 from kstep_integrators.thermostats.noise import Noise, normals_of_atoms
 
 __all__ = ["Langevin"]
@@ -31,10 +32,24 @@ class Langevin:
     friction : float
         Inverse ASE time units; ``0.01 / ase.units.fs`` is 10 per picosecond. Infinite: momenta are
         drawn anew.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no number, or out of its range.
     """
 
     temperature_K: float
     friction: float
+
+    def __post_init__(self) -> None:
+        check_temperature(self.temperature_K)
+        real_number("friction", self.friction, "inverse ASE time units")
+        if not self.friction >= 0:
+            raise ValueError(
+                f"friction is {self.friction}, expected a number >= 0 in inverse ASE time units, "
+                "or numpy.inf for fresh momenta at every jump"
+            )
 
     def check(self, state: PhaseState) -> None:
         """Every state will do."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from kstep_integrators.thermostats.base import NoThermostat, Thermostat
 from kstep_integrators.thermostats.bussi import Bussi
 from kstep_integrators.thermostats.langevin import Langevin
@@ -67,15 +65,5 @@ def make_thermostat(
             f"temperature_K={temperature_K} is used by a thermostat only: pass {coupling} as well "
             f"(such as {example}), or leave temperature_K out for constant energy"
         )
-    if not (math.isfinite(temperature_K) and temperature_K >= 0):
-        raise ValueError(f"temperature_K is {temperature_K}, expected a finite number >= 0")
-    if name == "bussi":
-        if not strength > 0:
-            raise ValueError(f"taut is {strength}, expected a number > 0 in ASE time units")
-        return Bussi(float(temperature_K), float(strength))
-    if not strength >= 0:
-        raise ValueError(
-            f"friction is {strength}, expected a number >= 0 in inverse ASE time units, or "
-            "numpy.inf for fresh momenta at every jump"
-        )
-    return Langevin(float(temperature_K), float(strength))
+    make = Bussi if name == "bussi" else Langevin
+    return make(float(temperature_K), float(strength))

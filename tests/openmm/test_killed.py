@@ -19,6 +19,7 @@ def frames(path):
     return struct.unpack("<i", path.read_bytes()[8:12])[0]
 
 
+@pytest.mark.filterwarnings("ignore:the forces of model .organic-gfn2. differ from the physics")
 def test_a_killed_simulation_goes_on(tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     for folder in (whole, killed):

@@ -149,7 +149,7 @@ def test_description_and_device():
 
 @pytest.mark.parametrize("atoms", [(), (-1, 2), (1, 1)])
 def test_atoms_refused(atoms):
-    with pytest.raises(ValueError, match="expected at least one index"):
+    with pytest.raises(ValueError, match="at least one index"):
         SumPotential((potential(), atoms))
 
 

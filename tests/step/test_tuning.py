@@ -49,8 +49,8 @@ def test_if_nothing_was_accepted_the_shortest_is_taken():
     [
         (((10,),), r"candidates are \(10,\), expected at least two"),
         (((10, 10),), "expected at least two different"),
-        (((10, 0),), "a candidate is 0, expected an integer >= 1"),
-        (((10, 2.5),), "a candidate is 2.5"),
+        (((10, 0),), "an entry of candidates is 0, expected an integer >= 1"),
+        (((10, 2.5),), "an entry of candidates is 2.5"),
         (((10, 20), 0), "jumps is 0"),
     ],
 )

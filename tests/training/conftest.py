@@ -22,7 +22,8 @@ def spring_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "production").mkdir()
     for formula in ("H2O", "NH3", "CH3OH"):
         for number in range(4):
-            trajectory = dynamics(formula, frames=24, seed=number)
+            spin = 3 if formula == "NH3" else 1
+            trajectory = dynamics(formula, frames=24, seed=number, multiplicity=spin)
             write_npz(root / "production" / f"{formula}.300K.{number}.0.npz", trajectory)
     settings = DatasetSettings(
         k=[4, 8],

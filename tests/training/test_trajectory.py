@@ -136,3 +136,46 @@ def test_frames_of_ase_become_a_trajectory() -> None:
         trajectory_of([atoms, Atoms("HO", atoms.positions)], np.zeros(2), 300.0)
     with pytest.raises(ValueError, match="expected one at least"):
         trajectory_of([], np.zeros(0), 300.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("positions", np.zeros((4, 3)), r"positions .* shape \(4, 3\), expected \(4, 3, 3\)"),
+        ("forces", np.full((4, 3, 3), np.nan), r"forces .* nan .* where has_label is true"),
+        ("temperature", np.full(4, -1.0), r"temperature .* -1.0 at \(0,\), expected .* from 0"),
+        ("atom_types", np.array([8, 1.5, 1]), r"atom_types .* 1.5 at \(1,\), expected atomic"),
+        ("masses", np.array([16.0, 0.0, 1.0]), r"masses .* 0.0 at \(1,\), expected .* above 0"),
+        ("cell", np.diag([1.0, 0.0, 1.0]), r"cell .* no vector along \[1\], which pbc says"),
+        ("has_label", np.array([0, 1, 2, 1]), r"has_label .* int64, expected true and false"),
+        ("metadata", np.array("no JSON"), "metadata .* are no JSON text"),
+        ("metadata", np.array('{"schema": 1, "charge": 0.5}'), r"metadata 'charge' .* is 0.5"),
+    ],
+)
+def test_a_field_without_sense_is_named(
+    trajectory: Trajectory, tmp_path: Path, name: str, value: Any, message: str
+) -> None:
+    path = tmp_path / "water.npz"
+    write_npz(path, trajectory)
+    rewrite(path, **{name: value})
+    with pytest.raises(ValueError, match=message):
+        read_npz(path)
+
+
+def test_what_is_refused_is_not_written_either(trajectory: Trajectory, tmp_path: Path) -> None:
+    wrong = dataclasses.replace(trajectory, masses=np.array([16.0, 1.0]))
+    with pytest.raises(ValueError, match=r"masses .* shape \(2,\), expected \(3,\)"):
+        write_npz(tmp_path / "water.npz", wrong)
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_may_be_unknown_where_there_are_none(trajectory: Trajectory, tmp_path: Path) -> None:
+    energies = np.where(trajectory.has_label, trajectory.energies, np.nan)
+    write_npz(tmp_path / "water.npz", dataclasses.replace(trajectory, energies=energies))
+    np.testing.assert_allclose(read_npz(tmp_path / "water.npz").energies, energies)
+
+
+def test_another_file_is_no_trajectory(tmp_path: Path) -> None:
+    (tmp_path / "water.npz").write_text("3\nwater\n")
+    with pytest.raises(ValueError, match=r"water.npz is no NPZ file"):
+        read_npz(tmp_path / "water.npz")

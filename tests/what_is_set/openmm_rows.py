@@ -284,6 +284,37 @@ def _retabulate(run: Stepped) -> None:
     force.updateParametersInContext(run.context)
 
 
+class Tolerance(Change):
+    """The tolerance of OpenMM's constraint steps, of which one bond alone needs none."""
+
+    def set(self, folder: Path) -> str:
+        run = self.made(folder)
+        self.act(run)
+        return self._told(run)
+
+    def between(self, folder: Path) -> str:
+        run = self.made(folder)
+        run.step(1)
+        self.act(run)
+        run.step(1)
+        return self._told(run)
+
+    def observed(self, folder: Path) -> str:
+        run = self.made(folder)
+        run.simulation.reporters.append(Caller(lambda: self.act(run), 1))
+        run.step(2)
+        return self._told(run)
+
+    def resumed(self, folder: Path) -> str:
+        run = self.made(folder)
+        self.act(run)
+        again = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(run.integrator))
+        return "kept" if KStepIntegrator.restore(again).getConstraintTolerance() == 1e-3 else "lost"
+
+    def _told(self, run: Stepped) -> str:
+        return HONOURED if run.integrator.getConstraintTolerance() == 1e-3 else "ignored"
+
+
 CHANGES_OF = (
     Change("setTemperature", BATH, lambda r: r.integrator.setTemperature(600.0),
            lambda r: r.integrator.setTemperature(-1.0), {"temperature": 600.0}),
@@ -293,6 +324,9 @@ CHANGES_OF = (
            lambda r: r.integrator.setStepSize(-0.001), {"timestep": 0.00025}),
     Change("setRandomNumberSeed", BATH, lambda r: r.integrator.setRandomNumberSeed(11),
            lambda r: r.integrator.setRandomNumberSeed(2**40)),
+    Tolerance("setConstraintTolerance", {},
+              lambda r: r.integrator.setConstraintTolerance(1e-3),
+              lambda r: r.integrator.setConstraintTolerance(-1e-3)),
     Change("setIntegrationForceGroups", {},
            lambda r: r.integrator.setIntegrationForceGroups({1}),
            lambda r: r.integrator.setIntegrationForceGroups({40})),

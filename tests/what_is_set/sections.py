@@ -9,12 +9,14 @@ from tests.what_is_set import (
     dynamics_rows,
     ensemble_rows,
     model_rows,
+    object_rows,
     openmm_rows,
+    trajectory_rows,
 )
 
 __all__ = ["PARTS", "SECTIONS"]
 
-PARTS = (dynamics_rows, atoms_rows, ensemble_rows, model_rows)
+PARTS = (dynamics_rows, atoms_rows, ensemble_rows, model_rows, object_rows, trajectory_rows)
 SECTIONS = (
     *(part.SECTION for part in PARTS),
     openmm_rows.ARGUMENTS,

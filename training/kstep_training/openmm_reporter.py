@@ -46,7 +46,7 @@ class TrajectoryReporter:
     temperature_K : float
         The temperature that the run stands for.
     smiles : str, optional
-    charge : int
+    charge, multiplicity : int
     trajectory : int
         Number of the run: of the same molecule and temperature, each has its own.
     frames_per_file : int
@@ -74,6 +74,7 @@ class TrajectoryReporter:
         temperature_K: float,
         smiles: str | None = None,
         charge: int = 0,
+        multiplicity: int = 1,
         trajectory: int = 0,
         frames_per_file: int = 1000,
         append: bool = False,
@@ -97,6 +98,7 @@ class TrajectoryReporter:
             "name": name,
             "smiles": smiles,
             "charge": charge,
+            "multiplicity": multiplicity,
             "trajectory": trajectory,
             "versions": {"openmm": openmm.__version__},
         }

@@ -9,6 +9,8 @@ kJ/(mol nm); ``energies`` (n_frames,) kJ/mol; ``temperature`` (n_frames,) K; ``a
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +22,7 @@ from ase import Atoms
 
 from kstep_integrators import units
 from kstep_integrators.files import atomic_file
+from kstep_training.trajectory_checks import FIELDS, check_arrays, check_metadata
 
 __all__ = ["SCHEMA_VERSION", "Trajectory", "read_npz", "trajectory_of", "write_npz"]
 
@@ -134,23 +137,31 @@ def trajectory_of(
 
 
 def write_npz(path: str | Path, trajectory: Trajectory) -> None:
-    """Write a shard atomically: a reader sees the old file, the whole new one, or none."""
+    """Write a shard atomically: a reader sees the old file, the whole new one, or none.
+
+    Raises
+    ------
+    ValueError
+        If a field has another shape or type, or values without sense; as :func:`read_npz`.
+    """
+    metadata = check_metadata({**trajectory.metadata, "schema": SCHEMA_VERSION}, str(path))
+    arrays: dict[str, Any] = {
+        "positions": np.asarray(trajectory.positions) / units.NM,
+        "velocities": np.asarray(trajectory.velocities) / units.NM_PER_PS,
+        "forces": np.asarray(trajectory.forces) / units.KJ_PER_MOL_NM,
+        "energies": np.asarray(trajectory.energies) / units.KJ_PER_MOL,
+        "temperature": np.asarray(trajectory.temperature),
+        "atom_types": np.asarray(trajectory.numbers),
+        "masses": np.asarray(trajectory.masses),
+        "time": np.asarray(trajectory.time) / units.PS,
+        "cell": np.asarray(trajectory.cell) / units.NM,
+        "pbc": np.asarray(trajectory.pbc),
+        "has_label": np.asarray(trajectory.has_label),
+        "metadata": np.array(json.dumps(metadata)),
+    }
+    check_arrays(arrays, str(path))
     with atomic_file(path) as handle:
-        np.savez_compressed(
-            handle,
-            positions=trajectory.positions / units.NM,
-            velocities=trajectory.velocities / units.NM_PER_PS,
-            forces=trajectory.forces / units.KJ_PER_MOL_NM,
-            energies=trajectory.energies / units.KJ_PER_MOL,
-            temperature=trajectory.temperature,
-            atom_types=trajectory.numbers,
-            masses=trajectory.masses,
-            time=trajectory.time / units.PS,
-            cell=trajectory.cell / units.NM,
-            pbc=trajectory.pbc,
-            has_label=trajectory.has_label,
-            metadata=np.array(json.dumps({**trajectory.metadata, "schema": SCHEMA_VERSION})),
-        )
+        np.savez_compressed(handle, **arrays)
 
 
 def read_npz(path: str | Path) -> Trajectory:
@@ -159,35 +170,59 @@ def read_npz(path: str | Path) -> Trajectory:
     Raises
     ------
     ValueError
-        If an array is missing or the schema version is another one.
+        If it is no NPZ file, an array is missing, has another shape or type, or values without
+        sense, or the schema version is another one. The message names the array.
     """
+    data = _arrays(path)
+    metadata = _metadata(path, data["metadata"])
+    if metadata.get("schema") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} has trajectory schema {metadata.get('schema')!r}; this version reads "
+            f"{SCHEMA_VERSION}"
+        )
+    check_arrays(data, str(path))
+    return Trajectory(
+        numbers=data["atom_types"].astype(np.int64),
+        masses=data["masses"].astype(np.float64),
+        positions=data["positions"] * units.NM,
+        velocities=data["velocities"] * units.NM_PER_PS,
+        forces=data["forces"] * units.KJ_PER_MOL_NM,
+        energies=data["energies"] * units.KJ_PER_MOL,
+        temperature=data["temperature"].astype(np.float64),
+        time=data["time"] * units.PS,
+        has_label=data["has_label"].astype(bool),
+        cell=data["cell"] * units.NM,
+        pbc=data["pbc"].astype(bool),
+        metadata=metadata,
+    )
+
+
+def _arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of a file."""
+    if not zipfile.is_zipfile(path) and Path(path).is_file():
+        raise ValueError(
+            f"{path} is no NPZ file: it is not a trajectory of schema version {SCHEMA_VERSION}"
+        )
+    arrays = {}
     with np.load(path, allow_pickle=False) as data:
-        missing = {
-            "positions", "velocities", "forces", "energies", "temperature", "atom_types",
-            "masses", "time", "cell", "pbc", "has_label", "metadata",
-        } - set(data.files)  # fmt: skip
-        if missing:
+        if missing := {*FIELDS} - set(data.files):
             raise ValueError(
                 f"{path} lacks the arrays {sorted(missing)}: it is not a trajectory of schema "
                 f"version {SCHEMA_VERSION}"
             )
-        metadata = json.loads(str(data["metadata"]))
-        if metadata.get("schema") != SCHEMA_VERSION:
-            raise ValueError(
-                f"{path} has trajectory schema {metadata.get('schema')!r}; this version reads "
-                f"{SCHEMA_VERSION}"
-            )
-        return Trajectory(
-            numbers=data["atom_types"].astype(np.int64),
-            masses=data["masses"].astype(np.float64),
-            positions=data["positions"] * units.NM,
-            velocities=data["velocities"] * units.NM_PER_PS,
-            forces=data["forces"] * units.KJ_PER_MOL_NM,
-            energies=data["energies"] * units.KJ_PER_MOL,
-            temperature=data["temperature"].astype(np.float64),
-            time=data["time"] * units.PS,
-            has_label=data["has_label"].astype(bool),
-            cell=data["cell"] * units.NM,
-            pbc=data["pbc"].astype(bool),
-            metadata=metadata,
-        )
+        for name in FIELDS:
+            try:
+                arrays[name] = data[name]
+            except (ValueError, zipfile.BadZipFile, zlib.error) as error:
+                raise ValueError(
+                    f"{name} of the trajectory {path} cannot be read: {error}"
+                ) from error
+    return arrays
+
+
+def _metadata(path: str | Path, kept: npt.NDArray[Any]) -> dict[str, Any]:
+    try:
+        metadata = json.loads(str(kept))
+    except ValueError as error:
+        raise ValueError(f"metadata of the trajectory {path} are no JSON text: {error}") from error
+    return check_metadata(metadata, str(path))

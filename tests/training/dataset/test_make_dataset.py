@@ -318,6 +318,9 @@ def changed(trajectory: Trajectory, **metadata: Any) -> Trajectory:
         ("H2O.300K.0.2", dynamics("SH2", 8, name="H2O"), r"has numbers \[16, 1, 1\], but"),
         ("H2O.300K.7.0", dynamics("SH2", 8, name="H2O"), r"H2O.300K.7 has numbers \[16, 1, 1\]"),
         ("H2O.300K.7.0", dynamics("H2O", 8, charge=1), "H2O.300K.7 has charge 1, but"),
+        ("H2O.300K.7.0", dynamics("H2O", 8, multiplicity=3), "has multiplicity 3, but"),
+        # Another file of the same trajectory.
+        ("H2O.300K.0.9", dynamics("H2O", 8, charge=1), "0.9.npz has charge 1, but"),
         (
             "H2O.300K.7.0",
             dataclasses.replace(dynamics("H2O", 8), masses=np.array([16.0, 2.0, 2.0])),

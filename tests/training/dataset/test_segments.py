@@ -94,7 +94,8 @@ def test_gaps_in_time_end_a_segment(
 
 def test_the_spacing_is_time_step_times_interval(water: Trajectory) -> None:
     assert with_metadata(water, timestep_fs=0.25, interval_steps=2).segments == [(0, 10)]
-    assert with_metadata(water, timestep_fs=0.25, interval_steps=1).segments == []
+    with pytest.raises(ValueError, match=r"0.5 fs apart by its time, but 0.25 fs by timestep_fs"):
+        with_metadata(water, timestep_fs=0.25, interval_steps=1)
     nested = {"production": "nve", "interval_steps": 2}
     without = {k: v for k, v in water.metadata.items() if k != "interval_steps"}
     old = {**without, "timestep_fs": 0.25, "settings": nested}

@@ -32,6 +32,7 @@ def test_model_file_and_record(
     network, header, _ = read_model(output / "tiny.safetensors")
     assert (header.name, header.method) == ("tiny", "springs")
     assert header.elements == ELEMENTS
+    assert (header.charge, header.multiplicities) == ((0, 0), (1, 3))
     assert header.training["settings"] == dataclasses.asdict(STAGES[kind])
     assert header.training["data_sha256"] == data.content_hash
     assert header.training["molecules"] == ["CH3OH", "H2O", "NH3"]

@@ -61,6 +61,15 @@ def test_what_is_written_reads_back(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("smiles", ["F", "C\\C=C/C", "[C-]#[O+]", "C=O"])
+def test_smiles_read_back_letter_by_letter(tmp_path: Path, smiles: str) -> None:
+    """ASE reads F as false in extended XYZ, and takes backslashes away."""
+    settings = PrepSettings(conformers=2, forcefield=None)
+    list(prepare([Molecule("molecule", smiles, 1)], tmp_path, settings))
+    read = read_prepared(tmp_path / "molecule").conformers
+    assert [atoms.info["smiles"] for atoms in read] == [smiles] * len(read)
+
+
 def test_the_pdb_file_has_every_bond_and_the_first_conformer(tmp_path: Path) -> None:
     list(prepare([Molecule("acetate", "CC(=O)[O-]", 1)], tmp_path, SETTINGS))
     pdb = app.PDBFile(str(tmp_path / "acetate" / "topology.pdb"))

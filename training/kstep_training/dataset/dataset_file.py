@@ -37,6 +37,7 @@ class Molecule:
         For ``bonds``, ``angles`` and ``dihedrals``: ``indices``, ``mean`` and ``std`` (angstrom,
         radians) over its frames in the training part, or over all where there are none; distorted
         frames do not count.
+    multiplicity : int
     """
 
     name: str
@@ -45,6 +46,7 @@ class Molecule:
     smiles: str | None
     charge: int
     coordinates: dict[str, dict[str, Any]]
+    multiplicity: int = 1
 
 
 @dataclass(frozen=True)

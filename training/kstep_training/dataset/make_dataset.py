@@ -221,7 +221,7 @@ def _agreement(records: Sequence[dict[str, Any]]) -> float | None:
         first.setdefault(record["molecule"], record)
         expected: list[tuple[dict[str, Any], tuple[str, ...]]] = [
             (records[0], ("method", "constraints")),
-            (first[record["molecule"]], ("numbers", "masses", "smiles", "charge")),
+            (first[record["molecule"]], ("numbers", "masses", "smiles", "charge", "multiplicity")),
         ]
         if timed is not None and record["timestep_fs"] is not None:
             expected.append((timed, ("timestep_fs",)))
@@ -245,7 +245,7 @@ def _molecules(records: Sequence[dict[str, Any]], parts: Mapping[str, str]) -> l
                 [r["sums"]["thermal"] for r in training],
             )
             coordinates = {kind: {**coordinates[kind], **averages[kind]} for kind in KINDS}
-        keys = ("numbers", "masses", "smiles", "charge")
+        keys = ("numbers", "masses", "smiles", "charge", "multiplicity")
         made.append({"name": name, **{k: first[k] for k in keys}, "coordinates": coordinates})
     return made
 

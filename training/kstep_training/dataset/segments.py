@@ -66,7 +66,8 @@ def labelled_frames(trajectory: Trajectory, path: Path) -> Frames:
     Raises
     ------
     ValueError
-        If it is periodic or a labelled frame is not finite.
+        If it is periodic, a labelled frame is not finite, or no two frames are as far apart as its
+        metadata say.
     """
     if trajectory.pbc.any():
         raise ValueError(f"{path} is periodic; jumps are learned from isolated molecules only")
@@ -85,6 +86,7 @@ def labelled_frames(trajectory: Trajectory, path: Path) -> Frames:
     segments: list[tuple[int, int]] = []
     spacing = _spacing(metadata, trajectory.time)
     if _conserves_energy(metadata) and spacing > 0.0:
+        _check_spacing(trajectory.time, spacing, path)
         segments = _runs(trajectory.time, keep, spacing)
     return Frames(
         rows,
@@ -108,6 +110,17 @@ def _spacing(metadata: dict[str, Any], time: npt.NDArray[np.float64]) -> float:
     if interval is not None and timestep is not None:
         return float(timestep) * float(interval) * units.FS
     return float(np.median(np.diff(time))) if len(time) > 1 else 0.0
+
+
+def _check_spacing(time: npt.NDArray[np.float64], spacing: float, path: Path) -> None:
+    """Refuse base steps that the times of the frames contradict."""
+    steps = np.diff(time)
+    if len(steps) and not (np.abs(steps - spacing) < SPACING_TOLERANCE * spacing).any():
+        raise ValueError(
+            f"{path} has frames {np.median(steps) / units.FS:g} fs apart by its time, but "
+            f"{spacing / units.FS:g} fs by timestep_fs times interval_steps of its metadata; "
+            "write what is right"
+        )
 
 
 def _runs(

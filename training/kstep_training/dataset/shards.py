@@ -49,7 +49,8 @@ def read_record(folder: Path, name: str) -> dict[str, Any] | None:
     record, shard = folder / f"{name}.json", folder / f"{name}.npy"
     if not (record.is_file() and shard.is_file()):
         return None
-    content: dict[str, Any] = json.loads(record.read_text())
+    # Shards of before spins were kept are of closed shells.
+    content: dict[str, Any] = {"multiplicity": 1, **json.loads(record.read_text())}
     return content if shard.stat().st_size == content["bytes"] else None
 
 
@@ -119,8 +120,6 @@ def write_shard(
     record = {
         "name": name,
         **identity,
-        "smiles": trajectories[0].metadata.get("smiles"),
-        "charge": int(trajectories[0].metadata.get("charge", 0)),
         "timestep_fs": timestep,
         "frames": len(rows),
         "segments": segments,
@@ -145,6 +144,9 @@ def _identity(path: Path, trajectory: Trajectory) -> dict[str, Any]:
         "masses": trajectory.masses.tolist(),
         "method": metadata["method"],
         "constraints": metadata.get("constraints"),
+        "smiles": metadata.get("smiles"),
+        "charge": metadata.get("charge", 0),
+        "multiplicity": metadata.get("multiplicity", 1),
     }
 
 

@@ -171,13 +171,15 @@ def fit(
         "validation": state["validation"],
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
     }
-    charges = [data.molecule(name).charge for name in record["molecules"]]
+    molecules = [data.molecule(name) for name in record["molecules"]]
+    charges = [molecule.charge for molecule in molecules]
     header = ModelHeader(
         stage.name,
         network.config,
         data.method,
         constraints=data.constraints,
         charge=(min(charges), max(charges)),
+        multiplicities=tuple(sorted({molecule.multiplicity for molecule in molecules})),
         training=record,
     )
     write_model(path, network, header)

@@ -8,6 +8,7 @@ precision (extended XYZ), with ``smiles`` and ``charge``. Atoms have the same or
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,12 @@ def read_prepared(path: Path) -> Prepared:
     ValueError
         If the System does not fit the conformers.
     """
-    conformers = tuple(ase.io.read(path / "conformers.xyz", index=":", format="extxyz"))
+    file = path / "conformers.xyz"
+    conformers = tuple(ase.io.read(file, index=":", format="extxyz"))
+    smiles = _smiles(file.read_text().splitlines()[1])
+    for atoms in conformers:
+        if smiles is not None:
+            atoms.info["smiles"] = smiles
     system = None
     if (path / "system.xml").exists():
         system = openmm.XmlSerializer.deserialize((path / "system.xml").read_text())
@@ -132,3 +138,12 @@ def read_prepared(path: Path) -> Prepared:
         )
     pdb = app.PDBFile(str(path / "topology.pdb"))
     return Prepared(path.name, pdb.topology, system, conformers)
+
+
+def _smiles(comment: str) -> str | None:
+    """The SMILES string of a comment line, letter by letter.
+
+    ASE reads that of hydrogen fluoride, ``F``, as false, and takes backslashes away.
+    """
+    found = re.search(r'(?:^|\s)smiles=(?:"([^"]*)"|(\S+))', comment)
+    return None if found is None else found[1] or found[2]

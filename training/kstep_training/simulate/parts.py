@@ -162,6 +162,7 @@ def _trajectory(
             "name": prepared.name,
             "smiles": first.info["smiles"],
             "charge": int(first.info["charge"]),
+            "multiplicity": int(first.info.get("multiplicity", 1)),
             "constraints": run.constraints,
             "timestep_fs": 1000.0 * run.timestep_ps,
             "interval_steps": interval,
