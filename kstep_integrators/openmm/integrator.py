@@ -133,7 +133,7 @@ class KStepIntegrator(ContextAwareIntegrator):
         rate = None if friction is None else number_of("friction", friction, _PER_PS)
         if isinstance(k, StrideTuning):
             raise ValueError(
-                "k is a StrideTuning, expected an integer >= 1: the program of an OpenMM integrator "
+                "k is a StrideTuning, expected an integer >= 1: a program of OpenMM "
                 "has one stride; tune it in ASE, KStepDynamics(..., k=StrideTuning(...)), and take "
                 "the k that it ends with"
             )

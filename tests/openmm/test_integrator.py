@@ -51,7 +51,7 @@ def test_arguments_refused(model, arguments, message):
 
 def test_a_stride_that_is_tuned_is_refused(model):
     """Its first candidate was taken in silence."""
-    with pytest.raises(ValueError, match="k is a StrideTuning.*has one stride"):
+    with pytest.raises(ValueError, match=r"k is a StrideTuning.*has one stride"):
         KStepIntegrator(
             water(), model, k=StrideTuning(), temperature=300, friction=1, metropolize=True
         )
