@@ -19,8 +19,8 @@ from kstep_integrators.openmm.program_writer import PREFIX, printed_program
 from kstep_integrators.openmm.solute import Model
 from kstep_integrators.step.make_scheme import make_scheme
 from kstep_integrators.step.options import RunOptions
-from kstep_integrators.step.tuning import StrideTuning
 from kstep_integrators.step.stats import Stats
+from kstep_integrators.step.tuning import StrideTuning
 
 __all__ = ["KStepIntegrator"]
 
