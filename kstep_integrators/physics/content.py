@@ -11,6 +11,7 @@ import numpy as np
 from ase.calculators.calculator import BaseCalculator
 
 from kstep_integrators.physics.identity import held_settings
+from kstep_integrators.physics.pyscf_settings import is_pyscf, pyscf_settings
 
 __all__ = ["content_of"]
 
@@ -73,7 +74,9 @@ def _of_object(value: Any, depth: int) -> Any:
     """An object and its settings."""
     if isinstance(value, type | BaseCalculator):  # calculators are looked at on their own
         return _Opaque(value)
-    if dataclasses.is_dataclass(value):
+    if is_pyscf(value):
+        held = pyscf_settings(value)
+    elif dataclasses.is_dataclass(value):
         held = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
     elif isinstance(value, SimpleNamespace):
         held = vars(value)

@@ -23,6 +23,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from kstep_integrators.physics.calculation import PLAIN, parts_of
 from kstep_integrators.physics.code_names import changed_names, read_names
+from kstep_integrators.physics.pyscf_settings import is_pyscf, pyscf_settings
 
 __all__ = ["calculator_name", "changed_settings", "held_settings", "settings_of"]
 
@@ -76,6 +77,11 @@ def settings_of(physics: BaseCalculator | Callable[..., Any]) -> dict[str, str]:
         kind = type(part)
         found[label + _WHICH] = repr(calculator_name(part)) + _version(kind) + _code_of_class(kind)
         held = {**_plain_parameters(part), **held_settings(part)}
+        for name, value in [*held.items()]:
+            if is_pyscf(value):  # setting by setting, so that what differs can be named
+                del held[name]
+                parts = pyscf_settings(value)
+                held |= {name: type(value).__name__, **{f"{name}.{n}": v for n, v in parts.items()}}
         for name, value in held.items():
             found[f"{label}{name}"] = _short(_text(value, frozenset()))
     return found
@@ -220,7 +226,9 @@ def _object(value: Any, inside: frozenset[int]) -> str:
         return f"{name} {_hash(str(value.__getstate__()).encode())}"
     if hasattr(value, "state_dict") and callable(value.state_dict):  # a network
         return f"{name}({_text(dict(value.state_dict()), inside)})"
-    if dataclasses.is_dataclass(value):
+    if is_pyscf(value):
+        held = pyscf_settings(value)
+    elif dataclasses.is_dataclass(value):
         held = {part.name: getattr(value, part.name) for part in dataclasses.fields(value)}
     else:
         held = held_settings(value)

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import molecule
 from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.calculators.harmonic import HarmonicCalculator, HarmonicForceField
 from ase.calculators.lj import LennardJones
 from ase.calculators.mixing import LinearCombinationCalculator, SumCalculator
 from ase.calculators.tip3p import TIP3P
+from pyscf import dft, gto
 
 from kstep_integrators import CalculatorPotential, KStepDynamics
-from kstep_integrators.calculators import xtb_calculator
+from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
 from kstep_integrators.physics.identity import changed_settings, settings_of
 from kstep_integrators.testing import CountingCalculator
 from tests.conftest import cheap, hot, physics
@@ -262,6 +264,28 @@ def test_an_argument_that_is_kept_under_a_private_name_counts():
     assert differ(Own(inner={"one": EMT()}), Own(inner={"one": EMT(asap_cutoff=True)})) == [
         "emt 1, asap_cutoff False, now True"
     ]
+
+
+def mean_field(xc="pbe", **changes):
+    hydrogen = gto.M(atom="H 0 0 0; H 0 0 0.74", basis="sto-3g", verbose=0)
+    built = dft.RKS(hydrogen, xc=xc).density_fit()
+    for name, value in changes.items():
+        setattr(built, name, value)
+    return PySCFCalculator(built)
+
+
+def test_a_mean_field_is_known_by_its_settings_and_not_by_where_it_has_been():
+    """Each resume was warned of another calculator: geometry and results counted."""
+    one = mean_field()
+    before = settings_of(one)
+    atoms = molecule("H2")
+    atoms.positions[0] += 0.03
+    atoms.calc = one
+    atoms.get_forces()
+    assert changed_settings(before, settings_of(one)) == []
+    assert differ(one, mean_field()) == []
+    for other in (mean_field("b3lyp"), mean_field(conv_tol=1e-11), mean_field(disp="d3bj")):
+        assert len(differ(mean_field(), other)) == 1
 
 
 def test_the_version_of_another_package_counts(monkeypatch):

@@ -122,6 +122,7 @@ def test_it_can_be_sent_to_other_processes(name: str) -> None:
         ("gfn2", r"did you mean GFN2-xTB\?"),
         ("no_such_module:f", "cannot be loaded"),
         ("math:no_such_function", "cannot be loaded"),
+        ("os:getcwd", "cannot be called with one Atoms object"),
         ("math:pi", "is a float, expected a function"),
     ],
 )

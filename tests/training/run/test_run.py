@@ -316,6 +316,7 @@ def test_a_molecule_that_the_physics_cannot_take(tmp_path: Path) -> None:
         ("interval_fs=.inf", "expected a positive"),
         ("equilibration_ps=-1", "expected a number from 0"),
         ("seed=-1", "whole number from 0"),
+        ("taut_fs=50", "taut_fs is 50.0 and thermostat is None; it belongs to thermostat=bussi"),
     ],
 )
 def test_wrong_settings(word: str, message: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -20,6 +21,7 @@ from ase.calculators.calculator import BaseCalculator
 
 from kstep_integrators.calculators import OpenMMCalculator, PySCFCalculator, xtb_calculator
 from kstep_integrators.calculators.electrons import electrons_noted
+from kstep_integrators.physics.calculation import check_is_calculator
 from kstep_integrators.physics.identity import settings_of
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.keys import setting
@@ -261,7 +263,9 @@ def _make_mm(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
 
 
 def _make_own(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
-    made: BaseCalculator = _load(physics.settings.physics)(atoms)
+    name = physics.settings.physics
+    made: BaseCalculator = _load(name)(atoms)
+    check_is_calculator(f"what physics={name} returned", made)
     return made
 
 
@@ -306,5 +310,14 @@ def _load(name: str) -> Callable[[Atoms], Any]:
         raise ValueError(f"physics {name!r} cannot be loaded: {error}") from error
     if not callable(loaded):
         raise ValueError(f"physics {name!r} is a {type(loaded).__name__}, expected a function")
+    try:
+        inspect.signature(loaded).bind(Atoms())
+    except TypeError as error:
+        raise ValueError(
+            f"physics {name!r} cannot be called with one Atoms object ({error}), expected a "
+            "function that takes one and returns an ASE calculator"
+        ) from error
+    except ValueError:  # built in: what it takes is not known
+        pass
     function_of_atoms: Callable[[Atoms], Any] = loaded
     return function_of_atoms

@@ -13,6 +13,7 @@ from kstep_training.run.integrator import IntegratorSettings, integrator_argumen
 __all__ = ["RunSettings"]
 
 _THERMOSTATS = ("langevin", "bussi")
+_TAUT_FS = 100.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class RunSettings(IntegratorSettings, PhysicsSettings):  # type: ignore[misc]
     friction_per_ps: float = setting(
         2.0, "friction of the langevin thermostat, and of the equilibration", "1/ps"
     )
-    taut_fs: float = setting(100.0, "relaxation time of the bussi thermostat", "fs")
+    taut_fs: float = setting(_TAUT_FS, "relaxation time of the bussi thermostat", "fs")
     equilibration_ps: float = setting(
         2.0, "Langevin dynamics in the same jumps before the run; 0 for none", "ps"
     )
@@ -73,6 +74,11 @@ class RunSettings(IntegratorSettings, PhysicsSettings):  # type: ignore[misc]
             value = getattr(self, name)
             if value is not None and not 0.0 < value < math.inf:
                 raise ValueError(f"{name} is {value}, expected a positive number")
+        if self.taut_fs != _TAUT_FS and self.thermostat != "bussi":
+            raise ValueError(
+                f"taut_fs is {self.taut_fs} and thermostat is {self.thermostat!r}; it belongs to "
+                "thermostat=bussi"
+            )
         if not 0.0 <= self.equilibration_ps < math.inf:
             raise ValueError(
                 f"equilibration_ps is {self.equilibration_ps}, expected a number from 0"
