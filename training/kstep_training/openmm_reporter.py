@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from kstep_integrators.arguments import (
     SetOnce,
     path_of,
     positive_integer,
-    positive_number,
+    real_number,
     true_or_false,
     whole_number,
 )
@@ -94,10 +95,10 @@ class TrajectoryReporter(SetOnce):
         for text, value in (("name", name), ("method", method), ("smiles", smiles)):
             known = (isinstance(value, str) and value) or (text == "smiles" and value is None)
             if not known:
-                raise TypeError(
-                    f"{text} is {value!r}, expected text: that of the molecule's {text}"
-                )
-        positive_number("temperature_K", temperature_K, "kelvin that the run stands for")
+                raise TypeError(f"{text} is {value!r}, expected text: the {text} of the run")
+        kelvin = real_number("temperature_K", temperature_K, "kelvin that the run stands for")
+        if not (math.isfinite(kelvin) and kelvin >= 0):
+            raise ValueError(f"temperature_K is {kelvin}, expected a finite number >= 0")
         if isinstance(charge, bool) or not isinstance(charge, int | np.integer):
             raise TypeError(f"charge is {charge!r}, expected a whole number of e: the total charge")
         multiplicity = positive_integer("multiplicity", multiplicity, "2 S + 1")
