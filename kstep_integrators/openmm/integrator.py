@@ -20,6 +20,7 @@ from kstep_integrators.openmm.solute import Model
 from kstep_integrators.step.make_scheme import make_scheme
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.stats import Stats
+from kstep_integrators.step.tuning import StrideTuning
 
 __all__ = ["KStepIntegrator"]
 
@@ -130,6 +131,12 @@ class KStepIntegrator(ContextAwareIntegrator):
                 raise ValueError(f"timestep is {timestep}, expected a positive time")
         kelvin = None if temperature is None else number_of("temperature", temperature, unit.kelvin)
         rate = None if friction is None else number_of("friction", friction, _PER_PS)
+        if isinstance(k, StrideTuning):
+            raise ValueError(
+                "k is a StrideTuning, expected an integer >= 1: a program of OpenMM "
+                "has one stride; tune it in ASE, KStepDynamics(..., k=StrideTuning(...)), and take "
+                "the k that it ends with"
+            )
         options = RunOptions(
             k=k,
             timestep=None if timestep is None else base * units.PS,

@@ -10,6 +10,7 @@ import openmm
 import pytest
 from openmm import unit
 
+from kstep_integrators import StrideTuning
 from kstep_integrators.openmm import KStepIntegrator, add_jump
 from tests.openmm.hosted import BATH, setting
 from tests.openmm.systems import make_context, model, molecule, moving, place, water, where
@@ -46,6 +47,14 @@ PS, K = unit.picosecond, unit.kelvin
 def test_arguments_refused(model, arguments, message):
     with pytest.raises(ValueError, match=message):
         KStepIntegrator(water(), model, **arguments)
+
+
+def test_a_stride_that_is_tuned_is_refused(model):
+    """Its first candidate was taken in silence."""
+    with pytest.raises(ValueError, match=r"k is a StrideTuning.*has one stride"):
+        KStepIntegrator(
+            water(), model, k=StrideTuning(), temperature=300, friction=1, metropolize=True
+        )
 
 
 def test_corrector_object_refused(model):

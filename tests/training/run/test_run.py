@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 
-from kstep_integrators import DynamicsFailed
+from kstep_integrators import DynamicsFailed, named_molecule
 from kstep_integrators.cli import main
 from kstep_integrators.diagnostics import bond_lengths
 from kstep_integrators.models.model_file import ModelHeader, write_model
@@ -100,6 +100,45 @@ def test_a_finished_run_is_reported_and_another_refused(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == stamps
     assert main([*command, "seed=1"]) == 2
     assert "other settings: run.seed was 0, now 1." in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:the forces of model .organic-gfn2. differ from the physics")
+def test_files_and_functions_that_were_edited_make_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its frames were reported as those of the molecule and the function of now."""
+    (tmp_path / "stiff.py").write_text(
+        "from ase.calculators.harmonic import HarmonicCalculator, HarmonicForceField\n"
+        "import numpy as np\n"
+        "STRENGTH = 30.0\n"
+        "def make(atoms):\n"
+        "    matrix = STRENGTH * np.eye(3 * len(atoms))\n"
+        "    field = HarmonicForceField(ref_atoms=atoms, ref_energy=0.0, hessian_x=matrix)\n"
+        "    return HarmonicCalculator(field)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    water = named_molecule("water")
+    ase.io.write("my.xyz", water)
+    settings = override(RunSettings, [*SHORT, "physics=stiff:make"])
+    first = dynamics_run("organic-gfn2", "my.xyz", settings, "out")
+    assert dynamics_run("organic-gfn2", "my.xyz", settings, "out") == first
+    monkeypatch.setattr(sys.modules["stiff"], "STRENGTH", 31.0)
+    with pytest.raises(ValueError, match=r"other settings: contents\.physics was"):
+        dynamics_run("organic-gfn2", "my.xyz", settings, "out")
+    monkeypatch.setattr(sys.modules["stiff"], "STRENGTH", 30.0)
+    water.positions[0] += 0.01
+    ase.io.write("my.xyz", water)
+    with pytest.raises(ValueError, match=r"other settings: contents\.molecule was"):
+        dynamics_run("organic-gfn2", "my.xyz", settings, "out")
+
+
+def test_a_folder_named_as_the_molecule_is_no_molecule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    first = dynamics_run("organic-gfn2", "water", short(), "water")
+    assert dynamics_run("organic-gfn2", "water", short(), "water") == first
 
 
 @pytest.mark.filterwarnings("ignore:the forces of model .organic-gfn2. differ from the physics")

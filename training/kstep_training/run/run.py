@@ -32,7 +32,7 @@ from kstep_training.progress import progress_bar
 from kstep_training.run.integrator import integrator_arguments
 from kstep_training.run.record import mark_frame, read_run, summarize, unmark_frame
 from kstep_training.run.settings import RunSettings
-from kstep_training.run.start import RunInputs, kept_start, read_inputs
+from kstep_training.run.start import RunInputs, contents_of, kept_start, read_inputs
 from kstep_training.trajectory import write_npz
 
 __all__ = ["RunSettings", "dynamics_run", "run_dynamics"]
@@ -40,11 +40,12 @@ __all__ = ["RunSettings", "dynamics_run", "run_dynamics"]
 
 @dataclass(frozen=True)
 class _Made:
-    """Model, molecule and settings that a folder was made with."""
+    """Model, molecule and settings that a folder was made with, and what files of theirs held."""
 
     model: str
     molecule: str
     run: RunSettings
+    contents: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,9 @@ def dynamics_run(
     thermalize_momenta(atoms, settings.temperature_K, rng=np.random.default_rng(0))
     atoms.calc = inputs.physics(inputs.molecule.atoms)
     KStepDynamics(atoms, inputs.jump, **integrator_arguments(settings))
-    manifest = _manifest(folder, _Made(str(model), molecule, settings))
+    manifest = _manifest(
+        folder, _Made(str(model), molecule, settings, contents_of(str(model), molecule, inputs))
+    )
     if manifest["molecules"].get(name, {}).get("status") == "done":
         done: dict[str, Any] = json.loads((folder / "summary.json").read_text())
         return done

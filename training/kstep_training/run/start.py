@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,13 +15,13 @@ from kstep_integrators.files import write_text_atomically
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.units import FS
-from kstep_training.inputs.models import read_model
+from kstep_training.inputs.models import model_identity, read_model
 from kstep_training.inputs.molecules import InputMolecule, read_molecule
-from kstep_training.inputs.physics import InputPhysics, make_physics
+from kstep_training.inputs.physics import InputPhysics, is_physics, make_physics
 from kstep_training.inputs.start import thermal_start
 from kstep_training.run.settings import RunSettings
 
-__all__ = ["RunInputs", "kept_start", "read_inputs"]
+__all__ = ["RunInputs", "contents_of", "kept_start", "read_inputs"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,36 @@ def read_inputs(model: str, source: str, settings: RunSettings) -> RunInputs:
     potential = read_model(model, molecule.atoms, settings.device, settings.compile)
     timestep = None if settings.timestep_fs is None else settings.timestep_fs * FS
     return RunInputs(molecule, physics, make_jump(potential, timestep))
+
+
+def contents_of(model: str, source: str, inputs: RunInputs) -> dict[str, str]:
+    """What the inputs of a run hold, where a name or a path does not tell.
+
+    A file that is written anew, or a function that is edited, makes another run.
+
+    Parameters
+    ----------
+    model, source : str
+        As for :func:`read_inputs`.
+    inputs : RunInputs
+
+    Returns
+    -------
+    dict of str to str
+        ``model``, ``physics`` and ``molecule``: a hash, or the code of a function; those that
+        are known by their names are left out.
+    """
+    contents = {}
+    if not is_physics(model) or ":" in model:
+        contents["model"] = model_identity(model)
+    if ":" in inputs.physics.settings.physics:
+        contents["physics"] = inputs.physics.identity
+    if Path(source).is_file() or (Path(source) / "conformers.xyz").is_file():
+        text, _ = encode_atoms(inputs.molecule.atoms)
+        if inputs.molecule.system is not None:
+            text += str(inputs.molecule.system.__getstate__())
+        contents["molecule"] = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return contents
 
 
 def kept_start(inputs: RunInputs, settings: RunSettings, path: Path) -> Atoms:
