@@ -101,7 +101,7 @@ class OpenMMCalculator(Calculator):
         known = [mm.Platform.getPlatform(i).getName() for i in range(mm.Platform.getNumPlatforms())]
         if platform not in known:
             raise ValueError(f"platform is {platform!r}; OpenMM has {known} here")
-        self.platform = platform
+        self._platform = platform
         content = hashlib.sha256(mm.XmlSerializer.serialize(system).encode()).hexdigest()
         self.parameters["system"] = content[:12]  # by which it is known again
         self._masses = [_number(system.getParticleMass(i), mm.unit.dalton) for i in range(count)]
@@ -111,6 +111,27 @@ class OpenMMCalculator(Calculator):
             system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName(platform)
         )
         self._molecules = WholeMolecules(system) if self._periodic else None
+
+    @property
+    def platform(self) -> str:
+        """Name of the platform."""
+        return self._platform
+
+    def set(self, **values: Any) -> dict[str, Any]:
+        """Refuse a change: everything has been given to OpenMM.
+
+        Raises
+        ------
+        ValueError
+            If a value is another one.
+        """
+        changed = [n for n, v in values.items() if self.parameters.get(n, self) != v]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)} of an OpenMMCalculator cannot be set; make another one: "
+                "OpenMMCalculator(system, platform)"
+            )
+        return {}
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """List the changes since the last calculation, that of the charge included."""

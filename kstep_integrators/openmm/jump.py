@@ -78,7 +78,8 @@ def add_jump(
     ValueError
         If the model does not cover the particles; for a direct jump, if the constraints are not
         those it was trained with; for virtual sites, particles without mass, barostats, and a model
-        of all particles of a periodic System; if no group is free; if the System has another jump.
+        of all particles of a periodic System; if no group is free; if there is no
+        such ``inner_platform``; if the System has another jump.
     TypeError
         If the model is none of the above, ``system`` no System, or an argument of several numbers
         is none.
@@ -102,6 +103,10 @@ def add_jump(
     if particles is not None:
         particles = whole_numbers("particles", particles, "indices of what the model covers")
     inner_groups = whole_numbers("inner_groups", inner_groups, "force groups, such as [0]")
+    names = [openmm.Platform.getPlatform(i).getName()
+             for i in range(openmm.Platform.getNumPlatforms())]  # fmt: skip
+    if inner_platform not in names:
+        raise ValueError(f"inner_platform is {inner_platform!r}; OpenMM has {names} here")
     present = find_jump(system)
     some = particles is not None and len(set(particles)) < system.getNumParticles()
     # What the jump that is there covers was checked when it was added, with its label.

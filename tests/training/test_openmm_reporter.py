@@ -307,7 +307,7 @@ def test_full_files_and_runs_that_go_on(molecule, model, tmp_path):
 
 
 def test_what_cannot_be_reported_is_refused(molecule, model, tmp_path):
-    with pytest.raises(ValueError, match="at least 1 and 2"):
+    with pytest.raises(ValueError, match="interval is 0, expected an integer >= 1"):
         TrajectoryReporter(tmp_path, 0, **NAMES)
     settings = {"k": 1, "corrector": "none", "metropolize": True, **BATH}
     simulation, _ = simulation_of(molecule, model, **settings)

@@ -183,7 +183,7 @@ def _simulate(first: Any, second: Any, folder: Path) -> str:
 
 def _run(first: Any, second: Any, folder: Path) -> str:
     return _going_on(
-        lambda settings: run._manifest(folder, run._Made("organic-gfn2", "CCO", settings)),
+        lambda settings: run._manifest(folder, run._Made("organic-gfn2", "CCO", settings, {})),
         first,
         second,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.what_is_set import (
     atoms_rows,
+    beside_rows,
     calculator_rows,
     command_rows,
     dynamics_rows,
@@ -16,7 +17,15 @@ from tests.what_is_set import (
 
 __all__ = ["PARTS", "SECTIONS"]
 
-PARTS = (dynamics_rows, atoms_rows, ensemble_rows, model_rows, object_rows, trajectory_rows)
+PARTS = (
+    dynamics_rows,
+    atoms_rows,
+    ensemble_rows,
+    model_rows,
+    object_rows,
+    trajectory_rows,
+    beside_rows,
+)
 SECTIONS = (
     *(part.SECTION for part in PARTS),
     openmm_rows.ARGUMENTS,

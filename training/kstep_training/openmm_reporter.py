@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,14 @@ import openmm
 from openmm import unit
 
 from kstep_integrators import units
+from kstep_integrators.arguments import (
+    SetOnce,
+    path_of,
+    positive_integer,
+    real_number,
+    true_or_false,
+    whole_number,
+)
 from kstep_training.trajectory import Array, Trajectory, read_npz, write_npz
 
 __all__ = ["TrajectoryReporter"]
@@ -22,7 +31,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-class TrajectoryReporter:
+class TrajectoryReporter(SetOnce):
     """Writes NPZ trajectories (schema 1) with the forces that the integrator has evaluated anyway.
 
     Labels cost no evaluation: forces and energy at a landing are variables of the integrator. What
@@ -60,6 +69,8 @@ class TrajectoryReporter:
     ------
     ValueError
         If numbers are too small.
+    TypeError
+        If an argument is of another type. Attributes cannot be changed: AttributeError.
     FileExistsError
         If there are files of this trajectory, and ``append`` is false.
     """
@@ -79,12 +90,26 @@ class TrajectoryReporter:
         frames_per_file: int = 1000,
         append: bool = False,
     ) -> None:
-        if interval < 1 or frames_per_file < 2:
+        interval = positive_integer("interval", interval, "steps between frames")
+        frames_per_file = positive_integer("frames_per_file", frames_per_file, "frames of a file")
+        for text, value in (("name", name), ("method", method), ("smiles", smiles)):
+            known = (isinstance(value, str) and value) or (text == "smiles" and value is None)
+            if not known:
+                raise TypeError(f"{text} is {value!r}, expected text: the {text} of the run")
+        kelvin = real_number("temperature_K", temperature_K, "kelvin that the run stands for")
+        if not (math.isfinite(kelvin) and kelvin >= 0):
+            raise ValueError(f"temperature_K is {kelvin}, expected a finite number >= 0")
+        if isinstance(charge, bool) or not isinstance(charge, int | np.integer):
+            raise TypeError(f"charge is {charge!r}, expected a whole number of e: the total charge")
+        multiplicity = positive_integer("multiplicity", multiplicity, "2 S + 1")
+        trajectory = whole_number("trajectory", trajectory, "number of the run")
+        append = true_or_false("append", append)
+        if frames_per_file < 2:
             raise ValueError(
                 f"interval is {interval} and frames_per_file {frames_per_file}; expected at least "
                 "1 and 2"
             )
-        self.folder, self.interval = Path(folder), interval
+        self.folder, self.interval = path_of("folder", folder), interval
         self.frames_per_file, self.temperature = frames_per_file, temperature_K
         self.stem = f"{name}.{temperature_K:g}K.{trajectory}"
         if self._files() and not append:
@@ -97,7 +122,7 @@ class TrajectoryReporter:
             "stage": "production",
             "name": name,
             "smiles": smiles,
-            "charge": charge,
+            "charge": int(charge),
             "multiplicity": multiplicity,
             "trajectory": trajectory,
             "versions": {"openmm": openmm.__version__},

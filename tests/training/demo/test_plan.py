@@ -16,7 +16,7 @@ from tests.direct_systems import direct, untrained
     ("wrong", "message"),
     [
         ({"engine": "lammps"}, "engine is 'lammps'"),
-        ({"k": 0}, "k is 0; expected at least 1"),
+        ({"k": 0}, "k is 0, expected an integer >= 1"),
         ({"timestep_fs": -0.5}, "timestep_fs is -0.5"),
         ({"temperature_K": float("nan")}, "temperature_K is nan"),
         ({"time_fs": 4.0}, "4.0 fs hold 2 jumps of 2.0 fs"),

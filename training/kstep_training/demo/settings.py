@@ -8,6 +8,14 @@ from typing import Literal
 
 import numpy as np
 
+from kstep_integrators.arguments import (
+    path_of,
+    positive_integer,
+    real_number,
+    true_or_false,
+    whole_number,
+)
+
 __all__ = ["DemoSettings"]
 
 
@@ -64,9 +72,14 @@ class DemoSettings:
     def __post_init__(self) -> None:
         if self.engine not in ("ase", "openmm"):
             raise ValueError(f"engine is {self.engine!r}; expected 'ase' or 'openmm'")
-        if self.k < 1:
-            raise ValueError(f"k is {self.k}; expected at least 1 base step per jump")
+        positive_integer("k", self.k, "base steps per jump; at least 1")
+        whole_number("seed", self.seed, "of the start")
+        true_or_false("compile", self.compile)
+        path_of("molecule", self.molecule)
+        path_of("model", self.model)
+        path_of("output", self.output)
         for name in ("timestep_fs", "time_fs", "temperature_K"):
+            real_number(name, getattr(self, name), "above 0")
             if not (np.isfinite(getattr(self, name)) and getattr(self, name) > 0.0):
                 raise ValueError(f"{name} is {getattr(self, name)}; expected a positive number")
         if self.n_jumps < 3:
