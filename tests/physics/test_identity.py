@@ -285,7 +285,7 @@ def test_a_mean_field_is_known_by_its_settings_and_not_by_where_it_has_been():
     assert changed_settings(before, settings_of(one)) == []
     assert differ(one, mean_field()) == []
     for other in (mean_field("b3lyp"), mean_field(conv_tol=1e-11), mean_field(disp="d3bj")):
-        assert len(differ(mean_field(), other)) == 1
+        assert differ(mean_field(), other)[0].startswith("method.")
 
 
 def test_the_version_of_another_package_counts(monkeypatch):
