@@ -30,6 +30,7 @@ from kstep_integrators.ase.outputs import LogMark, Marks, TrajectoryMark
 from kstep_integrators.fields import replaced
 from kstep_integrators.files import atomic_file
 from kstep_integrators.mechanics.bond_watch import Topology
+from kstep_integrators.notices import KStepWarning
 from kstep_integrators.state import Correction, Evaluation, PhasePoint, PhaseState
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions
@@ -77,6 +78,7 @@ def write_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         warnings.warn(
             f"the checkpoint {path} leaves out {', '.join(lost)}, which JSON cannot keep; a run "
             "that is resumed from it goes on without",
+            KStepWarning,
             stacklevel=2,
         )
     bare = replace(checkpoint, run=replaced(checkpoint.run, scheme=None))

@@ -145,15 +145,23 @@ def check_earlier(
     ------
     FileExistsError
         If there is a checkpoint of that name.
+    ValueError
+        If a trajectory that is to be gone on with is another kind of file.
     """
     if checkpoint is not None and Path(checkpoint).exists():
         raise FileExistsError(
             f"checkpoint is {str(checkpoint)!r}, which exists: go on with that run with "
             f"resume({str(checkpoint)!r}, ...), or give another name, or move the file away"
         )
-    if isinstance(trajectory, str | Path) and not append_trajectory:
-        path = Path(trajectory)
-        if path.is_file() and path.stat().st_size:
+    path = Path(trajectory) if isinstance(trajectory, str | Path) else None
+    if path is not None and path.is_file() and path.stat().st_size:
+        if append_trajectory:
+            with open(path, "rb") as handle:
+                if handle.read(8) != b"- of Ulm":
+                    raise ValueError(
+                        f"append_trajectory=True, but {path} is no trajectory of ASE; name another"
+                    )
+        else:
             warnings.warn(
                 f"the trajectory {path} exists and is begun anew, as in ASE: what it held is lost; "
                 "append_trajectory=True would keep it",

@@ -14,6 +14,7 @@ from ase.md.md import MolecularDynamics
 from kstep_integrators.arguments import whole_number
 from kstep_integrators.ase.checkpoint import Checkpoint
 from kstep_integrators.ase.checkpoint_file import write_checkpoint
+from kstep_integrators.ase.output_arguments import check_earlier
 from kstep_integrators.ase.outputs import Marks, Outputs
 
 __all__ = ["ResumableDynamics"]
@@ -65,6 +66,7 @@ class ResumableDynamics(MolecularDynamics, ABC):
         self._observed: object | None = None
         self._observed_at: int | None = None
         self._saved: object | None = None
+        self._owns_checkpoint = resumed is not None
         self._resumed_at = None if resumed is None else resumed.nsteps
         self._logger: MDLogger | None = None
         super().__init__(
@@ -135,6 +137,9 @@ class ResumableDynamics(MolecularDynamics, ABC):
         if self._checkpoint is None or state is None or state is not self._observed:
             return None
         if state is not self._saved:
+            if not self._owns_checkpoint:  # another run may have begun since this one was made
+                check_earlier(None, self._checkpoint)
+                self._owns_checkpoint = True
             write_checkpoint(self._checkpoint, self._snapshot(self._outputs.mark()))
             self._saved = state
         return self._checkpoint

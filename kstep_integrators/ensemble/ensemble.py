@@ -496,6 +496,8 @@ energy_tolerance, force_tolerance, guard, device
             self._identity,
             self._files.mark(),
         )
+        if self._saved_at is None:  # another run may have begun since this one was made
+            check_earlier(None, self._checkpoint)
         write_checkpoint(self._checkpoint, checkpoint)
         self._saved_at = run.nsteps
 

@@ -17,6 +17,7 @@ from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.load import load_model
 from kstep_integrators.models.model_file import ModelFileError
+from kstep_integrators.notices import KStepWarning
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.network import NetworkPotential
 
@@ -119,6 +120,7 @@ def _recorded_network(recorded: dict[str, Any]) -> NetworkPotential | DirectJump
         warnings.warn(
             "the run was on a GPU and there is none here: it goes on with the model on the CPU, "
             "and with other rounding",
+            KStepWarning,
             stacklevel=4,
         )
         device = "cpu"

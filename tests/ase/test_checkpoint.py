@@ -9,7 +9,7 @@ from ase import units
 from ase.constraints import FixAtoms, FixCom
 from ase.io import read
 
-from kstep_integrators import DynamicsFailed, Guard, KStepDynamics, load_model
+from kstep_integrators import DynamicsFailed, Guard, KStepDynamics, KStepWarning, load_model
 from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.correctors import Filtered
 from kstep_integrators.testing import BrokenCalculator, CountingCalculator, MorseNetwork
@@ -258,7 +258,7 @@ def test_what_cannot_be_kept_is_named(tmp_path):
     atoms = hot()
     atoms.info["thing"] = object()
     atoms.calc = physics()
-    with pytest.warns(UserWarning, match=r"leaves out atoms.info\['thing'\], which JSON cannot"):
+    with pytest.warns(KStepWarning, match=r"leaves out atoms.info\['thing'\], which JSON cannot"):
         KStepDynamics(atoms, cheap(), checkpoint=tmp_path / "run.ckpt").run(1)
     assert not KStepDynamics.resume(tmp_path / "run.ckpt", physics(), cheap()).atoms.info
 
@@ -270,7 +270,7 @@ def test_properties_that_the_calculator_cannot_keep_in_json_are_named(tmp_path):
             self.results["odd"] = object()
 
     dynamics = begin(tmp_path, calculator=Odd(REFERENCE))
-    with pytest.warns(UserWarning, match="leaves out the calculator's result 'odd'"):
+    with pytest.warns(KStepWarning, match="leaves out the calculator's result 'odd'"):
         dynamics.run(1)
 
 
@@ -377,3 +377,27 @@ def test_files_stay_where_they_are_when_the_process_moves(tmp_path, monkeypatch)
     assert resumed.nsteps == 4
     resumed.run(1)
     assert len(read(tmp_path / "md.traj", ":")) == 6
+
+
+def test_of_two_runs_that_were_made_together_the_second_keeps_off(tmp_path):
+    """It wrote over the checkpoint of the first, which was not there yet when it was made."""
+    runs = []
+    for seed in (0, 1):
+        atoms = hot(seed=seed)
+        atoms.calc = physics()
+        runs.append(KStepDynamics(atoms, cheap(), k=2, checkpoint=tmp_path / "run.ckpt"))
+    runs[0].run(1)
+    with pytest.raises(FileExistsError, match="which exists"):
+        runs[1].run(1)
+    runs[0].run(1)
+    resumed = KStepDynamics.resume(tmp_path / "run.ckpt", physics(), cheap())
+    np.testing.assert_array_equal(resumed.atoms.positions, runs[0].atoms.positions)
+
+
+def test_a_file_that_is_no_trajectory_is_not_appended_to(tmp_path):
+    (tmp_path / "notes.txt").write_text("notes")
+    atoms = hot()
+    atoms.calc = physics()
+    with pytest.raises(ValueError, match="is no trajectory of ASE"):
+        KStepDynamics(atoms, cheap(), trajectory=tmp_path / "notes.txt", append_trajectory=True)
+    assert (tmp_path / "notes.txt").read_text() == "notes"

@@ -103,6 +103,13 @@ def test_without_rdkit_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
         conformers("C")
 
 
+def test_wildcards_are_refused() -> None:
+    """An atom X of mass 1 was made of them."""
+    for smiles in ("C*", "[*]CO", "[1*]C"):
+        with pytest.raises(ValueError, match="has a wildcard"):
+            conformers(smiles)
+
+
 def test_isotopes_have_their_masses() -> None:
     heavy = conformers("[2H]O[2H]")[0]
     assert heavy.get_masses() == pytest.approx([2.0141, 15.999, 2.0141], abs=1e-3)

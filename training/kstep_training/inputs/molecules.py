@@ -143,7 +143,7 @@ def _read(text: str, given: dict[str, int | None]) -> list[InputMolecule]:
     if path.suffix or path.is_dir():
         raise ValueError(
             f"there is no file {text}, nor a molecule that kstep prep has made (OUT/NAME), nor a "
-            "bundled molecule of that name"
+            "bundled molecule of that name; a SMILES string of several fragments is no molecule"
         )
     try:
         atoms = conformers(text)[0]

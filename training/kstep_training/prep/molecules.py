@@ -156,7 +156,7 @@ def hydrogenated(smiles: str) -> Any:
     Raises
     ------
     ValueError
-        If the SMILES string cannot be parsed, or names an isotope that there is not.
+        If the SMILES string cannot be parsed, names an isotope that there is not, or has wildcards.
     """
     chem = _rdkit()
     parsed = chem.MolFromSmiles(smiles)
@@ -165,6 +165,11 @@ def hydrogenated(smiles: str) -> Any:
     table = chem.GetPeriodicTable()
     for atom in parsed.GetAtoms():
         isotope, number = atom.GetIsotope(), atom.GetAtomicNum()
+        if number == 0:
+            raise ValueError(
+                f"the SMILES string {smiles!r} has a wildcard, {atom.GetSmarts()}, for which no "
+                "element is told; expected every atom to be one"
+            )
         if isotope and not table.GetMassForIsotope(number, isotope):
             raise ValueError(
                 f"{smiles!r} has the isotope {isotope}{atom.GetSymbol()}, whose mass RDKit does "
