@@ -308,6 +308,12 @@ class KStepDynamics(OptionAttributes):
     def _state(self) -> object | None:
         return None if self._run is None else self._run.point
 
+    def _is_edited(self) -> bool:
+        written, atoms = self._written, self.atoms
+        if written is None:
+            return True
+        return bool(written.changed(atoms)) or written.moved(atoms) or written.kicked(atoms)
+
     def _snapshot(self, marks: Marks) -> Checkpoint:
         run, physics = self._run, self._physics
         if run is None or physics is None:

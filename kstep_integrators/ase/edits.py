@@ -11,7 +11,7 @@ from ase import Atoms
 
 from kstep_integrators.physics.calculation import parts_of
 from kstep_integrators.physics.content import content_of
-from kstep_integrators.physics.identity import held_settings
+from kstep_integrators.physics.held_settings import held_settings
 
 __all__ = ["Written"]
 

@@ -97,6 +97,10 @@ class ResumableDynamics(MolecularDynamics, ABC):
         """The state of the run, the same object as long as it does not change."""
 
     @abstractmethod
+    def _is_edited(self) -> bool:
+        """True if the atoms are not as the run has left them."""
+
+    @abstractmethod
     def _snapshot(self, marks: Marks) -> Checkpoint:
         """Everything that a checkpoint of the state keeps."""
 
@@ -136,7 +140,7 @@ class ResumableDynamics(MolecularDynamics, ABC):
         state = self._state()
         if self._checkpoint is None or state is None or state is not self._observed:
             return None
-        if state is not self._saved:
+        if state is not self._saved or self._is_edited():
             if not self._owns_checkpoint:  # another run may have begun since this one was made
                 check_earlier(None, self._checkpoint)
                 self._owns_checkpoint = True

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from ase.calculators.calculator import BaseCalculator
 
-from kstep_integrators.physics.identity import held_settings
+from kstep_integrators.physics.held_settings import held_settings
 from kstep_integrators.physics.pyscf_settings import is_pyscf, pyscf_settings
 
 __all__ = ["content_of"]

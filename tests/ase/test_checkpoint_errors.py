@@ -304,6 +304,28 @@ def test_files_beside_a_checkpoint_are_found_from_other_folders(atoms, tmp_path,
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+@pytest.mark.parametrize("edit", ["charges", "positions", "momenta"])
+def test_an_edit_after_the_last_step_is_in_the_checkpoint_of_the_next_run(edit, atoms, tmp_path):
+    atoms.calc, path = physics(), tmp_path / "run.ckpt"
+    dynamics = KStepDynamics(atoms, cheap(), checkpoint=path)
+    dynamics.run(2)
+    if edit == "charges":
+        atoms.set_initial_charges(np.linspace(-0.1, 0.1, len(atoms)))
+    elif edit == "positions":
+        atoms.positions[0] += 0.02
+    else:
+        atoms.set_momenta(0.5 * atoms.get_momenta())
+    dynamics.run(0)
+    resumed = KStepDynamics.resume(path, physics(), cheap())
+    for one in (dynamics, resumed):
+        one.run(2)
+    np.testing.assert_array_equal(resumed.atoms.positions, atoms.positions)
+    np.testing.assert_array_equal(resumed.atoms.get_momenta(), atoms.get_momenta())
+    charges = [one.get_initial_charges() for one in (atoms, resumed.atoms)]
+    np.testing.assert_array_equal(*charges)
+    assert resumed.stats.physics_evaluations == dynamics.stats.physics_evaluations
+
+
 def test_another_setting_of_the_physics_is_warned_of_and_evaluated(atoms, tmp_path):
     """The first half-kick and the energy of the new method, not of the old one."""
     atoms.calc, path = physics(), tmp_path / "run.ckpt"
