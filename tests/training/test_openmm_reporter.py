@@ -216,6 +216,20 @@ def test_an_andersen_thermostat_leaves_no_windows(molecule, model, tmp_path):
     assert [len(run) for _, run in read(tmp_path)] == [1, 1, 1, 1]
 
 
+def test_a_clock_that_is_set_ends_a_file(molecule, model, tmp_path):
+    simulation, _ = simulation_of(molecule, model, k=1)
+    stride = simulation.integrator.getStepSize()._value
+    reporter = TrajectoryReporter(tmp_path, 1, **NAMES)
+    simulation.reporters.append(reporter)
+    simulation.step(2)
+    simulation.context.setTime(7.0)
+    simulation.step(3)
+    reporter.close()
+    (_, first), (_, second) = read(tmp_path)
+    assert np.allclose(first.time, np.array([1, 2]) * stride * units.PS)
+    assert np.allclose(second.time, (7.0 + np.array([1, 2, 3]) * stride) * units.PS)
+
+
 @pytest.mark.parametrize("interval", [1, 2])
 def test_times_follow_the_stride(molecule, model, tmp_path, interval):
     simulation, _ = simulation_of(molecule, model, k=1)
@@ -236,9 +250,14 @@ def test_times_follow_the_stride(molecule, model, tmp_path, interval):
 
 def test_times_where_the_clock_is_wrong(molecule, model, tmp_path):
     """An integrator out of XML that was not restored: OpenMM's clock keeps the old stride."""
-    simulation, _ = simulation_of(molecule, model, k=1)
-    stride = simulation.integrator.getStepSize()._value
-    openmm.CustomIntegrator.setStepSize(simulation.integrator, 0.5 * stride)
+    system = springs(hot())
+    made = KStepIntegrator(system, model, k=1)
+    plain = openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(made))
+    reference = openmm.Platform.getPlatformByName("Reference")
+    simulation = app.Simulation(topology(molecule), system, plain, reference)
+    place(simulation.context, molecule)
+    stride = plain.getStepSize()._value
+    plain.setStepSize(0.5 * stride)
     reporter = TrajectoryReporter(tmp_path, 1, **NAMES)
     simulation.reporters.append(reporter)
     simulation.step(4)

@@ -21,6 +21,7 @@ from kstep_integrators.arguments import (
     true_or_false,
     whole_number,
 )
+from kstep_integrators.openmm import KStepIntegrator
 from kstep_training.trajectory import Array, Trajectory, read_npz, write_npz
 
 __all__ = ["TrajectoryReporter"]
@@ -227,11 +228,15 @@ class TrajectoryReporter(SetOnce):
 
 @dataclasses.dataclass(frozen=True)
 class _Moment:
-    """Marks by which one frame follows from another: counts, origin, stride and time."""
+    """Marks by which one frame follows from another: counts, origin, stride, clock and time.
+
+    The clock is the Context's, None if it may not follow the stride; the time is that of the file.
+    """
 
     counts: tuple[int, ...]
     origin: float
     stride: float
+    clock: float | None
     time: float
 
     @classmethod
@@ -243,12 +248,18 @@ class _Moment:
         )
         origin = integrator.getGlobalVariableByName("kstep_origin")
         stride = integrator.getStepSize().value_in_unit(unit.picosecond) * units.PS
-        return cls(counts, origin, stride, time)
+        clock = time if isinstance(integrator, KStepIntegrator) else None
+        return cls(counts, origin, stride, clock, time)
 
     def follows(self, before: _Moment, steps: int) -> bool:
         """True if so many jumps on lead from one to the other, and nothing else happened."""
         passed = tuple(now - then for now, then in zip(self.counts, before.counts, strict=True))
-        return passed == (steps, 0, 0) and self.origin == before.origin
+        if passed != (steps, 0, 0) or self.origin != before.origin:
+            return False
+        if self.clock is None or before.clock is None:
+            return True
+        # Else somebody has set it.
+        return abs(self.clock - before.clock - steps * self.stride) < 1e-3 * self.stride
 
 
 @dataclasses.dataclass(frozen=True)
