@@ -164,6 +164,8 @@ class KStepDynamics(OptionAttributes):
     (5, 6)
     """
 
+    _nsteps = 0
+
     def __init__(
         self,
         atoms: Atoms,
@@ -370,14 +372,16 @@ class KStepDynamics(OptionAttributes):
     @property
     def nsteps(self) -> int:
         """Steps made; set by hand, the clock shows as many strides of now, as in ASE."""
-        return int(self.__dict__.get("_nsteps", 0))
+        return self._nsteps
 
     @nsteps.setter
     def nsteps(self, value: int) -> None:
-        value = whole_number("nsteps", value, "strides made")
-        before, self._nsteps = self.nsteps, value
+        if value == self._nsteps + 1:
+            self._nsteps = value
+            return
+        self._nsteps = whole_number("nsteps", value, "strides made")
         run = self.__dict__.get("_run")
-        if run is not None and value != before + 1:
+        if run is not None:
             state = run.point.state
             state = state.replace(time=torch.full_like(state.time, value * self.dt))
             self._run = replaced(run, point=replaced(run.point, state=state))

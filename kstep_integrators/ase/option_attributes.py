@@ -223,8 +223,8 @@ class OptionAttributes(ResumableDynamics):
         self.set_options(timestep=timestep)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if not self._made or name.startswith("_"):
-            super().__setattr__(name, value)
+        if name[0] == "_" or not self._made:  # several times a step: the shortest way
+            object.__setattr__(self, name, value)
         elif name in CHANGEABLE:
             self.set_options(**{name: value})
         elif name in FIXED:
