@@ -152,6 +152,9 @@ PLAIN: Final = frozenset(
 """Types of what holds no calculator, looked up as they are asked for at every step."""
 
 
+_IN_ORDER = (list, tuple)
+
+
 def parts_of(calculator: Any) -> list[Any]:
     """A calculator, and those that it holds in attributes, lists, dicts, or a mixer of ASE's."""
     found: list[Any] = []
@@ -177,10 +180,10 @@ def _held(value: Any) -> list[Any]:
     """What a list, a dict or a mixer of ASE's holds, or the value itself."""
     if isinstance(value, dict):
         return list(value.values())
-    if isinstance(value, list | tuple):
+    if isinstance(value, _IN_ORDER):
         return list(value)
     calculators = getattr(value, "calcs", [value])
-    return list(calculators) if isinstance(calculators, list | tuple) else [value]
+    return list(calculators) if isinstance(calculators, _IN_ORDER) else [value]
 
 
 def copied(results: dict[str, Any]) -> dict[str, Any]:

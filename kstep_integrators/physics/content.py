@@ -15,6 +15,10 @@ from kstep_integrators.physics.pyscf_settings import is_pyscf, pyscf_settings
 
 __all__ = ["content_of"]
 
+_AS_IS = frozenset({str, int, bool, type(None)})
+_WHOLE = (str, int)
+_IN_ORDER = (list, tuple)
+"""Types, made once: this is asked at every step."""
 _DEPTH = 6
 """Objects inside objects that are looked into."""
 _SMALL = 100_000
@@ -47,7 +51,12 @@ def content_of(value: Any, depth: int = _DEPTH) -> Any:
     >>> content_of(weights) == before
     False
     """
-    if value is None or isinstance(value, str | int):
+    kind = type(value)
+    if kind in _AS_IS:
+        return value
+    if kind is float:
+        return "nan" if value != value else value
+    if isinstance(value, _WHOLE):
         return value
     if isinstance(value, np.ndarray):
         if value.dtype.hasobject:
@@ -59,7 +68,7 @@ def content_of(value: Any, depth: int = _DEPTH) -> Any:
         return _Opaque(value)
     if isinstance(value, dict):
         return {key: content_of(entry, depth - 1) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, _IN_ORDER):
         return [content_of(entry, depth - 1) for entry in value]
     if hasattr(value, "detach"):  # torch
         value = value.detach().cpu()

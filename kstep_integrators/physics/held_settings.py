@@ -63,6 +63,6 @@ def _is_calculators(value: object) -> bool:
     if type(value) in PLAIN:
         return False  # at once: it is asked at every step
     held = list(value.values()) if isinstance(value, dict) else value
-    if not held or not isinstance(held, list | tuple):
+    if not held or not isinstance(held, (list, tuple)):
         held = [held]
     return all(isinstance(one, BaseCalculator) for one in held)
