@@ -192,11 +192,10 @@ def positive_number(name: str, value: object, meaning: str) -> float:
     ValueError
         If it is not finite and above 0.
     """
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name} is {value!r}, expected a positive number: {meaning}")
-    if not (float(value) > 0.0 and math.isfinite(value)):
+    number = real_number(name, value, f"positive, {meaning}")
+    if not (number > 0.0 and math.isfinite(number)):
         raise ValueError(f"{name} is {value!r}, expected a positive number: {meaning}")
-    return float(value)
+    return number
 
 
 def path_of(name: str, value: object) -> Path:

@@ -150,8 +150,6 @@ PLAIN: Final = frozenset(
     {str, int, float, bool, np.ndarray, Atoms, type(None), MethodType, Parameters}
 )
 """Types of what holds no calculator, looked up as they are asked for at every step."""
-
-
 _IN_ORDER = (list, tuple)
 
 
@@ -177,7 +175,7 @@ def parts_of(calculator: Any) -> list[Any]:
 
 
 def _held(value: Any) -> list[Any]:
-    """What a list, a dict or a mixer of ASE's holds, or the value itself."""
+    """Members of a list, a dict or a mixer of ASE's, or the value itself."""
     if isinstance(value, dict):
         return list(value.values())
     if isinstance(value, _IN_ORDER):

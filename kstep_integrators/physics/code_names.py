@@ -11,9 +11,9 @@ __all__ = ["changed_names", "read_names"]
 _LOADS = ("LOAD_CLASSDEREF", "LOAD_DEREF", "LOAD_GLOBAL", "LOAD_NAME")
 _STORES = ("STORE_DEREF", "STORE_GLOBAL")
 _EDITS = ("DELETE_SUBSCR", "STORE_SUBSCR", "COPY", "DUP_TOP_TWO")
-"""What follows a name and a key in ``name[key] = value`` and ``name[key] += value``."""
+"""Instructions after a name and a key in ``name[key] = value`` and ``name[key] += value``."""
 _SETS = ("DELETE_ATTR", "STORE_ATTR", "COPY", "DUP_TOP")
-"""What follows a name in ``name.attribute = value`` and ``name.attribute += value``."""
+"""Instructions after a name in ``name.attribute = value`` and ``name.attribute += value``."""
 _METHODS = (
     "add", "append", "appendleft", "clear", "discard", "extend", "insert", "pop", "remove",
     "setdefault", "update",

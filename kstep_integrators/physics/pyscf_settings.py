@@ -24,7 +24,7 @@ def is_pyscf(value: Any) -> bool:
 
 
 def pyscf_settings(value: Any) -> dict[str, Any]:
-    """What has been set of a mean-field object, a molecule, grids, a density fit, ...
+    """Settings of a mean-field object, a molecule, grids, a density fit, ...
 
     Parameters
     ----------

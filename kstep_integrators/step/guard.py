@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Real
 
 import torch
 from torch import Tensor
 
 from kstep_integrators import units
+from kstep_integrators.arguments import real_number
 from kstep_integrators.state import Evaluation, PhaseState, Reasons, kinetic_energy
 
 __all__ = ["ON_ERROR", "Control", "DynamicsFailed", "Guard", "check_finite"]
@@ -86,9 +86,7 @@ class Guard:
             ("max_energy_change", "eV"),
         ):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, Real):
-                raise TypeError(f"{name} is {value!r}, expected a positive number of {meaning}")
-            if not float(value) > 0.0:  # infinity is no limit
+            if not real_number(name, value, meaning) > 0.0:  # infinity is no limit
                 raise ValueError(f"{name} is {value!r}, expected a positive number of {meaning}")
 
     def check_jump(self, before: PhaseState, after: PhaseState) -> Reasons:

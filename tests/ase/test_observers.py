@@ -37,7 +37,7 @@ def theirs(atoms, **settings):
 
 
 def calls(make, act):
-    """What is called when, with the positions that are seen there."""
+    """Calls of observers in their order, with the positions that they see."""
     atoms = copper()
     dynamics, seen = make(atoms), []
 

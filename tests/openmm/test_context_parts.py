@@ -1,4 +1,4 @@
-"""What a program cannot see: parameters and tables inside forces, groups, a Context made anew."""
+"""Parameters and tables inside forces, groups, a Context made anew: no program sees them."""
 
 import statistics
 import time
@@ -81,7 +81,7 @@ def pair(force):
 
 
 def path(make, force, change):
-    """Where a pair is some steps after a change, as velocity Verlet has it."""
+    """Positions of a pair some steps after a change, as an integrator has them."""
     system = pair(force)
     integrator = make(system)
     context = make_context(system, integrator)

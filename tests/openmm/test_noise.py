@@ -133,7 +133,7 @@ def test_distribution():
 
 
 def inside(molecule, model, *seeds):
-    """Where the parts of a CompoundIntegrator lead, each from the same start."""
+    """Ends of the parts of a CompoundIntegrator, each from the same start."""
     system, whole = springs(molecule), openmm.CompoundIntegrator()
     for seed in seeds:
         part = KStepIntegrator(system, model, k=2, timestep=0.0005, **BATH)
