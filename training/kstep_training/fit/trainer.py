@@ -199,7 +199,10 @@ def train(
             ),
         )
     parallel = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
-    loggers, precision = _loggers(output, settings.wandb, watched), _checked_precision(settings.precision)
+    loggers, precision = (
+        _loggers(output, settings.wandb, watched),
+        _checked_precision(settings.precision),
+    )
     with _terse(), _interruptible(last):
         trainer = lightning.Trainer(
             max_epochs=settings.epochs,

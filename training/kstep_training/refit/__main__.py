@@ -20,7 +20,9 @@ def _stop(*_: object) -> NoReturn:
 
 def _end_with_input() -> None:
     """End at once when standard input does: whoever held its other end is gone."""
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: a thread that waits in it aborts Python's own shutdown.
+    while os.read(0, 1024):
+        pass
     os._exit(1)  # what is lost is the epoch under way
 
 
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         refit(given.folder, given.quiet)
     except KeyboardInterrupt as stopped:
-        sys.stderr.write(f"{stopped or 'stopped before the first epoch'}\n")
+        sys.stderr.write(f"{str(stopped) or 'stopped before the first epoch'}\n")
         return 130
     except (ImportError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
