@@ -165,6 +165,8 @@ class Refit:
     def poll(self) -> RefitNews:
         """Look how far it is, without waiting."""
         code = None if self._process is None else self._process.poll()
+        if self._process is not None and code is not None:
+            _close(self._process)
         told = self._progress()
         if self.model.exists():
             return RefitNews("finished", **told)
@@ -195,6 +197,11 @@ class Refit:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdin is not None:
-            with suppress(OSError):
-                process.stdin.close()
+        _close(process)
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    """Let go of the pipe to a process that has ended."""
+    if process.stdin is not None:
+        with suppress(OSError):
+            process.stdin.close()
