@@ -15,6 +15,7 @@ from ase.io import write
 
 from kstep_integrators import KStepWarning, units
 from kstep_integrators.calculators import xtb_calculator
+from kstep_integrators.diagnostics.npz_schema import FIELDS
 from kstep_integrators.learning.label_file import LabelFile
 from kstep_integrators.learning.label_sources import read_labels
 from kstep_integrators.learning.label_units import said_units
