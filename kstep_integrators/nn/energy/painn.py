@@ -72,8 +72,8 @@ class PaiNN(Backbone):
         self.messages = nn.ModuleList(_Message(channels, radial) for _ in range(layers))
         self.updates = nn.ModuleList(_Update(channels) for _ in range(layers))
 
-    def features(self, h: Tensor, edges: Edges) -> Tensor:
-        """Pass embedded atoms (..., N, F) through the layers."""
+    def features(self, h: Tensor, edges: Edges) -> list[Tensor]:
+        """Pass embedded atoms (..., N, F) through the layers; features after each of them."""
 
         def send(message: _Message, s: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
             ds, dv = message(s, v, edges)
@@ -81,7 +81,7 @@ class PaiNN(Backbone):
 
         return self._layers(h, send)
 
-    def fixed(self, vectors: Tensor, distances: Tensor, graph: Graph) -> Tensor:
+    def fixed(self, vectors: Tensor, distances: Tensor, graph: Graph) -> list[Tensor]:
         """Features as of :meth:`forward`, by a way that is cheaper to differentiate twice.
 
         With respect to positions only: the filters enter as tables, so that nothing can be
@@ -104,12 +104,14 @@ class PaiNN(Backbone):
         self,
         s: Tensor,
         send: Callable[[_Message, Tensor, Tensor | None], tuple[Tensor, Tensor]],
-    ) -> Tensor:
+    ) -> list[Tensor]:
         """Messages and updates in turn; ``send`` gives what the messages of a layer add."""
         v: Tensor | None = None
+        after = []
         for message, update in zip(self.messages, self.updates, strict=True):
             ds, dv = send(message, s, v)  # type: ignore[arg-type]
             s, v = s + ds, dv if v is None else v + dv
             ds, dv = update(s, v)
             s, v = s + ds, v + dv
-        return s
+            after.append(s)
+        return after
