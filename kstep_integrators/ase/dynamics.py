@@ -42,7 +42,7 @@ from kstep_integrators.ase.restart_file import write_restart
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
-from kstep_integrators.jumps.make import record_jump, restore_jump
+from kstep_integrators.jumps.make import restore_jump
 from kstep_integrators.learning.settings import Learning
 from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
@@ -57,7 +57,12 @@ from kstep_integrators.step.make_scheme import make_scheme
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions, make_rng
 from kstep_integrators.step.run import Run, advance, begin, moved_to
-from kstep_integrators.step.run_learning import RunLearning, labels_path, learning_jump
+from kstep_integrators.step.run_learning import (
+    RunLearning,
+    labels_path,
+    learning_jump,
+    recorded_jump,
+)
 from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stats import Stats, warn_of_changes
 from kstep_integrators.step.tuning import StrideTuning
@@ -212,13 +217,13 @@ class KStepDynamics(OptionAttributes):
         check_apart(trajectory=trajectory, logfile=logfile, checkpoint=checkpoint)
         if _resumed is None:
             check_earlier(trajectory, checkpoint, kwargs.get("append_trajectory", False))
-        learns = options.learning is not None
-        if learns:
+        learning = options.learning
+        if learning is not None:
             model = learning_jump(model, options, atoms.numbers.tolist())
-        self.scheme = make_scheme(model, options.of_jump() if learns else options)
+        self.scheme = make_scheme(model, options if learning is None else options.of_jump())
         self.rng = make_rng(rng)
         check_calculator(atoms)
-        if learns and "forces" in atoms.calc.implemented_properties:
+        if learning is not None and "forces" in atoms.calc.implemented_properties:
             self.scheme = dataclasses.replace(self.scheme, label_forces=True)
         self.options, self.jump = options, self.scheme.jump
         check_two(self.jump, atoms.calc)
@@ -237,11 +242,11 @@ class KStepDynamics(OptionAttributes):
         self.scheme.check(state)
         warn_of_electrons(self.jump, atoms)
         self._learning: RunLearning | None = None
-        if learns:
-            path = labels_path(self.options.learning, checkpoint, trajectory)
+        if learning is not None:
+            path = labels_path(learning, checkpoint, trajectory)
             known = 0 if _resumed is None else _resumed.settings["labels"]
             self._learning = RunLearning(
-                self.jump.potential, [state], options, settings_of(atoms.calc), path, known
+                self.jump, [state], options, settings_of(atoms.calc), path, known
             )
         super().__init__(
             atoms,
@@ -301,9 +306,9 @@ class KStepDynamics(OptionAttributes):
             del arguments[learned]
         return cls(
             atoms,
-            restore_jump(kept.jump, model),
+            restore_jump(kept.jump, model) if kept.jump else None,
             **arguments,
-            **found_outputs(kept.settings, path),
+            **found_outputs({n: v for n, v in kept.settings.items() if n != "labels"}, path),
             rng=make_generator(kept.generators[0]),
             checkpoint=path,
             append_trajectory=True,
@@ -319,9 +324,8 @@ class KStepDynamics(OptionAttributes):
         scheme = self._bind(point.state)
         run = replaced(kept.run, scheme=scheme, point=point, bonds=bonds)
         if self._learning is not None:
-            run, self.scheme = self._learning.rebound(run, self.scheme)
+            run, self.scheme = self._learning.go_on(run, self.scheme)
             self.jump = self.scheme.jump
-            run = replaced(run, point=point)
         self._run = run
         if self._physics is not None:
             self._physics.adopt(point.state, point.physics, kept.results)
@@ -342,7 +346,7 @@ class KStepDynamics(OptionAttributes):
         run, physics = self._run, self._physics
         if run is None or physics is None:
             raise ValueError("this run has not begun: it has no state to write")
-        settings, jump = self._settings, self.jump
+        settings = self._settings
         if self._learning is not None:
             run = self._learning.with_waiting(run)
             settings = {**settings, "labels": self._learning.count}
@@ -354,7 +358,7 @@ class KStepDynamics(OptionAttributes):
             generators=(self.rng.bit_generator.state,),
             nsteps=self.nsteps,
             settings=settings,
-            jump=record_jump(jump),
+            jump=recorded_jump(self.jump),
             physics=settings_of(self.atoms.calc),
             marks=(marks,),
             edited=self._written is None or bool(self._written.changed(self.atoms)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -36,7 +35,7 @@ RANDOM_FUNCTIONS = 0
 BACKBONE = "organic-gfn2"
 """Model whose features are learned on, where it knows the elements."""
 
-UNTRAINED = {"backbone": "painn", "channels": 64, "layers": 3}
+UNTRAINED: dict[str, Any] = {"backbone": "painn", "channels": 64, "layers": 3}
 SEED = 0
 """Sizes and seed of the backbone for elements that no trained one knows."""
 
@@ -52,8 +51,10 @@ class AdaptedPotential(SetOnce):
         Of a network with a linear readout: the base with its learned part, or the part alone.
     base : Potential or None
         Base beside it; None if the model has it all.
-    origin : dict
-        What the base was, for provenance.
+    start : Potential or None
+        What the run was given, to which the weights were added.
+    record : dict, optional
+        Provenance, for a file: labels, method, errors.
 
     Examples
     --------
@@ -64,9 +65,14 @@ class AdaptedPotential(SetOnce):
     """
 
     def __init__(
-        self, model: NetworkPotential, base: Potential | None, origin: dict[str, Any]
+        self,
+        model: NetworkPotential,
+        base: Potential | None,
+        start: Potential | None,
+        record: dict[str, Any] | None = None,
     ) -> None:
-        self.model, self.base, self.origin = model, base, origin
+        self.model, self.base, self.start = model, base, start
+        self.record = dict(record or {})
         self._whole: Potential = model if base is None else SumPotential(base, model)
 
     @property
@@ -89,19 +95,23 @@ class AdaptedPotential(SetOnce):
     def to(self, device: torch.device | str) -> AdaptedPotential:
         """The same potential on another device."""
         base = None if self.base is None else self.base.to(device)
-        return AdaptedPotential(self.model.to(device), base, self.origin)
+        return AdaptedPotential(self.model.to(device), base, self.start, self.record)
 
-    def with_weights(self, weights: Tensor) -> AdaptedPotential:
-        """The potential with other learned weights, (S, D) eV."""
-        return AdaptedPotential(self.model.with_weights(weights), self.base, self.origin)
+    def with_weights(
+        self, weights: Tensor, record: dict[str, Any] | None = None
+    ) -> AdaptedPotential:
+        """The potential with other learned weights, (S, D) eV, and what they were learned from."""
+        model = self.model.with_weights(weights)
+        return AdaptedPotential(model, self.base, self.start, {**self.record, **(record or {})})
 
     def bind(self, state: PhaseState) -> BoundPotential:
         """Force function of one set of atoms."""
         return self._whole.bind(state)
 
     def describe(self) -> dict[str, Any]:
-        """What was learned on: the same before and after, since the weights are the run's."""
-        return {"learned": True, **self.origin}
+        """What is learned on: the same before and after, since the weights are the run's."""
+        start = None if self.start is None else self.start.describe()
+        return {"learned": True, "base": start, "backbone": self.model.header.name}
 
     def features(self, numbers: Tensor, positions: Tensor, forces: bool = True) -> ForceFeatures:
         """Functions of one molecule, and their forces.
@@ -131,29 +141,23 @@ class AdaptedPotential(SetOnce):
         order = [self.model.header.elements.index(z) for z in numbers.tolist()]
         return torch.tensor(order, dtype=torch.int64)
 
-    def _header(self, name: str, training: dict[str, Any]) -> ModelHeader:
-        """The header of a file of this potential."""
-        base = self.base
-        described = None if base is None else json.loads(json.dumps(base.describe(), default=str))
-        kept = {**self.model.header.training, **self.origin, **training}
-        method = training.get("method", self.model.header.method)
+    def header(self, name: str) -> ModelHeader:
+        """The header of a file of this potential, with its provenance."""
+        base = None if self.base is None else _plain(self.base.describe())
+        start = None if self.start is None else _plain(self.start.describe())
+        record = {"learned_from": start, "backbone": self.model.header.name, **self.record}
+        method = str(self.record.get("method", self.model.header.method))
         return dataclasses.replace(
-            self.model.header, name=name, method=method, base=described, training=kept
+            self.model.header, name=name, method=method, base=base, training=record
         )
 
-    def save(self, path: str | Path, training: dict[str, Any] | None = None) -> None:
+    def save(self, path: str | Path) -> None:
         """Write an ordinary model file, which ``load_model`` reads.
 
         Beside a base, it holds the learned part alone: ``load_model(path, base=...)``.
-
-        Parameters
-        ----------
-        path : str or Path
-        training : dict, optional
-            Provenance: labels, method, errors.
         """
         path = path_of("path", path)
-        write_model(path, self.model.network, self._header(path.stem, training or {}))
+        write_model(path, self.model.network, self.header(path.stem))
 
 
 def adapt(
@@ -190,8 +194,8 @@ def adapt(
                 f"backbone is {str(backbone)!r}, but the model of the run is a network, which "
                 "learns on its own features: leave backbone out"
             )
-        return AdaptedPotential(_with_readout(base), None, {"base": base.describe()})
-    header, network, named = _backbone(sorted(set(elements)), backbone)
+        return AdaptedPotential(_with_readout(base), None, base)
+    header, network = _backbone(sorted(set(elements)), backbone)
     arguments = {
         **network.config,
         "readout": False,
@@ -205,16 +209,15 @@ def adapt(
     part.requires_grad_(False)
     header = dataclasses.replace(
         header,
-        name="learned",
-        method="learned",
+        charge=(-99, 99),
+        multiplicities=tuple(range(1, 12)),
         network=dict(part.config),
         timestep_fs=(timestep if base is None else base.timestep) / units.FS,
         training={},
     )
     where = "cpu" if base is None else base.device
     model = NetworkPotential(part, header, device=device if base is None else where)
-    origin = {"base": None if base is None else base.describe(), "backbone": named}
-    return AdaptedPotential(model, base, origin)
+    return AdaptedPotential(model, base, base)
 
 
 def _with_readout(potential: NetworkPotential) -> NetworkPotential:
@@ -239,18 +242,18 @@ def _with_readout(potential: NetworkPotential) -> NetworkPotential:
 
 def _backbone(
     elements: list[int], backbone: str | Path | None
-) -> tuple[ModelHeader, EnergyNetwork, str]:
-    """Header and network whose features are learned on, and their name."""
+) -> tuple[ModelHeader, EnergyNetwork]:
+    """Header and network whose features are learned on."""
     name = BACKBONE if backbone is None and BACKBONE in bundled_models() else backbone
     if name is not None:
-        network, header, digest = read_model(model_path(name))
+        network, header, _ = read_model(model_path(name))
         if not isinstance(network, EnergyNetwork):
             raise ValueError(
                 f"backbone is {str(name)!r}, a model of direct jumps; expected that of a potential"
             )
         unknown = sorted(set(elements) - set(header.elements))
         if not unknown:
-            return header, copy.deepcopy(network), f"{header.name} {digest[:16]}"
+            return header, network
         if backbone is not None:
             raise ValueError(
                 f"backbone {str(name)!r} knows the elements {header.elements}, not {unknown}: name "
@@ -258,6 +261,11 @@ def _backbone(
             )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        fresh = EnergyNetwork(elements, **UNTRAINED)  # type: ignore[arg-type]
-    header = ModelHeader("untrained", dict(fresh.config), "none")
-    return header, fresh, f"untrained, seed {SEED}"
+        fresh = EnergyNetwork(elements, **UNTRAINED)
+    return ModelHeader(f"untrained, seed {SEED}", dict(fresh.config), "none"), fresh
+
+
+def _plain(described: dict[str, Any]) -> dict[str, Any]:
+    """A description as it comes back from a file."""
+    plain: dict[str, Any] = json.loads(json.dumps(described, default=str))
+    return plain

@@ -165,9 +165,9 @@ class RunLearning:
         return rebound(run, scheme, self.learner)
 
     @property
-    def waiting(self) -> tuple[Example, ...]:
-        """Labels that no step has taken in yet, as after the first evaluation."""
-        return tuple(self._new)
+    def count(self) -> int:
+        """Labels in the file that the run has."""
+        return len(self.labels) - self.labels.pending
 
     def with_waiting(self, run: Run) -> Run:
         """The run with these among its own, for a checkpoint."""
