@@ -204,7 +204,9 @@ def adapt(
         "shifts": [0.0] * len(network.config["elements"]),
     }
     part = EnergyNetwork(**arguments)
-    kept = {n: v for n, v in network.state_dict().items() if not n.startswith(("readout", "linear"))}
+    kept = {
+        n: v for n, v in network.state_dict().items() if not n.startswith(("readout", "linear"))
+    }
     part.load_state_dict(kept, strict=False)
     part.requires_grad_(False)
     header = dataclasses.replace(

@@ -90,9 +90,7 @@ def force_features(
     return ForceFeatures(energies, -slopes)
 
 
-def scalars_of(
-    network: EnergyNetwork, positions: Tensor, species: Tensor, dense: bool
-) -> Tensor:
+def scalars_of(network: EnergyNetwork, positions: Tensor, species: Tensor, dense: bool) -> Tensor:
     """The scalars of all layers, (N, I), that a linear readout is made of.
 
     Parameters are those of :func:`force_features`.

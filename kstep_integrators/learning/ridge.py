@@ -38,7 +38,9 @@ def no_equations(size: int) -> Equations:
     )
 
 
-def add_rows(equations: Equations, design: Tensor, targets: Tensor, importance: Tensor) -> Equations:
+def add_rows(
+    equations: Equations, design: Tensor, targets: Tensor, importance: Tensor
+) -> Equations:
     """The equations with more rows.
 
     Parameters

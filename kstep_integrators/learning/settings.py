@@ -81,6 +81,4 @@ class Learning:
                 raise ValueError(f"refit is {self.refit!r}, expected True, False or 'wait'")
             object.__setattr__(self, "refit", true_or_false("refit", self.refit))
         if self.stop is not None:
-            object.__setattr__(
-                self, "stop", positive_integer("stop", self.stop, "labels, or None")
-            )
+            object.__setattr__(self, "stop", positive_integer("stop", self.stop, "labels, or None"))

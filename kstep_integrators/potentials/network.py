@@ -127,8 +127,11 @@ class NetworkPotential(SetOnce):
         It shares all else, compiled functions too.
         """
         other = copy.copy(self)
-        vars(other)["network"] = self.network.with_weights(weights.to(self._device))
-        other._bound, other._relatives = {}, {**self._relatives, **self._bound}
+        vars(other).update(
+            network=self.network.with_weights(weights.to(self._device)),
+            _bound={},
+            _relatives={**self._relatives, **self._bound},
+        )
         return other
 
     def describe(self) -> dict[str, Any]:

@@ -107,7 +107,9 @@ def rebound(run: Run, scheme: Scheme, learner: Learner) -> tuple[Run, Scheme]:
     lessons = run.lessons
     if lessons is None:
         return run, scheme
-    potential = learner.potential.with_weights(lessons.weights)
+    last = lessons.grades[-1] if lessons.grades else None
+    record = {"labels": lessons.labels, "residual": None if last is None else last.residual}
+    potential = learner.potential.with_weights(lessons.weights, record)
     scheme = scheme_with(scheme, potential, lessons.learning)
     point = replaced(run.point, inner=None, correction=None)
     bound = scheme.bind(point.state, run.scheme.physics)

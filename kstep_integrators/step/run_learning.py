@@ -10,8 +10,9 @@ from typing import Any
 
 from kstep_integrators import units
 from kstep_integrators.fields import replaced
+from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
-from kstep_integrators.jumps.make import make_jump
+from kstep_integrators.jumps.make import make_jump, record_jump
 from kstep_integrators.learning.adapted import AdaptedPotential, adapt
 from kstep_integrators.learning.label_file import LabelFile
 from kstep_integrators.learning.labelled_physics import LabelledPhysics
@@ -27,7 +28,7 @@ from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.run import Run
 from kstep_integrators.step.scheme import Scheme
 
-__all__ = ["RunLearning", "labels_path", "learning_jump"]
+__all__ = ["RunLearning", "labels_path", "learning_jump", "recorded_jump"]
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +72,18 @@ def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> F
     return FlowJump(base, jump.timestep)
 
 
+def recorded_jump(jump: Jump) -> dict[str, Any]:
+    """Record of the jump that a run was given, for its checkpoint; empty if it began with none.
+
+    What a learning run has made of it is in its lessons.
+    """
+    potential = getattr(jump, "potential", None)
+    if not isinstance(potential, AdaptedPotential):
+        return record_jump(jump)
+    start = potential.start
+    return {} if start is None else record_jump(FlowJump(start, jump.timestep))
+
+
 def labels_path(
     settings: Learning, checkpoint: str | Path | None, trajectory: object
 ) -> Path | None:
@@ -83,13 +96,18 @@ def labels_path(
     return Path(named).absolute().with_suffix(".labels.traj")
 
 
+def name_of(physics: Mapping[str, str]) -> str:
+    """Settings of a physics in one line, as the method of a model file."""
+    return ", ".join(f"{name} {value}" for name, value in physics.items())
+
+
 class RunLearning:
     """The learning of one run.
 
     Parameters
     ----------
-    potential : AdaptedPotential
-        That it starts from.
+    jump : Jump
+        From :func:`learning_jump`.
     states : sequence of PhaseState
         One for each molecule.
     options : RunOptions
@@ -103,7 +121,7 @@ class RunLearning:
 
     def __init__(
         self,
-        potential: AdaptedPotential,
+        jump: Jump,
         states: Sequence[PhaseState],
         options: RunOptions,
         physics: Mapping[str, str],
@@ -112,6 +130,10 @@ class RunLearning:
     ) -> None:
         self.options = options
         self.settings = options.learning or Learning()
+        potential = getattr(jump, "potential", None)
+        if not isinstance(potential, AdaptedPotential):
+            raise TypeError(f"jump is {jump!r}, expected one of learning_jump(...)")
+        potential = potential.with_weights(potential.weights, {"method": name_of(physics)})
         self.learner: Learner = make_learner(potential, states)
         self._temporary = None
         if path is None:
@@ -159,10 +181,12 @@ class RunLearning:
         _log.info(line)
         say(line)
 
-    def rebound(self, run: Run, scheme: Scheme) -> tuple[Run, Scheme]:
+    def go_on(self, run: Run, scheme: Scheme) -> tuple[Run, Scheme]:
         """A run that goes on from a checkpoint, with what it had learned."""
         self._nsteps = run.nsteps
-        return rebound(run, scheme, self.learner)
+        point = run.point
+        run, scheme = rebound(run, scheme, self.learner)
+        return replaced(run, point=point), scheme
 
     @property
     def count(self) -> int:

@@ -26,6 +26,7 @@ __all__ = [
     "have_compiler",
 ]
 
+
 class CompiledForces(Protocol):
     """A compiled force, for networks that differ in their weights alone."""
 
