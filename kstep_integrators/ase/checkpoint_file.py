@@ -26,7 +26,7 @@ from kstep_integrators.ase.atoms_json import (
     encode_values,
 )
 from kstep_integrators.ase.checkpoint import Checkpoint, CheckpointError
-from kstep_integrators.ase.outputs import LogMark, Marks, TrajectoryMark
+from kstep_integrators.ase.outputs import LogMark, Marks
 from kstep_integrators.fields import replaced
 from kstep_integrators.files import atomic_file
 from kstep_integrators.learning.lessons import Example, Grade, Lessons
@@ -40,6 +40,7 @@ from kstep_integrators.step.pace import Pace
 from kstep_integrators.step.run import Run
 from kstep_integrators.step.stats import Stats
 from kstep_integrators.step.tuning import BurnIn
+from kstep_integrators.trajectory_marks import TrajectoryMark
 
 __all__ = ["FORMAT_VERSION", "read_checkpoint", "write_checkpoint"]
 

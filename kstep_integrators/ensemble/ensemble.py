@@ -95,9 +95,9 @@ class Ensemble:
     k, timestep, corrector, thermostat, friction, taut, metropolize, extra_chances, on_error, \
 energy_tolerance, force_tolerance, guard, device, learn
         As for :class:`~kstep_integrators.KStepDynamics`. A stride is tuned for all replicas
-        together, as it grows while they learn: all teach one potential, and need a physics with
-        forces for it. ``on_error="shrink"`` shortens those of each on its own, and ``"stop"`` stops the
-        one replica.
+        together; so it grows, where they learn: all of them teach one potential, and need a
+        physics with forces for it. ``on_error="shrink"`` shortens those of each on its own, and
+        ``"stop"`` stops the one replica.
     temperature_K : float or sequence of float, optional
         One for all replicas, or one for each.
     exchange_interval : int, optional

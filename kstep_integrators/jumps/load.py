@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import overload
 
 import torch
 
@@ -18,6 +19,23 @@ from kstep_integrators.potentials.sum import SumPotential
 __all__ = ["load_model"]
 
 
+@overload
+def load_model(
+    name_or_path: str | Path,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    compile: bool = False,
+    base: None = None,
+) -> NetworkPotential | DirectJump: ...
+@overload
+def load_model(
+    name_or_path: str | Path,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    compile: bool = False,
+    *,
+    base: Potential,
+) -> SumPotential: ...
 def load_model(
     name_or_path: str | Path,
     device: str | torch.device = "auto",

@@ -84,7 +84,8 @@ def force_features(
         basis = torch.eye(positions.numel(), dtype=positions.dtype, device=positions.device)
 
         def along(direction: Tensor) -> Tensor:
-            return jvp(sums, (positions,), (direction.reshape(positions.shape),))[1]
+            slope: Tensor = jvp(sums, (positions,), (direction.reshape(positions.shape),))[1]
+            return slope
 
         slopes = torch.cat([vmap(along)(some).to(torch.float64) for some in basis.split(at_once)])
     return ForceFeatures(energies, -slopes)

@@ -18,9 +18,9 @@ from kstep_integrators.state import BoundPotential, EvaluationFailed, PhaseState
 
 __all__ = ["Learner", "block_length", "first_lessons", "learn_pending", "make_learner"]
 
-SINGLY = 20
+SINGLY = 100
 """Labels that are learned one by one, as long as each says much."""
-SHARE = 10
+SHARE = 50
 """Later on a block is this share of what is known."""
 HELD = 64
 """Examples that are kept to compare a refit with."""

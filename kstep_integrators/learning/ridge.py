@@ -80,7 +80,8 @@ class Posterior:
     def deviation(self, design: Tensor) -> Tensor:
         """Standard deviation of what is predicted for rows (n, P), (n,), without their noise."""
         half = torch.linalg.solve_triangular(self.factor, design.T, upper=False)
-        return self.noise * half.square().sum(0).sqrt()
+        spread: Tensor = self.noise * half.square().sum(0).sqrt()
+        return spread
 
 
 def solve(equations: Equations, precision: Tensor) -> Posterior:

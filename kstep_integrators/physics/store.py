@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+
+import numpy.typing as npt
 
 from kstep_integrators.state import PhaseState
 
-__all__ = ["EvaluationStore", "geometry"]
+__all__ = ["EvaluationStore", "geometry", "geometry_of"]
 
 V = TypeVar("V")
 
@@ -18,8 +20,14 @@ def geometry(state: PhaseState) -> bytes:
     All else that an evaluation depends on is fixed for the life of a store.
     """
     positions, cell = state.positions, state.cell
-    arrays = (positions.detach().cpu().numpy(), cell.detach().cpu().numpy())
-    return b"".join(array.tobytes() for array in arrays) + bytes(state.pbc)
+    return geometry_of(positions.detach().cpu().numpy(), cell.detach().cpu().numpy(), state.pbc)
+
+
+def geometry_of(
+    positions: npt.NDArray[Any], cell: npt.NDArray[Any], pbc: tuple[bool, ...]
+) -> bytes:
+    """The key of positions (N, 3), a cell (3, 3) and its periodic directions."""
+    return positions.tobytes() + cell.tobytes() + bytes(pbc)
 
 
 class EvaluationStore(Generic[V]):

@@ -125,8 +125,11 @@ class EnergyNetwork(nn.Module):
             "nearest": near.tolist(),
         }
         # Model files of networks without a choice here are older than the choice.
-        choices = {"readout": (readout, True), "repulsion": (repulsion, True)}
-        choices |= {"linear": (linear, None)}
+        choices: dict[str, tuple[Any, Any]] = {
+            "readout": (readout, True),
+            "repulsion": (repulsion, True),
+            "linear": (linear, None),
+        }
         self.config |= {name: one for name, (one, usual) in choices.items() if one != usual}
         self.cutoff = float(cutoff)
         self.scale = float(scale)
@@ -188,11 +191,11 @@ class EnergyNetwork(nn.Module):
         """
         if self.linear is None:
             raise ValueError("the network has no linear readout: make it with linear=...")
-        linear, other = copy.copy(self.linear), copy.copy(self)
-        old = linear.weight
-        linear._parameters = dict(linear._parameters)
-        linear.weight = nn.Parameter(weights.to(old), requires_grad=old.requires_grad)
-        other._modules = {**self._modules, "linear": linear}
+        old = self.linear.weight
+        shared = {id(part): part for name, part in self.named_children() if name != "linear"}
+        other = copy.deepcopy(self, shared)
+        if other.linear is not None:
+            other.linear.weight = nn.Parameter(weights.to(old), requires_grad=old.requires_grad)
         return other
 
     def lean_backbone(self, graph: Graph) -> PaiNN | None:
