@@ -13,7 +13,7 @@ from torch import Tensor
 
 from kstep_integrators import units
 from kstep_integrators.arguments import SetOnce, path_of
-from kstep_integrators.learning.force_features import ForceFeatures, force_features, scalars_of
+from kstep_integrators.learning.force_features import ForceFeatures, force_features
 from kstep_integrators.models.model_file import (
     ModelHeader,
     bundled_models,
@@ -129,12 +129,6 @@ class AdaptedPotential(SetOnce):
             len(numbers) <= self.model.dense_limit,
             forces,
         )
-
-    def scalars(self, numbers: Tensor, positions: Tensor) -> Tensor:
-        """Scalars of all layers for the atoms of one molecule, (N, I)."""
-        dense = len(numbers) <= self.model.dense_limit
-        species = self.species(numbers)
-        return scalars_of(self.model.network, positions.to(self.model.device), species, dense)
 
     def species(self, numbers: Tensor) -> Tensor:
         """Index of each element in the table of the network, (N,) int64."""

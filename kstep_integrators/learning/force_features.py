@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,7 @@ from kstep_integrators.nn.common.neighbor_lists import build_skin_list, dense_la
 from kstep_integrators.nn.energy.linear_readout import LinearReadout
 from kstep_integrators.nn.energy.network import EnergyNetwork
 
-__all__ = ["ForceFeatures", "force_features", "scalars_of"]
+__all__ = ["ForceFeatures", "force_features"]
 
 NUMBERS_AT_ONCE = 20_000_000
 """Numbers per layer and batch of displacements: what fits into some hundred megabytes."""
@@ -71,8 +70,8 @@ def force_features(
     used = torch.nn.functional.one_hot(species.to(positions.device), kinds).to(linear.weight.dtype)
 
     def sums(x: Tensor) -> Tensor:
-        scalars, _ = network.scalars(x.unsqueeze(0) if dense else x, graph)
-        functions = linear.functions(scalars, graph.species)
+        invariants, _ = network.invariants(x.unsqueeze(0) if dense else x, graph)
+        functions = linear.functions(invariants)
         return used.T @ functions.reshape(len(x), -1)
 
     with torch.no_grad():
@@ -89,21 +88,6 @@ def force_features(
 
         slopes = torch.cat([vmap(along)(some).to(torch.float64) for some in basis.split(at_once)])
     return ForceFeatures(energies, -slopes)
-
-
-def scalars_of(network: EnergyNetwork, positions: Tensor, species: Tensor, dense: bool) -> Tensor:
-    """The scalars of all layers, (N, I), that a linear readout is made of.
-
-    Parameters are those of :func:`force_features`.
-    """
-    graph = _graph(network, positions, species, dense)
-    with torch.no_grad():
-        scalars, _ = network.scalars(positions.unsqueeze(0) if dense else positions, graph)
-    return torch.cat(_flat(scalars, len(positions)), dim=-1)
-
-
-def _flat(scalars: Sequence[Tensor], atoms: int) -> list[Tensor]:
-    return [one.reshape(atoms, -1) for one in scalars]
 
 
 def _readout_of(network: EnergyNetwork) -> LinearReadout:

@@ -16,7 +16,7 @@ __all__ = ["Backbone", "MovingBackbone", "MovingLayer"]
 
 
 class Backbone(nn.Module, ABC):
-    """Map from a graph to one invariant feature vector per atom, after each layer.
+    """Map from a graph to invariant features of the atoms, after each layer.
 
     Parameters
     ----------
@@ -30,12 +30,18 @@ class Backbone(nn.Module, ABC):
         Size of the radial basis.
     cutoff : float
         angstrom.
+
+    Attributes
+    ----------
+    invariants : int
+        Invariants of an atom over all layers, I.
     """
 
     def __init__(
         self, species: int, channels: int, layers: int, radial: int, cutoff: float
     ) -> None:
         super().__init__()
+        self.invariants = layers * channels
         self.embedding = nn.Embedding(species, channels)
         self.basis = BesselBasis(radial, cutoff)
 
@@ -45,14 +51,14 @@ class Backbone(nn.Module, ABC):
         Returns
         -------
         list of Tensor, (..., N, F)
-            After each layer.
+            Invariants, I in all; the last are the features after the last layer.
         """
         edges = Edges(vectors, distances, graph.index, self.basis)
         return self.features(self.embedding(graph.species), edges)
 
     @abstractmethod
     def features(self, h: Tensor, edges: Edges) -> list[Tensor]:
-        """Pass embedded atoms (..., N, F) through the layers; features after each of them."""
+        """Pass embedded atoms (..., N, F) through the layers; invariants after each of them."""
 
 
 class MovingLayer(nn.Module, ABC):
@@ -119,7 +125,7 @@ class MovingBackbone(Backbone):
         self.layers = nn.ModuleList(layer(channels, radial, i < layers - 1) for i in range(layers))
 
     def features(self, h: Tensor, edges: Edges) -> list[Tensor]:
-        """Pass embedded atoms (..., N, F) through the layers; features after each of them."""
+        """Pass embedded atoms (..., N, F) through the layers; invariants after each of them."""
         vectors, distances, cut = edges.vectors, edges.distances, edges.cut
         after = []
         for layer in self.layers:

@@ -136,8 +136,9 @@ class EnergyNetwork(nn.Module):
         self.backbone = BACKBONES[backbone](len(elements), channels, layers, radial, cutoff)
         self.readout = AtomicEnergy(channels) if readout else None
         self.repulsion = Repulsion(elements, torch.maximum(near, bonds)) if repulsion else None
-        inputs = layers * channels
-        self.linear = None if linear is None else LinearReadout(len(elements), inputs, linear)
+        self.linear = None
+        if linear is not None:
+            self.linear = LinearReadout(len(elements), self.backbone.invariants, linear)
         self.register_buffer("nearest", near, persistent=False)
         self.register_buffer("shifts", torch.tensor(shifts, dtype=torch.float64), persistent=False)
         self.register_buffer("species_of", species_table(elements), persistent=False)
@@ -155,7 +156,7 @@ class EnergyNetwork(nn.Module):
             Whether the result is wanted for a Hessian and not for gradients of the weights: the
             backbone then takes the way that is cheapest to differentiate twice, if it has one.
         """
-        features, distances = self.scalars(positions, graph, fixed)
+        features, distances = self.invariants(positions, graph, fixed)
         energy = torch.zeros_like(features[-1][..., 0])
         if self.readout is not None:
             energy = self.scale * self.readout(features[-1])
@@ -165,10 +166,10 @@ class EnergyNetwork(nn.Module):
             energy = energy + self.linear(features, graph.species)
         return torch.where(graph.atom_mask, energy, torch.zeros_like(energy))
 
-    def scalars(
+    def invariants(
         self, positions: Tensor, graph: Graph, fixed: bool = False
     ) -> tuple[list[Tensor], Tensor]:
-        """Scalars of the atoms after each layer, (..., N, F), and neighbour distances (..., N, K).
+        """Invariants of the atoms, (..., N, F) each, and neighbour distances, (..., N, K).
 
         Parameters are those of :meth:`interaction_energy`.
         """

@@ -39,7 +39,7 @@ class TensorProduct(Backbone):
             )
 
     def features(self, h: Tensor, edges: Edges) -> list[Tensor]:
-        """Pass embedded atoms (..., N, F) through the layers; scalars after each of them."""
+        """Pass embedded atoms (..., N, F) through the layers; invariants after each of them."""
         channels, cut, basis = h.shape[-1], edges.cut, edges.basis
         harmonics = spherical_harmonics(edges.unit)
         after = []
