@@ -59,8 +59,8 @@ def test_a_process_that_dies_while_it_cuts_leaves_a_sound_file(tmp_path, monkeyp
         raise KeyboardInterrupt
 
     # flush_to_disk, which marks, has a descriptor of its own
-    monkeypatch.setattr("kstep_integrators.ase.outputs.flush_to_disk", lambda path: None)
-    monkeypatch.setattr("kstep_integrators.ase.outputs.os.fsync", die)
+    monkeypatch.setattr("kstep_integrators.trajectory_marks.flush_to_disk", lambda path: None)
+    monkeypatch.setattr("kstep_integrators.trajectory_marks.os.fsync", die)
     with pytest.raises(KeyboardInterrupt):
         outputs.cut(mark)
     monkeypatch.undo()
