@@ -30,7 +30,7 @@ from kstep_integrators.ase.outputs import LogMark, Marks
 from kstep_integrators.fields import replaced
 from kstep_integrators.files import atomic_file
 from kstep_integrators.learning.lessons import Example, Grade, Lessons
-from kstep_integrators.learning.ridge import Equations
+from kstep_integrators.learning.ridge import Posterior
 from kstep_integrators.mechanics.bond_watch import Topology
 from kstep_integrators.notices import KStepWarning
 from kstep_integrators.state import Correction, Evaluation, PhasePoint, PhaseState
@@ -50,8 +50,8 @@ _TENSOR, _TYPE, _DICT = "__tensor__", "__type__", "__dict__"
 _TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        BurnIn, Correction, Equations, Evaluation, Example, Grade, Lessons, LogMark, Marks, Pace,
-        PhasePoint, PhaseState, Run, Stats, Topology, TrajectoryMark, Verdict,
+        BurnIn, Correction, Evaluation, Example, Grade, Lessons, LogMark, Marks, Pace,
+        PhasePoint, PhaseState, Posterior, Run, Stats, Topology, TrajectoryMark, Verdict,
     )
 }  # fmt: skip
 

@@ -27,10 +27,10 @@ from kstep_integrators.potentials.network import NetworkPotential
 from kstep_integrators.potentials.sum import SumPotential
 from kstep_integrators.state import BoundPotential, PhaseState
 
-__all__ = ["RANDOM_FUNCTIONS", "AdaptedPotential", "adapt"]
+__all__ = ["FUNCTIONS", "AdaptedPotential", "adapt"]
 
-RANDOM_FUNCTIONS = 0
-"""Random functions beside the scalars of a backbone."""
+FUNCTIONS = 512
+"""Functions of each atom that are learned on."""
 
 BACKBONE = "organic-gfn2"
 """Model whose features are learned on, where it knows the elements."""
@@ -194,7 +194,7 @@ def adapt(
         **network.config,
         "readout": False,
         "repulsion": base is None,
-        "linear": RANDOM_FUNCTIONS,
+        "linear": FUNCTIONS,
         "shifts": [0.0] * len(network.config["elements"]),
     }
     part = EnergyNetwork(**arguments)
@@ -220,7 +220,7 @@ def _with_readout(potential: NetworkPotential) -> NetworkPotential:
     """A network with a linear readout beside its own, of zero weights if it had none."""
     if potential.network.linear is not None:
         return potential
-    network = EnergyNetwork(**{**potential.network.config, "linear": RANDOM_FUNCTIONS})
+    network = EnergyNetwork(**{**potential.network.config, "linear": FUNCTIONS})
     network.load_state_dict(potential.network.state_dict(), strict=False)
     network.requires_grad_(False)
     header = dataclasses.replace(potential.header, network=dict(network.config))

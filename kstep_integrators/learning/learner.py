@@ -1,8 +1,7 @@
-"""Learning from labels: blocks of them are graded, added to the equations, and solved for."""
+"""Learning from labels: blocks of them are graded and learned, and the potential follows."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,15 +12,22 @@ from torch import Tensor
 from kstep_integrators.fields import replaced
 from kstep_integrators.learning.adapted import AdaptedPotential
 from kstep_integrators.learning.lessons import Example, Grade, Lessons
-from kstep_integrators.learning.ridge import Equations, Posterior, add_rows, no_equations, solve
+from kstep_integrators.learning.ridge import prior, update
 from kstep_integrators.state import BoundPotential, EvaluationFailed, PhaseState
 
-__all__ = ["Learner", "block_length", "first_lessons", "learn_pending", "make_learner"]
+__all__ = [
+    "Learner",
+    "block_length",
+    "first_lessons",
+    "learn_pending",
+    "make_learner",
+    "relearned",
+]
 
 SINGLY = 100
 """Labels that are learned one by one, as long as each says much."""
 SHARE = 50
-"""Later on a block is this share of what is known."""
+"""Later on a block is the 50th part of what is known."""
 HELD = 64
 """Examples that are kept to compare a refit with."""
 RECENT = 8
@@ -29,10 +35,15 @@ RECENT = 8
 LARGEST = 50.0
 """eV/angstrom; labels of geometries with larger forces teach nothing about the rest."""
 
-PRECISION = 0.03
-"""Of the prior, relative to what one label says of the average weight."""
-ENERGY = 0.1
-"""Importance of an energy beside that of a component of the force, 1/angstrom^2, per atom."""
+WEIGHT_VARIANCE = 1.0
+"""eV^2; of a weight before any label."""
+FORCE_NOISE = 0.3
+"""(eV/angstrom)^2; variance of a component of the force that is not explained, where weights vary
+by 1 eV: it regularizes. Anything from 0.1 to 1 does as well."""
+ENERGY_NOISE = 0.03
+"""eV^2; the same of an energy."""
+OFFSET_VARIANCE = 1e4
+"""eV^2; of the offset of the energy of a molecule, which may be anything."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,8 @@ class Learner:
         Which molecules are of the same composition.
     columns : (P,) int64
         Weights of the elements that occur, among all S x D.
+    bases : tuple of BoundPotential
+        ``potential`` for each molecule.
     """
 
     potential: AdaptedPotential
@@ -56,11 +69,6 @@ class Learner:
     kinds: tuple[int, ...]
     columns: Tensor
     bases: tuple[BoundPotential, ...]
-
-    @property
-    def size(self) -> int:
-        """Unknowns: weights, and an offset of the energy for each kind of molecule."""
-        return len(self.columns) + max(self.kinds) + 1
 
 
 def make_learner(potential: AdaptedPotential, states: Sequence[PhaseState]) -> Learner:
@@ -95,23 +103,45 @@ def make_learner(potential: AdaptedPotential, states: Sequence[PhaseState]) -> L
 def first_lessons(learner: Learner) -> Lessons:
     """Nothing learned yet."""
     weights = learner.potential.weights
-    offsets = (None,) * (max(learner.kinds) + 1)
-    return Lessons(no_equations(learner.size), weights, weights, weights, offsets)
+    kinds = max(learner.kinds) + 1
+    variance = torch.full((len(learner.columns) + kinds,), WEIGHT_VARIANCE, dtype=torch.float64)
+    variance[-kinds:] = OFFSET_VARIANCE
+    return Lessons(prior(variance), weights, weights, (None,) * kinds)
+
+
+def relearned(learner: Learner, lessons: Lessons) -> Lessons:
+    """Lessons that begin anew from the potential of a learner, after a refit."""
+    fresh = first_lessons(learner)
+    return replaced(
+        fresh,
+        grades=lessons.grades,
+        labels=lessons.labels,
+        refits=lessons.refits + 1,
+        pending=lessons.pending,
+        held=lessons.held,
+    )
 
 
 def block_length(labels: int) -> int:
     """Labels to be learned together, when some have been learned."""
-    return 1 if labels < SINGLY else max(1, labels // SHARE)
+    return 1 if labels < SINGLY else labels // SHARE
 
 
 @dataclass(frozen=True)
 class _Rows:
-    """One example as rows of the equations."""
+    """An example as rows: forces, and last the energy.
 
-    design: Tensor  # (3 N, P) eV/angstrom per eV
-    force: Tensor  # (3 N,) residual of the prior
-    energy_row: Tensor  # (P,)
-    energy: float  # physics minus prior
+    Attributes
+    ----------
+    design : (n, P)
+    targets : (n,)
+        Physics minus prior.
+    noise : (n,)
+    """
+
+    design: Tensor
+    targets: Tensor
+    noise: Tensor
 
 
 def learn_pending(learner: Learner, lessons: Lessons) -> Lessons:
@@ -127,114 +157,84 @@ def learn_pending(learner: Learner, lessons: Lessons) -> Lessons:
     Lessons
         The same object, if nothing was to be learned.
     """
-    if not lessons.learning or len(lessons.pending) < block_length(lessons.labels):
+    if not lessons.learning or not lessons.pending:
         return lessons
-    posterior = None
-    if lessons.labels:
-        posterior = solve(lessons.equations, _precision(learner, lessons))
-    equations, offsets = lessons.equations, list(lessons.offsets)
-    grades: list[tuple[Tensor, Tensor, Tensor | None]] = []
-    learned = []
+    if len(lessons.pending) < block_length(lessons.labels):
+        return lessons
+    before, offsets, learned = lessons.posterior, list(lessons.offsets), []
+    posterior, grades = before, []
     for example in lessons.pending:
-        rows = _rows(learner, example)
+        rows = _rows(learner, example, offsets)
         if rows is None:
             continue
-        grades.append(_graded(rows, posterior, learner))
-        kind = learner.kinds[example.molecule]
-        if offsets[kind] is None:
-            offsets[kind] = rows.energy
-        equations = _taught(equations, learner, rows, kind, float(offsets[kind] or 0.0))
+        forces = slice(0, len(rows.targets) - 1)
+        of_base = rows.targets[forces]
+        error = (rows.targets - rows.design @ before.mean)[forces]
+        posterior, expected = update(posterior, rows.design, rows.targets, rows.noise)
+        grades.append((error.square(), of_base.square(), expected.variance[forces]))
         learned.append(example)
     lessons = replaced(lessons, pending=())
     if not learned:
         return lessons
-    known = lessons.labels + len(learned)
     lessons = replaced(
         lessons,
-        equations=equations,
+        posterior=posterior,
         offsets=tuple(offsets),
         held=(*lessons.held, *learned)[-HELD:],
-        labels=known,
+        labels=lessons.labels + len(learned),
         grades=(*lessons.grades, _grade(grades, lessons.labels, learned[-1].step)),
     )
-    mean = solve(equations, _precision(learner, lessons)).mean
-    solved = lessons.prior.clone().flatten()
-    solved[learner.columns] += mean[: len(learner.columns)]
-    solved = solved.reshape(lessons.prior.shape)
-    trusted = _beats_base(lessons.grades)
-    weights = solved if trusted else lessons.prior
-    return replaced(lessons, solved=solved, trusted=trusted, weights=weights)
+    if not _beats_base(lessons.grades):
+        return replaced(lessons, trusted=False, weights=lessons.prior)
+    weights = lessons.prior.clone().flatten()
+    weights[learner.columns] += posterior.mean[: len(learner.columns)]
+    return replaced(lessons, trusted=True, weights=weights.reshape(lessons.prior.shape))
 
 
-def _rows(learner: Learner, example: Example) -> _Rows | None:
-    """None for a geometry that teaches nothing, or where the base fails."""
+def _rows(learner: Learner, example: Example, offsets: list[float | None]) -> _Rows | None:
+    """None for a geometry that teaches nothing, or where the base fails.
+
+    A component of the force counts by the inverse mass of its atom, as its error acts on motion.
+    """
     state, potential = learner.states[example.molecule], learner.potential
     if example.forces is not None and not bool((example.forces.abs() < LARGEST).all()):
         return None
     try:
-        there = example.positions.to(potential.device)
         with torch.no_grad():
-            base, _ = learner.bases[example.molecule](there, None)
+            base, _ = learner.bases[example.molecule](example.positions.to(potential.device), None)
     except EvaluationFailed:
         return None
     if base.failures:
         return None
+    kind, width, kinds = learner.kinds[example.molecule], len(learner.columns), len(offsets)
+    left = example.energy - float(base.energy[0])
+    first = offsets[kind]
+    if first is None:
+        first = offsets[kind] = left
     features = potential.features(state.numbers, example.positions, example.forces is not None)
-    columns = learner.columns
-    energy = example.energy - float(base.energy[0])
-    energy_row = features.energies.cpu().flatten()[columns]
-    if features.forces is None or example.forces is None:
-        none = torch.zeros(0, dtype=torch.float64)
-        return _Rows(none.new_zeros(0, len(columns)), none, energy_row, energy)
-    design = features.forces.cpu().flatten(1)[:, columns]
-    left = example.forces - base.require_forces().to(example.forces)
-    return _Rows(design, left.flatten(), energy_row, energy)
-
-
-def _taught(
-    equations: Equations, learner: Learner, rows: _Rows, kind: int, offset: float
-) -> Equations:
-    width, size = len(learner.columns), learner.size
-    design = rows.design.new_zeros(len(rows.force) + 1, size)
-    design[:-1, :width] = rows.design
-    design[-1, :width] = rows.energy_row
+    parts = [features.energies.unsqueeze(0)]
+    targets, noise = torch.tensor([left - first]), torch.tensor([ENERGY_NOISE])
+    targets, noise = targets.to(torch.float64), noise.to(torch.float64)
+    if features.forces is not None and example.forces is not None:
+        parts.insert(0, features.forces)
+        missing = example.forces - base.require_forces().to(example.forces)
+        light = 1.0 / state.masses.to(missing.device)
+        each = FORCE_NOISE * light.mean() / light
+        targets = torch.cat([missing.flatten(), targets])
+        noise = torch.cat([each.expand(-1, 3).flatten(), noise])
+    chosen = torch.cat(parts).cpu().flatten(1)[:, learner.columns]
+    design = torch.nn.functional.pad(chosen, (0, kinds))
     design[-1, width + kind] = 1.0
-    targets = torch.cat([rows.force, rows.force.new_tensor([rows.energy - offset])])
-    importance = torch.ones_like(targets)
-    importance[-1] = ENERGY * len(learner.states[0].numbers)
-    return add_rows(equations, design, targets, importance)
+    return _Rows(design, targets, noise)
 
 
-def _precision(learner: Learner, lessons: Lessons) -> Tensor:
-    """Diagonal of the prior's precision; next to none for offsets of the energy."""
-    width = len(learner.columns)
-    trace = float(lessons.equations.gram.diagonal()[:width].sum())
-    average = trace / (width * lessons.labels)
-    precision = torch.full((learner.size,), PRECISION * average, dtype=torch.float64)
-    precision[width:] = 1e-9 * average + 1e-12
-    return precision
+def _grade(grades: Sequence[tuple[Tensor, Tensor, Tensor]], labels: int, step: int) -> Grade:
+    def rms(parts: Sequence[Tensor]) -> float:
+        together = torch.cat(list(parts))
+        return math.sqrt(float(together.mean())) if len(together) else math.nan
 
-
-def _graded(
-    rows: _Rows, posterior: Posterior | None, learner: Learner
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Squares of the residual with what is known, of the base, and predicted variances."""
-    of_base = rows.force.square()
-    if posterior is None:
-        return of_base, of_base, None
-    width = len(learner.columns)
-    left = rows.force - rows.design @ posterior.mean[:width]
-    design = torch.nn.functional.pad(rows.design, (0, learner.size - width))
-    return left.square(), of_base, posterior.deviation(design).square()
-
-
-def _grade(grades: list[tuple[Tensor, Tensor, Tensor | None]], labels: int, step: int) -> Grade:
-    def rms(parts: Sequence[Tensor | None]) -> float:
-        known = [part for part in parts if part is not None and len(part)]
-        return math.sqrt(float(torch.cat(known).mean())) if known else math.nan
-
-    left, base, predicted = zip(*grades, strict=True)
-    return Grade(labels, len(grades), step, rms(left), rms(base), rms(predicted))
+    error, base, variance = zip(*grades, strict=True)
+    return Grade(labels, len(grades), step, rms(error), rms(base), rms(variance))
 
 
 def _beats_base(grades: Sequence[Grade]) -> bool:
@@ -249,15 +249,3 @@ def _beats_base(grades: Sequence[Grade]) -> bool:
             base += grade.count * grade.of_base**2
         seen += grade.count
     return learned <= base
-
-
-def relearned(learner: Learner, lessons: Lessons) -> Lessons:
-    """Lessons that begin anew from the potential of a learner, after a refit."""
-    fresh = first_lessons(learner)
-    return dataclasses.replace(
-        fresh,
-        grades=lessons.grades,
-        labels=lessons.labels,
-        refits=lessons.refits + 1,
-        pending=lessons.pending,
-    )

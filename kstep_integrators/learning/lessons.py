@@ -9,7 +9,7 @@ from torch import Tensor
 
 from kstep_integrators.fields import GLOBAL, scoped
 from kstep_integrators.learning.labels import Label
-from kstep_integrators.learning.ridge import Equations
+from kstep_integrators.learning.ridge import Posterior
 
 __all__ = ["Example", "Grade", "Lessons"]
 
@@ -79,14 +79,12 @@ class Lessons:
 
     Attributes
     ----------
-    equations : Equations
-        Of what the weights differ from ``prior``.
+    posterior : Posterior
+        Of what the weights differ from ``prior``, and of the offsets of the energy.
     prior : (S, D) float64, eV
         Weights without any label: those of the last refit, or zero.
     weights : (S, D) float64, eV
         In use.
-    solved : (S, D) float64, eV
-        Of the last solution, in use or not.
     offsets : tuple of float or None
         Physics minus base where each kind of molecule was first seen, eV.
     pending : tuple of Example
@@ -98,18 +96,16 @@ class Lessons:
     labels : int
         Learned.
     trusted : bool
-        Whether the weights in use are the solved ones; False: the base was better on the last
-        labels.
+        False: the base was better on the last labels, and is used.
     frozen_at : int or None
         The step from which on nothing is learned.
     refits : int
         Refits taken over.
     """
 
-    equations: Equations = scoped(GLOBAL)
+    posterior: Posterior = scoped(GLOBAL)
     prior: Tensor = scoped(GLOBAL)
     weights: Tensor = scoped(GLOBAL)
-    solved: Tensor = scoped(GLOBAL)
     offsets: tuple[float | None, ...] = scoped(GLOBAL)
     pending: tuple[Example, ...] = scoped(GLOBAL, default=())
     held: tuple[Example, ...] = scoped(GLOBAL, default=())

@@ -1,8 +1,7 @@
-"""Bayesian ridge regression by normal equations, which grow by one update per label."""
+"""Bayesian linear regression, brought up to date by the rows of each label."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -10,99 +9,81 @@ from torch import Tensor
 
 from kstep_integrators.fields import GLOBAL, scoped
 
-__all__ = ["Equations", "Posterior", "add_rows", "no_equations", "solve"]
-
-
-@dataclass(frozen=True)
-class Equations:
-    r"""Sums over all rows so far: :math:`X^T W X`, :math:`X^T W y`, :math:`y^T W y`.
-
-    Attributes
-    ----------
-    gram : (P, P) float64
-    moment : (P,) float64
-    square : float
-    rows : int
-    """
-
-    gram: Tensor = scoped(GLOBAL)
-    moment: Tensor = scoped(GLOBAL)
-    square: float = scoped(GLOBAL, default=0.0)
-    rows: int = scoped(GLOBAL, default=0)
-
-
-def no_equations(size: int) -> Equations:
-    """Equations of no rows, for P weights."""
-    return Equations(
-        torch.zeros(size, size, dtype=torch.float64), torch.zeros(size, dtype=torch.float64)
-    )
-
-
-def add_rows(
-    equations: Equations, design: Tensor, targets: Tensor, importance: Tensor
-) -> Equations:
-    """The equations with more rows.
-
-    Parameters
-    ----------
-    equations : Equations
-    design : (n, P) float64
-    targets : (n,) float64
-    importance : (n,) float64
-        Inverse variance of each row, relative to the noise.
-    """
-    scaled = design * importance.unsqueeze(1)
-    return Equations(
-        torch.addmm(equations.gram, scaled.T, design),
-        equations.moment + scaled.T @ targets,
-        equations.square + float((importance * targets.square()).sum()),
-        equations.rows + len(targets),
-    )
+__all__ = ["Posterior", "Prediction", "prior", "update"]
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """The weights that the rows leave likely.
+    r"""Weights as all rows so far leave them likely: Gaussian.
 
     Attributes
     ----------
     mean : (P,) float64
-    factor : (P, P) float64
-        Lower Cholesky factor of the posterior's precision, in units of the noise.
-    noise : float
-        Standard deviation of a row of importance 1.
+    covariance : (P, P) float64
     """
 
-    mean: Tensor
-    factor: Tensor
-    noise: float
-
-    def deviation(self, design: Tensor) -> Tensor:
-        """Standard deviation of what is predicted for rows (n, P), (n,), without their noise."""
-        half = torch.linalg.solve_triangular(self.factor, design.T, upper=False)
-        spread: Tensor = self.noise * half.square().sum(0).sqrt()
-        return spread
+    mean: Tensor = scoped(GLOBAL)
+    covariance: Tensor = scoped(GLOBAL)
 
 
-def solve(equations: Equations, precision: Tensor) -> Posterior:
-    r"""Most likely weights under a Gaussian prior of mean zero.
+@dataclass(frozen=True)
+class Prediction:
+    """Rows as they were expected before they were learned.
 
-    :math:`\bar w = (X^T W X + \Lambda)^{-1} X^T W y`; the noise is that which the rows leave:
-    MacKay, "Bayesian interpolation" (1992), doi:10.1162/neco.1992.4.3.415.
+    Attributes
+    ----------
+    error : (n,) float64
+        Target minus what was predicted.
+    variance : (n,) float64
+        Of what was predicted, the noise of the row left out.
+    """
+
+    error: Tensor
+    variance: Tensor
+
+
+def prior(variance: Tensor) -> Posterior:
+    """Weights before any row: mean zero, and a variance (P,) each."""
+    return Posterior(torch.zeros_like(variance), torch.diag(variance))
+
+
+def update(
+    posterior: Posterior, design: Tensor, targets: Tensor, noise: Tensor
+) -> tuple[Posterior, Prediction]:
+    r"""Learn some rows.
+
+    Ridge regression on all rows so far, without any of the old ones:
+
+    .. math::
+
+        S = X \Sigma X^T + R, \quad \bar w' = \bar w + \Sigma X^T S^{-1} (y - X \bar w), \quad
+        \Sigma' = \Sigma - \Sigma X^T S^{-1} X \Sigma
+
+    The measurement update of Kalman (1960), doi:10.1115/1.3662552, for a state at rest. It costs
+    :math:`O(n P^2)`, and no solution of P equations.
 
     Parameters
     ----------
-    equations : Equations
-    precision : (P,) float64
-        Diagonal of the prior's precision, relative to that of the noise.
+    posterior : Posterior
+    design : (n, P) float64
+        X.
+    targets : (n,) float64
+        y.
+    noise : (n,) float64
+        Variances, the diagonal of R.
 
     Raises
     ------
     torch.linalg.LinAlgError
-        If the precision is not positive.
+        If a noise is not positive.
     """
-    factor = torch.linalg.cholesky(equations.gram + torch.diag(precision))
-    mean = torch.cholesky_solve(equations.moment.unsqueeze(1), factor).squeeze(1)
-    left = equations.square - float(mean @ equations.moment)
-    noise = math.sqrt(max(left, 0.0) / max(1, equations.rows))
-    return Posterior(mean, factor, noise)
+    gain = design @ posterior.covariance
+    spread = gain @ design.T
+    prediction = Prediction(targets - design @ posterior.mean, spread.diagonal().clone())
+    factor = torch.linalg.cholesky(spread + torch.diag(noise))
+    half = torch.linalg.solve_triangular(factor, gain, upper=False)
+    left = torch.linalg.solve_triangular(factor, prediction.error.unsqueeze(1), upper=False)
+    mean = posterior.mean + (half.T @ left).squeeze(1)
+    # As a product of one matrix with itself it stays symmetric.
+    covariance = torch.addmm(posterior.covariance, half.T, half, alpha=-1.0)
+    return Posterior(mean, covariance), prediction

@@ -66,9 +66,8 @@ class EnergyNetwork(nn.Module):
     repulsion : bool
         False for one without nuclear repulsion, as the correction of a method that has it.
     linear : int or None
-        Random functions beside the scalars of a readout that is linear in its weights, which a run
-        may learn (:class:`~kstep_integrators.nn.energy.linear_readout.LinearReadout`); None for
-        none.
+        Functions of a further readout that is linear in its weights, which a run may learn
+        (:class:`~kstep_integrators.nn.energy.linear_readout.LinearReadout`); None for none.
 
     Raises
     ------
