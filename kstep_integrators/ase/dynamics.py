@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -42,7 +43,10 @@ from kstep_integrators.ase.restart_file import write_restart
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
+from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.make import restore_jump
+from kstep_integrators.learning.labels import Label
+from kstep_integrators.learning.lessons import Lessons
 from kstep_integrators.learning.settings import Learning
 from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
@@ -383,6 +387,31 @@ class KStepDynamics(OptionAttributes):
     def stats(self) -> Stats:
         """Totals of the run."""
         return Stats() if self._run is None else self._run.stats[0]
+
+    @property
+    def potential(self) -> Potential:
+        """The potential of the next stride; of a run that learns, as far as it has learned.
+
+        Raises
+        ------
+        AttributeError
+            If the run has a jump without a potential.
+        """
+        if not isinstance(self.jump, FlowJump):
+            raise AttributeError(
+                f"this run has no potential: its jump is none of a flow ({self.jump.describe()})"
+            )
+        return self.jump.potential
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """Every evaluation of a run that learns, read from the file where they are kept."""
+        return () if self._learning is None else self._learning.labels
+
+    @property
+    def lessons(self) -> Lessons | None:
+        """What a run that learns has learned, with the residuals on the way; else None."""
+        return None if self._run is None else self._run.lessons
 
     @property
     def production_start(self) -> int | None:
