@@ -88,6 +88,10 @@ MODULES = {
         "openmm_overhead": "time of a jump in OpenMM beyond jump and corrector, and beyond the "
         "network of a direct jump"
     },
+    "learning_peers": {
+        "learning_peers": "sGDML and MACE fitted from scratch to labels of a run, in environments "
+        "of their own; an hour"
+    },
     "dft": {
         "dft": "DFT, ethanol, 100 fs: seconds, SCF cycles, energy, distance; an hour of one core",
         "dft_tune": "errors of a network before and after tuning on DFT gradients; an hour",

@@ -53,3 +53,23 @@ MEV: Final[float] = 1.0e-3
 
 INVERSE_CM: Final[float] = 2.99792458e-5 / FS
 """One inverse centimetre as a frequency (not angular) in inverse ASE time units."""
+
+LENGTH_UNITS: Final[dict[str, float]] = {
+    "A": 1.0,
+    "nm": NM,
+    "pm": 0.01,
+    "bohr": BOHR,
+    "m": 1e10,
+    "cm": 1e8,
+}
+"""In angstrom."""
+
+ENERGY_UNITS: Final[dict[str, float]] = {
+    "eV": 1.0,
+    "meV": MEV,
+    "hartree": HARTREE,
+    "rydberg": 0.5 * HARTREE,
+    "kcal/mol": KCAL_PER_MOL,
+    "kJ/mol": KJ_PER_MOL,
+}
+"""In eV."""

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from kstep_integrators.diagnostics.npz_schema import _KEYS, FIELDS
 from kstep_training.dataset.make_dataset import DatasetSettings, make_dataset
 from kstep_training.dataset.segments import labelled_frames
 from kstep_training.dataset.shards import write_shard
 from kstep_training.evaluate.frames import read_trajectory
 from kstep_training.trajectory import Trajectory, read_npz, write_npz
-from kstep_training.trajectory_checks import _KEYS, FIELDS
 from tests.training.trajectories import dynamics
 from tests.what_is_set.table import HONOURED, NONE, Row, Section, no_such_moment, outcome_of
 

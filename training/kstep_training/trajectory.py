@@ -9,8 +9,6 @@ kJ/(mol nm); ``energies`` (n_frames,) kJ/mol; ``temperature`` (n_frames,) K; ``a
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +19,16 @@ import numpy.typing as npt
 from ase import Atoms
 
 from kstep_integrators import units
+from kstep_integrators.diagnostics.npz_schema import (
+    SCHEMA_VERSION,
+    check_arrays,
+    check_metadata,
+    read_arrays,
+)
 from kstep_integrators.files import atomic_file
-from kstep_training.trajectory_checks import FIELDS, check_arrays, check_metadata
 
 __all__ = ["SCHEMA_VERSION", "Trajectory", "read_npz", "trajectory_of", "write_npz"]
 
-SCHEMA_VERSION = 1
 Array = npt.NDArray[np.float64]
 
 
@@ -173,14 +175,7 @@ def read_npz(path: str | Path) -> Trajectory:
         If it is no NPZ file, an array is missing, has another shape or type, or values without
         sense, or the schema version is another one. The message names the array.
     """
-    data = _arrays(path)
-    metadata = _metadata(path, data["metadata"])
-    if metadata.get("schema") != SCHEMA_VERSION:
-        raise ValueError(
-            f"{path} has trajectory schema {metadata.get('schema')!r}; this version reads "
-            f"{SCHEMA_VERSION}"
-        )
-    check_arrays(data, str(path))
+    data, metadata = read_arrays(path)
     return Trajectory(
         numbers=data["atom_types"].astype(np.int64),
         masses=data["masses"].astype(np.float64),
@@ -195,34 +190,3 @@ def read_npz(path: str | Path) -> Trajectory:
         pbc=data["pbc"].astype(bool),
         metadata=metadata,
     )
-
-
-def _arrays(path: str | Path) -> dict[str, npt.NDArray[Any]]:
-    """All arrays of a file."""
-    if not zipfile.is_zipfile(path) and Path(path).is_file():
-        raise ValueError(
-            f"{path} is no NPZ file: it is not a trajectory of schema version {SCHEMA_VERSION}"
-        )
-    arrays = {}
-    with np.load(path, allow_pickle=False) as data:
-        if missing := {*FIELDS} - set(data.files):
-            raise ValueError(
-                f"{path} lacks the arrays {sorted(missing)}: it is not a trajectory of schema "
-                f"version {SCHEMA_VERSION}"
-            )
-        for name in FIELDS:
-            try:
-                arrays[name] = data[name]
-            except (ValueError, zipfile.BadZipFile, zlib.error) as error:
-                raise ValueError(
-                    f"{name} of the trajectory {path} cannot be read: {error}"
-                ) from error
-    return arrays
-
-
-def _metadata(path: str | Path, kept: npt.NDArray[Any]) -> dict[str, Any]:
-    try:
-        metadata = json.loads(str(kept))
-    except ValueError as error:
-        raise ValueError(f"metadata of the trajectory {path} are no JSON text: {error}") from error
-    return check_metadata(metadata, str(path))

@@ -21,9 +21,9 @@ from ase.calculators.lammps import convert
 from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
 from kstep_integrators import units
+from kstep_integrators.units import LENGTH_UNITS
 from kstep_training.inputs.format_units import (
     LAMMPS_UNITS,
-    LENGTH_UNITS,
     TIME_UNITS,
     GivenUnits,
     velocity_unit,

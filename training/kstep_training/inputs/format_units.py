@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from kstep_integrators import units
+from kstep_integrators.units import LENGTH_UNITS
 
 __all__ = [
     "FORMATS",
     "LAMMPS_UNITS",
-    "LENGTH_UNITS",
     "TIME_UNITS",
     "FormatUnits",
     "GivenUnits",
@@ -33,16 +33,6 @@ TIME_UNITS: Final[dict[str, float]] = {
 }
 """In ASE time units. ``au`` is hbar / hartree (CODATA 2018, doi:10.1103/RevModPhys.93.025010),
 ``akma`` angstrom sqrt(u mol / kcal), the unit of CHARMM."""
-
-LENGTH_UNITS: Final[dict[str, float]] = {
-    "A": 1.0,
-    "nm": units.NM,
-    "pm": 0.01,
-    "bohr": units.BOHR,
-    "m": 1e10,
-    "cm": 1e8,
-}
-"""In angstrom."""
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,25 @@
-"""What a trajectory file of schema version 1 may hold: each field's shape, type and range."""
+"""What a trajectory file of schema version 1 may hold: each field's shape, type and range.
+
+Files are written by :mod:`kstep_training.trajectory`, which has their units.
+"""
 
 from __future__ import annotations
 
+import json
 import math
+import zipfile
+import zlib
 from collections.abc import Mapping
 from numbers import Real
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FIELDS", "check_arrays", "check_metadata"]
+__all__ = ["FIELDS", "SCHEMA_VERSION", "check_arrays", "check_metadata", "read_arrays"]
+
+SCHEMA_VERSION = 1
 
 FIELDS: Final = {
     "positions": ("n_frames", "n_atoms", 3),
@@ -101,6 +110,53 @@ def check_metadata(metadata: object, where: str) -> dict[str, Any]:
             said = f"is {settings[name]!r}, expected {meant}"
             raise _wrong(where, f"metadata 'settings', {name!r},", said)
     return metadata
+
+
+def read_arrays(
+    path: str | Path,
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
+    """All arrays of a file, in its units, and its metadata. Nothing is ever unpickled.
+
+    Raises
+    ------
+    ValueError
+        If it is no NPZ file, an array is missing, has another shape or type, or values without
+        sense, or the schema version is another one. The message names the array.
+    """
+    if not zipfile.is_zipfile(path) and Path(path).is_file():
+        raise ValueError(
+            f"{path} is no NPZ file: it is not a trajectory of schema version {SCHEMA_VERSION}"
+        )
+    arrays = {}
+    with np.load(path, allow_pickle=False) as data:
+        if missing := {*FIELDS} - set(data.files):
+            raise ValueError(
+                f"{path} lacks the arrays {sorted(missing)}: it is not a trajectory of schema "
+                f"version {SCHEMA_VERSION}"
+            )
+        for name in FIELDS:
+            try:
+                arrays[name] = data[name]
+            except (ValueError, zipfile.BadZipFile, zlib.error) as error:
+                raise ValueError(
+                    f"{name} of the trajectory {path} cannot be read: {error}"
+                ) from error
+    metadata = _metadata(path, arrays["metadata"])
+    if metadata.get("schema") != SCHEMA_VERSION:
+        raise ValueError(
+            f"{path} has trajectory schema {metadata.get('schema')!r}; this version reads "
+            f"{SCHEMA_VERSION}"
+        )
+    check_arrays(arrays, str(path))
+    return arrays, metadata
+
+
+def _metadata(path: str | Path, kept: npt.NDArray[Any]) -> dict[str, Any]:
+    try:
+        metadata = json.loads(str(kept))
+    except ValueError as error:
+        raise ValueError(f"metadata of the trajectory {path} are no JSON text: {error}") from error
+    return check_metadata(metadata, str(path))
 
 
 def _whole(least: int | None = None) -> Any:

@@ -1,0 +1,259 @@
+"""Labels of earlier runs and of other codes, read and checked before a run learns from them."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io.trajectory import TrajectoryReader
+
+from kstep_integrators import units
+from kstep_integrators.calculators.electrons import electrons_noted
+from kstep_integrators.diagnostics.npz_schema import read_arrays
+from kstep_integrators.learning.label_file import physics_of
+from kstep_integrators.learning.label_units import check_units, said_units
+from kstep_integrators.learning.labels import Label
+from kstep_integrators.notices import KStepWarning
+from kstep_integrators.physics.identity import changed_settings
+
+__all__ = ["read_labels"]
+
+_SUFFIXES = (".traj", ".xyz", ".extxyz", ".npz")
+_NAMES = ("method", "xc", "basis")
+"""Settings of calculators that name a method, and keys of a frame's ``info``."""
+
+
+def read_labels(
+    paths: Sequence[str | Path],
+    molecules: Sequence[Atoms],
+    physics: Mapping[str, str],
+    forces: bool = True,
+) -> list[Label]:
+    """Labels of files, in ASE units, each of one of the molecules of a run.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        ``.traj`` of ASE (the labels of an earlier run, or other frames), extended XYZ, or NPZ of
+        schema version 1. Energies and forces are in eV and eV/angstrom, unless a frame's ``info``
+        has an ``energy_unit`` and a ``force_unit``; in NPZ in the units of the schema.
+    molecules : sequence of ase.Atoms
+        Of the run. A frame is of the first that has the same elements in the same order, charge,
+        multiplicity and periodic directions.
+    physics : mapping of str to str
+        Settings of the run's physics, of :func:`kstep_integrators.physics.identity.settings_of`.
+    forces : bool
+        Whether the run needs them.
+
+    Returns
+    -------
+    list of Label
+        In the order of the files, with ``evaluations`` 0: this run has not paid for them.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If a file cannot be read, a frame is of no molecule of the run, has no energy, no forces
+        where they are needed, or numbers that are not finite, if its numbers cannot be in the units
+        that they should be in, or if it says another method than the run's. Messages have both
+        values.
+
+    Warns
+    -----
+    KStepWarning
+        Of a file that does not say which method its labels are of.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from ase.build import molecule
+    >>> from ase.calculators.lj import LennardJones
+    >>> from kstep_integrators.learning.label_file import LabelFile
+    >>> from kstep_integrators.physics.identity import settings_of
+    >>> path, water = tempfile.mkdtemp() + "/run.labels.traj", molecule("H2O")
+    >>> with LabelFile(path, settings_of(LennardJones())) as labels:
+    ...     labels.append(Label.of(water, energy=-14.0, forces=np.zeros((3, 3))))
+    >>> [label.energy for label in read_labels([path], [water], settings_of(LennardJones()))]
+    [-14.0]
+    """
+    found: list[Label] = []
+    for path in map(Path, paths):
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no file of labels {path}")
+        frames, said = _read(path)
+        if isinstance(said, dict):
+            _check_settings(path, said, physics)
+        else:
+            _check_method(path, said, physics)
+        here = [
+            _label(frame, molecules, forces, f"frame {number} of {path}")
+            for number, frame in enumerate(frames)
+        ]
+        if not here:
+            raise ValueError(f"{path} has no frame with a label")
+        check_units(here, path)
+        found += here
+    return found
+
+
+def _read(path: Path) -> tuple[list[Atoms], dict[str, str] | str | None]:
+    """Frames, and what the file says of their method: settings, a name, or nothing."""
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES:
+        raise ValueError(f"{path} ends in {suffix!r}, expected a file of labels: {[*_SUFFIXES]}")
+    if suffix == ".npz":
+        return _npz(path)
+    said: dict[str, str] | None = None
+    try:
+        if suffix == ".traj":
+            with TrajectoryReader(path) as reader:
+                frames = list(reader)
+                said = physics_of(reader, path) if frames else None
+        else:
+            frames = list(ase.io.iread(path, index=":", format="extxyz"))
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read as labels: {error}") from error
+    if said is not None:
+        return frames, said
+    names = {
+        " ".join(str(frame.info[key]) for key in _NAMES if key in frame.info) for frame in frames
+    }
+    if len(names) > 1:
+        raise ValueError(
+            f"{path} has frames of several methods, {sorted(names)}: expected one; split the file"
+        )
+    return frames, next(iter(names), "") or None
+
+
+def _npz(path: Path) -> tuple[list[Atoms], str | None]:
+    arrays, metadata = read_arrays(path)
+    frames = []
+    for number in np.flatnonzero(arrays["has_label"]):
+        atoms = Atoms(
+            arrays["atom_types"].astype(int),
+            positions=arrays["positions"][number].astype(float) * units.NM,
+            cell=arrays["cell"].astype(float) * units.NM,
+            pbc=arrays["pbc"].astype(bool),
+        )
+        atoms.info |= {
+            key: metadata[key]
+            for key in ("charge", "multiplicity")
+            if metadata.get(key) is not None
+        }
+        atoms.calc = SinglePointCalculator(
+            atoms,
+            energy=float(arrays["energies"][number]) * units.KJ_PER_MOL,
+            forces=arrays["forces"][number].astype(float) * units.KJ_PER_MOL_NM,
+        )
+        frames.append(atoms)
+    return frames, metadata.get("method")
+
+
+def _check_settings(path: Path, said: dict[str, str], physics: Mapping[str, str]) -> None:
+    if said != physics:
+        raise ValueError(
+            f"the labels in {path} are of another physics: "
+            f"{'; '.join(changed_settings(said, physics))}. Leave them out, or give the physics "
+            "that they were computed with"
+        )
+
+
+def _check_method(path: Path, said: str | None, physics: Mapping[str, str]) -> None:
+    """A method by its name: refused if it is another, warned of if nobody can tell."""
+    named = [physics.get(name, "None") for name in _NAMES]
+    ours = " ".join(one.strip("'") for one in named if one != "None")
+    calculator = physics.get("calculator", physics.get("function", "unknown"))
+    if said and ours:
+        if _words(ours) <= _words(said) or _words(said) <= _words(ours):
+            return
+        raise ValueError(
+            f"the labels in {path} are of the method {said!r}, the physics of the run is {ours!r} "
+            f"({calculator}). Leave them out, or give the physics that they were computed with"
+        )
+    what = f"says {said!r}" if said else "does not say which method its labels are of"
+    warnings.warn(
+        f"{path} {what}; the physics of the run is {ours or calculator}. They are taken to be of "
+        "the same, with the same charge, spin and settings: if they are not, the run learns what "
+        "is wrong",
+        KStepWarning,
+        stacklevel=3,
+    )
+
+
+def _words(method: str) -> set[str]:
+    return {re.sub(r"[^a-z0-9]", "", word) for word in re.split(r"[\s/,()]+", method.lower())} - {
+        "", "pyscf", "tblite", "xtb",
+    }  # fmt: skip
+
+
+def _label(frame: Atoms, molecules: Sequence[Atoms], forces: bool, where: str) -> Label:
+    """One frame, checked, in ASE units and of a molecule of the run."""
+    known = {} if frame.calc is None else frame.calc.results
+    if known.get("energy") is None:
+        raise ValueError(
+            f"{where} has no energy; its info has {sorted(frame.info)}, its arrays "
+            f"{sorted(frame.arrays)}: expected 'energy' and 'forces', as ASE names them"
+        )
+    if forces and known.get("forces") is None:
+        raise ValueError(
+            f"{where} has no forces, which the run needs; its arrays are {sorted(frame.arrays)}, "
+            "expected 'forces', as ASE names them"
+        )
+    molecule = _molecule(frame, molecules, where)
+    energy, force = said_units(frame.info, where)
+    label = Label.from_frame(frame)
+    label = replace(
+        label,
+        energy=label.energy * energy,
+        forces=None if label.forces is None else label.forces * force,
+        molecule=molecule,
+        evaluations=0,
+        results={},
+        template=molecules[molecule],
+    )
+    for name, value in (("energy", label.energy), ("forces", label.forces),
+                        ("positions", label.positions)):  # fmt: skip
+        if value is not None and not np.isfinite(value).all():
+            raise ValueError(f"{where} has {name} that are not finite numbers")
+    return label
+
+
+def _molecule(frame: Atoms, molecules: Sequence[Atoms], where: str) -> int:
+    """Which of the molecules of the run a frame is of."""
+    alike = [i for i, one in enumerate(molecules) if np.array_equal(one.numbers, frame.numbers)]
+    if not alike:
+        formulas = [one.get_chemical_formula() for one in molecules]
+        same = frame.get_chemical_formula() in formulas
+        order = " in another order of atoms" if same else ""
+        raise ValueError(
+            f"{where} is of {frame.get_chemical_formula()}{order}, expected "
+            f"{' or '.join(dict.fromkeys(formulas))} with its atoms in the order of the run"
+        )
+    wrong = ""
+    for i in alike:
+        wrong = _difference(frame, molecules[i])
+        if not wrong:
+            return i
+    raise ValueError(f"{where} has {wrong}: labels of another system cannot be learned from")
+
+
+def _difference(frame: Atoms, molecule: Atoms) -> str:
+    """What differs between two systems of the same atoms; empty if nothing is known to."""
+    if not np.array_equal(frame.pbc, molecule.pbc):
+        return f"pbc {frame.pbc.tolist()}, the run {molecule.pbc.tolist()}"
+    said: dict[str, Any] = electrons_noted(frame)._asdict()
+    ours: dict[str, Any] = electrons_noted(molecule)._asdict()
+    for name, value in said.items():
+        if None not in (value, ours[name]) and value != ours[name]:
+            return f"{name} {value}, the run {ours[name]}"
+    return ""
