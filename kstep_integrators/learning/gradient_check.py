@@ -1,14 +1,8 @@
 """The check of the physics itself: whether its forces are the gradient of its energy.
 
-The first evaluations of a run are points of a path, x(s), with an energy and forces at each. On a
-path through them the energies of a sound method differ by the work of its forces,
-
-    E(b) - E(a) = - integral from a to b of F(x(s)) . x'(s) ds,
-
-which is independent of the path. Path and forces are interpolated by polynomials in the length of
-the chords through three or five points, and the integral of those is exact (Simpson's and Boole's
-rule, where the points are even). How much it differs from the integral of one order less says how
-far it can be relied on. Nothing is evaluated for it.
+The first evaluations of a run are points of a path, with an energy and forces at each. The energies
+of a sound method differ along it by the work of its forces, whatever the path is
+(:mod:`kstep_integrators.learning.path_work`). Nothing is evaluated for it.
 """
 
 from __future__ import annotations
@@ -18,24 +12,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from kstep_integrators.learning.labels import Label
+from kstep_integrators.learning.path_work import PathPart, parts_of_path
 
 __all__ = ["GradientVerdict", "check_gradient"]
 
-Array = npt.NDArray[np.float64]
-
-_FORCE_NOISE = 3e-3
-"""eV/angstrom along a displacement that every method is granted: grids, unconverged densities."""
 _ENERGY_NOISE = 2e-5
 """eV: about 1e-6 hartree, the convergence of energies."""
 _FARTHEST = 0.35
 """Angstrom that an atom may move from one point to the next."""
 _SHARP = 0.05
 """eV/angstrom that a check has to be able to see, to say anything for the physics."""
-_ANHARMONICITY = 1.0
-"""1/angstrom: third over second derivatives of a bond, over six (Morse's 3 a / 6, a = 2)."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +89,6 @@ class GradientVerdict:
         return f"the forces of the physics are the gradient of its energy: off by {found}"
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A part of a path: its energy difference, the work along it, its length and the tolerance."""
-
-    difference: float
-    work: float
-    length: float
-    tolerance: float
-
-
 def check_gradient(
     labels: Sequence[Label], energy_noise: float = _ENERGY_NOISE
 ) -> GradientVerdict | None:
@@ -145,11 +123,12 @@ def check_gradient(
     >>> verdict.wrong, round(1 / verdict.scale, 2)
     (True, 1.1)
     """
-    parts, count = [], 0
+    parts: list[PathPart] = []
+    count = 0
     for path in _paths(labels):
         noise = max(energy_noise, _single(path))
         count += len(path)
-        parts += [_part(points, noise) for points in _split(path)]
+        parts += [one for points in _split(path) for one in parts_of_path(points, noise)]
     if not parts:
         return None
     # Parts weigh by what they can tell: the long ones do not hide what the short ones have seen.
@@ -201,63 +180,6 @@ def _moved(one: Label, other: Label) -> float:
     if not same:
         return math.inf
     return float(np.linalg.norm(other.positions - one.positions, axis=1).max())
-
-
-def _part(points: list[Label], noise: float) -> _Part:
-    """The work of the forces along two to five points, and how far it can be relied on."""
-    x = np.array([point.positions.ravel() for point in points])
-    f = np.array([_forces(point) for point in points])
-    steps = np.linalg.norm(np.diff(x, axis=0), axis=1)
-    s = np.concatenate([[0.0], np.cumsum(steps)])
-    rough = _pieces(s, x, f, 2)
-    # The rule on the chords is exact for springs, and so are the others on any path: what they
-    # leave is anharmonic, and less than on the chords only as far as the path is resolved.
-    bound = 2.0 * sum(_bound(points[i], points[i + 1]) for i in range(len(s) - 1))
-    rules = [(bound, rough)]
-    if len(s) > 2:
-        turns = np.linalg.norm(np.diff(x, 2, axis=0), axis=1) / (0.5 * (steps[1:] + steps[:-1]))
-        turn, simpson = float(turns.max()), _pieces(s, x, f, 3)
-        rules.append((max(abs(simpson - rough), bound * max(0.05, turn**2)), simpson))
-        if len(s) == 5:
-            boole = _work(s, x, f)
-            rules.append((max(abs(boole - simpson), bound * max(0.01, turn**4)), boole))
-    error, work = min(rules)
-    length = float(steps.sum())
-    difference = points[-1].energy - points[0].energy
-    return _Part(difference, work, length, error + 2.0 * noise + _FORCE_NOISE * length)
-
-
-def _pieces(s: Array, x: Array, f: Array, size: int) -> float:
-    """The work piece by piece, each through some of the points."""
-    firsts = range(0, len(s) - 1, size - 1)
-    return sum(_work(*(one[first : first + size] for one in (s, x, f))) for first in firsts)
-
-
-def _work(s: Array, x: Array, f: Array) -> float:
-    """Minus the integral of F . x' on polynomials in s through all points."""
-    nodes, weights = np.polynomial.legendre.leggauss(len(s))  # exact to degree 2 n - 1
-    length = float(s[-1] - s[0])
-    powers = np.vander((s - s[0]) / length, increasing=True)
-    here = np.vander(0.5 * (nodes + 1.0), len(s), increasing=True)
-    slopes = np.zeros_like(here)
-    slopes[:, 1:] = here[:, :-1] * np.arange(1, len(s)) / length
-    inverse = np.linalg.inv(powers)
-    power = ((here @ inverse @ f) * (slopes @ inverse @ x)).sum(1)
-    return -0.5 * length * float(weights @ power)
-
-
-def _bound(one: Label, other: Label) -> float:
-    """About the error of the trapezoidal rule between two points, eV, for bonds of molecules."""
-    moved = other.positions - one.positions
-    change = (_forces(other) - _forces(one)).reshape(-1, 3)
-    farthest = float(np.linalg.norm(moved, axis=1).max())
-    # |g''| / 12 of the force along the way g, from |g'| atom by atom, which may cancel in the sum.
-    return 0.5 * _ANHARMONICITY * farthest * float(np.abs((change * moved).sum(1)).sum())
-
-
-def _forces(label: Label) -> Array:
-    """Flat; paths have none without."""
-    return np.zeros(0) if label.forces is None else label.forces.ravel()
 
 
 def _single(path: list[Label]) -> float:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import ase.io
 import numpy as np
@@ -16,19 +13,20 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import TrajectoryReader
 
 from kstep_integrators import units
-from kstep_integrators.calculators.electrons import electrons_noted
 from kstep_integrators.diagnostics.npz_schema import read_arrays
 from kstep_integrators.learning.label_file import physics_of
+from kstep_integrators.learning.label_origin import (
+    METHOD_KEYS,
+    check_method,
+    check_settings,
+    molecule_of,
+)
 from kstep_integrators.learning.label_units import check_units, said_units
 from kstep_integrators.learning.labels import Label
-from kstep_integrators.notices import KStepWarning
-from kstep_integrators.physics.identity import changed_settings
 
 __all__ = ["read_labels"]
 
 _SUFFIXES = (".traj", ".xyz", ".extxyz", ".npz")
-_NAMES = ("method", "xc", "basis")
-"""Settings of calculators that name a method, and keys of a frame's ``info``."""
 
 
 def read_labels(
@@ -92,9 +90,9 @@ def read_labels(
             raise FileNotFoundError(f"there is no file of labels {path}")
         frames, said = _read(path)
         if isinstance(said, dict):
-            _check_settings(path, said, physics)
+            check_settings(path, said, physics)
         else:
-            _check_method(path, said, physics)
+            check_method(path, said, physics)
         here = [
             _label(frame, molecules, forces, f"frame {number} of {path}")
             for number, frame in enumerate(frames)
@@ -125,9 +123,8 @@ def _read(path: Path) -> tuple[list[Atoms], dict[str, str] | str | None]:
         raise ValueError(f"{path} cannot be read as labels: {error}") from error
     if said is not None:
         return frames, said
-    names = {
-        " ".join(str(frame.info[key]) for key in _NAMES if key in frame.info) for frame in frames
-    }
+    said_by = [[str(one.info[key]) for key in METHOD_KEYS if key in one.info] for one in frames]
+    names = {" ".join(words) for words in said_by}
     if len(names) > 1:
         raise ValueError(
             f"{path} has frames of several methods, {sorted(names)}: expected one; split the file"
@@ -159,43 +156,6 @@ def _npz(path: Path) -> tuple[list[Atoms], str | None]:
     return frames, metadata.get("method")
 
 
-def _check_settings(path: Path, said: dict[str, str], physics: Mapping[str, str]) -> None:
-    if said != physics:
-        raise ValueError(
-            f"the labels in {path} are of another physics: "
-            f"{'; '.join(changed_settings(said, physics))}. Leave them out, or give the physics "
-            "that they were computed with"
-        )
-
-
-def _check_method(path: Path, said: str | None, physics: Mapping[str, str]) -> None:
-    """A method by its name: refused if it is another, warned of if nobody can tell."""
-    named = [physics.get(name, "None") for name in _NAMES]
-    ours = " ".join(one.strip("'") for one in named if one != "None")
-    calculator = physics.get("calculator", physics.get("function", "unknown"))
-    if said and ours:
-        if _words(ours) <= _words(said) or _words(said) <= _words(ours):
-            return
-        raise ValueError(
-            f"the labels in {path} are of the method {said!r}, the physics of the run is {ours!r} "
-            f"({calculator}). Leave them out, or give the physics that they were computed with"
-        )
-    what = f"says {said!r}" if said else "does not say which method its labels are of"
-    warnings.warn(
-        f"{path} {what}; the physics of the run is {ours or calculator}. They are taken to be of "
-        "the same, with the same charge, spin and settings: if they are not, the run learns what "
-        "is wrong",
-        KStepWarning,
-        stacklevel=3,
-    )
-
-
-def _words(method: str) -> set[str]:
-    return {re.sub(r"[^a-z0-9]", "", word) for word in re.split(r"[\s/,()]+", method.lower())} - {
-        "", "pyscf", "tblite", "xtb",
-    }  # fmt: skip
-
-
 def _label(frame: Atoms, molecules: Sequence[Atoms], forces: bool, where: str) -> Label:
     """One frame, checked, in ASE units and of a molecule of the run."""
     known = {} if frame.calc is None else frame.calc.results
@@ -209,7 +169,7 @@ def _label(frame: Atoms, molecules: Sequence[Atoms], forces: bool, where: str) -
             f"{where} has no forces, which the run needs; its arrays are {sorted(frame.arrays)}, "
             "expected 'forces', as ASE names them"
         )
-    molecule = _molecule(frame, molecules, where)
+    molecule = molecule_of(frame, molecules, where)
     energy, force = said_units(frame.info, where)
     label = Label.from_frame(frame)
     label = replace(
@@ -226,34 +186,3 @@ def _label(frame: Atoms, molecules: Sequence[Atoms], forces: bool, where: str) -
         if value is not None and not np.isfinite(value).all():
             raise ValueError(f"{where} has {name} that are not finite numbers")
     return label
-
-
-def _molecule(frame: Atoms, molecules: Sequence[Atoms], where: str) -> int:
-    """Which of the molecules of the run a frame is of."""
-    alike = [i for i, one in enumerate(molecules) if np.array_equal(one.numbers, frame.numbers)]
-    if not alike:
-        formulas = [one.get_chemical_formula() for one in molecules]
-        same = frame.get_chemical_formula() in formulas
-        order = " in another order of atoms" if same else ""
-        raise ValueError(
-            f"{where} is of {frame.get_chemical_formula()}{order}, expected "
-            f"{' or '.join(dict.fromkeys(formulas))} with its atoms in the order of the run"
-        )
-    wrong = ""
-    for i in alike:
-        wrong = _difference(frame, molecules[i])
-        if not wrong:
-            return i
-    raise ValueError(f"{where} has {wrong}: labels of another system cannot be learned from")
-
-
-def _difference(frame: Atoms, molecule: Atoms) -> str:
-    """What differs between two systems of the same atoms; empty if nothing is known to."""
-    if not np.array_equal(frame.pbc, molecule.pbc):
-        return f"pbc {frame.pbc.tolist()}, the run {molecule.pbc.tolist()}"
-    said: dict[str, Any] = electrons_noted(frame)._asdict()
-    ours: dict[str, Any] = electrons_noted(molecule)._asdict()
-    for name, value in said.items():
-        if None not in (value, ours[name]) and value != ours[name]:
-            return f"{name} {value}, the run {ours[name]}"
-    return ""

@@ -12,7 +12,7 @@ from typing import Any, Final
 from kstep_integrators.files import write_text_atomically
 from kstep_training.keys import FORMER_NAMES
 
-__all__ = ["differences", "open_manifest", "write_manifest"]
+__all__ = ["differences", "keep_identity", "open_manifest", "write_manifest"]
 
 
 _NULL_NOW: Final[Mapping[str, Any]] = MappingProxyType({"basis": "sto-3g", "multiplicity": 1})
@@ -79,6 +79,39 @@ def _with_defaults(kept: Mapping[str, Any], settings: Any) -> dict[str, Any]:
             elif option.default_factory is not MISSING:
                 whole[name] = option.default_factory()
     return whole
+
+
+def keep_identity(
+    path: Path, identity: Mapping[str, Any], holds: str, free: Sequence[str] = ()
+) -> None:
+    """Keep what a result is made of, or compare with what is kept, before going on with it.
+
+    Parameters
+    ----------
+    path : Path
+        Of the file; its folder is made.
+    identity : mapping
+        Settings, and hashes of data.
+    holds : str
+        What the error begins with: what is held where.
+    free : sequence of str
+        What may differ; see :func:`differences`.
+
+    Raises
+    ------
+    ValueError
+        If it differs.
+    """
+    identity = json.loads(json.dumps(identity))
+    if path.exists():
+        if changes := differences(json.loads(path.read_text()), identity, free):
+            raise ValueError(
+                f"{holds} with other settings or of other data: {'; '.join(changes)}. "
+                "Choose another output folder or remove it to start anew"
+            )
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text_atomically(path, json.dumps(identity, indent=1))
 
 
 def open_manifest(folder: Path, settings: Any, free: Sequence[str] = ()) -> dict[str, Any]:

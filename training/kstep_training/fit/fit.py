@@ -31,7 +31,7 @@ from kstep_training.fit.starting_point import starting_network
 from kstep_training.fit.structure_losses import InternalCoordinates
 from kstep_training.fit.throughput import TimedLoader
 from kstep_training.fit.trainer import curves, train
-from kstep_training.manifest import differences
+from kstep_training.manifest import keep_identity
 from kstep_training.options import override
 
 __all__ = ["fit", "report_fit", "run_fit"]
@@ -52,22 +52,6 @@ def _loader(data: Any, settings: FitSettings, shuffle: bool) -> TimedLoader:
 
 _FREE = ("settings.fit.loader_workers", "settings.fit.wandb")
 """Settings that a fit may be resumed with otherwise: they change no number."""
-
-
-def _same_fit(output: Path, identity: dict[str, Any]) -> None:
-    """Refuse to resume a fit with other settings or of other data."""
-    path = output / "fit.json"
-    identity = json.loads(json.dumps(identity))
-    if path.exists():
-        kept = json.loads(path.read_text())
-        if changes := differences(kept, identity, _FREE):
-            raise ValueError(
-                f"{output} holds a fit with other settings or of other data: {'; '.join(changes)}. "
-                "Choose another output folder or remove it to start anew"
-            )
-        return
-    output.mkdir(parents=True, exist_ok=True)
-    write_text_atomically(path, json.dumps(identity, indent=1))
 
 
 def _padding(settings: FitSettings, largest: int) -> list[int]:
@@ -155,7 +139,7 @@ def fit(
         _loader(part, settings, shuffle) for part, shuffle in zip(sets, (True, False), strict=True)
     )
     module = _module(network, data, settings, len(loader))
-    _same_fit(output, identity)
+    keep_identity(output / "fit.json", identity, f"{output} holds a fit", _FREE)
     state = train(module, loader, validation_loader, settings, output, callbacks)
     path = output / f"{stage.name}.safetensors"
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]

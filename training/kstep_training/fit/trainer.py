@@ -86,12 +86,11 @@ def _how_to_resume(last: Path) -> str:
     return f"stopped; run again with the same output folder to go on from {last}"
 
 
-def _loggers(output: Path, project: str | None) -> list[Logger]:
+def _loggers(output: Path, project: str | None, watched: bool) -> list[Logger]:
     # A resumed fit starts the next version_N.
-    loggers: list[Logger] = [
-        CSVLogger(str(output), name="curves"),
-        TensorBoardLogger(str(output), name="tensorboard"),
-    ]
+    loggers: list[Logger] = [CSVLogger(str(output), name="curves")]
+    if watched:
+        loggers.append(TensorBoardLogger(str(output), name="tensorboard"))
     if project is not None:
         importlib.import_module("wandb")  # Lightning's own error does not say what to install
         loggers.append(WandbLogger(project=project, save_dir=str(output)))
@@ -151,6 +150,8 @@ def train(
     settings: FitSettings,
     output: Path,
     callbacks: Sequence[Callback] = (),
+    watched: bool = True,
+    accelerator: str = "auto",
 ) -> dict[str, Any]:
     """Optimize until the last epoch, or until early stopping.
 
@@ -165,6 +166,10 @@ def train(
     settings : FitSettings
     output : Path
     callbacks : sequence of lightning Callback
+    watched : bool
+        Whether somebody looks: with a progress bar, and curves for TensorBoard.
+    accelerator : str
+        Lightning's name of the kind of device.
 
     Returns
     -------
@@ -194,7 +199,10 @@ def train(
             ),
         )
     parallel = DDPStrategy(find_unused_parameters=True, broadcast_buffers=False)
-    loggers, precision = _loggers(output, settings.wandb), _checked_precision(settings.precision)
+    loggers, precision = (
+        _loggers(output, settings.wandb, watched),
+        _checked_precision(settings.precision),
+    )
     with _terse(), _interruptible(last):
         trainer = lightning.Trainer(
             max_epochs=settings.epochs,
@@ -209,11 +217,12 @@ def train(
                 ThroughputRecorder(loader, settings.batch_size),
                 *stoppers,
                 *kept,
-                RichProgressBar(),
+                *([RichProgressBar()] if watched else []),
                 *callbacks,
             ],
             logger=loggers,
-            accelerator="auto",
+            accelerator=accelerator,
+            enable_progress_bar=watched,
             devices=settings.devices,
             strategy=parallel if settings.devices > 1 else "auto",
             use_distributed_sampler=False,  # the samplers know

@@ -1,0 +1,167 @@
+"""Targets of a refit: what the network is to give at each geometry, in the order of the labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from ase import Atoms
+from ase.io.trajectory import Trajectory
+from torch.utils.data import Dataset
+
+from kstep_training.dataset.batches import Batch
+
+__all__ = ["TargetBatches", "Targets", "read_targets"]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Energies and forces of geometries of one or several molecules.
+
+    Attributes
+    ----------
+    numbers : list of (N,) int64
+    positions : list of (N, 3) float64, angstrom
+    forces : list of (N, 3) float64, eV/angstrom
+    energies : (n,) float64, eV
+    """
+
+    numbers: list[npt.NDArray[np.int64]]
+    positions: list[Array]
+    forces: list[Array]
+    energies: Array
+
+    def __len__(self) -> int:
+        return len(self.energies)
+
+    def part(self, start: int, stop: int) -> Targets:
+        """Some of them that follow each other."""
+        here = slice(start, stop)
+        return Targets(
+            self.numbers[here], self.positions[here], self.forces[here], self.energies[here]
+        )
+
+    def counts(self, elements: Sequence[int]) -> Array:
+        """Atoms of each element, (n, S)."""
+        return np.array([[(z == e).sum() for e in elements] for z in self.numbers], dtype=float)
+
+
+def read_targets(path: Path, elements: Sequence[int]) -> Targets:
+    """Read the targets of a refit; frames without forces are left out.
+
+    Parameters
+    ----------
+    path : Path
+        A trajectory of ASE.
+    elements : sequence of int
+        Atomic numbers that the network knows.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is no trajectory of ASE, or a frame is periodic, has an element that the network does
+        not know, or numbers that are not finite.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no {path}, which has the labels of a refit")
+    try:
+        with Trajectory(path) as frames:
+            kept = [_checked(path, number, atoms, elements) for number, atoms in enumerate(frames)]
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not a trajectory of ASE: {error!r}") from error
+    whole = [atoms for atoms in kept if atoms is not None]
+    return Targets(
+        [atoms.numbers.astype(np.int64) for atoms in whole],
+        [atoms.positions for atoms in whole],
+        [atoms.get_forces(apply_constraint=False) for atoms in whole],
+        np.array([atoms.get_potential_energy() for atoms in whole]),
+    )
+
+
+def _checked(path: Path, number: int, atoms: Atoms, elements: Sequence[int]) -> Atoms | None:
+    """A frame, or None if it has no forces."""
+    where = f"frame {number} of {path}"
+    if atoms.pbc.any():
+        raise ValueError(f"{where} is periodic ({atoms.pbc}); a refit takes molecules only")
+    if unknown := sorted({*atoms.numbers.tolist()} - {*elements}):
+        raise ValueError(
+            f"{where} has the atomic numbers {unknown}, which the network of the refit does not "
+            f"cover; it covers {list(elements)}"
+        )
+    known = {} if atoms.calc is None else atoms.calc.results
+    if "energy" not in known:
+        raise ValueError(f"{where} has no energy; a refit takes frames with energy and forces")
+    if "forces" not in known:
+        return None
+    for name, values in {"positions": atoms.positions, **known}.items():
+        if name in ("positions", "energy", "forces") and not np.isfinite(values).all():
+            raise ValueError(f"{where} has {name} that are not finite")
+    return atoms
+
+
+class TargetBatches(Dataset[Batch]):
+    """Targets by lists of numbers of one padded size, for the loader of a fit.
+
+    Parameters
+    ----------
+    targets : Targets
+    elements : sequence of int
+        Atomic numbers in the order of the network's species.
+    energies : (n,) float64, eV
+        Of the targets, without what the network does not have to give.
+
+    Attributes
+    ----------
+    offsets : (n_groups + 1,) int
+        Where each padded size starts.
+    """
+
+    def __init__(self, targets: Targets, elements: Sequence[int], energies: Array) -> None:
+        sizes = np.array([len(z) for z in targets.numbers])
+        if len({*sizes.tolist()}) > 1:
+            sizes = -(-sizes // 3) * 3  # so that few shapes are compiled
+        order = np.argsort(sizes, kind="stable")
+        self._groups: list[Batch] = []
+        bounds = [0]
+        for size in sorted({*sizes.tolist()}):
+            rows = [i for i in order.tolist() if sizes[i] == size]
+            self._groups.append(_group(targets, rows, size, elements, energies))
+            bounds.append(bounds[-1] + len(rows))
+        self.offsets = np.array(bounds)
+
+    def __len__(self) -> int:
+        return int(self.offsets[-1])
+
+    def __getitem__(self, frames: Sequence[int]) -> Batch:
+        group = int(np.searchsorted(self.offsets, frames[0], side="right")) - 1
+        rows = torch.tensor([frame - int(self.offsets[group]) for frame in frames])
+        return Batch(**{key: tensor[rows] for key, tensor in vars(self._groups[group]).items()})
+
+
+def _group(
+    targets: Targets, rows: Sequence[int], size: int, elements: Sequence[int], energies: Array
+) -> Batch:
+    positions, forces = (np.zeros((len(rows), size, 3)) for _ in range(2))
+    species = np.zeros((len(rows), size), dtype=np.int64)
+    real = np.zeros((len(rows), size), dtype=bool)
+    for row, i in enumerate(rows):
+        n = len(targets.numbers[i])
+        # About their centre: float32 has seven digits.
+        positions[row, :n] = targets.positions[i] - targets.positions[i].mean(0)
+        forces[row, :n], real[row, :n] = targets.forces[i], True
+        species[row, :n] = [elements.index(z) for z in targets.numbers[i].tolist()]
+    return Batch(
+        torch.tensor(positions, dtype=torch.float32),
+        torch.tensor(forces, dtype=torch.float32),
+        torch.tensor(energies[list(rows)], dtype=torch.float32),
+        torch.from_numpy(species),
+        torch.from_numpy(real),
+    )
