@@ -6,6 +6,7 @@ from kstep_integrators.ensemble import Ensemble, run_ensemble
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.load import load_model
+from kstep_integrators.learning import AdaptedPotential, Learning
 from kstep_integrators.models.model_file import ModelFileError, bundled_models
 from kstep_integrators.models.molecules import named_molecule
 from kstep_integrators.notices import KStepWarning
@@ -18,6 +19,7 @@ from kstep_integrators.step.tuning import StrideTuning
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptedPotential",
     "CalculatorPotential",
     "CheckpointError",
     "DirectJump",
@@ -27,6 +29,7 @@ __all__ = [
     "Guard",
     "KStepDynamics",
     "KStepWarning",
+    "Learning",
     "ModelFileError",
     "NetworkPotential",
     "StrideTuning",

@@ -69,6 +69,7 @@ def check_two(jump: Jump, calculator: BaseCalculator) -> None:
         If they are one object, or share one that they hold.
     """
     potential = getattr(jump, "potential", None)
+    potential = getattr(potential, "base", None) or potential
     if not isinstance(potential, CalculatorPotential):
         return
     shared = [p for p in parts_of(potential.calculator) for q in parts_of(calculator) if p is q]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -41,7 +43,11 @@ from kstep_integrators.ase.restart_file import write_restart
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
-from kstep_integrators.jumps.make import record_jump, restore_jump
+from kstep_integrators.jumps.flow import FlowJump
+from kstep_integrators.jumps.make import restore_jump
+from kstep_integrators.learning.labels import Label
+from kstep_integrators.learning.lessons import Lessons
+from kstep_integrators.learning.settings import Learning
 from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
 from kstep_integrators.physics.calculation import forget
@@ -55,6 +61,12 @@ from kstep_integrators.step.make_scheme import make_scheme
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions, make_rng
 from kstep_integrators.step.run import Run, advance, begin, moved_to
+from kstep_integrators.step.run_learning import (
+    RunLearning,
+    labels_path,
+    learning_jump,
+    recorded_jump,
+)
 from kstep_integrators.step.scheme import BoundScheme
 from kstep_integrators.step.stats import Stats, warn_of_changes
 from kstep_integrators.step.tuning import StrideTuning
@@ -169,7 +181,7 @@ class KStepDynamics(OptionAttributes):
     def __init__(
         self,
         atoms: Atoms,
-        model: Jump | Potential | str | Path,
+        model: Jump | Potential | str | Path | None,
         k: int | StrideTuning = 8,
         timestep: float | None = None,
         corrector: str | Corrector | None = None,
@@ -186,6 +198,7 @@ class KStepDynamics(OptionAttributes):
         force_tolerance: float | None = None,
         guard: Guard | None = None,
         device: str = "auto",
+        learn: bool | Learning = False,
         checkpoint: str | Path | None = None,
         checkpoint_interval: int | None = None,
         trajectory: str | Path | None = None,
@@ -199,7 +212,7 @@ class KStepDynamics(OptionAttributes):
             k=k, timestep=timestep, corrector=corrector, thermostat=thermostat,
             temperature_K=temperature_K, friction=friction, taut=taut, metropolize=metropolize,
             extra_chances=extra_chances, on_error=on_error, energy_tolerance=energy_tolerance,
-            force_tolerance=force_tolerance, guard=guard, device=device,
+            force_tolerance=force_tolerance, guard=guard, device=device, learn=learn,
         )  # fmt: skip
         check_one_bath(options)
         check_atoms(atoms)
@@ -208,9 +221,14 @@ class KStepDynamics(OptionAttributes):
         check_apart(trajectory=trajectory, logfile=logfile, checkpoint=checkpoint)
         if _resumed is None:
             check_earlier(trajectory, checkpoint, kwargs.get("append_trajectory", False))
-        self.scheme = make_scheme(model, options)
+        learning = options.learning
+        if learning is not None:
+            model = learning_jump(model, options, atoms.numbers.tolist())
+        self.scheme = make_scheme(model, options if learning is None else options.of_jump())
         self.rng = make_rng(rng)
         check_calculator(atoms)
+        if learning is not None and "forces" in atoms.calc.implemented_properties:
+            self.scheme = dataclasses.replace(self.scheme, label_forces=True)
         self.options, self.jump = options, self.scheme.jump
         check_two(self.jump, atoms.calc)
         self._run: Run | None = None
@@ -224,8 +242,16 @@ class KStepDynamics(OptionAttributes):
             self._settings = record_outputs(checkpoint, trajectory, logfile, loginterval, interval)
             options.to_json()  # or say now what cannot be kept
             make_generator(self.rng.bit_generator.state)
-        self.scheme.check(state_from_atoms(atoms))
+        state = state_from_atoms(atoms)
+        self.scheme.check(state)
         warn_of_electrons(self.jump, atoms)
+        self._learning: RunLearning | None = None
+        if learning is not None:
+            path = labels_path(learning, checkpoint, trajectory)
+            known = 0 if _resumed is None else _resumed.settings["labels"]
+            self._learning = RunLearning(
+                self.jump, [state], options, settings_of(atoms.calc), path, known
+            )
         super().__init__(
             atoms,
             options.first_k * self.jump.timestep,
@@ -284,9 +310,9 @@ class KStepDynamics(OptionAttributes):
             del arguments[learned]
         return cls(
             atoms,
-            restore_jump(kept.jump, model),
+            restore_jump(kept.jump, model) if kept.jump else None,
             **arguments,
-            **found_outputs(kept.settings, path),
+            **found_outputs({n: v for n, v in kept.settings.items() if n != "labels"}, path),
             rng=make_generator(kept.generators[0]),
             checkpoint=path,
             append_trajectory=True,
@@ -300,7 +326,11 @@ class KStepDynamics(OptionAttributes):
         point = replaced(point, state=point.state.replace(templates=templates))
         bonds = to_device(kept.run.bonds, self.jump.device)
         scheme = self._bind(point.state)
-        self._run = replaced(kept.run, scheme=scheme, point=point, bonds=bonds)
+        run = replaced(kept.run, scheme=scheme, point=point, bonds=bonds)
+        if self._learning is not None:
+            run, self.scheme = self._learning.go_on(run, self.scheme)
+            self.jump = self.scheme.jump
+        self._run = run
         if self._physics is not None:
             self._physics.adopt(point.state, point.physics, kept.results)
         if not kept.edited:
@@ -320,6 +350,10 @@ class KStepDynamics(OptionAttributes):
         run, physics = self._run, self._physics
         if run is None or physics is None:
             raise ValueError("this run has not begun: it has no state to write")
+        settings = self._settings
+        if self._learning is not None:
+            run = self._learning.with_waiting(run)
+            settings = {**settings, "labels": self._learning.count}
         return Checkpoint(
             run=run,
             options=self.options,
@@ -327,8 +361,8 @@ class KStepDynamics(OptionAttributes):
             results=physics.results(run.point.physics),
             generators=(self.rng.bit_generator.state,),
             nsteps=self.nsteps,
-            settings=self._settings,
-            jump=record_jump(self.jump),
+            settings=settings,
+            jump=recorded_jump(self.jump),
             physics=settings_of(self.atoms.calc),
             marks=(marks,),
             edited=self._written is None or bool(self._written.changed(self.atoms)),
@@ -353,6 +387,31 @@ class KStepDynamics(OptionAttributes):
     def stats(self) -> Stats:
         """Totals of the run."""
         return Stats() if self._run is None else self._run.stats[0]
+
+    @property
+    def potential(self) -> Potential:
+        """The potential of the next stride; of a run that learns, as far as it has learned.
+
+        Raises
+        ------
+        AttributeError
+            If the run has a jump without a potential.
+        """
+        if not isinstance(self.jump, FlowJump):
+            raise AttributeError(
+                f"this run has no potential: its jump is none of a flow ({self.jump.describe()})"
+            )
+        return self.jump.potential
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """Every evaluation of a run that learns, read from the file where they are kept."""
+        return () if self._learning is None else self._learning.labels
+
+    @property
+    def lessons(self) -> Lessons | None:
+        """What a run that learns has learned, with the residuals on the way; else None."""
+        return None if self._run is None else self._run.lessons
 
     @property
     def production_start(self) -> int | None:
@@ -420,6 +479,9 @@ class KStepDynamics(OptionAttributes):
             raise DynamicsFailed(
                 f"{info.lost[0]}. The last good state (step {self.nsteps}) is in {path}"
             )
+        if self._learning is not None:
+            after, scheme = self._learning.after_step(after, self.scheme, self._say)
+            self.__dict__.update(scheme=scheme, jump=scheme.jump)
         self._run = after
         self._stand(after)
         self._dt()
@@ -483,6 +545,8 @@ class KStepDynamics(OptionAttributes):
             atoms.set_momenta(state.momenta.cpu().numpy(), apply_constraint=False)
         if run is None:
             self._run = begin(state, self._bind(state), self.options)
+            if self._learning is not None:
+                self._run = self._learning.begin(self._run)
         elif written is None or changed:
             self._run = moved_to(run, state, self._bind(state))
         elif moved:
@@ -501,6 +565,8 @@ class KStepDynamics(OptionAttributes):
         rule = self.scheme.metropolis
         kept = 2 if rule is None else rule.extra_chances + 2
         self._physics = CalculatorPhysics(self.atoms, self.atoms.calc, kept)
+        if self._learning is not None:
+            return self.scheme.bind(state, self._learning.labelled(self._physics))
         return self.scheme.bind(state, self._physics)
 
 

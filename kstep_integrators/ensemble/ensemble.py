@@ -40,10 +40,12 @@ from kstep_integrators.ensemble.states import join_states, with_baths
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import restore_jump
+from kstep_integrators.learning.settings import Learning
 from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.physics.identity import settings_of
+from kstep_integrators.physics.protocol import Physics
 from kstep_integrators.physics.worker_physics import WorkerPhysics
 from kstep_integrators.physics.workers import CalculatorFactory, make_workers
 from kstep_integrators.potentials.base import Potential
@@ -52,6 +54,12 @@ from kstep_integrators.step.guard import DynamicsFailed, Guard
 from kstep_integrators.step.make_scheme import make_scheme
 from kstep_integrators.step.options import RunOptions, Temperatures, make_rng
 from kstep_integrators.step.run import Run, advance, begin, moved_to
+from kstep_integrators.step.run_learning import (
+    RunLearning,
+    labels_path,
+    learning_jump,
+    recorded_jump,
+)
 from kstep_integrators.step.stats import Stats, warn_of_changes
 from kstep_integrators.step.tuning import StrideTuning
 
@@ -62,7 +70,7 @@ __all__ = ["Ensemble"]
 
 _log = logging.getLogger(__name__)
 
-_BOOKS = ("ensemble", "exchanges")
+_BOOKS = ("ensemble", "exchanges", "labels")
 """Settings in a checkpoint that are no arguments."""
 
 
@@ -85,10 +93,11 @@ class Ensemble:
         Makes the physics of one molecule: a function that takes its Atoms object and returns a new
         ASE calculator. It is called in the process where the calculator will work.
     k, timestep, corrector, thermostat, friction, taut, metropolize, extra_chances, on_error, \
-energy_tolerance, force_tolerance, guard, device
+energy_tolerance, force_tolerance, guard, device, learn
         As for :class:`~kstep_integrators.KStepDynamics`. A stride is tuned for all replicas
-        together, ``on_error="shrink"`` shortens those of each on its own, and ``"stop"`` stops the
-        one replica.
+        together; so it grows, where they learn: all of them teach one potential, and need a
+        physics with forces for it. ``on_error="shrink"`` shortens those of each on its own, and
+        ``"stop"`` stops the one replica.
     temperature_K : float or sequence of float, optional
         One for all replicas, or one for each.
     exchange_interval : int, optional
@@ -145,7 +154,7 @@ energy_tolerance, force_tolerance, guard, device
     def __init__(
         self,
         atoms_list: Sequence[Atoms],
-        model: Jump | Potential | str | Path,
+        model: Jump | Potential | str | Path | None,
         physics: CalculatorFactory,
         k: int | StrideTuning = 8,
         timestep: float | None = None,
@@ -164,6 +173,7 @@ energy_tolerance, force_tolerance, guard, device
         force_tolerance: float | None = None,
         guard: Guard | None = None,
         device: str = "auto",
+        learn: bool | Learning = False,
         workers: int = 1,
         scheduler: str | Client | None = None,
         trajectory: str | Path | None = None,
@@ -177,9 +187,8 @@ energy_tolerance, force_tolerance, guard, device
             k=k, timestep=timestep, corrector=corrector, thermostat=thermostat,
             temperature_K=temperature_K, friction=friction, taut=taut, metropolize=metropolize,
             extra_chances=extra_chances, on_error=on_error, energy_tolerance=energy_tolerance,
-            force_tolerance=force_tolerance, guard=guard, device=device,
+            force_tolerance=force_tolerance, guard=guard, device=device, learn=learn,
         )  # fmt: skip
-        self.scheme = make_scheme(model, self.options)
         given: object = atoms_list
         if isinstance(given, Atoms):
             raise TypeError("atoms_list is an Atoms object, expected a list of them: [atoms, ...]")
@@ -191,6 +200,13 @@ energy_tolerance, force_tolerance, guard, device
         check_outputs(trajectory, logfile, loginterval, checkpoint)
         if _resumed is None:
             check_earlier(None, checkpoint)
+        learning = self.options.learning
+        if learning is not None:
+            elements = [z for one in molecules for z in one.numbers.tolist()]
+            model = learning_jump(model, self.options, elements)
+        self.scheme = make_scheme(model, self.options.of_jump() if learning else self.options)
+        if learning is not None:
+            self.scheme = dataclasses.replace(self.scheme, label_forces=True)
         self._begun = with_baths(
             join_states([state_from_atoms(one, self.scheme.jump.device) for one in molecules]),
             self.options.temperature_K,
@@ -222,6 +238,16 @@ energy_tolerance, force_tolerance, guard, device
         self._workers = make_workers(physics, workers, scheduler)
         self._physics = WorkerPhysics(self._workers, molecules)
         self._identity = settings_of(physics)
+        self._learning: RunLearning | None = None
+        if learning is not None:
+            self._learning = RunLearning(
+                self.scheme.jump,
+                [state_from_atoms(one) for one in molecules],
+                self.options,
+                self._identity,
+                labels_path(learning, checkpoint, trajectory),
+                0 if _resumed is None else _resumed.settings["labels"],
+            )
         self._run: Run | None = None
         self._ended: Run | None = None  # the last step of a run in which all replicas were lost
         self._closed = False
@@ -281,7 +307,7 @@ energy_tolerance, force_tolerance, guard, device
         settings = {name: value for name, value in settings.items() if name not in _BOOKS}
         return cls(
             kept.atoms,
-            restore_jump(kept.jump, model),
+            restore_jump(kept.jump, model) if kept.jump else None,
             physics,
             **arguments,
             **settings,
@@ -375,8 +401,9 @@ energy_tolerance, force_tolerance, guard, device
 
     def _begin(self) -> None:
         """Evaluate the physics at the start; replicas without an energy there leave at once."""
-        scheme = self.scheme.bind(self._begun, self._physics)
-        self._start(begin(self._begun, scheme, self.options))
+        physics = self._asked(tuple(range(len(self._templates))))
+        run = begin(self._begun, self.scheme.bind(self._begun, physics), self.options)
+        self._start(run if self._learning is None else self._learning.begin(run))
         self._write()
 
     def _start(self, run: Run) -> None:
@@ -402,6 +429,8 @@ energy_tolerance, force_tolerance, guard, device
                 rng.bit_generator.state = state
             self._run = run.charged(meter)
             raise
+        if self._learning is not None:
+            after, self.scheme = self._learning.after_step(after, self.scheme, lambda line: None)
         self._run = after
         if run.burn_in is not None and after.burn_in is None:
             _log.info(
@@ -461,7 +490,14 @@ energy_tolerance, force_tolerance, guard, device
             return
         keep = ~mask_of(lost, run.point.physics.energy)
         self._physics = self._physics.select(keep)
-        self._run = run.without(lost, self.scheme, self._physics)
+        numbers = tuple(run.molecules[i] for i in left)
+        self._run = run.without(lost, self.scheme, self._asked(numbers))
+
+    def _asked(self, numbers: tuple[int, ...]) -> Physics:
+        """The physics of the replicas that are left, whose evaluations a learning run keeps."""
+        if self._learning is None:
+            return self._physics
+        return self._learning.labelled(self._physics, numbers)
 
     def _standing(self, run: Run) -> list[tuple[int, Replica]]:
         """The replicas that are left, as they are, with their numbers."""
@@ -485,14 +521,18 @@ energy_tolerance, force_tolerance, guard, device
             return
         if not self._files.whole:
             return
+        settings = {**self._settings, "exchanges": list(self.exchanges)}
+        if self._learning is not None:
+            run = self._learning.with_waiting(run)
+            settings["labels"] = self._learning.count
         checkpoint = snapshot(
             run,
             self.options,
             self._templates,
             self._replicas,
             [*self._rngs, self._exchange_rng],
-            {**self._settings, "exchanges": list(self.exchanges)},
-            self.scheme.jump,
+            settings,
+            recorded_jump(self.scheme.jump),
             self._identity,
             self._files.mark(),
         )
@@ -522,8 +562,10 @@ energy_tolerance, force_tolerance, guard, device
         run = replaced(
             run,
             point=replaced(run.point, state=state),
-            scheme=self.scheme.bind(state, self._physics),
+            scheme=self.scheme.bind(state, self._asked(run.molecules)),
         )
+        if self._learning is not None:
+            run, self.scheme = self._learning.go_on(run, self.scheme)
         self._saved_at = run.nsteps
         if set(run.molecules) <= kept.lost.keys():
             self._ended = run

@@ -12,8 +12,6 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from kstep_integrators.ase.checkpoint import Checkpoint
 from kstep_integrators.ase.outputs import Marks
 from kstep_integrators.ensemble.replicas import Replica
-from kstep_integrators.jumps.base import Jump
-from kstep_integrators.jumps.make import record_jump
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.run import Run
 
@@ -27,7 +25,7 @@ def snapshot(
     replicas: Sequence[Replica],
     generators: Sequence[np.random.Generator],
     settings: dict[str, Any],
-    jump: Jump,
+    jump: dict[str, Any],
     physics: dict[str, str],
     marks: tuple[Marks, ...],
 ) -> Checkpoint:
@@ -44,7 +42,8 @@ def snapshot(
         Of the replicas that are left, and of replica exchange.
     settings : dict
         As in :class:`~kstep_integrators.ase.checkpoint.Checkpoint`.
-    jump : Jump
+    jump : dict
+        Record of it.
     physics : dict of str to str
         Settings of the physics.
     marks : tuple of Marks
@@ -72,7 +71,7 @@ def snapshot(
         generators=tuple(rng.bit_generator.state for rng in generators),
         nsteps=run.nsteps,
         settings=settings,
-        jump=record_jump(jump),
+        jump=jump,
         physics=physics,
         marks=marks,
         lost=lost,

@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import overload
 
 import torch
 
 from kstep_integrators.arguments import check_device, check_dtype, true_or_false
 from kstep_integrators.jumps.direct import DirectJump
-from kstep_integrators.models.model_file import model_path, read_model
+from kstep_integrators.models.model_file import ModelHeader, model_path, read_model
 from kstep_integrators.nn.increments.network import IncrementNetwork
+from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.network import NetworkPotential
+from kstep_integrators.potentials.sum import SumPotential
 
 __all__ = ["load_model"]
 
 
+@overload
+def load_model(
+    name_or_path: str | Path,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    compile: bool = False,
+    base: None = None,
+) -> NetworkPotential | DirectJump: ...
+@overload
+def load_model(
+    name_or_path: str | Path,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype = torch.float32,
+    compile: bool = False,
+    *,
+    base: Potential,
+) -> SumPotential: ...
 def load_model(
     name_or_path: str | Path,
     device: str | torch.device = "auto",
     dtype: torch.dtype = torch.float32,
     compile: bool = False,  # noqa: A002
-) -> NetworkPotential | DirectJump:
+    base: Potential | None = None,
+) -> NetworkPotential | SumPotential | DirectJump:
     """Load a bundled model by name, or a model file by path.
 
     Parameters
@@ -31,18 +53,20 @@ def load_model(
         See :class:`~kstep_integrators.potentials.network.NetworkPotential`.
     compile : bool
         Of the forces of a potential. A direct jump is one pass of its network, never compiled.
+    base : Potential, optional
+        Of a model that a run has learned as the correction of another potential: that one.
 
     Returns
     -------
-    NetworkPotential or DirectJump
-        As the file says.
+    NetworkPotential, SumPotential or DirectJump
+        As the file says; the sum of ``base`` and a correction.
 
     Raises
     ------
     kstep_integrators.models.model_file.ModelFileError
         If there is no such model or the file is not a sound model file.
     TypeError, ValueError
-        If device, dtype or compile are none.
+        If device, dtype or compile are none, or ``base`` is missing, not wanted, or another.
 
     Examples
     --------
@@ -58,5 +82,34 @@ def load_model(
     path = Path(name_or_path)
     source = str(path.absolute() if path.is_file() else name_or_path)  # wherever a run is resumed
     if isinstance(network, IncrementNetwork):
+        _check_base(header, base)
         return DirectJump(network, header, digest, device, dtype, source)
-    return NetworkPotential(network, header, digest, device, dtype, compile, source=source)
+    _check_base(header, base)
+    model = NetworkPotential(network, header, digest, device, dtype, compile, source=source)
+    return model if base is None else SumPotential(base, model)
+
+
+def _check_base(header: ModelHeader, base: Potential | None) -> None:
+    """Refuse a correction without the potential that it corrects, and the other way round."""
+    if base is not None and not isinstance(base, Potential):
+        raise TypeError(
+            f"base is {base!r}, expected a potential such as CalculatorPotential(calculator)"
+        )
+    if header.base is None:
+        if base is not None:
+            raise ValueError(
+                f"base is {base.describe()}, but the model {header.name!r} stands alone: leave "
+                "base out"
+            )
+        return
+    if base is None:
+        raise ValueError(
+            f"the model {header.name!r} is a correction of {header.base}, and nothing without it: "
+            "pass base=CalculatorPotential(calculator) with that calculator"
+        )
+    now = json.loads(json.dumps(base.describe(), default=str))
+    if now != header.base:
+        raise ValueError(
+            f"base is {now}, but the model {header.name!r} is a correction of {header.base}: pass "
+            "that one"
+        )

@@ -25,7 +25,9 @@ __all__ = ["make_jump", "record_jump", "restore_jump"]
 
 
 def make_jump(
-    model: Jump | Potential | str | Path, timestep: float | None = None, device: str = "auto"
+    model: Jump | Potential | str | Path | None,
+    timestep: float | None = None,
+    device: str = "auto",
 ) -> Jump:
     """The jump of a run.
 
@@ -60,7 +62,8 @@ def make_jump(
     if isinstance(model, type) or not isinstance(model, Potential):
         raise TypeError(
             f"model is {_kind(model)}; expected a bundled model name, a path, a "
-            "potential such as load_model(...) or CalculatorPotential(calculator), or a jump"
+            "potential such as load_model(...) or CalculatorPotential(calculator), or a jump; None "
+            "where a run learns from nothing, with learn=True"
         )
     return FlowJump(model if device == "auto" else model.to(device), timestep)
 

@@ -35,7 +35,7 @@ __all__ = [
     "write_model",
 ]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _KEY = "kstep_integrators"
 
 NETWORKS: dict[str, type[EnergyNetwork] | type[IncrementNetwork]] = {
@@ -54,6 +54,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "charge": (tuple,),
     "multiplicities": (tuple,),
     "periodic": (bool,),
+    "base": (dict, type(None)),
     "timestep_fs": (float, int),
     "licence": (str,),
     "training": (dict,),
@@ -98,6 +99,9 @@ class ModelHeader:
         Spin multiplicities covered.
     periodic : bool
         Whether periodic cells are covered.
+    base : dict or None
+        Description of the potential that the model is a correction of, and not to be used without;
+        None if it stands alone.
     timestep_fs : float
         Base step the model is meant for; of increments, the one they were learned with.
     licence : str
@@ -118,6 +122,7 @@ class ModelHeader:
     charge: tuple[int, int] = (0, 0)
     multiplicities: tuple[int, ...] = (1,)
     periodic: bool = False
+    base: dict[str, Any] | None = None
     timestep_fs: float = 0.25
     licence: str = "MIT"
     training: dict[str, Any] = field(default_factory=dict)
@@ -244,7 +249,12 @@ def _upgrade_1(described: dict[str, Any]) -> dict[str, Any]:
     return {**described, "kind": "potential", "constraints": None}
 
 
-_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _upgrade_1}
+def _upgrade_2(described: dict[str, Any]) -> dict[str, Any]:
+    """Upgrade from version 2, whose models all stand alone."""
+    return {**described, "base": None}
+
+
+_UPGRADES: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {1: _upgrade_1, 2: _upgrade_2}
 """Upgrades of a header to the next format version, by the version they start from."""
 
 

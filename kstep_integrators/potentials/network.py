@@ -93,7 +93,8 @@ class NetworkPotential(SetOnce):
         self.dense_limit = whole_number("dense_limit", dense_limit, "atoms of the largest molecule")
         self.source = source
         self._device = torch.device(device)
-        self._bound: dict[tuple[Any, ...], BoundPotential] = {}
+        self._bound: dict[tuple[Any, ...], DenseForces | ListForces] = {}
+        self._relatives: dict[tuple[Any, ...], DenseForces | ListForces] = {}
 
     @property
     def timestep(self) -> float:
@@ -119,6 +120,19 @@ class NetworkPotential(SetOnce):
             self.dense_limit,
             self.source,
         )
+
+    def with_weights(self, weights: torch.Tensor) -> NetworkPotential:
+        """The same model with other weights of its linear readout, (S, D) eV.
+
+        It shares all else, compiled functions too.
+        """
+        other = copy.copy(self)
+        vars(other).update(
+            network=self.network.with_weights(weights.to(self._device)),
+            _bound={},
+            _relatives={**self._relatives, **self._bound},
+        )
+        return other
 
     def describe(self) -> dict[str, Any]:
         """Name, method and hash of the model, and how it is computed."""
@@ -148,8 +162,14 @@ class NetworkPotential(SetOnce):
         if key not in self._bound:
             largest = int(torch.bincount(state.batch).max())
             make = DenseForces if largest <= self.dense_limit else ListForces
+            relative = self._relatives.get(key)
             self._bound[key] = make(
-                self.network, species_of(self.header, state), state, self._device, self.compile
+                self.network,
+                species_of(self.header, state),
+                state,
+                self._device,
+                self.compile,
+                None if relative is None else relative.compiled,
             )
         return self._bound[key]
 

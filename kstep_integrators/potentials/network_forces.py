@@ -15,7 +15,7 @@ from kstep_integrators.nn.common.neighbor_lists import (
     refresh,
 )
 from kstep_integrators.nn.energy.forces import (
-    ForceFunction,
+    CompiledForces,
     compiled_forces,
     energy_and_forces,
 )
@@ -39,6 +39,8 @@ class DenseForces:
     device : torch.device
     compiled : bool
         Whether forces are compiled and Hessians traced, both when they are first asked for.
+    known : CompiledForces, optional
+        Of these atoms, compiled for a network that differs in its weights alone.
     """
 
     def __init__(
@@ -48,13 +50,18 @@ class DenseForces:
         state: PhaseState,
         device: torch.device,
         compiled: bool,
+        known: CompiledForces | None = None,
     ) -> None:
         self.network = network
         self.padding, self.graph = dense_layout(species, state.batch, device)
         self.shift = network.shift_energy(self.graph).sum(-1)
-        self.compiled: ForceFunction | None = None
-        self.hessian: TracedHessian | None = TracedHessian(network) if compiled else None
-        if compiled:
+        self.compiled: CompiledForces | None = None
+        self.hessian: TracedHessian | None = None
+        if compiled and network.linear is None:  # a record holds weights, and those may change
+            self.hessian = TracedHessian(network)
+        if compiled and known is not None:
+            self.compiled = known.of(network)
+        elif compiled:
             example = self.padding.pad(state.positions.to(device))
             self.compiled = compiled_forces(network, example, self.graph)
 
@@ -102,8 +109,10 @@ class ListForces:
         state: PhaseState,
         device: torch.device,
         compiled: bool,
+        known: CompiledForces | None = None,
     ) -> None:
         self.network = network
+        self.compiled = known  # none: the width of a list changes
         self.species, self.batch = species.to(device), state.batch.to(device)
         self.n_molecules = state.n_molecules
 

@@ -21,7 +21,7 @@ from kstep_integrators.step.scheme import Scheme, shortest_part
 __all__ = ["changed_scheme", "make_scheme"]
 
 
-def make_scheme(model: Jump | Potential | str | Path, options: RunOptions) -> Scheme:
+def make_scheme(model: Jump | Potential | str | Path | None, options: RunOptions) -> Scheme:
     """The parts of a step that the options of a run ask for.
 
     Parameters

@@ -13,11 +13,15 @@ import numpy as np
 
 from kstep_integrators.arguments import check_device, positive_integer
 from kstep_integrators.correctors import CORRECTORS, Corrector, restore_corrector
+from kstep_integrators.learning.settings import Learning
 from kstep_integrators.step.guard import Control, Guard
 from kstep_integrators.step.tuning import StrideTuning
 from kstep_integrators.thermostats import Thermostat, make_thermostat
 
 __all__ = ["RunOptions", "Temperatures", "make_rng"]
+
+STOP = 200
+"""Labels after which the potential of a Metropolized run is frozen, if nothing else is said."""
 
 Temperatures: TypeAlias = float | Sequence[float]
 """Kelvin: one for all molecules, or one for each."""
@@ -66,6 +70,8 @@ class RunOptions:
         Limits beyond which a jump is undone in any case; None: the default ones.
     device : str
         ``"auto"``: where the model was loaded.
+    learn : bool or Learning
+        Learn the potential from the evaluations of the run; True: with the default settings.
 
     Raises
     ------
@@ -101,6 +107,7 @@ class RunOptions:
     )
     guard: Guard | None = _option(None, "limits beyond which a jump is undone in any case")
     device: str = _option("auto", "where the model runs: auto, cpu, cuda")
+    learn: bool | Learning = _option(False, "learn the potential from the evaluations of the run")
 
     def __post_init__(self) -> None:
         _check_types(self)
@@ -117,8 +124,36 @@ class RunOptions:
                 f"timestep is {self.timestep}, expected a positive number of ASE time units"
             )
         object.__setattr__(self, "temperature_K", _kelvin(self.temperature_K))
+        self._check_learning()
         self.thermostats()
         self.control_of()
+
+    def _check_learning(self) -> None:
+        """Bring ``learn`` to a Learning or False, and refuse what does not go with it."""
+        learn: object = vars(self)["learn"]
+        if learn is True:
+            learn = Learning()
+        if not isinstance(learn, Learning):
+            if learn is not False:
+                raise TypeError(f"learn is {learn!r}, expected True, False or Learning(...)")
+            return
+        if isinstance(self.k, StrideTuning):
+            raise ValueError(
+                f"learn={learn!r} with k={self.k!r}: the stride of a run that learns grows to k as "
+                "far as its potential allows; pass an integer, or leave learn out"
+            )
+        if self.metropolize and learn.stop is None:
+            learn = dataclasses.replace(learn, stop=STOP)
+        object.__setattr__(self, "learn", learn)
+
+    @property
+    def learning(self) -> Learning | None:
+        """Settings of learning; None for a run that does not."""
+        return self.learn if isinstance(self.learn, Learning) else None
+
+    def of_jump(self) -> RunOptions:
+        """The options without those that a jump has taken: base step and device."""
+        return dataclasses.replace(self, timestep=None, device="auto")
 
     @property
     def first_k(self) -> int:
@@ -179,7 +214,7 @@ class RunOptions:
         kept = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
         if corrector is not None and not isinstance(corrector, str):
             kept["corrector"] = corrector.describe()
-        for name in ("k", "guard"):
+        for name in ("k", "guard", "learn"):
             if dataclasses.is_dataclass(kept[name]):
                 kept[name] = dataclasses.asdict(kept[name])
         return kept
@@ -194,6 +229,8 @@ class RunOptions:
             values["corrector"] = restore_corrector(values["corrector"])
         if values["guard"] is not None:
             values["guard"] = Guard(**values["guard"])
+        if isinstance(values["learn"], dict):
+            values["learn"] = Learning(**values["learn"])
         return cls(**values)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from kstep_integrators.fields import GLOBAL, MOLECULE, PARTS, Layout, replaced, scoped, select
+from kstep_integrators.learning.lessons import Lessons
 from kstep_integrators.mechanics.bond_watch import Topology, bond_changes, find_bonds
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.physics.protocol import Physics
@@ -13,6 +14,7 @@ from kstep_integrators.state import PhasePoint, PhaseState, Reasons, mask_of
 from kstep_integrators.step.info import StepInfo, split_info
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions
+from kstep_integrators.step.pace import Pace, next_pace, trouble_of
 from kstep_integrators.step.scheme import BoundScheme, Scheme
 from kstep_integrators.step.stats import Stats
 from kstep_integrators.step.stepper import step
@@ -48,6 +50,10 @@ class Run:
         Step at which the stride was frozen after a burn-in.
     verdict : Verdict or None
         Of the last step under a Metropolis test.
+    lessons : Lessons or None
+        What has been learned, in a run that learns.
+    pace : Pace or None
+        The stride of such a run, until it is frozen.
     """
 
     scheme: BoundScheme = scoped(GLOBAL)
@@ -61,11 +67,15 @@ class Run:
     nsteps: int = scoped(GLOBAL, default=0)
     production_start: int | None = scoped(GLOBAL, default=None)
     verdict: Verdict | None = scoped(PARTS, default=None)
+    lessons: Lessons | None = scoped(GLOBAL, default=None)
+    pace: Pace | None = scoped(GLOBAL, default=None)
 
     @property
     def next_k(self) -> int:
         """Base steps of the next stride."""
-        return self.k if self.burn_in is None else self.burn_in.k
+        if self.burn_in is not None:
+            return self.burn_in.k
+        return self.k if self.pace is None else self.pace.k
 
     def charged(self, meter: Meter) -> Run:
         """The run with evaluations counted that no step has reported."""
@@ -151,6 +161,13 @@ def advance(run: Run, rng: Noise, meter: Meter) -> tuple[Run, list[StepInfo], Re
         burn_in = burn_in.add(info.verdict, evaluations)
         if burn_in.over:
             k, burn_in, production_start = burn_in.best, None, run.nsteps + 1
+    pace = run.pace
+    if pace is not None:
+        rule, corrector = run.scheme.metropolis, run.scheme.corrector
+        stride = run.next_k * run.scheme.timestep
+        kelvin = None if rule is None else rule.temperature_K
+        trouble = trouble_of(info, point.state, stride, corrector.needs_forces, kelvin)
+        pace = next_pace(pace, trouble, run.nsteps + 1)
     after = replaced(
         run,
         point=point,
@@ -162,5 +179,6 @@ def advance(run: Run, rng: Noise, meter: Meter) -> tuple[Run, list[StepInfo], Re
         nsteps=run.nsteps + 1,
         production_start=production_start,
         verdict=info.verdict,
+        pace=pace,
     )
     return after, parts, changes

@@ -20,11 +20,12 @@ class _Decided:
 
     corrector: Corrector
     metropolis: Metropolis | None
+    label_forces: bool
 
     @property
     def needs_forces(self) -> bool:
         """True if an energy is too little; without a test the residual is watched."""
-        return self.corrector.needs_forces or self.metropolis is None
+        return self.corrector.needs_forces or self.metropolis is None or self.label_forces
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class Scheme(_Decided):
         { }.
     shortest_k : int
         Base steps of the shortest jump that a stride may be divided into.
+    label_forces : bool
+        Whether forces are wanted as labels, where an energy would do for the step.
     """
 
     jump: Jump
@@ -53,6 +56,7 @@ class Scheme(_Decided):
     control: Control = field(default_factory=Control)
     metropolis: Metropolis | None = None
     shortest_k: int = 1
+    label_forces: bool = False
 
     def check(self, state: PhaseState) -> None:
         """Refuse atoms that the parts of a step cannot act on.
@@ -107,6 +111,7 @@ class Scheme(_Decided):
             control=self.control,
             metropolis=self.metropolis,
             shortest_k=self.shortest_k,
+            label_forces=self.label_forces,
         )
 
 
@@ -122,7 +127,7 @@ class BoundScheme(_Decided):
     physics : Physics
     timestep : float
         Base step, ASE time units.
-    control, metropolis, shortest_k
+    control, metropolis, shortest_k, label_forces
         As in :class:`Scheme`.
     """
 
@@ -134,6 +139,7 @@ class BoundScheme(_Decided):
     control: Control = field(default_factory=Control)
     metropolis: Metropolis | None = None
     shortest_k: int = 1
+    label_forces: bool = False
 
 
 def shortest_part(k: int, allowed: tuple[int, ...] | None) -> int:

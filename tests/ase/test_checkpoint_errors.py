@@ -89,8 +89,8 @@ def test_foreign_files(run):
 
 
 def test_another_format_version(run, monkeypatch):
-    monkeypatch.setattr("kstep_integrators.ase.checkpoint_file.FORMAT_VERSION", 4)
-    refused(run, "has checkpoint format version 3; this version .* reads 4", CheckpointError)
+    monkeypatch.setattr("kstep_integrators.ase.checkpoint_file.FORMAT_VERSION", 5)
+    refused(run, "has checkpoint format version 4; this version .* reads 5", CheckpointError)
 
 
 def test_a_state_of_another_version_of_the_package(run, monkeypatch):

@@ -16,7 +16,7 @@ __all__ = ["Backbone", "MovingBackbone", "MovingLayer"]
 
 
 class Backbone(nn.Module, ABC):
-    """Map from a graph to one invariant feature vector per atom.
+    """Map from a graph to invariant features of the atoms, after each layer.
 
     Parameters
     ----------
@@ -30,28 +30,35 @@ class Backbone(nn.Module, ABC):
         Size of the radial basis.
     cutoff : float
         angstrom.
+
+    Attributes
+    ----------
+    invariants : int
+        Invariants of an atom over all layers, I.
     """
 
     def __init__(
         self, species: int, channels: int, layers: int, radial: int, cutoff: float
     ) -> None:
         super().__init__()
+        self.invariants = layers * channels
         self.embedding = nn.Embedding(species, channels)
         self.basis = BesselBasis(radial, cutoff)
 
-    def forward(self, vectors: Tensor, distances: Tensor, graph: Graph) -> Tensor:
+    def forward(self, vectors: Tensor, distances: Tensor, graph: Graph) -> list[Tensor]:
         """Map neighbour vectors (..., N, K, 3) and lengths (..., N, K) in angstrom to features.
 
         Returns
         -------
-        Tensor, (..., N, F)
+        list of Tensor, (..., N, F)
+            Invariants, I in all; the last are the features after the last layer.
         """
         edges = Edges(vectors, distances, graph.index, self.basis)
         return self.features(self.embedding(graph.species), edges)
 
     @abstractmethod
-    def features(self, h: Tensor, edges: Edges) -> Tensor:
-        """Pass embedded atoms (..., N, F) through the layers."""
+    def features(self, h: Tensor, edges: Edges) -> list[Tensor]:
+        """Pass embedded atoms (..., N, F) through the layers; invariants after each of them."""
 
 
 class MovingLayer(nn.Module, ABC):
@@ -117,13 +124,15 @@ class MovingBackbone(Backbone):
         super().__init__(species, channels, layers, radial, cutoff)
         self.layers = nn.ModuleList(layer(channels, radial, i < layers - 1) for i in range(layers))
 
-    def features(self, h: Tensor, edges: Edges) -> Tensor:
-        """Pass embedded atoms (..., N, F) through the layers."""
+    def features(self, h: Tensor, edges: Edges) -> list[Tensor]:
+        """Pass embedded atoms (..., N, F) through the layers; invariants after each of them."""
         vectors, distances, cut = edges.vectors, edges.distances, edges.cut
+        after = []
         for layer in self.layers:
             h, move = layer(h, vectors, self.basis(distances), cut, edges.index)
+            after.append(h)
             if move is not None:
                 vectors = vectors + neighbor_values(move, edges.index) - move.unsqueeze(-2)
                 # Softened: moved atoms may meet, real ones do not.
                 distances = (vectors.square().sum(-1) + 1e-4).sqrt()
-        return h
+        return after

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,11 +19,27 @@ from kstep_integrators.nn.common.graph import Graph
 from kstep_integrators.nn.energy.network import EnergyNetwork
 
 __all__ = [
+    "CompiledForces",
     "ForceFunction",
     "compiled_forces",
     "energy_and_forces",
     "have_compiler",
 ]
+
+
+class CompiledForces(Protocol):
+    """A compiled force, for networks that differ in their weights alone."""
+
+    def __call__(
+        self, parameters: Mapping[str, Tensor] | None, positions: Tensor, graph: Graph
+    ) -> tuple[Tensor, Tensor]:
+        """Energy per molecule without shifts, and forces."""
+        ...
+
+    def of(self, network: EnergyNetwork) -> CompiledForces:
+        """The same code with the weights of another network of the same sizes."""
+        ...
+
 
 ForceFunction = Callable[[Mapping[str, Tensor] | None, Tensor, Graph], tuple[Tensor, Tensor]]
 """(parameters, positions, graph) -> (energy per molecule without shifts, forces)."""
@@ -84,7 +100,7 @@ def have_compiler() -> bool:
 
 def compiled_forces(
     network: EnergyNetwork, positions: Tensor, graph: Graph, trainable: bool = False
-) -> ForceFunction:
+) -> CompiledForces:
     """Trace and compile :func:`energy_and_forces` for the shapes of one example.
 
     Parameters
@@ -138,8 +154,8 @@ def compiled_forces(
         whole = (graph.species, graph.atom_mask, graph.pair_mask, graph.index)
         return [tensor for tensor in whole if tensor is not None]
 
-    weights = arguments(dict(network.named_parameters()))
-    example = [tensor.detach().requires_grad_(trainable) for tensor in weights]
+    own = arguments(dict(network.named_parameters()))
+    example = [tensor.detach().requires_grad_(trainable) for tensor in own]
     traced = make_fx(flat)(example, positions, *parts(graph))
     if trainable:
         # Autograd saves the results of sqrt, exp and tanh for the force as detached copies and ties
@@ -158,11 +174,18 @@ def compiled_forces(
         traced, fullgraph=True, dynamic=False, options={"cpp_wrapper": True} if in_cpp else None
     )
 
-    def call(
-        parameters: Mapping[str, Tensor] | None, x: Tensor, graph: Graph
-    ) -> tuple[Tensor, Tensor]:
-        given = weights if parameters is None else arguments(parameters)
-        energy, forces = compiled(given, x, *parts(graph))
-        return energy, forces
+    class WithWeights:
+        def __init__(self, weights: list[Tensor]) -> None:
+            self.weights = weights
 
-    return call
+        def __call__(
+            self, parameters: Mapping[str, Tensor] | None, positions: Tensor, graph: Graph
+        ) -> tuple[Tensor, Tensor]:
+            given = self.weights if parameters is None else arguments(parameters)
+            energy, forces = compiled(given, positions, *parts(graph))
+            return energy, forces
+
+        def of(self, network: EnergyNetwork) -> CompiledForces:
+            return WithWeights(arguments(dict(network.named_parameters())))
+
+    return WithWeights(own)

@@ -1,7 +1,8 @@
-"""Invariant-energy network: backbone, readout, element shifts, and repulsion."""
+"""Invariant-energy network: backbone, readouts, element shifts, and repulsion."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ from kstep_integrators.nn.common.radial import frozen_below
 from kstep_integrators.nn.energy.backbone import Backbone, MovingBackbone
 from kstep_integrators.nn.energy.egnn import EGNNLayer
 from kstep_integrators.nn.energy.heads import AtomicEnergy, Repulsion
+from kstep_integrators.nn.energy.linear_readout import LinearReadout
 from kstep_integrators.nn.energy.painn import PaiNN
 from kstep_integrators.nn.energy.transformer import TransformerLayer
 
@@ -59,6 +61,13 @@ class EnergyNetwork(nn.Module):
         backbone sees a constant distance and the repulsion alone acts along the pair, so that
         what the network would make of distances it has never seen does not matter. Half
         the covalent distances by default.
+    readout : bool
+        False for a network without the readout of its last layer.
+    repulsion : bool
+        False for one without nuclear repulsion, as the correction of a method that has it.
+    linear : int or None
+        Functions of a further readout that is linear in its weights, which a run may learn
+        (:class:`~kstep_integrators.nn.energy.linear_readout.LinearReadout`); None for none.
 
     Raises
     ------
@@ -83,6 +92,9 @@ class EnergyNetwork(nn.Module):
         radial: int = 16,
         cutoff: float = 5.0,
         nearest: Sequence[Sequence[float]] | None = None,
+        readout: bool = True,
+        repulsion: bool = True,
+        linear: int | None = None,
     ) -> None:
         super().__init__()
         if backbone not in BACKBONES:
@@ -111,11 +123,21 @@ class EnergyNetwork(nn.Module):
             "cutoff": float(cutoff),
             "nearest": near.tolist(),
         }
+        # Model files of networks without a choice here are older than the choice.
+        choices: dict[str, tuple[Any, Any]] = {
+            "readout": (readout, True),
+            "repulsion": (repulsion, True),
+            "linear": (linear, None),
+        }
+        self.config |= {name: one for name, (one, usual) in choices.items() if one != usual}
         self.cutoff = float(cutoff)
         self.scale = float(scale)
         self.backbone = BACKBONES[backbone](len(elements), channels, layers, radial, cutoff)
-        self.readout = AtomicEnergy(channels)
-        self.repulsion = Repulsion(elements, torch.maximum(near, bonds))
+        self.readout = AtomicEnergy(channels) if readout else None
+        self.repulsion = Repulsion(elements, torch.maximum(near, bonds)) if repulsion else None
+        self.linear = None
+        if linear is not None:
+            self.linear = LinearReadout(len(elements), self.backbone.invariants, linear)
         self.register_buffer("nearest", near, persistent=False)
         self.register_buffer("shifts", torch.tensor(shifts, dtype=torch.float64), persistent=False)
         self.register_buffer("species_of", species_table(elements), persistent=False)
@@ -133,16 +155,48 @@ class EnergyNetwork(nn.Module):
             Whether the result is wanted for a Hessian and not for gradients of the weights: the
             backbone then takes the way that is cheapest to differentiate twice, if it has one.
         """
+        features, distances = self.invariants(positions, graph, fixed)
+        energy = torch.zeros_like(features[-1][..., 0])
+        if self.readout is not None:
+            energy = self.scale * self.readout(features[-1])
+        if self.repulsion is not None:
+            energy = energy + self.repulsion(distances, graph)
+        if self.linear is not None:
+            energy = energy + self.linear(features, graph.species)
+        return torch.where(graph.atom_mask, energy, torch.zeros_like(energy))
+
+    def invariants(
+        self, positions: Tensor, graph: Graph, fixed: bool = False
+    ) -> tuple[list[Tensor], Tensor]:
+        """Invariants of the atoms, (..., N, F) each, and neighbour distances, (..., N, K).
+
+        Parameters are those of :meth:`interaction_energy`.
+        """
         vectors, distances = displacements(positions, graph)
-        dtype = self.readout.out.weight.dtype
+        dtype = self.backbone.embedding.weight.dtype
         vectors, distances = vectors.to(dtype), distances.to(dtype)
         seen = frozen_below(distances, pair_values(self.nearest, graph))
         along = vectors * (seen / distances).unsqueeze(-1)
         lean = self.lean_backbone(graph) if fixed else None
         features = (self.backbone if lean is None else lean.fixed)(along, seen, graph)
-        energy = self.scale * self.readout(features)
-        energy = energy + self.repulsion(distances, graph)
-        return torch.where(graph.atom_mask, energy, torch.zeros_like(energy))
+        return features, distances
+
+    def with_weights(self, weights: Tensor) -> EnergyNetwork:
+        """The same network with other weights of its linear readout, (S, D) eV; it shares the rest.
+
+        Raises
+        ------
+        ValueError
+            If it has no linear readout.
+        """
+        if self.linear is None:
+            raise ValueError("the network has no linear readout: make it with linear=...")
+        old = self.linear.weight
+        shared = {id(part): part for name, part in self.named_children() if name != "linear"}
+        other = copy.deepcopy(self, shared)
+        if other.linear is not None:
+            other.linear.weight = nn.Parameter(weights.to(old), requires_grad=old.requires_grad)
+        return other
 
     def lean_backbone(self, graph: Graph) -> PaiNN | None:
         """Backbone with a cheaper way of its own to be differentiated twice, or None."""

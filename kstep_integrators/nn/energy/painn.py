@@ -21,6 +21,12 @@ from kstep_integrators.nn.energy.messages import messages
 __all__ = ["PaiNN"]
 
 
+def _norm(v: Tensor) -> Tensor:
+    """Lengths of vectors (..., 3, F), smooth at zero, (..., F)."""
+    length: Tensor = (v.square().sum(-2) + 1e-8).sqrt()
+    return length
+
+
 class _Message(nn.Module):
     """Eqs. 7-8: scalars and vectors of the neighbours, filtered by distance."""
 
@@ -52,7 +58,7 @@ class _Update(nn.Module):
 
     def forward(self, s: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         left, right = self.mix(v).chunk(2, dim=-1)
-        norm = (right.square().sum(-2) + 1e-8).sqrt()
+        norm = _norm(right)
         hidden = functional.silu(self.hidden(torch.cat([s, norm], dim=-1)))
         a_ss, a_sv, a_vv = self.out(hidden).chunk(3, dim=-1)
         ds = a_ss + a_sv * (left * right).sum(-2)
@@ -69,11 +75,12 @@ class PaiNN(Backbone):
         self, species: int, channels: int, layers: int, radial: int, cutoff: float
     ) -> None:
         super().__init__(species, channels, layers, radial, cutoff)
+        self.invariants = 2 * layers * channels
         self.messages = nn.ModuleList(_Message(channels, radial) for _ in range(layers))
         self.updates = nn.ModuleList(_Update(channels) for _ in range(layers))
 
-    def features(self, h: Tensor, edges: Edges) -> Tensor:
-        """Pass embedded atoms (..., N, F) through the layers."""
+    def features(self, h: Tensor, edges: Edges) -> list[Tensor]:
+        """Pass embedded atoms (..., N, F) through the layers; invariants after each of them."""
 
         def send(message: _Message, s: Tensor, v: Tensor | None) -> tuple[Tensor, Tensor]:
             ds, dv = message(s, v, edges)
@@ -81,7 +88,7 @@ class PaiNN(Backbone):
 
         return self._layers(h, send)
 
-    def fixed(self, vectors: Tensor, distances: Tensor, graph: Graph) -> Tensor:
+    def fixed(self, vectors: Tensor, distances: Tensor, graph: Graph) -> list[Tensor]:
         """Features as of :meth:`forward`, by a way that is cheaper to differentiate twice.
 
         With respect to positions only: the filters enter as tables, so that nothing can be
@@ -104,12 +111,20 @@ class PaiNN(Backbone):
         self,
         s: Tensor,
         send: Callable[[_Message, Tensor, Tensor | None], tuple[Tensor, Tensor]],
-    ) -> Tensor:
-        """Messages and updates in turn; ``send`` gives what the messages of a layer add."""
+    ) -> list[Tensor]:
+        """Messages and updates in turn; ``send`` gives what the messages of a layer add.
+
+        Returns
+        -------
+        list of Tensor, (..., N, F)
+            Norms of the vectors and scalars, after each layer.
+        """
         v: Tensor | None = None
+        after = []
         for message, update in zip(self.messages, self.updates, strict=True):
             ds, dv = send(message, s, v)  # type: ignore[arg-type]
             s, v = s + ds, dv if v is None else v + dv
             ds, dv = update(s, v)
             s, v = s + ds, v + dv
-        return s
+            after += [_norm(v), s]
+        return after

@@ -38,10 +38,12 @@ class TensorProduct(Backbone):
                 for i in range(layers)
             )
 
-    def features(self, h: Tensor, edges: Edges) -> Tensor:
-        """Pass embedded atoms (..., N, F) through the layers."""
+    def features(self, h: Tensor, edges: Edges) -> list[Tensor]:
+        """Pass embedded atoms (..., N, F) through the layers; invariants after each of them."""
         channels, cut, basis = h.shape[-1], edges.cut, edges.basis
         harmonics = spherical_harmonics(edges.unit)
+        after = []
         for layer in self.layers:
             h = layer(h, harmonics, basis, cut, edges.index)
-        return h[..., :channels]
+            after.append(h[..., :channels])
+        return after

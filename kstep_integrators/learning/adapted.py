@@ -1,0 +1,267 @@
+"""The potential of a run that learns: a base, and weights that its evaluations set."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kstep_integrators import units
+from kstep_integrators.arguments import SetOnce, path_of
+from kstep_integrators.learning.force_features import ForceFeatures, force_features
+from kstep_integrators.models.model_file import (
+    ModelHeader,
+    bundled_models,
+    model_path,
+    read_model,
+    write_model,
+)
+from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.potentials.base import Potential
+from kstep_integrators.potentials.network import NetworkPotential
+from kstep_integrators.potentials.sum import SumPotential
+from kstep_integrators.state import BoundPotential, PhaseState
+
+__all__ = ["FUNCTIONS", "AdaptedPotential", "adapt"]
+
+FUNCTIONS = 512
+"""Functions of each atom that are learned on."""
+
+BACKBONE = "organic-gfn2"
+"""Model whose features are learned on, where it knows the elements."""
+
+UNTRAINED: dict[str, Any] = {"backbone": "painn", "channels": 64, "layers": 3}
+SEED = 0
+"""Sizes and seed of the backbone for elements that no trained one knows."""
+
+
+class AdaptedPotential(SetOnce):
+    r"""A base potential and a learned part, :math:`E = E_{base} + \sum_i w_{z_i} \cdot \psi_i`.
+
+    Runs with ``learn=...`` make and change it; ``dynamics.potential`` is the one of now.
+
+    Parameters
+    ----------
+    model : NetworkPotential
+        Of a network with a linear readout: the base with its learned part, or the part alone.
+    base : Potential or None
+        Base beside it; None if the model has it all.
+    start : Potential or None
+        What the run was given, to which the weights were added.
+    record : dict, optional
+        Provenance, for a file: labels, method, errors.
+
+    Examples
+    --------
+    >>> from kstep_integrators import load_model
+    >>> potential = adapt(load_model("organic-gfn2", device="cpu"), [1, 6, 8])
+    >>> potential.weights.shape[0], float(potential.weights.abs().max())
+    (4, 0.0)
+    """
+
+    def __init__(
+        self,
+        model: NetworkPotential,
+        base: Potential | None,
+        start: Potential | None,
+        record: dict[str, Any] | None = None,
+    ) -> None:
+        self.model, self.base, self.start = model, base, start
+        self.record = dict(record or {})
+        self._whole: Potential = model if base is None else SumPotential(base, model)
+
+    @property
+    def timestep(self) -> float:
+        """Base step, ASE time units."""
+        return self._whole.timestep if self.base is None else self.base.timestep
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the network."""
+        return self._whole.device
+
+    @property
+    def weights(self) -> Tensor:
+        """Weights of the learned part, (S, D) float64 on the CPU, eV."""
+        linear = self.model.network.linear
+        assert linear is not None  # noqa: S101  (adapt made it)
+        return linear.weight.detach().to("cpu", torch.float64)
+
+    def to(self, device: torch.device | str) -> AdaptedPotential:
+        """The same potential on another device."""
+        base = None if self.base is None else self.base.to(device)
+        return AdaptedPotential(self.model.to(device), base, self.start, self.record)
+
+    def with_weights(
+        self, weights: Tensor, record: dict[str, Any] | None = None
+    ) -> AdaptedPotential:
+        """The potential with other learned weights, (S, D) eV, and what they were learned from."""
+        model = self.model.with_weights(weights)
+        return AdaptedPotential(model, self.base, self.start, {**self.record, **(record or {})})
+
+    def bind(self, state: PhaseState) -> BoundPotential:
+        """Force function of one set of atoms."""
+        return self._whole.bind(state)
+
+    def describe(self) -> dict[str, Any]:
+        """What is learned on: the same before and after, since the weights are the run's."""
+        start = None if self.start is None else self.start.describe()
+        return {"learned": True, "base": start, "backbone": self.model.header.name}
+
+    def features(self, numbers: Tensor, positions: Tensor, forces: bool = True) -> ForceFeatures:
+        """Functions of one molecule, and their forces.
+
+        Parameters
+        ----------
+        numbers : (N,) int64
+        positions : (N, 3) float64, angstrom
+        forces : bool
+        """
+        return force_features(
+            self.model.network,
+            positions.to(self.model.device),
+            self.species(numbers),
+            len(numbers) <= self.model.dense_limit,
+            forces,
+        )
+
+    def species(self, numbers: Tensor) -> Tensor:
+        """Index of each element in the table of the network, (N,) int64."""
+        order = [self.model.header.elements.index(z) for z in numbers.tolist()]
+        return torch.tensor(order, dtype=torch.int64)
+
+    def header(self, name: str) -> ModelHeader:
+        """The header of a file of this potential, with its provenance."""
+        base = None if self.base is None else _plain(self.base.describe())
+        start = None if self.start is None else _plain(self.start.describe())
+        record = {"learned_from": start, "backbone": self.model.header.name, **self.record}
+        method = str(self.record.get("method", self.model.header.method))
+        return dataclasses.replace(
+            self.model.header, name=name, method=method, base=base, training=record
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write an ordinary model file, which ``load_model`` reads.
+
+        Beside a base, it holds the learned part alone: ``load_model(path, base=...)``.
+        """
+        path = path_of("path", path)
+        write_model(path, self.model.network, self.header(path.stem))
+
+
+def adapt(
+    base: Potential | None,
+    elements: Sequence[int],
+    backbone: str | Path | None = None,
+    timestep: float = 0.25 * units.FS,
+    device: str | torch.device = "cpu",
+) -> AdaptedPotential:
+    """A potential that is its base at first, and can learn.
+
+    Parameters
+    ----------
+    base : Potential or None
+        A network learns on its own features; beside any other, or none, features are those of a
+        backbone.
+    elements : sequence of int
+        Atomic numbers that it has to know.
+    backbone : str or Path, optional
+        Model with these features, for a base that is no network.
+    timestep : float
+        Base step without a base, ASE time units.
+    device : str or torch.device
+        Of a backbone.
+
+    Raises
+    ------
+    ValueError
+        If the backbone is that of no potential, does not know an element, or is not wanted.
+    """
+    if isinstance(base, NetworkPotential):
+        if backbone is not None:
+            raise ValueError(
+                f"backbone is {str(backbone)!r}, but the model of the run is a network, which "
+                "learns on its own features: leave backbone out"
+            )
+        return AdaptedPotential(_with_readout(base), None, base)
+    header, network = _backbone(sorted(set(elements)), backbone)
+    arguments = {
+        **network.config,
+        "readout": False,
+        "repulsion": base is None,
+        "linear": FUNCTIONS,
+        "shifts": [0.0] * len(network.config["elements"]),
+    }
+    part = EnergyNetwork(**arguments)
+    kept = {
+        n: v for n, v in network.state_dict().items() if not n.startswith(("readout", "linear"))
+    }
+    part.load_state_dict(kept, strict=False)
+    part.requires_grad_(False)
+    header = dataclasses.replace(
+        header,
+        charge=(-99, 99),
+        multiplicities=tuple(range(1, 12)),
+        network=dict(part.config),
+        timestep_fs=(timestep if base is None else base.timestep) / units.FS,
+        training={},
+    )
+    where = "cpu" if base is None else base.device
+    model = NetworkPotential(part, header, device=device if base is None else where)
+    return AdaptedPotential(model, base, base)
+
+
+def _with_readout(potential: NetworkPotential) -> NetworkPotential:
+    """A network with a linear readout beside its own, of zero weights if it had none."""
+    if potential.network.linear is not None:
+        return potential
+    network = EnergyNetwork(**{**potential.network.config, "linear": FUNCTIONS})
+    network.load_state_dict(potential.network.state_dict(), strict=False)
+    network.requires_grad_(False)
+    header = dataclasses.replace(potential.header, network=dict(network.config))
+    return NetworkPotential(
+        network,
+        header,
+        potential.digest,
+        potential.device,
+        potential.dtype,
+        potential.compile,
+        potential.dense_limit,
+        potential.source,
+    )
+
+
+def _backbone(
+    elements: list[int], backbone: str | Path | None
+) -> tuple[ModelHeader, EnergyNetwork]:
+    """Header and network whose features are learned on."""
+    name = BACKBONE if backbone is None and BACKBONE in bundled_models() else backbone
+    if name is not None:
+        network, header, _ = read_model(model_path(name))
+        if not isinstance(network, EnergyNetwork):
+            raise ValueError(
+                f"backbone is {str(name)!r}, a model of direct jumps; expected that of a potential"
+            )
+        unknown = sorted(set(elements) - set(header.elements))
+        if not unknown:
+            return header, network
+        if backbone is not None:
+            raise ValueError(
+                f"backbone {str(name)!r} knows the elements {header.elements}, not {unknown}: name "
+                "another model, or leave backbone out for an untrained one"
+            )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        fresh = EnergyNetwork(elements, **UNTRAINED)
+    return ModelHeader(f"untrained, seed {SEED}", dict(fresh.config), "none"), fresh
+
+
+def _plain(described: dict[str, Any]) -> dict[str, Any]:
+    """A description as it comes back from a file."""
+    plain: dict[str, Any] = json.loads(json.dumps(described, default=str))
+    return plain

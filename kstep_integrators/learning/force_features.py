@@ -1,0 +1,106 @@
+"""Energies and forces of every function of a linear readout: what a label is fitted with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vmap
+
+from kstep_integrators.nn.common.graph import Graph
+from kstep_integrators.nn.common.neighbor_lists import build_skin_list, dense_layout
+from kstep_integrators.nn.energy.linear_readout import LinearReadout
+from kstep_integrators.nn.energy.network import EnergyNetwork
+
+__all__ = ["ForceFeatures", "force_features"]
+
+NUMBERS_AT_ONCE = 20_000_000
+"""Numbers per layer and batch of displacements: what fits into some hundred megabytes."""
+
+
+@dataclass(frozen=True)
+class ForceFeatures:
+    """The functions of a linear readout for one molecule, summed over the atoms of each element.
+
+    Attributes
+    ----------
+    energies : (S, D) float64
+        Sums of the functions.
+    forces : (3 N, S, D) float64, 1/angstrom
+        Minus their derivatives by the coordinates: with weights in eV, forces.
+    """
+
+    energies: Tensor
+    forces: Tensor | None
+
+
+def force_features(
+    network: EnergyNetwork,
+    positions: Tensor,
+    species: Tensor,
+    dense: bool,
+    forces: bool = True,
+) -> ForceFeatures:
+    """The functions of a network's linear readout and their forces, at one geometry.
+
+    Forward derivatives along every coordinate, some at once: 3 N of them give what a backward
+    pass for each of the S x D functions would.
+
+    Parameters
+    ----------
+    network : EnergyNetwork
+        With a linear readout.
+    positions : (N, 3) float64, angstrom
+    species : (N,) int64
+        Index of each atom's element in the network's table.
+    dense : bool
+        All pairs, or a neighbour list.
+    forces : bool
+        False: energies alone.
+
+    Raises
+    ------
+    ValueError
+        If the network has no linear readout.
+    """
+    linear = _readout_of(network)
+    graph = _graph(network, positions, species, dense)
+    kinds = linear.weight.shape[0]
+    used = torch.nn.functional.one_hot(species.to(positions.device), kinds).to(linear.weight.dtype)
+
+    def sums(x: Tensor) -> Tensor:
+        invariants, _ = network.invariants(x.unsqueeze(0) if dense else x, graph)
+        functions = linear.functions(invariants)
+        return used.T @ functions.reshape(len(x), -1)
+
+    with torch.no_grad():
+        energies = sums(positions).to(torch.float64)
+        if not forces:
+            return ForceFeatures(energies, None)
+        width = network.config["channels"] * 3 * graph.pair_mask.numel()
+        at_once = max(1, NUMBERS_AT_ONCE // width)
+        basis = torch.eye(positions.numel(), dtype=positions.dtype, device=positions.device)
+
+        def along(direction: Tensor) -> Tensor:
+            slope: Tensor = jvp(sums, (positions,), (direction.reshape(positions.shape),))[1]
+            return slope
+
+        slopes = torch.cat([vmap(along)(some).to(torch.float64) for some in basis.split(at_once)])
+    return ForceFeatures(energies, -slopes)
+
+
+def _readout_of(network: EnergyNetwork) -> LinearReadout:
+    if network.linear is None:
+        raise ValueError(
+            "the network has no linear readout to learn; make one with EnergyNetwork(linear=...)"
+        )
+    return network.linear
+
+
+def _graph(network: EnergyNetwork, positions: Tensor, species: Tensor, dense: bool) -> Graph:
+    batch = torch.zeros_like(species)
+    if dense:
+        return dense_layout(species, batch, positions.device)[1]
+    device = positions.device
+    return build_skin_list(positions, species.to(device), batch.to(device), network.cutoff).graph
