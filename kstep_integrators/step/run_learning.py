@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -135,10 +137,10 @@ class RunLearning:
             raise TypeError(f"jump is {jump!r}, expected one of learning_jump(...)")
         potential = potential.with_weights(potential.weights, {"method": name_of(physics)})
         self.learner: Learner = make_learner(potential, states)
-        self._temporary = None
         if path is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="kstep-labels-")
-            path = Path(self._temporary.name) / "run.labels.traj"
+            folder = tempfile.mkdtemp(prefix="kstep-labels-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            path = Path(folder) / "run.labels.traj"
         self.labels = LabelFile(path, physics, known)
         self._new: list[Example] = []
         self._nsteps = 0

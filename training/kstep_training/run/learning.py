@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kstep_integrators import Learning
+from kstep_integrators import AdaptedPotential, Learning
 from kstep_integrators.ase.checkpoint import Checkpoint
 from kstep_integrators.files import write_text_atomically
 from kstep_integrators.learning.lessons import Grade
+from kstep_integrators.models.model_file import read_model, write_model
 from kstep_integrators.potentials import NetworkPotential, Potential, SumPotential
 from kstep_integrators.units import MEV
 from kstep_training.keys import setting
 
-__all__ = ["LearningSettings", "base_of", "blocks_of", "left_to_learn", "strides_of", "write_learning"]
+__all__ = ["LearningSettings", "base_of", "blocks_of", "left_to_learn", "save_learned", "strides_of", "write_learning"]
 
 _STRIDE = re.compile(r"^# step (\d+): (?:.*, )?k = (\d+) ")
 """A line of a log that says from which step on which stride is made."""
@@ -105,6 +106,24 @@ def left_to_learn(learning: Learning, before: Checkpoint) -> dict[str, Any]:
     stop = before.options.learning.stop if before.options.learning is not None else None
     left = None if stop is None else stop - lessons.labels
     return {"learn": replace(learning, labels=(), backbone=None, stop=left)}
+
+
+def save_learned(potential: Potential, equilibrated: Path, path: Path) -> None:
+    """Write the model file of a run: of its own potential, or if it was frozen, the one before.
+
+    Parameters
+    ----------
+    potential : Potential
+        At the end of the run.
+    equilibrated : Path
+        Model file of its equilibration.
+    path : Path
+    """
+    if isinstance(potential, AdaptedPotential):
+        potential.save(path)
+        return
+    network, header, _ = read_model(equilibrated)
+    write_model(path, network, replace(header, name=path.stem))
 
 
 def strides_of(log: Path, first: int) -> list[list[int]]:

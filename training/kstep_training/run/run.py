@@ -37,7 +37,12 @@ from kstep_training.manifest import open_manifest, write_manifest
 from kstep_training.options import override
 from kstep_training.progress import progress_bar
 from kstep_training.run.integrator import integrator_arguments
-from kstep_training.run.learning import base_of, left_to_learn, write_learning
+from kstep_training.run.learning import (
+    base_of,
+    left_to_learn,
+    save_learned,
+    write_learning,
+)
 from kstep_training.run.record import mark_frame, read_run, summarize, unmark_frame
 from kstep_training.run.settings import RunSettings
 from kstep_training.run.start import RunInputs, contents_of, kept_start, read_inputs
@@ -239,7 +244,7 @@ def _produce(job: _Job) -> None:
         _advance(dynamics, job, settings.length_ps, "strides")
     finally:
         if settings.learn:
-            dynamics.potential.save(job.model)
+            save_learned(dynamics.potential, job.learned, job.model)
 
 
 def _advance(dynamics: KStepDynamics, job: _Job, picoseconds: float, what: str) -> None:
