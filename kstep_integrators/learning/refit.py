@@ -186,6 +186,11 @@ class Refit:
         error = told["validation"].get("val_force_rms")
         return {**{key: told[key] for key in ("epoch", "epochs", "seconds")}, "error": error}
 
+    def wait(self) -> None:
+        """Wait until the worker has ended, if there is one."""
+        if self._process is not None:
+            self._process.wait()
+
     def terminate(self) -> None:
         """End the worker; what is lost is the epoch under way, and :meth:`start` goes on."""
         process, self._process = self._process, None
