@@ -185,7 +185,8 @@ def _compared(
     learned = math.sqrt(squares / count)
     made = make_learner(refit_potential(learner.potential, path), learner.states)
     found = _residual(made, examples)
-    figures = f"{1e3 * found:.1f} against {1e3 * learned:.1f} meV/angstrom on {len(examples)} labels since"
+    count = len(examples)
+    figures = f"{1e3 * found:.1f} against {1e3 * learned:.1f} meV/angstrom on {count} labels since"
     if not found < learned:
         return learner, after, f"the refit to {lessons.refit_from} labels is not taken: {figures}"
     fresh = replaced(relearned(made, after), refit_taken=number, pending=examples)
