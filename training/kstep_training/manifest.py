@@ -77,7 +77,7 @@ def _with_defaults(kept: Mapping[str, Any], settings: Any) -> dict[str, Any]:
             if option.default is not MISSING:
                 whole[name] = option.default
             elif option.default_factory is not MISSING:
-                made = option.default_factory()
+                made: Any = option.default_factory()
                 whole[name] = asdict(made) if is_dataclass(made) else made
     return whole
 

@@ -56,7 +56,8 @@ def test_a_run_learns_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
     # What it has learned is a model like any other.
     frame = ase.io.read(folder / "run.labels.traj", -1)
     model = load_model(folder / "water.safetensors", device="cpu")
-    assert model.header.training["labels"] == learning["run"]["labels"]
+    assert model.header.training["labels"] == summary["learning"]["labels"]
+    assert learning["run"]["given"] == learning["equilibration"]["labels"]
     overrides = ["k=4", "timestep_fs=0.5", "length_ps=0.01", "equilibration_ps=0"]
     again = dynamics_run(
         folder / "water.safetensors", "water", override(RunSettings, overrides), tmp_path / "again"
@@ -69,7 +70,14 @@ def test_a_run_learns_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_a_run_that_goes_on_is_that_of_one_go(tmp_path: Path) -> None:
     for folder, lengths in (("twice", ("0.02", "0.03")), ("once", ("0.03",))):
         for length in lengths:
-            words = ["run", "organic-gfn2", "water", *SHORT, "physics=GFN-FF", f"length_ps={length}"]
+            words = [
+                "run",
+                "organic-gfn2",
+                "water",
+                *SHORT,
+                "physics=GFN-FF",
+                f"length_ps={length}",
+            ]
             assert main([*words, "--output", str(tmp_path / folder)]) == 0
     one, other = (read_npz(tmp_path / name / "run.npz") for name in ("twice", "once"))
     for key in ("positions", "velocities", "energies", "time"):
@@ -100,7 +108,9 @@ def test_a_metropolized_run_has_learned_when_it_begins(tmp_path: Path) -> None:
     blocks = learning["equilibration"]["blocks"]
     assert again["residual_rms_meV_per_A"] < 0.5 * blocks[0]["residual_meV_per_A"]
     # And learned on, it is no second correction beside the first.
-    dynamics_run(name, "water", override(RunSettings, [*SHORT, "equilibration_ps=0"]), tmp_path / "2")
+    dynamics_run(
+        name, "water", override(RunSettings, [*SHORT, "equilibration_ps=0"]), tmp_path / "2"
+    )
     load_model(tmp_path / "2" / "water.safetensors", base=base)
 
 

@@ -79,8 +79,8 @@ def validation_count(settings: RefitSettings, labels: int) -> int:
 def epochs_for(labels: int) -> int:
     """Passes over so many labels if the settings leave them open.
 
-    Some 15 ms for a step of five molecules of twelve atoms, compiled, on one core: half a minute
-    for 100 labels, one and a half for 300 and for more.
+    A step of five molecules of twelve atoms, compiled, takes some 25 ms of one core with all that
+    goes with it: a minute for 100 labels, two and a half for 300 and for more.
 
     Examples
     --------

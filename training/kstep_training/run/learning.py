@@ -16,10 +16,19 @@ from kstep_integrators.files import write_text_atomically
 from kstep_integrators.learning.lessons import Grade
 from kstep_integrators.models.model_file import read_model, write_model
 from kstep_integrators.potentials import NetworkPotential, Potential, SumPotential
+from kstep_integrators.step.pace import begin_pace
 from kstep_integrators.units import MEV
 from kstep_training.keys import setting
 
-__all__ = ["LearningSettings", "base_of", "blocks_of", "left_to_learn", "save_learned", "strides_of", "write_learning"]
+__all__ = [
+    "LearningSettings",
+    "base_of",
+    "blocks_of",
+    "learning_after",
+    "save_learned",
+    "strides_of",
+    "write_learning",
+]
 
 _STRIDE = re.compile(r"^# step (\d+): (?:.*, )?k = (\d+) ")
 """A line of a log that says from which step on which stride is made."""
@@ -85,7 +94,7 @@ def base_of(potential: Potential | None) -> Potential | None:
     return None if isinstance(potential, NetworkPotential) else potential
 
 
-def left_to_learn(learning: Learning, before: Checkpoint) -> dict[str, Any]:
+def learning_after(learning: Learning, before: Checkpoint, labels: Path) -> dict[str, Any]:
     """Options of a run that goes on with what an equilibration has learned.
 
     Parameters
@@ -94,6 +103,8 @@ def left_to_learn(learning: Learning, before: Checkpoint) -> dict[str, Any]:
         Of the whole run.
     before : Checkpoint
         The end of the equilibration.
+    labels : Path
+        Those of the equilibration, which refits of the run are fitted to as well.
 
     Returns
     -------
@@ -103,9 +114,8 @@ def left_to_learn(learning: Learning, before: Checkpoint) -> dict[str, Any]:
     lessons = before.run.lessons
     if lessons is None or not lessons.learning:
         return {"learn": False, "k": before.run.next_k}
-    stop = before.options.learning.stop if before.options.learning is not None else None
-    left = None if stop is None else stop - lessons.labels
-    return {"learn": replace(learning, labels=(), backbone=None, stop=left)}
+    given: Any = learning.labels
+    return {"learn": replace(learning, labels=(labels, *given), backbone=None)}
 
 
 def save_learned(potential: Potential, equilibrated: Path, path: Path) -> None:
@@ -161,7 +171,7 @@ def blocks_of(grades: Sequence[Grade]) -> list[dict[str, Any]]:
     ]
 
 
-def write_learning(folder: Path, parts: dict[str, Checkpoint]) -> dict[str, Any]:
+def write_learning(folder: Path, parts: dict[str, Checkpoint], timestep: float) -> dict[str, Any]:
     """Write ``learning.json``, and return its numbers in short.
 
     Parameters
@@ -171,33 +181,45 @@ def write_learning(folder: Path, parts: dict[str, Checkpoint]) -> dict[str, Any]
     parts : dict of str to Checkpoint
         ``equilibration`` and ``run``, as far as they have come; those that did not learn are left
         out.
+    timestep : float
+        Base step, ASE time units.
 
     Returns
     -------
     dict
-        Labels, first and last residual, the last of the base, and where the potential was frozen.
+        Labels, the refit in use, first and last residual, and where the potential was frozen.
     """
     whole: dict[str, Any] = {}
     for name, part in parts.items():
         lessons = part.run.lessons
         if lessons is None:
             continue
-        pace, k = part.run.pace, part.options.first_k
-        first = k if pace is None or part.options.learning is None else pace.levels[0]
+        learning, grades = part.options.learning or Learning(), lessons.grades
+        given = grades[0].count if learning.labels and grades else 0
+        first = begin_pace(part.options.first_k, timestep, learning.grow).k
         whole[name] = {
-            "labels": lessons.labels,
+            "given": given,
+            "labels": lessons.labels - given,
+            "refits": lessons.refits_begun,
+            "refit_taken": lessons.refit_taken or None,
             "frozen_at": lessons.frozen_at,
-            "blocks": blocks_of(lessons.grades),
+            # Given labels are learned at once, and nothing tells how well they were known.
+            "blocks": blocks_of(grades[1:] if given else grades),
             "k": strides_of(folder / f"{name}.log", first),
         }
     write_text_atomically(folder / "learning.json", json.dumps(whole, indent=1) + "\n")
     blocks = [block for part in whole.values() for block in part["blocks"]]
     known = [block for block in blocks if block["residual_meV_per_A"] is not None]
-    frozen = [f"{name} {p['frozen_at']}" for name, p in whole.items() if p["frozen_at"] is not None]
+    frozen = [
+        f"{name} {part['frozen_at']}"
+        for name, part in whole.items()
+        if part["frozen_at"] is not None
+    ]
     return {
         "labels": sum(part["labels"] for part in whole.values()),
         "first_residual_meV_per_A": known[0]["residual_meV_per_A"] if known else None,
         "last_residual_meV_per_A": known[-1]["residual_meV_per_A"] if known else None,
+        "refit_taken": [part["refit_taken"] for part in whole.values()][-1] if whole else None,
         "frozen_at_step": frozen[0] if frozen else None,
         "k_at_end": [part["k"][-1][1] for part in whole.values()][-1] if whole else None,
     }

@@ -39,7 +39,7 @@ from kstep_training.progress import progress_bar
 from kstep_training.run.integrator import integrator_arguments
 from kstep_training.run.learning import (
     base_of,
-    left_to_learn,
+    learning_after,
     save_learned,
     write_learning,
 )
@@ -195,7 +195,7 @@ def _equilibrated(job: _Job) -> Atoms:
             )
         _advance(dynamics, job, settings.equilibration_ps, "equilibration")
         if settings.learn:
-            dynamics.potential.save(job.learned)
+            save_learned(dynamics.potential, job.learned, job.learned)
         atoms = dynamics.atoms.copy()
     if settings.thermostat != "langevin":
         bring_to_rest(atoms)
@@ -225,7 +225,8 @@ def _produce(job: _Job) -> None:
         arguments = job.arguments()
         if settings.learn and settings.equilibration_ps:
             before = read_checkpoint(job.folder / "equilibration.ckpt")
-            arguments |= left_to_learn(arguments["learn"], before)
+            labels = job.folder / "equilibration.labels.traj"
+            arguments |= learning_after(arguments["learn"], before, labels)
         dynamics = KStepDynamics(
             atoms,
             _jump(job),
@@ -299,7 +300,7 @@ def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
             "fallbacks": stats.fallbacks,
         }
     if settings.learn:
-        summary["learning"] = write_learning(job.folder, checkpoints)
+        summary["learning"] = write_learning(job.folder, checkpoints, job.inputs.timestep)
         summary["learned_model"] = job.model.name if job.model.exists() else None
     if "run" in checkpoints:
         interval = max(1, round((settings.interval_fs or 0.0) / job.stride_fs))

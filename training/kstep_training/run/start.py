@@ -17,9 +17,8 @@ from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.potentials import Potential
-from kstep_integrators.step.run_learning import learning_jump
 from kstep_integrators.step.options import RunOptions
-from kstep_integrators.units import FS
+from kstep_integrators.step.run_learning import learning_jump
 from kstep_training.inputs.models import model_identity, read_model
 from kstep_training.inputs.molecules import InputMolecule, read_molecule
 from kstep_training.inputs.physics import InputPhysics, is_physics, make_physics
