@@ -78,7 +78,8 @@ def _with_defaults(kept: Mapping[str, Any], settings: Any) -> dict[str, Any]:
                 whole[name] = option.default
             elif option.default_factory is not MISSING:
                 made: Any = option.default_factory()
-                whole[name] = asdict(made) if is_dataclass(made) else made
+                inside = is_dataclass(made) and not isinstance(made, type)
+                whole[name] = asdict(made) if inside else made
     return whole
 
 
