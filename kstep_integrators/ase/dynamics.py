@@ -67,7 +67,7 @@ from kstep_integrators.step.run_learning import (
     learning_jump,
     recorded_jump,
 )
-from kstep_integrators.step.scheme import BoundScheme
+from kstep_integrators.step.scheme import BoundScheme, Scheme
 from kstep_integrators.step.stats import Stats, warn_of_changes
 from kstep_integrators.step.tuning import StrideTuning
 from kstep_integrators.units import FS
@@ -248,7 +248,7 @@ class KStepDynamics(OptionAttributes):
         self._learning: RunLearning | None = None
         if learning is not None:
             path = labels_path(learning, checkpoint, trajectory)
-            known = 0 if _resumed is None else _resumed.settings["labels"]
+            known = None if _resumed is None else _resumed.settings["labels"]
             self._learning = RunLearning(
                 self.jump, [state], options, settings_of(atoms.calc), path, known
             )
@@ -328,8 +328,8 @@ class KStepDynamics(OptionAttributes):
         scheme = self._bind(point.state)
         run = replaced(kept.run, scheme=scheme, point=point, bonds=bonds)
         if self._learning is not None:
-            run, self.scheme = self._learning.go_on(run, self.scheme)
-            self.jump = self.scheme.jump
+            run, learned = self._learning.go_on(run, self.scheme)
+            self._follow(learned)
         self._run = run
         if self._physics is not None:
             self._physics.adopt(point.state, point.physics, kept.results)
@@ -481,7 +481,7 @@ class KStepDynamics(OptionAttributes):
             )
         if self._learning is not None:
             after, scheme = self._learning.after_step(after, self.scheme, self._say)
-            self.__dict__.update(scheme=scheme, jump=scheme.jump)
+            self._follow(scheme)
         self._run = after
         self._stand(after)
         self._dt()
@@ -492,6 +492,10 @@ class KStepDynamics(OptionAttributes):
         old, new = before.stats[0].residual_sum, after.stats[0].residual_sum
         warn_of_domain(self.jump, self.atoms, old, new, 3 * len(self.atoms))
         warn_of_changes(before.stats[0], after.stats[0], where, changes.get(0), info.reason)
+
+    def _follow(self, scheme: Scheme) -> None:
+        """Go on with the scheme that learning has come to."""
+        self.__dict__.update(scheme=scheme, jump=scheme.jump)
 
     def _stand(self, run: Run) -> None:
         """Put the atoms and their calculator where the run is."""
@@ -546,7 +550,8 @@ class KStepDynamics(OptionAttributes):
         if run is None:
             self._run = begin(state, self._bind(state), self.options)
             if self._learning is not None:
-                self._run = self._learning.begin(self._run)
+                self._run, scheme = self._learning.begin(self._run, self.scheme, self._say)
+                self._follow(scheme)
         elif written is None or changed:
             self._run = moved_to(run, state, self._bind(state))
         elif moved:

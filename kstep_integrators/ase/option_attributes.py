@@ -13,6 +13,7 @@ from kstep_integrators.fields import replaced
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.step.make_scheme import changed_scheme
 from kstep_integrators.step.options import RunOptions, make_rng
+from kstep_integrators.step.pace import begin_pace
 from kstep_integrators.step.run import Run, moved_to
 from kstep_integrators.step.scheme import Scheme
 
@@ -33,6 +34,7 @@ FIXED: Final[Mapping[str, str]] = MappingProxyType(
         "scheme": "it follows the options; use dyn.set_options(...)",
         "options": "use dyn.set_options(...)",
         "device": "the model is there already; make another run, KStepDynamics(..., device=...)",
+        "learn": "make another run, KStepDynamics(dyn.atoms, dyn.potential, ..., learn=...)",
         "dt": "it is the stride, k * timestep; set dyn.timestep or dyn.k",
         "temp": _IN_KELVIN,
         "temperature": _IN_KELVIN,
@@ -167,6 +169,10 @@ class OptionAttributes(ResumableDynamics):
         if run is not None:
             k = options.first_k if "k" in changes else run.k
             self._run = self._under(run, scheme, scheme.jump is self.jump, k)
+            if run.pace is not None and {"k", "timestep"} & {*changes}:
+                grow = options.learning is None or options.learning.grow
+                pace = begin_pace(k, scheme.jump.timestep, grow)
+                self._run = replaced(self._run, pace=replaced(pace, step=run.nsteps))
         self.__dict__.update(options=options, scheme=scheme, jump=scheme.jump)
         self._dt()
         self._saved = None

@@ -74,6 +74,10 @@ _BOOKS = ("ensemble", "exchanges", "labels")
 """Settings in a checkpoint that are no arguments."""
 
 
+def _unheard(_: str) -> None:
+    """No log of its own: an ensemble has those of its replicas, and Python's."""
+
+
 class Ensemble:
     """Molecules or replicas that move in step: one network call for the jumps of all of them.
 
@@ -246,7 +250,7 @@ energy_tolerance, force_tolerance, guard, device, learn
                 self.options,
                 self._identity,
                 labels_path(learning, checkpoint, trajectory),
-                0 if _resumed is None else _resumed.settings["labels"],
+                None if _resumed is None else _resumed.settings["labels"],
             )
         self._run: Run | None = None
         self._ended: Run | None = None  # the last step of a run in which all replicas were lost
@@ -403,7 +407,9 @@ energy_tolerance, force_tolerance, guard, device, learn
         """Evaluate the physics at the start; replicas without an energy there leave at once."""
         physics = self._asked(tuple(range(len(self._templates))))
         run = begin(self._begun, self.scheme.bind(self._begun, physics), self.options)
-        self._start(run if self._learning is None else self._learning.begin(run))
+        if self._learning is not None:
+            run, self.scheme = self._learning.begin(run, self.scheme, _unheard)
+        self._start(run)
         self._write()
 
     def _start(self, run: Run) -> None:
@@ -430,7 +436,7 @@ energy_tolerance, force_tolerance, guard, device, learn
             self._run = run.charged(meter)
             raise
         if self._learning is not None:
-            after, self.scheme = self._learning.after_step(after, self.scheme, lambda line: None)
+            after, self.scheme = self._learning.after_step(after, self.scheme, _unheard)
         self._run = after
         if run.burn_in is not None and after.burn_in is None:
             _log.info(

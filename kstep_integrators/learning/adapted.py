@@ -166,8 +166,8 @@ def adapt(
     Parameters
     ----------
     base : Potential or None
-        A network learns on its own features; beside any other, or none, features are those of a
-        backbone.
+        A network learns on its own features, and so does the learned part of an earlier run beside
+        its base; beside any other, or none, features are those of a backbone.
     elements : sequence of int
         Atomic numbers that it has to know.
     backbone : str or Path, optional
@@ -189,6 +189,13 @@ def adapt(
                 "learns on its own features: leave backbone out"
             )
         return AdaptedPotential(_with_readout(base), None, base)
+    if isinstance(base, SumPotential) and (parts := _learned_part(base)) is not None:
+        if backbone is not None:
+            raise ValueError(
+                f"backbone is {str(backbone)!r}, but the model of the run has been learned on "
+                "another already: leave backbone out"
+            )
+        return AdaptedPotential(parts[1], parts[0], base)
     header, network = _backbone(sorted(set(elements)), backbone)
     arguments = {
         **network.config,
@@ -214,6 +221,16 @@ def adapt(
     where = "cpu" if base is None else base.device
     model = NetworkPotential(part, header, device=device if base is None else where)
     return AdaptedPotential(model, base, base)
+
+
+def _learned_part(potential: SumPotential) -> tuple[Potential, NetworkPotential] | None:
+    """Base and learned part of what ``load_model(path, base=...)`` gives; None of other sums."""
+    if len(potential.parts) != 2 or any(atoms is not None for _, atoms in potential.parts):
+        return None
+    base, part = (one for one, _ in potential.parts)
+    if not isinstance(part, NetworkPotential) or part.network.linear is None:
+        return None
+    return None if part.header.base is None else (base, part)
 
 
 def _with_readout(potential: NetworkPotential) -> NetworkPotential:

@@ -116,9 +116,7 @@ def relearned(learner: Learner, lessons: Lessons) -> Lessons:
         fresh,
         grades=lessons.grades,
         labels=lessons.labels,
-        refits=lessons.refits + 1,
-        pending=lessons.pending,
-        held=lessons.held,
+        refits_begun=lessons.refits_begun,
     )
 
 
@@ -144,13 +142,15 @@ class _Rows:
     noise: Tensor
 
 
-def learn_pending(learner: Learner, lessons: Lessons) -> Lessons:
+def learn_pending(learner: Learner, lessons: Lessons, now: bool = False) -> Lessons:
     """Learn from the labels that wait, if they are a block.
 
     Parameters
     ----------
     learner : Learner
     lessons : Lessons
+    now : bool
+        Also from fewer than a block.
 
     Returns
     -------
@@ -159,7 +159,7 @@ def learn_pending(learner: Learner, lessons: Lessons) -> Lessons:
     """
     if not lessons.learning or not lessons.pending:
         return lessons
-    if len(lessons.pending) < block_length(lessons.labels):
+    if not now and len(lessons.pending) < block_length(lessons.labels):
         return lessons
     before, offsets, learned = lessons.posterior, list(lessons.offsets), []
     posterior, grades = before, []

@@ -99,8 +99,14 @@ class Lessons:
         False: the base was better on the last labels, and is used.
     frozen_at : int or None
         The step from which on nothing is learned.
-    refits : int
-        Refits taken over.
+    refits_begun : int
+        Refits of all weights that have begun.
+    refit_taken : int
+        The number of the one whose network is in use; 0 for none.
+    refit_from : int
+        Labels that the one at work is fitted to; 0 if none is.
+    refit_grade : int
+        Blocks that had been graded when it began.
     """
 
     posterior: Posterior = scoped(GLOBAL)
@@ -113,7 +119,10 @@ class Lessons:
     labels: int = scoped(GLOBAL, default=0)
     trusted: bool = scoped(GLOBAL, default=True)
     frozen_at: int | None = scoped(GLOBAL, default=None)
-    refits: int = scoped(GLOBAL, default=0)
+    refits_begun: int = scoped(GLOBAL, default=0)
+    refit_taken: int = scoped(GLOBAL, default=0)
+    refit_from: int = scoped(GLOBAL, default=0)
+    refit_grade: int = scoped(GLOBAL, default=0)
 
     @property
     def learning(self) -> bool:

@@ -67,6 +67,8 @@ class Learning:
 
     def __post_init__(self) -> None:
         given: Any = self.labels
+        if not isinstance(given, str | os.PathLike | Sequence):
+            raise TypeError(f"labels is {given!r}, expected a path or several")
         paths = (given,) if isinstance(given, str | os.PathLike) else tuple(given)
         for name, value in (
             ("labels", tuple(str(path_of("labels", path)) for path in paths)),

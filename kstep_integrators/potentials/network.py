@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import torch
@@ -133,6 +134,20 @@ class NetworkPotential(SetOnce):
             _relatives={**self._relatives, **self._bound},
         )
         return other
+
+    def with_network(self, network: EnergyNetwork, digest: str) -> NetworkPotential:
+        """The same choices for another network of the same elements, that was read from a file."""
+        header = dataclasses.replace(self.header, network=dict(network.config))
+        return NetworkPotential(
+            network,
+            header,
+            digest,
+            self._device,
+            self.dtype,
+            self.compile,
+            self.dense_limit,
+            self.source,
+        )
 
     def describe(self) -> dict[str, Any]:
         """Name, method and hash of the model, and how it is computed."""

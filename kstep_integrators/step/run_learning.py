@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from kstep_integrators import units
 from kstep_integrators.fields import replaced
@@ -14,16 +17,20 @@ from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.make import make_jump, record_jump
 from kstep_integrators.learning.adapted import AdaptedPotential, adapt
+from kstep_integrators.learning.gradient_check import check_gradient
 from kstep_integrators.learning.label_file import LabelFile
+from kstep_integrators.learning.label_sources import read_labels
 from kstep_integrators.learning.labelled_physics import LabelledPhysics
 from kstep_integrators.learning.labels import Label
-from kstep_integrators.learning.learner import Learner, make_learner
+from kstep_integrators.learning.learner import Learner, learn_pending, make_learner
 from kstep_integrators.learning.lessons import Example
 from kstep_integrators.learning.settings import Learning
+from kstep_integrators.learning.takeover import Refits
+from kstep_integrators.notices import KStepWarning
 from kstep_integrators.physics.protocol import Physics
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.state import PhaseState
-from kstep_integrators.step.learn import begin_learning, learn, rebound
+from kstep_integrators.step.learning_scheme import begin_learning, frozen, rebound
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.run import Run
 from kstep_integrators.step.scheme import Scheme
@@ -31,6 +38,12 @@ from kstep_integrators.step.scheme import Scheme
 __all__ = ["RunLearning", "labels_path", "learning_jump", "recorded_jump"]
 
 _log = logging.getLogger(__name__)
+
+Say: TypeAlias = Callable[[str], None]
+"""Takes lines for the log of a run."""
+
+CHECKED = 6
+"""Labels of each molecule along which forces are compared with energies."""
 
 
 def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> FlowJump:
@@ -109,14 +122,14 @@ class RunLearning:
     jump : Jump
         From :func:`learning_jump`.
     states : sequence of PhaseState
-        One for each molecule.
+        One for each molecule, with its template.
     options : RunOptions
     physics : mapping of str to str
         Settings of the physics.
     path : Path or None
         File of the labels; None: a temporary one.
-    known : int
-        Labels in the file that the run has learned, or that wait to be.
+    known : int or None
+        Labels in the file that a run which goes on has; None for one that begins.
     """
 
     def __init__(
@@ -126,7 +139,7 @@ class RunLearning:
         options: RunOptions,
         physics: Mapping[str, str],
         path: Path | None,
-        known: int = 0,
+        known: int | None = None,
     ) -> None:
         self.options = options
         self.settings = options.learning or Learning()
@@ -135,12 +148,19 @@ class RunLearning:
             raise TypeError(f"jump is {jump!r}, expected one of learning_jump(...)")
         potential = potential.with_weights(potential.weights, {"method": name_of(physics)})
         self.learner: Learner = make_learner(potential, states)
-        self._temporary = None
+        paths: Any = self.settings.labels
+        molecules = [atoms for state in states for atoms in state.templates or ()]
+        self._given = read_labels(paths, molecules, physics, forces=False) if paths else []
         if path is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="kstep-labels-")
-            path = Path(self._temporary.name) / "run.labels.traj"
-        self.labels = LabelFile(path, physics, known)
+            folder = tempfile.mkdtemp(prefix="kstep-labels-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            path = Path(folder) / "run.labels.traj"
+        self.labels = LabelFile(path, physics, known or 0)
+        self._refits = None
+        if self.settings.refit:
+            self._refits = Refits(path, self.settings.refit == "wait", known is not None)
         self._new: list[Example] = []
+        self._first: list[Label] | None = [] if known is None else None
         self._nsteps = 0
 
     def labelled(self, physics: Physics, molecules: Sequence[int] | None = None) -> LabelledPhysics:
@@ -149,15 +169,24 @@ class RunLearning:
 
     def _take(self, label: Label) -> None:
         self._new.append(Example.of(label))
+        if self._first is not None:
+            self._first.append(label)
 
-    def begin(self, run: Run) -> Run:
-        """The run before its first step."""
-        return begin_learning(run, self.learner, self.options)
+    def begin(self, run: Run, scheme: Scheme, say: Say) -> tuple[Run, Scheme]:
+        """The run before its first step: with what given labels teach."""
+        run = begin_learning(run, self.learner, self.options)
+        if not self._given or run.lessons is None:
+            return run, scheme
+        pending = tuple(Example.of(label) for label in self._given)
+        lessons = learn_pending(self.learner, replaced(run.lessons, pending=pending), now=True)
+        self._say(f"{lessons.labels} labels learned before the first step", say)
+        return rebound(replaced(run, lessons=lessons), scheme, self.learner)
 
-    def after_step(
-        self, run: Run, scheme: Scheme, say: Callable[[str], None]
-    ) -> tuple[Run, Scheme]:
+    def after_step(self, run: Run, scheme: Scheme, say: Say) -> tuple[Run, Scheme]:
         """The run and its scheme, when the labels of a step have been learned.
+
+        The potential changes between strides only: what is known of it where the run stands is
+        then computed anew. It costs no physics.
 
         Parameters
         ----------
@@ -166,24 +195,71 @@ class RunLearning:
         say : callable
             Takes lines for the log of the run.
         """
+        before, step = run.lessons, f"step {run.nsteps}"
+        self._nsteps = run.nsteps
+        self._say_pace(run, say)
+        self._check_physics(say)
+        if before is None or not before.learning:
+            self._new = []
+            return run, scheme
+        pending = (*before.pending, *self._new)
+        lessons = learn_pending(self.learner, replaced(before, pending=pending))
+        self._new = []
+        if lessons.trusted != before.trusted:
+            how = "better: it is used again" if lessons.trusted else "worse: the base is used"
+            self._say(f"{step}: over the last labels, what was learned is {how}", say)
+        learner = self.learner
+        if self._refits is not None and lessons.labels > before.labels:
+            self.learner, lessons, said = self._refits.take(learner, lessons)
+            self._say(said and f"{step}: {said}", say)
+            lessons, said = self._refits.begin(self.learner, lessons, self._learned())
+            self._say(said and f"{step}: {said}", say)
+        changed = lessons.weights is not before.weights or learner is not self.learner
+        run = replaced(run, lessons=lessons)
+        if self.settings.stop is not None and lessons.labels >= self.settings.stop:
+            run, said = frozen(run)
+            self._say(said, say)
+            if self._refits is not None:
+                self._refits.end()
+            changed = True
+        return rebound(run, scheme, self.learner) if changed else (run, scheme)
+
+    def _learned(self) -> Iterator[Label]:
+        """All labels so far."""
+        yield from self._given
+        yield from self.labels[: self.count]
+
+    def _say_pace(self, run: Run, say: Say) -> None:
         pace = run.pace
         if pace is not None and pace.step == run.nsteps and not pace.recent and run.nsteps:
             stride = pace.k * run.scheme.timestep / units.FS
             self._say(f"step {run.nsteps}: k = {pace.k} ({stride:g} fs) from here on", say)
-        taught = learn(run, scheme, self.learner, self.settings, self._new)
-        self._new = []
-        for note in taught.notes:
-            self._say(note, say)
-        self._nsteps = taught.run.nsteps
-        return taught.run, taught.scheme
 
-    def _say(self, line: str, say: Callable[[str], None]) -> None:
-        _log.info(line)
-        say(line)
+    def _check_physics(self, say: Say) -> None:
+        """Compare forces with energy differences along the first displacements."""
+        first = self._first
+        if first is None or len(first) < 3 * len(self.learner.states):
+            return
+        verdict = check_gradient(first)
+        if len(first) < CHECKED * len(self.learner.states) and not (verdict and verdict.wrong):
+            return
+        self._first = None
+        if verdict is None:
+            return
+        self._say(verdict.text(), say)
+        if verdict.wrong:
+            warnings.warn(verdict.text(), KStepWarning, stacklevel=5)
+
+    def _say(self, line: str | None, say: Say) -> None:
+        if line:
+            _log.info(line)
+            say(line)
 
     def go_on(self, run: Run, scheme: Scheme) -> tuple[Run, Scheme]:
         """A run that goes on from a checkpoint, with what it had learned."""
         self._nsteps = run.nsteps
+        if self._refits is not None and run.lessons is not None:
+            self.learner = self._refits.restore(self.learner, run.lessons)
         point = run.point
         run, scheme = rebound(run, scheme, self.learner)
         return replaced(run, point=point), scheme
@@ -194,7 +270,7 @@ class RunLearning:
         return len(self.labels) - self.labels.pending
 
     def with_waiting(self, run: Run) -> Run:
-        """The run with these among its own, for a checkpoint."""
+        """The run with labels that no step has taken in yet, for a checkpoint."""
         lessons = run.lessons
         if lessons is None or not self._new:
             return run

@@ -1,42 +1,21 @@
-"""Learning between the steps of a run: labels in, a better potential and another stride out."""
+"""The scheme of a run that learns: its first potential, a better one, and the last."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from kstep_integrators import units
 from kstep_integrators.fields import replaced
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.learning.adapted import AdaptedPotential
-from kstep_integrators.learning.learner import Learner, first_lessons, learn_pending
-from kstep_integrators.learning.lessons import Example
+from kstep_integrators.learning.learner import Learner, first_lessons
 from kstep_integrators.learning.settings import Learning
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.pace import begin_pace
 from kstep_integrators.step.run import Run
 from kstep_integrators.step.scheme import Scheme
 
-__all__ = ["Taught", "begin_learning", "learn", "scheme_with"]
-
-
-@dataclass(frozen=True)
-class Taught:
-    """A run after learning.
-
-    Attributes
-    ----------
-    run : Run
-    scheme : Scheme
-        That of its steps; the same object, if nothing was learned.
-    notes : tuple of str
-        Lines for the log.
-    """
-
-    run: Run
-    scheme: Scheme
-    notes: tuple[str, ...] = ()
+__all__ = ["begin_learning", "frozen", "rebound", "scheme_with"]
 
 
 def begin_learning(run: Run, learner: Learner, options: RunOptions) -> Run:
@@ -60,48 +39,6 @@ def scheme_with(scheme: Scheme, potential: AdaptedPotential, learning: bool) -> 
     return dataclasses.replace(scheme, jump=jump, label_forces=scheme.label_forces and learning)
 
 
-def learn(
-    run: Run, scheme: Scheme, learner: Learner, settings: Learning, examples: Sequence[Example]
-) -> Taught:
-    """Take in the labels of a step, and learn from them if a block is full.
-
-    The potential changes between strides only: what is known of it where the run stands is then
-    computed anew. It costs no physics.
-
-    Parameters
-    ----------
-    run : Run
-        That learns.
-    scheme : Scheme
-        Of its steps.
-    learner : Learner
-    settings : Learning
-    examples : sequence of Example
-        New ones.
-    """
-    before = run.lessons
-    if before is None or not before.learning:
-        return Taught(run, scheme)
-    lessons = learn_pending(learner, replaced(before, pending=(*before.pending, *examples)))
-    notes = []
-    if lessons.trusted != before.trusted:
-        notes.append(
-            f"step {run.nsteps}: {lessons.labels} labels learned, "
-            + (
-                "better than the base over the last of them: it is used again"
-                if lessons.trusted
-                else "worse than the base over the last of them: the base is used"
-            )
-        )
-    run = replaced(run, lessons=lessons)
-    if settings.stop is not None and lessons.labels >= settings.stop:
-        run, said = _frozen(run)
-        notes.append(said)
-    if lessons.weights is before.weights and run.lessons is lessons:
-        return Taught(run, scheme, tuple(notes))
-    return Taught(*rebound(run, scheme, learner), tuple(notes))
-
-
 def rebound(run: Run, scheme: Scheme, learner: Learner) -> tuple[Run, Scheme]:
     """A run and its scheme, with the potential that its lessons have come to."""
     lessons = run.lessons
@@ -116,7 +53,7 @@ def rebound(run: Run, scheme: Scheme, learner: Learner) -> tuple[Run, Scheme]:
     return replaced(run, point=point, scheme=bound), scheme
 
 
-def _frozen(run: Run) -> tuple[Run, str]:
+def frozen(run: Run) -> tuple[Run, str]:
     """The run whose potential changes no more; under a Metropolis test, its stride neither."""
     lessons, step = run.lessons, run.nsteps
     assert lessons is not None  # noqa: S101  (asked by the caller)
