@@ -189,6 +189,9 @@ def adapt(
                 "learns on its own features: leave backbone out"
             )
         return AdaptedPotential(_with_readout(base), None, base)
+    saved = _saved_correction(base)
+    if saved is not None and backbone is None:
+        return saved
     header, network = _backbone(sorted(set(elements)), backbone)
     arguments = {
         **network.config,
@@ -214,6 +217,18 @@ def adapt(
     where = "cpu" if base is None else base.device
     model = NetworkPotential(part, header, device=device if base is None else where)
     return AdaptedPotential(model, base, base)
+
+
+def _saved_correction(base: Potential | None) -> AdaptedPotential | None:
+    """What ``load_model(path, base=...)`` made of a saved potential, to learn on; else None."""
+    if not isinstance(base, SumPotential) or len(base.parts) != 2:
+        return None
+    (first, all_of_it), (model, _) = base.parts
+    if all_of_it is not None or not isinstance(model, NetworkPotential):
+        return None
+    if model.network.linear is None or model.header.base is None:
+        return None
+    return AdaptedPotential(model, first, base)
 
 
 def _with_readout(potential: NetworkPotential) -> NetworkPotential:

@@ -21,7 +21,7 @@ from kstep_integrators.learning.learner import (
     relearned,
 )
 from kstep_integrators.testing import BrokenCalculator
-from tests.conftest import cheap, hot, physics, potential
+from tests.conftest import cheap, physics, potential
 from tests.learning.lessons import example, student, taught
 
 
@@ -202,6 +202,7 @@ def test_elements_of_the_molecules_alone_have_weights():
 
 
 def test_molecules_beyond_the_potential_are_refused():
+    learner = student()
+    cell = learner.states[0].replace(pbc=(True, True, True))
     with pytest.raises(ValueError, match=r"not periodic, but the system has pbc"):
-        state = student().states[0].replace(pbc=(True, True, True))
-        make_learner(student().potential, [state])
+        make_learner(learner.potential, [cell])
