@@ -166,8 +166,8 @@ def adapt(
     Parameters
     ----------
     base : Potential or None
-        A network learns on its own features; beside any other, or none, features are those of a
-        backbone.
+        A network learns on its own features, and so does the learned part of an earlier run beside
+        its base; beside any other, or none, features are those of a backbone.
     elements : sequence of int
         Atomic numbers that it has to know.
     backbone : str or Path, optional
@@ -189,9 +189,13 @@ def adapt(
                 "learns on its own features: leave backbone out"
             )
         return AdaptedPotential(_with_readout(base), None, base)
-    saved = _saved_correction(base)
-    if saved is not None and backbone is None:
-        return saved
+    if isinstance(base, SumPotential) and (parts := _learned_part(base)) is not None:
+        if backbone is not None:
+            raise ValueError(
+                f"backbone is {str(backbone)!r}, but the model of the run has been learned on "
+                "another already: leave backbone out"
+            )
+        return AdaptedPotential(parts[1], parts[0], base)
     header, network = _backbone(sorted(set(elements)), backbone)
     arguments = {
         **network.config,
@@ -219,16 +223,14 @@ def adapt(
     return AdaptedPotential(model, base, base)
 
 
-def _saved_correction(base: Potential | None) -> AdaptedPotential | None:
-    """What ``load_model(path, base=...)`` made of a saved potential, to learn on; else None."""
-    if not isinstance(base, SumPotential) or len(base.parts) != 2:
+def _learned_part(potential: SumPotential) -> tuple[Potential, NetworkPotential] | None:
+    """Base and learned part of what ``load_model(path, base=...)`` gives; None of other sums."""
+    if len(potential.parts) != 2 or any(atoms is not None for _, atoms in potential.parts):
         return None
-    (first, all_of_it), (model, _) = base.parts
-    if all_of_it is not None or not isinstance(model, NetworkPotential):
+    base, part = (one for one, _ in potential.parts)
+    if not isinstance(part, NetworkPotential) or part.network.linear is None:
         return None
-    if model.network.linear is None or model.header.base is None:
-        return None
-    return AdaptedPotential(model, first, base)
+    return None if part.header.base is None else (base, part)
 
 
 def _with_readout(potential: NetworkPotential) -> NetworkPotential:

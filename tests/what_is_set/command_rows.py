@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from kstep_integrators import named_molecule
+from kstep_integrators import Learning, named_molecule
 from kstep_integrators.cli.key_help import SETTINGS
 from kstep_training.dataset import make_dataset
 from kstep_training.evaluate.plan import Run, make_methods, run_key
@@ -54,6 +54,11 @@ OTHERS: Final[Mapping[str, Any]] = MappingProxyType(
         "run.corrector": "none",
         "run.multiplicity": 3,
         "run.charge": 1,
+        "run.learning.labels": ["mine.labels.traj"],
+        "run.learning.file": "mine.labels.traj",
+        "run.learning.backbone": "organic-gfn2",
+        "run.learning.refit": "wait",
+        "run.learning.stop": 100,
         "evaluate.physics": "GFN1-xTB",
         "evaluate.respa": "none",
         "evaluate.correctors": ["filtered"],
@@ -85,6 +90,7 @@ TOGETHER: Final[Mapping[str, list[str]]] = MappingProxyType(
         "network.k": _DIRECT,
         "network.baseline": _DIRECT,
         "network.kind": ["network.k=[8]"],
+        **{f"learning.{field.name}": ["learn=true"] for field in dataclasses.fields(Learning)},
     }
 )
 """Keys that have a meaning beside others only."""
