@@ -186,7 +186,7 @@ def test_after_a_refit_it_begins_anew():
     after = relearned(fitted, lessons)
     assert after.labels == 5
     assert after.grades == lessons.grades
-    assert after.refits == 1
+    assert after.refits_begun == lessons.refits_begun
     assert not after.posterior.mean.any()
     assert error(fitted, after, truth) < 1e-12
     on = taught(fitted, [example(truth, seed) for seed in range(6, 9)], after)
