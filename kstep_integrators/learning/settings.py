@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -67,8 +67,8 @@ class Learning:
 
     def __post_init__(self) -> None:
         given: Any = self.labels
-        if not isinstance(given, str | os.PathLike | Iterable):
-            raise TypeError(f"labels is {given!r}, expected a path, or a list of paths")
+        if not isinstance(given, str | os.PathLike | Sequence):
+            raise TypeError(f"labels is {given!r}, expected a path or several")
         paths = (given,) if isinstance(given, str | os.PathLike) else tuple(given)
         # Absolute: a run may be resumed from another folder.
         for name, value in (

@@ -226,7 +226,7 @@ def test_backbones_that_do_not_do(untrained, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"labels": 3}, TypeError, "labels is 3, expected a path, or a list of paths"),
+        ({"labels": 3}, TypeError, "labels is 3, expected a path or several"),
         ({"labels": [3]}, TypeError, "labels is 3, expected a path"),
         ({"file": 3}, TypeError, "file is 3"),
         ({"backbone": 3}, TypeError, "backbone is 3"),

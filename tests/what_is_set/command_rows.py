@@ -18,7 +18,7 @@ from kstep_training.evaluate.plan import Run, make_methods, run_key
 from kstep_training.fit import fit
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.keys import Key, keys_of
-from kstep_training.manifest import open_manifest
+from kstep_training.manifest import keep_identity, open_manifest
 from kstep_training.options import override
 from kstep_training.run import run
 from kstep_training.simulate import simulate
@@ -206,7 +206,9 @@ def _dataset(first: Any, second: Any, folder: Path) -> str:
 
 def _fit(first: Any, second: Any, folder: Path) -> str:
     return _going_on(
-        lambda settings: fit._same_fit(folder, {"settings": dataclasses.asdict(settings)}),
+        lambda settings: keep_identity(
+            folder / "fit.json", {"settings": dataclasses.asdict(settings)}, "it holds", fit._FREE
+        ),
         first,
         second,
     )
