@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -159,10 +161,10 @@ class RunLearning:
         paths: Any = self.settings.labels
         molecules = [atoms for state in states for atoms in state.templates or ()]
         self._given = read_labels(paths, molecules, physics, forces=False) if paths else []
-        self._temporary = None
         if path is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="kstep-labels-")
-            path = Path(self._temporary.name) / "run.labels.traj"
+            folder = tempfile.mkdtemp(prefix="kstep-labels-")
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+            path = Path(folder) / "run.labels.traj"
         self.labels = LabelFile(path, physics, known or 0)
         self._refits = None
         if self.settings.refit:
