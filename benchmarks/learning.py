@@ -272,7 +272,7 @@ def learning_metropolis(options: LearnedMetropolisOptions) -> dict[str, Any]:
     rows = [
         kept(
             options.cache / "learning" / f"metropolis-{name}-{options.stop}.json", lambda: run(name)
-        )  # noqa: B023
+        )
         for name in options.molecules
     ]
     return {"physics": "GFN2-xTB", "replicas": options.replicas, "rows": rows}

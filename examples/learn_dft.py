@@ -41,9 +41,9 @@ def report():
     """The last block of labels, before it was learned."""
     lessons = dynamics.lessons
     if lessons is not None and lessons.grades:
-        last = lessons.grades[-1]
+        last, stride = lessons.grades[-1], dynamics.dt / units.fs
         print(
-            f"{dynamics.get_time() / units.fs:6.1f} fs, next stride {dynamics.dt / units.fs:.0f} fs: "
+            f"{dynamics.get_time() / units.fs:6.1f} fs, next stride {stride:.0f} fs: "
             f"{lessons.labels:3d} labels, residual {1000 * last.residual:5.1f} meV/A "
             f"(base {1000 * last.of_base:5.1f}), energy {atoms.get_total_energy():.4f} eV"
         )
