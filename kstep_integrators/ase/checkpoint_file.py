@@ -176,7 +176,8 @@ def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(value, dict):
         return value
     if _TENSOR in value:
-        return tensors[value[_TENSOR]]
+        # Memory of torch's own: products of matrices differ in the last bit by its alignment.
+        return tensors[value[_TENSOR]].clone()
     if _DICT in value:
         return {key: _unpack(one, tensors) for key, one in value[_DICT]}
     parts = {name: _unpack(part, tensors) for name, part in value.items() if name != _TYPE}

@@ -155,8 +155,9 @@ def adapt(
     Parameters
     ----------
     base : Potential or None
-        A network learns on its own features; beside any other, or none, they are those of a
-        backbone, which is shown elements that it does not know as others that it does.
+        A network learns on its own features, and so does the learned part of an earlier run beside
+        its base; beside any other, or none, they are those of a backbone, which is shown elements
+        that it does not know as others that it does.
     elements : sequence of int
         Atomic numbers that it has to know.
     backbone : str or Path, optional
@@ -178,11 +179,28 @@ def adapt(
                 "learns on its own features: leave backbone out"
             )
         return AdaptedPotential(_with_readout(base), None, base)
+    if isinstance(base, SumPotential) and (parts := _learned_part(base)) is not None:
+        if backbone is not None:
+            raise ValueError(
+                f"backbone is {str(backbone)!r}, but the model of the run has been learned on "
+                "another already: leave backbone out"
+            )
+        return AdaptedPotential(parts[1], parts[0], base)
     header, network = shown_backbone(sorted(set(elements)), backbone or BACKBONE, base is None)
     timestep = timestep if base is None else base.timestep
     header = dataclasses.replace(header, timestep_fs=timestep / units.FS)
     where = device if base is None else base.device
     return AdaptedPotential(NetworkPotential(network, header, device=where), base, base)
+
+
+def _learned_part(potential: SumPotential) -> tuple[Potential, NetworkPotential] | None:
+    """Base and learned part of what ``load_model(path, base=...)`` gives; None of other sums."""
+    if len(potential.parts) != 2 or any(atoms is not None for _, atoms in potential.parts):
+        return None
+    base, part = (one for one, _ in potential.parts)
+    if not isinstance(part, NetworkPotential) or part.network.linear is None:
+        return None
+    return None if part.header.base is None else (base, part)
 
 
 def _with_readout(potential: NetworkPotential) -> NetworkPotential:

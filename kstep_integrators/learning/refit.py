@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -161,6 +162,7 @@ class Refit:
                 env={"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
                 start_new_session=True,  # Ctrl-C is for this process, which decides
             )
+        weakref.finalize(self, _end, self._process)
 
     def poll(self) -> RefitNews:
         """Look how far it is, without waiting."""
@@ -194,15 +196,20 @@ class Refit:
     def terminate(self) -> None:
         """End the worker; what is lost is the epoch under way, and :meth:`start` goes on."""
         process, self._process = self._process, None
-        if process is None:
-            return
+        if process is not None:
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, if it has not ended."""
+    if process.poll() is None:
         process.terminate()
         try:
             process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        _close(process)
+    _close(process)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

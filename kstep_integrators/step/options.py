@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -217,6 +218,9 @@ class RunOptions:
         for name in ("k", "guard", "learn"):
             if dataclasses.is_dataclass(kept[name]):
                 kept[name] = dataclasses.asdict(kept[name])
+        for name in ("file", "backbone"):
+            if self.learning is not None and isinstance(kept["learn"][name], Path):
+                kept["learn"][name] = str(kept["learn"][name].absolute())
         return kept
 
     @classmethod

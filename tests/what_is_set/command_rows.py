@@ -11,14 +11,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from kstep_integrators import named_molecule
+from kstep_integrators import Learning, named_molecule
 from kstep_integrators.cli.key_help import SETTINGS
 from kstep_training.dataset import make_dataset
 from kstep_training.evaluate.plan import Run, make_methods, run_key
 from kstep_training.fit import fit
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.keys import Key, keys_of
-from kstep_training.manifest import open_manifest
+from kstep_training.manifest import keep_identity, open_manifest
 from kstep_training.options import override
 from kstep_training.run import run
 from kstep_training.simulate import simulate
@@ -54,6 +54,11 @@ OTHERS: Final[Mapping[str, Any]] = MappingProxyType(
         "run.corrector": "none",
         "run.multiplicity": 3,
         "run.charge": 1,
+        "run.learning.labels": ["mine.labels.traj"],
+        "run.learning.file": "mine.labels.traj",
+        "run.learning.backbone": "organic-gfn2",
+        "run.learning.refit": "wait",
+        "run.learning.stop": 100,
         "evaluate.physics": "GFN1-xTB",
         "evaluate.respa": "none",
         "evaluate.correctors": ["filtered"],
@@ -85,6 +90,7 @@ TOGETHER: Final[Mapping[str, list[str]]] = MappingProxyType(
         "network.k": _DIRECT,
         "network.baseline": _DIRECT,
         "network.kind": ["network.k=[8]"],
+        **{f"learning.{field.name}": ["learn=true"] for field in dataclasses.fields(Learning)},
     }
 )
 """Keys that have a meaning beside others only."""
@@ -200,7 +206,9 @@ def _dataset(first: Any, second: Any, folder: Path) -> str:
 
 def _fit(first: Any, second: Any, folder: Path) -> str:
     return _going_on(
-        lambda settings: fit._same_fit(folder, {"settings": dataclasses.asdict(settings)}),
+        lambda settings: keep_identity(
+            folder / "fit.json", {"settings": dataclasses.asdict(settings)}, "it holds", fit._FREE
+        ),
         first,
         second,
     )

@@ -12,7 +12,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.io import read
 
-from kstep_integrators import Guard, KStepDynamics
+from kstep_integrators import Guard, KStepDynamics, Learning
 from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from tests.conftest import cheap, hot, potential
 from tests.what_is_set.ase_runs import BATH, Sensitive, build, fresh, result, settled
@@ -225,6 +225,7 @@ CASES = (
     Case("guard", {"model": cheap(depth=0.2)},
          {"model": cheap(depth=0.2), "guard": Guard(max_energy_change=0.01)}, 3.0),
     Device("device", {}, {}, "gpu"),
+    Case("learn", {}, {"learn": Learning(refit=False, grow=False)}, 1),
     Case("checkpoint", {}, {"checkpoint": "run.ckpt"}, 3.0),
     Interval("checkpoint_interval", {"checkpoint": "run.ckpt", "checkpoint_interval": 2},
          {"checkpoint": "run.ckpt", "checkpoint_interval": 5}, 0),

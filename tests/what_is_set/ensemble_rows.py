@@ -12,7 +12,7 @@ import numpy as np
 from ase import units
 from ase.io import read
 
-from kstep_integrators import Ensemble, Guard
+from kstep_integrators import Ensemble, Guard, Learning
 from tests.conftest import cheap, hot, physics
 from tests.what_is_set.ase_runs import BASE, BATH
 from tests.what_is_set.table import HONOURED, NONE, Row, Section, no_such_moment, outcome_of
@@ -190,6 +190,7 @@ CASES = (
     Case("energy_tolerance", POOR, {**POOR, "energy_tolerance": 1e-6}, -1.0),
     Case("force_tolerance", POOR, {**POOR, "force_tolerance": 1e-3}, 0.0),
     Case("guard", POOR, {**POOR, "guard": Guard(max_energy_change=0.01)}, 3.0),
+    Case("learn", {}, {"learn": Learning(refit=False, grow=False)}, 1),
     Elsewhere("device", {}, {"device": "cpu"}, "gpu"),
     Elsewhere("workers", {}, {"workers": 2}, -1),
     Scheduler("scheduler", {}, {}, 3.0),

@@ -19,6 +19,7 @@ from kstep_integrators import (
     FlowJump,
     Guard,
     KStepDynamics,
+    Learning,
     NetworkPotential,
     StrideTuning,
     SumPotential,
@@ -93,6 +94,32 @@ def own_step(made: Any) -> Any:
     """A run with the base step that the model has."""
     loose = Guard(max_speed=1e9, max_energy_change=1e9)
     return ended({"model": made, "timestep": None, "k": 4, "guard": loose})
+
+
+def taught(made: Any) -> Any:
+    return ended({"learn": made, "k": 8})
+
+
+def told(made: Any) -> Any:
+    return dict(vars(made))
+
+
+def labels(folder: Path) -> Path:
+    """Labels of an earlier run."""
+    path = folder / "given.traj"
+    if not path.exists():
+        settled(build({"learn": Learning(refit=False, file=path)}), 1)
+    return path
+
+
+def correction(folder: Path) -> Path:
+    """The learned part of a run on a calculator."""
+    path = folder / "correction.safetensors"
+    if not path.exists():
+        run = build({"learn": Learning(refit=False)})
+        settled(run, 1)
+        run.potential.save(path)
+    return path
 
 
 def described(made: Any) -> Any:
@@ -181,6 +208,8 @@ class Argument:
             return {"corrector": made}
         if isinstance(made, Guard):
             return {"guard": made}
+        if isinstance(made, Learning):
+            return {"learn": made}
         if isinstance(made, StrideTuning):
             return {"k": made, **BATH, "metropolize": True}
         if isinstance(made, Langevin):
@@ -223,6 +252,7 @@ CALC: Mapping[str, Any] = {"calculator": lambda folder: physics()}
 LOAD: Mapping[str, Any] = {"name_or_path": lambda folder: file(folder, 0), **F64}
 STEP = 0.25 * units.fs
 PARTS: Mapping[str, Any] = {"parts": lambda folder: (cheap(),)}
+RIDGE: Mapping[str, Any] = {"refit": False}
 NUMBERS = (-1.0, "a", float("nan"), None, True)
 LIMITS = (-1, 2.5, "a", None, True)
 CELLS = (
@@ -265,6 +295,12 @@ CELLS = (
     Argument(Bussi, "temperature_K", {"temperature_K": 300.0, "taut": 10.0}, 600.0, NUMBERS,
              described),
     Argument(Bussi, "taut", {"temperature_K": 300.0, "taut": 10.0}, 1.0, NUMBERS, described),
+    Argument(Learning, "labels", RIDGE, labels, (3, [3]), taught),
+    Argument(Learning, "file", RIDGE, lambda folder: folder / "mine.traj", (3, ["a"]), told),
+    Argument(Learning, "backbone", RIDGE, lambda folder: file(folder, 1), (3, ["a"]), taught),
+    Argument(Learning, "grow", RIDGE, False, ("yes", 1, None), taught),
+    Argument(Learning, "refit", {}, "wait", ("later", 1, None), told),
+    Argument(Learning, "stop", RIDGE, 2, (0, 2.5, "a", True), taught),
 )  # fmt: skip
 
 
@@ -272,11 +308,21 @@ class Loaded(Argument):
     """An argument of :func:`load_model`; the model has it as an attribute."""
 
 
+class Based(Loaded):
+    """The base of a learned correction: that one, and no other."""
+
+    def set(self, folder: Path) -> str:
+        one, base = flow(self.made(folder)), flow(cheap())
+        return "ignored" if np.array_equal(one, base) else HONOURED
+
+
 LOADS = (
     Loaded(load_model, "name_or_path", LOAD, lambda folder: file(folder, 1),
            (3, None, "no-such-model-name_or_path"), flow, "source"),
     Loaded(load_model, "dtype", LOAD, torch.float32, ("float64", torch.float16), flow),
     Loaded(load_model, "compile", LOAD, True, ("yes", 1, None), described),
+    Based(load_model, "base", {"name_or_path": correction, "base": lambda folder: cheap()},
+          lambda folder: cheap(), (3, None, cheap(depth=1.0)), flow, "parts"),
 )  # fmt: skip
 
 SECTION = Section(

@@ -77,7 +77,9 @@ def _with_defaults(kept: Mapping[str, Any], settings: Any) -> dict[str, Any]:
             if option.default is not MISSING:
                 whole[name] = option.default
             elif option.default_factory is not MISSING:
-                whole[name] = option.default_factory()
+                made: Any = option.default_factory()
+                inside = is_dataclass(made) and not isinstance(made, type)
+                whole[name] = asdict(made) if inside else made
     return whole
 
 

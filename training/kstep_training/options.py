@@ -73,18 +73,20 @@ def override(settings: type[T], overrides: Sequence[str]) -> T:
 
 
 def as_overrides(settings: Any) -> list[str]:
-    """The ``key=value`` overrides that make settings without sections out of their defaults.
+    """The ``key=value`` overrides that make settings out of their defaults.
 
     Parameters
     ----------
     settings : dataclass instance
     """
-    default = type(settings)()
-    return [
-        f"{field.name}={json.dumps(getattr(settings, field.name))}"
-        for field in dataclasses.fields(settings)
-        if getattr(settings, field.name) != getattr(default, field.name)
-    ]
+    default, overrides = type(settings)(), list[str]()
+    for field in dataclasses.fields(settings):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            overrides += [f"{field.name}.{override}" for override in as_overrides(value)]
+        elif value != getattr(default, field.name):
+            overrides.append(f"{field.name}={json.dumps(value)}")
+    return overrides
 
 
 def _merged(kind: type[T], given: DictConfig, overrides: Sequence[str], where: str) -> T:

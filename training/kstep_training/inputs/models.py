@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 from ase import Atoms
 
@@ -24,7 +25,8 @@ def read_model(
     ----------
     name : str
         A bundled name or a model file; or a cheap method, named as the physics is: ``GFN-FF``,
-        ``GFN1-xTB``, ``module:function`` and so on.
+        ``GFN1-xTB``, ``module:function`` and so on; or ``METHOD+FILE``, such as
+        ``GFN-FF+acid.safetensors``, a method and the model file of a run that has learned on it.
     atoms : ase.Atoms
         The molecule, for a method; with ``charge`` and ``multiplicity`` in ``info``.
     device : str
@@ -42,9 +44,19 @@ def read_model(
     >>> read_model("organic-gfn2", named_molecule("water")).describe()["model"]
     'organic-gfn2'
     """
-    if is_physics(name):
-        return CalculatorPotential(make_physics(name)(atoms))
-    return load_model(name, device=device, compile=compile_network)
+    method, file = _parts(name)
+    base = None if method is None else CalculatorPotential(make_physics(method)(atoms))
+    if base is not None and file is None:
+        return base
+    return load_model(file or name, device=device, compile=compile_network, base=base)
+
+
+def _parts(name: str) -> tuple[str | None, str | None]:
+    """Method and model file that a name stands for."""
+    method, plus, file = name.partition("+")
+    if plus and is_physics(method) and not Path(name).exists():
+        return method, file
+    return (name, None) if is_physics(name) else (None, name)
 
 
 def model_identity(name: str) -> str:
@@ -60,7 +72,10 @@ def model_identity(name: str) -> str:
     >>> len(model_identity("organic-gfn2"))
     64
     """
-    return make_physics(name).identity if is_physics(name) else model_label(name)
+    method, file = _parts(name)
+    if method is None:
+        return model_label(name)
+    return " ".join([make_physics(method).identity, *_digests(file)])
 
 
 def model_label(name: str) -> str:
@@ -71,9 +86,12 @@ def model_label(name: str) -> str:
     >>> model_label("GFN2-xTB").startswith("GFN2-xTB tblite ")
     True
     """
-    if is_physics(name):
-        return make_physics(name).label
-    return hashlib.sha256(model_path(name).read_bytes()).hexdigest()
+    method, file = _parts(name)
+    return " ".join([*([] if method is None else [make_physics(method).label]), *_digests(file)])
+
+
+def _digests(file: str | None) -> list[str]:
+    return [] if file is None else [hashlib.sha256(model_path(file).read_bytes()).hexdigest()]
 
 
 def trained_strides(name: str) -> dict[float, str]:
@@ -89,7 +107,7 @@ def trained_strides(name: str) -> dict[float, str]:
     >>> trained_strides("organic-gfn2")
     {}
     """
-    model = None if is_physics(name) else load_model(name, device="cpu")
+    model = load_model(name, device="cpu") if _parts(name)[0] is None else None
     if not isinstance(model, DirectJump):
         return {}
     return {k * model.timestep / units.FS: model.correctors[0] for k in model.allowed_k}

@@ -97,10 +97,13 @@ def segment_starts(frames: list[Atoms], kicked: bool) -> npt.NDArray[np.int64]:
     Returns
     -------
     (S,) numpy.ndarray
-        From 0. Others follow a fallback, a shortened stride or a rejection.
+        From 0. Others follow a fallback, a shorter stride or a rejection.
     """
-    breaks = np.array([atoms.info[_MARK]["breaks"] for atoms in frames])
-    begins = np.r_[True, (np.diff(breaks) > 0) | kicked]
+    breaks, time = (np.array([a.info[_MARK][name] for a in frames]) for name in ("breaks", "time"))
+    steps = np.diff(time)
+    # Of a run that learns, strides are not all of one length.
+    uneven = np.abs(steps - steps.max(initial=0.0)) > 1e-6 * steps.max(initial=0.0)
+    begins = np.r_[True, (np.diff(breaks) > 0) | uneven | kicked]
     return np.flatnonzero(begins)
 
 

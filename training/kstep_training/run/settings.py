@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 
+from kstep_integrators import Learning
 from kstep_integrators.step.options import RunOptions
 from kstep_training.inputs.physics import PhysicsSettings
 from kstep_training.keys import setting
 from kstep_training.run.integrator import IntegratorSettings, integrator_arguments
+from kstep_training.run.learning import LearningSettings
 
 __all__ = ["RunSettings"]
 
@@ -55,6 +57,7 @@ class RunSettings(IntegratorSettings, PhysicsSettings):  # type: ignore[misc]
     checkpoint_interval: int = setting(100, "strides between two checkpoints")
     seed: int = setting(0, "seed of the momenta and of the thermostat's noise")
     compile: bool = setting(False, "compile a network: faster on a CPU, after half a minute")
+    learning: LearningSettings = field(default_factory=LearningSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,4 +88,23 @@ class RunSettings(IntegratorSettings, PhysicsSettings):  # type: ignore[misc]
             )
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}, expected a whole number from 0")
-        RunOptions(**integrator_arguments(self))
+        RunOptions(**integrator_arguments(self, learn=self.learning_options()))
+
+    def learning_options(self) -> Learning | bool:
+        """How the run learns; False if it does not.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For settings that make no sense, or of a run that does not learn.
+        """
+        if self.learn:
+            return self.learning.options()
+        for option in fields(self.learning):
+            value = getattr(self.learning, option.name)
+            if value != getattr(LearningSettings(), option.name):
+                raise ValueError(
+                    f"learning.{option.name} is {value!r} and learn is false; it belongs to "
+                    "learn=true"
+                )
+        return False

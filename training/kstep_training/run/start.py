@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 from ase import Atoms
@@ -13,15 +14,22 @@ from kstep_integrators.ase.atoms_json import decode_atoms, encode_atoms
 from kstep_integrators.calculators import fixed_bonds
 from kstep_integrators.files import write_text_atomically
 from kstep_integrators.jumps.base import Jump
+from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.make import make_jump
-from kstep_integrators.units import FS
+from kstep_integrators.potentials import Potential
+from kstep_integrators.step.options import RunOptions
+from kstep_integrators.step.run_learning import learning_jump
 from kstep_training.inputs.models import model_identity, read_model
 from kstep_training.inputs.molecules import InputMolecule, read_molecule
 from kstep_training.inputs.physics import InputPhysics, is_physics, make_physics
 from kstep_training.inputs.start import thermal_start
+from kstep_training.run.integrator import integrator_arguments
 from kstep_training.run.settings import RunSettings
 
-__all__ = ["RunInputs", "contents_of", "kept_start", "read_inputs"]
+__all__ = ["NOTHING", "RunInputs", "contents_of", "kept_start", "read_inputs"]
+
+NOTHING: Final = "none"
+"""The model of a run that learns from nothing."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +41,21 @@ class RunInputs:
     molecule : InputMolecule
         Under ``physics=mm`` on the constraints of its System, if there are any.
     physics : InputPhysics
-    jump : Jump
+    jump : Jump or None
+        None for a run that learns from nothing.
+    timestep : float
+        Base step, ASE time units.
     """
 
     molecule: InputMolecule
     physics: InputPhysics
-    jump: Jump
+    jump: Jump | None
+    timestep: float
+
+    @property
+    def potential(self) -> Potential | None:
+        """The potential that a run learns on; None if it begins with none."""
+        return self.jump.potential if isinstance(self.jump, FlowJump) else None
 
 
 def read_inputs(model: str, source: str, settings: RunSettings) -> RunInputs:
@@ -47,7 +64,7 @@ def read_inputs(model: str, source: str, settings: RunSettings) -> RunInputs:
     Parameters
     ----------
     model : str
-        See :func:`~kstep_training.inputs.models.read_model`.
+        See :func:`~kstep_training.inputs.models.read_model`; or :data:`NOTHING`.
     source : str
         See :func:`~kstep_training.inputs.molecules.read_molecule`.
     settings : RunSettings
@@ -73,9 +90,19 @@ def read_inputs(model: str, source: str, settings: RunSettings) -> RunInputs:
             atoms.set_constraint(fixed_bonds(molecule.system))
             atoms.set_positions(atoms.get_positions())
             molecule = replace(molecule, atoms=atoms)
+    options = RunOptions(**integrator_arguments(settings, learn=settings.learning_options()))
+    if model == NOTHING:
+        if not settings.learn:
+            raise ValueError(
+                f"the model is {NOTHING}, from which a run can only learn; set learn=true, or name "
+                "a model"
+            )
+        elements = molecule.atoms.numbers.tolist()
+        timestep = learning_jump(None, options, elements).timestep
+        return RunInputs(molecule, physics, None, timestep)
     potential = read_model(model, molecule.atoms, settings.device, settings.compile)
-    timestep = None if settings.timestep_fs is None else settings.timestep_fs * FS
-    return RunInputs(molecule, physics, make_jump(potential, timestep))
+    jump = make_jump(potential, options.timestep)
+    return RunInputs(molecule, physics, jump, jump.timestep)
 
 
 def contents_of(model: str, source: str, inputs: RunInputs) -> dict[str, str]:
@@ -96,7 +123,7 @@ def contents_of(model: str, source: str, inputs: RunInputs) -> dict[str, str]:
         are known by their names are left out.
     """
     contents = {}
-    if not is_physics(model) or ":" in model:
+    if model != NOTHING and (not is_physics(model) or ":" in model):
         contents["model"] = model_identity(model)
     if ":" in inputs.physics.settings.physics:
         contents["physics"] = inputs.physics.identity
