@@ -271,7 +271,8 @@ def learning_metropolis(options: LearnedMetropolisOptions) -> dict[str, Any]:
 
     rows = [
         kept(
-            options.cache / "learning" / f"metropolis-{name}-{options.stop}.json", lambda: run(name)
+            options.cache / "learning" / f"metropolis-{name}-{options.stop}.json",
+            lambda name=name: run(name),  # type: ignore[misc]
         )
         for name in options.molecules
     ]
