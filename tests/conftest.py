@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,11 @@ from kstep_integrators.state import PhaseState
 from kstep_integrators.testing import CountingCalculator, MorseNetwork
 
 ELEMENTS = [1, 6, 7, 8]
+LINEAR: dict[str, tuple[str, dict[str, Any]]] = {
+    "linear": ("painn", {"linear": 48}),
+    "correction": ("egnn", {"linear": 48, "readout": False, "repulsion": False}),
+}
+"""Networks with a linear readout, which tests of all backbones take as well."""
 
 
 def hot(name: str = "ethanol", temperature: float = 300.0, seed: int = 0) -> Atoms:
@@ -30,12 +37,16 @@ def hot(name: str = "ethanol", temperature: float = 300.0, seed: int = 0) -> Ato
     return atoms
 
 
-def network(backbone: str = "painn", seed: int = 0, **config: int) -> EnergyNetwork:
+def network(backbone: str = "painn", seed: int = 0, **config: Any) -> EnergyNetwork:
     """An untrained network with forces of a few eV/A, as a trained one has."""
     torch.manual_seed(seed)
+    backbone, readout = LINEAR.get(backbone, (backbone, {}))
+    config = {**readout, **config}
     built = EnergyNetwork(
         ELEMENTS, backbone, shifts=[-1.0, -2.0, -3.0, -4.0], scale=20.0, channels=16, **config
     )
+    if built.linear is not None:
+        torch.nn.init.normal_(built.linear.weight, std=0.3)
     built.requires_grad_(False)
     return built
 

@@ -27,7 +27,7 @@ from kstep_integrators.ase.checkpoint import (
     make_generator,
 )
 from kstep_integrators.ase.checkpoint_file import read_checkpoint
-from kstep_integrators.ase.edits import Written
+from kstep_integrators.ase.edits import Written, check_learnable
 from kstep_integrators.ase.option_attributes import OptionAttributes, check_names, check_one_bath
 from kstep_integrators.ase.output_arguments import (
     check_apart,
@@ -241,6 +241,7 @@ class KStepDynamics(OptionAttributes):
         if checkpoint is not None:
             self._settings = record_outputs(checkpoint, trajectory, logfile, loginterval, interval)
             options.to_json()  # or say now what cannot be kept
+            recorded_jump(self.jump, learning is not None)
             make_generator(self.rng.bit_generator.state)
         state = state_from_atoms(atoms)
         self.scheme.check(state)
@@ -362,7 +363,7 @@ class KStepDynamics(OptionAttributes):
             generators=(self.rng.bit_generator.state,),
             nsteps=self.nsteps,
             settings=settings,
-            jump=recorded_jump(self.jump),
+            jump=recorded_jump(self.jump, self._learning is not None),
             physics=settings_of(self.atoms.calc),
             marks=(marks,),
             edited=self._written is None or bool(self._written.changed(self.atoms)),
@@ -465,6 +466,9 @@ class KStepDynamics(OptionAttributes):
         meter = Meter(before.scheme.physics, 1)
         try:
             after, (info,), changes = advance(before, self.rng, meter)
+            scheme = self.scheme
+            if self._learning is not None and not info.lost:
+                after, scheme = self._learning.after_step(after, scheme, self._say)
         except BaseException:
             # The step is undone as a whole: made again, it is given the same noise.
             self.rng.bit_generator.state = noise
@@ -479,9 +483,7 @@ class KStepDynamics(OptionAttributes):
             raise DynamicsFailed(
                 f"{info.lost[0]}. The last good state (step {self.nsteps}) is in {path}"
             )
-        if self._learning is not None:
-            after, scheme = self._learning.after_step(after, self.scheme, self._say)
-            self._follow(scheme)
+        self._follow(scheme)
         self._run = after
         self._stand(after)
         self._dt()
@@ -492,6 +494,8 @@ class KStepDynamics(OptionAttributes):
         old, new = before.stats[0].residual_sum, after.stats[0].residual_sum
         warn_of_domain(self.jump, self.atoms, old, new, 3 * len(self.atoms))
         warn_of_changes(before.stats[0], after.stats[0], where, changes.get(0), info.reason)
+        if self._learning is not None:
+            self._learning.check_physics(self._say)
 
     def _follow(self, scheme: Scheme) -> None:
         """Go on with the scheme that learning has come to."""
@@ -539,6 +543,8 @@ class KStepDynamics(OptionAttributes):
                 # It may not look at what has changed, and serve what it knew before.
                 forget(atoms.calc)
                 check_atoms(atoms)
+                if self._learning is not None:
+                    check_learnable(changed)
             if run.stats[0].jumps and changed:
                 _log.info("step %d: %s changed, evaluated anew", self.nsteps, ", ".join(changed))
             check_calculator(atoms)

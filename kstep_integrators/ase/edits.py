@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +14,13 @@ from kstep_integrators.physics.calculation import parts_of
 from kstep_integrators.physics.content import content_of
 from kstep_integrators.physics.held_settings import held_settings
 
-__all__ = ["Written"]
+__all__ = ["Written", "check_learnable"]
 
 _MOVING = ("positions", "momenta")
 _RESULTS = ("constraint_forces",)
 """Attributes of constraints that ASE writes when it is asked for forces."""
+_NO_PHYSICS = frozenset({"constraints", "masses"})
+"""What energies and forces do not depend on."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,23 @@ class Written:
             return []
         names = {**self.system, **now}
         return [name for name in names if self.system.get(name) != now.get(name)]
+
+
+def check_learnable(changed: Collection[str]) -> None:
+    """Refuse edits after which labels would be of another system, or of another physics.
+
+    Raises
+    ------
+    ValueError
+        With what was changed, and what to do.
+    """
+    other = [name for name in changed if name not in _NO_PHYSICS]
+    if other:
+        raise ValueError(
+            f"{', '.join(other)} changed while the run learns: its labels would be of two systems "
+            "or methods, expected one. Take the change back; or make another run from what was "
+            "learned, KStepDynamics(atoms, dyn.potential, learn=..., ...)"
+        )
 
 
 def _system(atoms: Atoms) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from kstep_integrators.fields import replaced
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.step.make_scheme import changed_scheme
 from kstep_integrators.step.options import RunOptions, make_rng
-from kstep_integrators.step.pace import begin_pace
 from kstep_integrators.step.run import Run, moved_to
+from kstep_integrators.step.run_learning import RunLearning
 from kstep_integrators.step.scheme import Scheme
 
 __all__ = ["CHANGEABLE", "FIXED", "OptionAttributes", "check_names", "check_one_bath"]
@@ -103,6 +103,7 @@ class OptionAttributes(ResumableDynamics):
     scheme: Scheme
     jump: Jump
     _run: Run | None
+    _learning: RunLearning | None
     _made = False
 
     @property
@@ -113,6 +114,9 @@ class OptionAttributes(ResumableDynamics):
     def __getattr__(self, name: str) -> Any:
         """Options as they are now: ``timestep``, ``temperature_K``, ``friction`` and the like."""
         options = self.__dict__.get("options")
+        told = getattr(type(self), name, None)
+        if isinstance(told, property) and told.fget is not None:
+            return told.fget(self)  # it has been asked in vain, and says why
         if options is None or name not in CHANGEABLE:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         return self.jump.timestep if name == "timestep" else getattr(options, name)
@@ -168,11 +172,11 @@ class OptionAttributes(ResumableDynamics):
         observed = self._observed is self._state()
         if run is not None:
             k = options.first_k if "k" in changes else run.k
-            self._run = self._under(run, scheme, scheme.jump is self.jump, k)
-            if run.pace is not None and {"k", "timestep"} & {*changes}:
-                grow = options.learning is None or options.learning.grow
-                pace = begin_pace(k, scheme.jump.timestep, grow)
-                self._run = replaced(self._run, pace=replaced(pace, step=run.nsteps))
+            run = self._under(run, scheme, scheme.jump is self.jump, k)
+        if self._learning is not None:
+            run = self._learning.under(options, run, self.k * self.jump.timestep)
+        if run is not None:
+            self._run = run
         self.__dict__.update(options=options, scheme=scheme, jump=scheme.jump)
         self._dt()
         self._saved = None

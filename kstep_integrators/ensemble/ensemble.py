@@ -235,6 +235,7 @@ energy_tolerance, force_tolerance, guard, device, learn
             )
             self._settings |= {"exchange_interval": exchange_interval, "ensemble": True}
             self.options.to_json()  # or say now what cannot be kept
+            recorded_jump(self.scheme.jump, learning is not None)
             make_generator(self._exchange_rng.bit_generator.state)
         marks = None if _resumed is None else _resumed.marks
         self._files = ReplicaFiles(trajectory, logfile, len(molecules), marks)
@@ -429,14 +430,14 @@ energy_tolerance, force_tolerance, guard, device, learn
         meter = Meter(run.scheme.physics, len(run.molecules))
         try:
             after, parts, changes = advance(run, self._rngs, meter)
+            if self._learning is not None:
+                after, self.scheme = self._learning.after_step(after, self.scheme, _unheard)
         except BaseException:
             # Made again, after an interrupt, the step is to be the same.
             for rng, state in zip(self._rngs, noise, strict=True):
                 rng.bit_generator.state = state
             self._run = run.charged(meter)
             raise
-        if self._learning is not None:
-            after, self.scheme = self._learning.after_step(after, self.scheme, _unheard)
         self._run = after
         if run.burn_in is not None and after.burn_in is None:
             _log.info(
@@ -461,6 +462,8 @@ energy_tolerance, force_tolerance, guard, device, learn
                     3 * len(template),
                 )
                 warn_of_changes(old, new, where, changes.get(i), parts[i].reason)
+        if self._learning is not None:
+            self._learning.check_physics(_unheard)
 
     def _exchange(self) -> None:
         """Try to swap temperatures, if it is time."""
@@ -538,7 +541,7 @@ energy_tolerance, force_tolerance, guard, device, learn
             self._replicas,
             [*self._rngs, self._exchange_rng],
             settings,
-            recorded_jump(self.scheme.jump),
+            recorded_jump(self.scheme.jump, self._learning is not None),
             self._identity,
             self._files.mark(),
         )

@@ -70,14 +70,17 @@ class Learning:
         if not isinstance(given, str | os.PathLike | Sequence):
             raise TypeError(f"labels is {given!r}, expected a path or several")
         paths = (given,) if isinstance(given, str | os.PathLike) else tuple(given)
+        # Absolute: a run may be resumed from another folder.
         for name, value in (
-            ("labels", tuple(str(path_of("labels", path)) for path in paths)),
-            ("file", None if self.file is None else path_of("file", self.file)),
+            ("labels", tuple(str(path_of("labels", path).absolute()) for path in paths)),
+            ("file", None if self.file is None else str(path_of("file", self.file).absolute())),
             ("grow", true_or_false("grow", self.grow)),
         ):
             object.__setattr__(self, name, value)
         if self.backbone is not None:
-            path_of("backbone", self.backbone)
+            path = path_of("backbone", self.backbone)
+            name = str(path.absolute() if path.is_file() else self.backbone)
+            object.__setattr__(self, "backbone", name)
         if self.refit != "wait":
             if isinstance(self.refit, str):
                 raise ValueError(f"refit is {self.refit!r}, expected True, False or 'wait'")

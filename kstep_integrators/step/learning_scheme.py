@@ -15,7 +15,7 @@ from kstep_integrators.step.pace import begin_pace
 from kstep_integrators.step.run import Run
 from kstep_integrators.step.scheme import Scheme
 
-__all__ = ["begin_learning", "frozen", "rebound", "scheme_with"]
+__all__ = ["begin_learning", "frozen", "rebound", "scheme_with", "under"]
 
 
 def begin_learning(run: Run, learner: Learner, options: RunOptions) -> Run:
@@ -51,6 +51,34 @@ def rebound(run: Run, scheme: Scheme, learner: Learner) -> tuple[Run, Scheme]:
     point = replaced(run.point, inner=None, correction=None)
     bound = scheme.bind(point.state, run.scheme.physics)
     return replaced(run, point=point, scheme=bound), scheme
+
+
+def under(run: Run, options: RunOptions, stride: float) -> Run:
+    """The run when its user has changed its options.
+
+    Its stride goes on from what it was to the one that is asked for now; or stays, if a Metropolis
+    test is asked for and the potential is frozen already.
+
+    Parameters
+    ----------
+    run : Run
+        With the scheme of these options.
+    options : RunOptions
+    stride : float
+        Of now, ASE time units.
+    """
+    lessons, pace, base = run.lessons, run.pace, run.scheme.timestep
+    if lessons is None or pace is None:
+        return run
+    settings = options.learning or Learning()
+    new = begin_pace(options.first_k, base, settings.grow)
+    if new.levels != pace.levels:
+        short = [i for i, k in enumerate(new.levels) if k * base <= stride * (1.0 + 1e-9)]
+        pace = replaced(new, level=max(short, default=0) if settings.grow else new.level)
+        run = replaced(run, pace=replaced(pace, step=run.nsteps))
+    if lessons.learning or run.scheme.metropolis is None:
+        return run
+    return replaced(run, k=run.next_k, pace=None, production_start=run.nsteps)
 
 
 def frozen(run: Run) -> tuple[Run, str]:

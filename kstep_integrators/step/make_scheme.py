@@ -82,12 +82,13 @@ def changed_scheme(
     """
     new = dataclasses.replace(options, **changes)
     jump: Jump | Potential = scheme.jump
+    there = dataclasses.replace(new, device="auto")
     if "timestep" not in changes:
-        made = make_scheme(jump, dataclasses.replace(new, timestep=None, device="auto"))
-        return new, made
-    if isinstance(jump, FlowJump):  # which takes any base step
+        there = dataclasses.replace(there, timestep=None)
+    elif isinstance(jump, FlowJump):  # which takes any base step
         jump = jump.potential
-    return new, make_scheme(jump, dataclasses.replace(new, device="auto"))
+    made = make_scheme(jump, there)
+    return new, dataclasses.replace(made, label_forces=scheme.label_forces)
 
 
 def _check_tolerances(control: Control, jump: Jump) -> None:

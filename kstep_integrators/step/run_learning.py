@@ -30,7 +30,7 @@ from kstep_integrators.notices import KStepWarning
 from kstep_integrators.physics.protocol import Physics
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.state import PhaseState
-from kstep_integrators.step.learning_scheme import begin_learning, frozen, rebound
+from kstep_integrators.step.learning_scheme import begin_learning, frozen, rebound, under
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.run import Run
 from kstep_integrators.step.scheme import Scheme
@@ -82,19 +82,38 @@ def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> F
             f"backbone is {str(settings.backbone)!r}, but the potential has been learned on "
             "another already: leave backbone out"
         )
+    else:
+        base = AdaptedPotential(base.model, base.base, base, base.record)
     return FlowJump(base, jump.timestep)
 
 
-def recorded_jump(jump: Jump) -> dict[str, Any]:
+def recorded_jump(jump: Jump, learns: bool) -> dict[str, Any]:
     """Record of the jump that a run was given, for its checkpoint; empty if it began with none.
 
-    What a learning run has made of it is in its lessons.
+    Parameters
+    ----------
+    jump : Jump
+    learns : bool
+        What a learning run has made of its jump is in its lessons.
+
+    Raises
+    ------
+    ValueError
+        If that was the potential of another run, which no checkpoint could name.
     """
-    potential = getattr(jump, "potential", None)
-    if not isinstance(potential, AdaptedPotential):
-        return record_jump(jump)
-    start = potential.start
-    return {} if start is None else record_jump(FlowJump(start, jump.timestep))
+    potential = given = getattr(jump, "potential", None)
+    if learns and isinstance(potential, AdaptedPotential):
+        given = potential.start
+        if given is None:
+            return {}
+        jump = FlowJump(given, jump.timestep)
+    if isinstance(given, AdaptedPotential):
+        raise ValueError(
+            "the model is the potential that another run has learned, and a checkpoint could not "
+            "find it again: write it to a file, potential.save(path), and pass load_model(path), "
+            "with base=... if it has one; or leave checkpoint out"
+        )
+    return record_jump(jump)
 
 
 def labels_path(
@@ -182,6 +201,20 @@ class RunLearning:
         self._say(f"{lessons.labels} labels learned before the first step", say)
         return rebound(replaced(run, lessons=lessons), scheme, self.learner)
 
+    def under(self, options: RunOptions, run: Run | None, stride: float) -> Run | None:
+        """The run when its user has changed its options; it has the scheme of these.
+
+        Parameters
+        ----------
+        options : RunOptions
+        run : Run or None
+            None if it has not begun.
+        stride : float
+            Of now, ASE time units.
+        """
+        self.options, self.settings = options, options.learning or Learning()
+        return None if run is None else under(run, options, stride)
+
     def after_step(self, run: Run, scheme: Scheme, say: Say) -> tuple[Run, Scheme]:
         """The run and its scheme, when the labels of a step have been learned.
 
@@ -196,15 +229,15 @@ class RunLearning:
             Takes lines for the log of the run.
         """
         before, step = run.lessons, f"step {run.nsteps}"
-        self._nsteps = run.nsteps
+        lessons = before
+        if before is not None and before.learning:
+            pending = (*before.pending, *self._new)
+            lessons = learn_pending(self.learner, replaced(before, pending=pending))
+        # Not before: interrupted, the step is made again.
+        self._new, self._nsteps = [], run.nsteps
         self._say_pace(run, say)
-        self._check_physics(say)
-        if before is None or not before.learning:
-            self._new = []
+        if before is None or lessons is None or not before.learning:
             return run, scheme
-        pending = (*before.pending, *self._new)
-        lessons = learn_pending(self.learner, replaced(before, pending=pending))
-        self._new = []
         if lessons.trusted != before.trusted:
             how = "better: it is used again" if lessons.trusted else "worse: the base is used"
             self._say(f"{step}: over the last labels, what was learned is {how}", say)
@@ -235,8 +268,11 @@ class RunLearning:
             stride = pace.k * run.scheme.timestep / units.FS
             self._say(f"step {run.nsteps}: k = {pace.k} ({stride:g} fs) from here on", say)
 
-    def _check_physics(self, say: Say) -> None:
-        """Compare forces with energy differences along the first displacements."""
+    def check_physics(self, say: Say) -> None:
+        """Compare forces with energy differences along the first displacements.
+
+        Last in a step: a warning may have been made an error, and the step stands then too.
+        """
         first = self._first
         if first is None or len(first) < 3 * len(self.learner.states):
             return
@@ -248,7 +284,7 @@ class RunLearning:
             return
         self._say(verdict.text(), say)
         if verdict.wrong:
-            warnings.warn(verdict.text(), KStepWarning, stacklevel=5)
+            warnings.warn(verdict.text(), KStepWarning, stacklevel=4)
 
     def _say(self, line: str | None, say: Say) -> None:
         if line:

@@ -8,7 +8,7 @@ from kstep_integrators import CalculatorPotential, FlowJump, named_molecule
 from kstep_integrators.nn.energy.network import BACKBONES
 from kstep_integrators.state import Evaluation, PhaseState, kinetic_energy
 from kstep_integrators.testing import MorseNetwork, assert_jump
-from tests.conftest import potential
+from tests.conftest import LINEAR, potential
 
 FS = units.fs
 
@@ -19,7 +19,7 @@ def nothing(state: PhaseState) -> Evaluation:
 
 @pytest.mark.parametrize(
     ("backbone", "k"),
-    [(name, 8) for name in sorted(BACKBONES)]
+    [(name, 8) for name in (*sorted(BACKBONES), *LINEAR)]
     + [(name, 200) for name in ("egnn", "painn", "transformer")],
 )
 @pytest.mark.parametrize("dense_limit", [1, 64])

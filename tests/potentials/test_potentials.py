@@ -11,7 +11,7 @@ from kstep_integrators.nn.energy.network import BACKBONES
 from kstep_integrators.potentials import CalculatorPotential, NetworkPotential
 from kstep_integrators.state import PhaseState
 from kstep_integrators.testing import BrokenCalculator
-from tests.conftest import hot, potential
+from tests.conftest import LINEAR, hot, potential
 
 
 def together(*states: PhaseState) -> PhaseState:
@@ -24,7 +24,7 @@ def together(*states: PhaseState) -> PhaseState:
     )
 
 
-@pytest.mark.parametrize("backbone", sorted(BACKBONES))
+@pytest.mark.parametrize("backbone", [*sorted(BACKBONES), *LINEAR])
 def test_dense_and_list_paths_give_the_same_numbers(backbone):
     state = together(*(state_from_atoms(hot(name)) for name in ("toluene", "water", "butane")))
     dense, _ = potential(backbone).bind(state)(state.positions, None)

@@ -14,12 +14,13 @@ from kstep_integrators.nn.common.neighbor_lists import dense_graph
 from kstep_integrators.nn.energy.forces import energy_and_forces
 from kstep_integrators.nn.energy.network import BACKBONES as ALL_BACKBONES
 from kstep_integrators.nn.energy.network import EnergyNetwork
-from tests.conftest import ELEMENTS, network
+from tests.conftest import ELEMENTS, LINEAR, network
 
 BACKBONES = sorted(ALL_BACKBONES)
+NETWORKS = [*BACKBONES, *LINEAR]
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", NETWORKS)
 def test_forces_are_minus_the_gradient(backbone, state):
     net = network(backbone).double()
     graph = dense_graph(net.species_of[state.numbers], make_padding(state.batch))
@@ -33,7 +34,7 @@ def test_forces_are_minus_the_gradient(backbone, state):
         assert float(forces[0, atom, axis]) == pytest.approx(float(down - up) / 2e-4, abs=1e-6)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", NETWORKS)
 def test_energy_is_invariant_and_forces_turn_with_the_molecule(backbone, state):
     net = network(backbone).double()
     graph = dense_graph(net.species_of[state.numbers], make_padding(state.batch))
@@ -50,7 +51,7 @@ def test_energy_is_invariant_and_forces_turn_with_the_molecule(backbone, state):
     assert torque.abs().max() < 1e-9
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize("backbone", NETWORKS)
 def test_atoms_beyond_the_cutoff_do_not_matter(backbone):
     net = network(backbone).double()
     numbers = torch.tensor([6, 8, 6, 8])

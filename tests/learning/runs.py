@@ -1,0 +1,56 @@
+"""Runs that learn fast: springs as physics, softer ones as the base, and a small backbone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms, units
+
+from kstep_integrators import KStepDynamics, Learning
+from kstep_integrators.learning import adapted
+from kstep_integrators.models.model_file import ModelHeader, write_model
+from kstep_integrators.testing import CountingCalculator
+from tests.conftest import cheap, hot, network, physics
+
+FS = units.fs
+LANGEVIN = {"temperature_K": 300, "friction": 0.02 / FS}
+DEPTH = 1.6
+"""Of the base; the physics has 2."""
+
+
+def make_small(monkeypatch: Any) -> None:
+    """Few functions, so that what is learned of a label takes milliseconds."""
+    monkeypatch.setattr(adapted, "FUNCTIONS", 32)
+
+
+def backbone(folder: Path) -> Path:
+    """A file with a small untrained backbone."""
+    path = folder / "backbone.safetensors"
+    if not path.exists():
+        write_model(path, network(), ModelHeader("small", {}, "nothing"))
+    return path
+
+
+def learning(folder: Path, **settings: Any) -> Learning:
+    """Settings with this backbone, and without refits."""
+    return Learning(**{"backbone": backbone(folder), "refit": False, **settings})
+
+
+def start(calculator: Any = None, seed: int = 0) -> Atoms:
+    """Ethanol at 300 K with the physics."""
+    atoms = hot(seed=seed)
+    atoms.calc = CountingCalculator(physics()) if calculator is None else calculator
+    return atoms
+
+
+def begin(folder: Path, atoms: Atoms | None = None, **options: Any) -> KStepDynamics:
+    """A run at strides of up to 2 fs."""
+    given: dict[str, Any] = {
+        "model": cheap(depth=DEPTH), "k": 8, "timestep": 0.25 * FS,
+        "rng": np.random.default_rng(7), **options,
+    }  # fmt: skip
+    if "learn" not in given:
+        given["learn"] = learning(folder)
+    return KStepDynamics(start() if atoms is None else atoms, given.pop("model"), **given)

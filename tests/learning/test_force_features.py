@@ -1,0 +1,89 @@
+"""Energies and forces of all functions of a linear readout."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.learning import force_features as module
+from kstep_integrators.learning.force_features import force_features
+from tests.conftest import LINEAR, hot, network, potential
+
+
+@pytest.fixture(params=sorted(LINEAR))
+def kind(request):
+    return request.param
+
+
+def features_of(kind, state, dense=True, forces=True):
+    net = network(kind).double()
+    return net, force_features(net, state.positions, net.species_of[state.numbers], dense, forces)
+
+
+@pytest.mark.parametrize("dense", [True, False])
+def test_with_the_weights_they_are_energy_and_forces_of_the_readout(kind, dense, state):
+    """By automatic differentiation of the network itself, with its readout and without."""
+    net, found = features_of(kind, state, dense)
+    whole, _ = potential(kind).bind(state)(state.positions, None)
+    without = potential(kind).with_weights(torch.zeros_like(net.linear.weight))
+    rest, _ = without.bind(state)(state.positions, None)
+    weights = net.linear.weight
+    energy = (found.energies * weights).sum()
+    torch.testing.assert_close(energy, (whole.energy - rest.energy)[0], rtol=0, atol=1e-9)
+    forces = (found.forces * weights).sum((1, 2)).reshape(-1, 3)
+    wanted = whole.require_forces() - rest.require_forces()
+    assert float(wanted.abs().max()) > 0.1
+    torch.testing.assert_close(forces, wanted, rtol=0, atol=1e-9)
+
+
+def test_forces_are_minus_the_slopes_of_the_energies(kind, state):
+    net, found = features_of(kind, state)
+    species = net.species_of[state.numbers]
+    step = 2e-4
+    for coordinate in (0, 13, 26):
+        along = torch.zeros(27, dtype=torch.float64)
+        along[coordinate] = step
+
+        def energies(factor, along=along):
+            moved = state.positions + factor * along.reshape(9, 3)
+            return force_features(net, moved, species, True, False).energies
+
+        # of fourth order
+        slope = (8 * (energies(1) - energies(-1)) - (energies(2) - energies(-2))) / (12 * step)
+        torch.testing.assert_close(found.forces[coordinate], -slope, rtol=0, atol=1e-9)
+
+
+def test_all_pairs_and_neighbour_lists_give_the_same(kind):
+    state = state_from_atoms(hot("toluene"))
+    _, dense = features_of(kind, state, True)
+    _, rows = features_of(kind, state, False)
+    torch.testing.assert_close(rows.energies, dense.energies, rtol=0, atol=1e-10)
+    torch.testing.assert_close(rows.forces, dense.forces, rtol=0, atol=1e-10)
+
+
+def test_coordinates_in_small_batches_give_the_same(kind, state, monkeypatch):
+    _, together = features_of(kind, state)
+    monkeypatch.setattr(module, "NUMBERS_AT_ONCE", 1)
+    _, apart = features_of(kind, state)
+    torch.testing.assert_close(apart.forces, together.forces, rtol=0, atol=1e-12)
+
+
+def test_elements_that_do_not_occur_have_none(kind, state):
+    _, found = features_of(kind, state)  # ethanol has no nitrogen
+    assert not found.energies[2].any()
+    assert not found.forces[:, 2].any()
+
+
+def test_energies_alone(kind, state):
+    _, found = features_of(kind, state, forces=False)
+    assert found.forces is None
+    torch.testing.assert_close(found.energies, features_of(kind, state)[1].energies)
+
+
+def test_a_network_without_a_linear_readout_is_refused(state):
+    net = network().double()
+    with pytest.raises(ValueError, match=r"no linear readout to learn; make one with .*linear="):
+        force_features(net, state.positions, net.species_of[state.numbers], True)
+    with pytest.raises(ValueError, match=r"no linear readout: make it with linear="):
+        net.with_weights(torch.zeros(4, 48))
