@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.documents import markdown
 from benchmarks.results import load
 
-PEERS = {"sgdml": "sGDML", "mace": "MACE, small, from scratch"}
+PEERS = {"sgdml": "sGDML", "mace": "MACE (small)"}
 
 
 def learning_peers() -> str:
@@ -23,9 +23,11 @@ def learning_peers() -> str:
         last = by_count[max(by_count)]
         seconds = " / ".join(f"{by_count[n]['cpu_seconds']:.0f}" for n in sorted(by_count))
         lines.append([
-            molecule, last["atoms"], f"{PEERS[peer]} {last['version']}", *errors, seconds,
+            molecule, last["atoms"], f"{last['temperature_K']:.0f}",
+            f"{PEERS[peer]} {last['version']}", *errors, f"{last['train_meV_per_A']:.0f}", seconds,
             f"{last['microseconds']:.0f}",
         ])  # fmt: skip
-    header = ["molecule", "atoms", "method", *(f"{n} labels: residual meV/A" for n in counts),
+    header = ["molecule", "atoms", "run at K", "method",
+              *(f"{n} labels: residual meV/A" for n in counts), "on the last labels themselves",
               "CPU seconds of these fits", "microseconds per force after the last"]  # fmt: skip
     return markdown(header, lines)

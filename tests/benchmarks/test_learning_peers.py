@@ -16,7 +16,10 @@ from benchmarks.peer_fits import rms
 from kstep_integrators import named_molecule
 from kstep_integrators.calculators import xtb_calculator
 
-ROW = {"peer": "sgdml", "version": "1.0.3", "cpu_seconds": 2.4, "microseconds": 170.2}
+ROW = {
+    "peer": "sgdml", "version": "1.0.3", "cpu_seconds": 2.4, "microseconds": 170.2,
+    "train_meV_per_A": 2.2,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -79,7 +82,7 @@ def test_an_environment_has_to_be_named(tmp_path):
 
 def test_the_table_has_a_column_for_each_number_of_labels(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
-    about = {"molecule": "pyrimidine", "atoms": 10}
+    about = {"molecule": "pyrimidine", "atoms": 10, "temperature_K": 278.4}
     rows = [
         {**about, **ROW, "labels": 20, "test_meV_per_A": 50.9},
         {**about, **ROW, "labels": 60, "test_meV_per_A": 20.1, "cpu_seconds": 7.0},
@@ -87,5 +90,5 @@ def test_the_table_has_a_column_for_each_number_of_labels(tmp_path, monkeypatch)
     ]
     (tmp_path / "learning_peers.json").write_text(json.dumps({"rows": rows}))
     lines = tables_learning.learning_peers().splitlines()
-    assert lines[2] == "| pyrimidine | 10 | sGDML 1.0.3 | 51 | 20 | 2 / 7 | 170 |"
-    assert lines[3] == "| pyrimidine | 10 | MACE, small, from scratch 1.0.3 |  | 30 | 2 | 170 |"
+    assert lines[2] == "| pyrimidine | 10 | 278 | sGDML 1.0.3 | 51 | 20 | 2 | 2 / 7 | 170 |"
+    assert lines[3] == "| pyrimidine | 10 | 278 | MACE (small) 1.0.3 |  | 30 | 2 | 2 | 170 |"
