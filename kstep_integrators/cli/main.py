@@ -106,20 +106,23 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _demo_settings(arguments: argparse.Namespace) -> DemoSettings:
-    from kstep_training.demo import DemoSettings
+    from kstep_training.demo import OUTSIDE, DemoSettings
 
-    molecule = arguments.xyz or arguments.smiles or arguments.name or "ethanol"
+    learn = arguments.learn
+    usual = OUTSIDE if learn else "ethanol"
+    molecule = arguments.xyz or arguments.smiles or arguments.name or usual
     return DemoSettings(
         molecule=str(molecule),
         model=arguments.model,
-        k=arguments.k,
+        k=arguments.k or (8 if learn else 4),
         timestep_fs=arguments.timestep,
-        time_fs=arguments.time,
+        time_fs=arguments.time or (400.0 if learn else 2000.0),
         temperature_K=arguments.temperature,
         seed=arguments.seed,
         output=arguments.output,
         compile=not arguments.no_compile,
         engine=arguments.engine,
+        learn=learn,
     )
 
 

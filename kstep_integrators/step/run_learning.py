@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ase.data import chemical_symbols
+
 from kstep_integrators import units
 from kstep_integrators.fields import replaced
 from kstep_integrators.jumps.base import Jump
@@ -77,6 +79,14 @@ def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> F
             "as load_model('organic-gfn2') or CalculatorPotential(calculator), or leave learn out"
         )
     base: Potential = jump.potential
+    known = getattr(getattr(base, "header", None), "elements", elements)
+    unknown = sorted({chemical_symbols[z] for z in elements if z not in known})
+    if unknown:
+        raise ValueError(
+            f"the atoms have {unknown}, but the network of the model knows "
+            f"{[chemical_symbols[z] for z in known]} and cannot be the base: pass model=None, or "
+            "CalculatorPotential(a cheap calculator), and the run learns any element"
+        )
     if not isinstance(base, AdaptedPotential):
         base = adapt(base, elements, settings.backbone)
     elif settings.backbone is not None:

@@ -30,6 +30,7 @@ class Settings:
     output: Path
     compile: bool
     engine: str
+    learn: bool
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def demo(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Settings], Any]
 
     def install(run: Callable[[Settings], Any]) -> None:
         module = ModuleType("kstep_training.demo")
-        module.__dict__.update(DemoSettings=Settings, run_demo=run)
+        module.__dict__.update(DemoSettings=Settings, OUTSIDE="outside", run_demo=run)
         monkeypatch.setitem(sys.modules, "kstep_training.demo", module)
 
     return install
@@ -77,6 +78,7 @@ def test_demo_defaults(demo: Any) -> None:
             output=Path("kstep_demo"),
             compile=True,
             engine="ase",
+            learn=False,
         )
     ]
 
@@ -92,6 +94,11 @@ def test_demo_defaults(demo: Any) -> None:
         (["--seed", "7", "--output", "here"], {"seed": 7, "output": Path("here")}),
         (["--model", "my.safetensors", "--no-compile"], {"compile": False}),
         (["--engine", "openmm"], {"engine": "openmm"}),
+        (["--learn"], {"learn": True, "molecule": "outside", "k": 8, "time_fs": 400.0}),
+        (
+            ["--learn", "-k", "4", "--time", "90", "--name", "water"],
+            {"learn": True, "molecule": "water", "k": 4, "time_fs": 90.0},
+        ),
     ],
 )
 def test_demo_arguments(demo: Any, words: list[str], changes: dict[str, Any]) -> None:

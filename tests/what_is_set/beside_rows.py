@@ -134,6 +134,7 @@ ARGUMENTS = (
     Argument(DemoSettings, "output", Path("other"), (3, None), _demo),
     Argument(DemoSettings, "compile", False, ("yes", 1), _demo),
     Argument(DemoSettings, "engine", "openmm", ("gromacs", 3), _demo),
+    Argument(DemoSettings, "learn", True, ("yes", 1), _demo),
 )  # fmt: skip
 
 SECTION = Section(

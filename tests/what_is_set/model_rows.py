@@ -86,6 +86,12 @@ def _periodic(path: Path) -> str:
     return outcome_of(lambda: _run(path, atoms), ("periodic",))
 
 
+def _based(path: Path) -> str:
+    """Without the potential that it corrects it is not loaded."""
+    outcome = outcome_of(lambda: load_model(path), ("base",))
+    return HONOURED if outcome == "refused" else "ignored"
+
+
 _FEW = {**network().config, "elements": [1, 6, 7], "shifts": [0.0] * 3}
 
 CHANGES: dict[str, tuple[Any, Any, Any]] = {
@@ -100,6 +106,7 @@ CHANGES: dict[str, tuple[Any, Any, Any]] = {
     "periodic": (True, "maybe", _periodic),
     "timestep_fs": (0.4, -1.0, _stepped),
     "licence": ("CC0", 3, _told("licence")),
+    "base": ({"calculator": "another"}, 3, _based),
     "training": ({"recipe": "other"}, [1], _told("training")),
 }  # fmt: skip
 """Another value as it stands in the file, one without sense, and the probe of the first."""

@@ -19,6 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 from kstep_integrators import load_model
 from kstep_integrators.models.molecules import bonded_pairs
+from kstep_training.demo.learn import run_learning_demo
 from kstep_training.demo.plan import make_methods, warm_up_method
 from kstep_training.demo.report import break_even, print_report, write_json
 from kstep_training.demo.runs import make_run, make_runs
@@ -55,6 +56,8 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
     DynamicsFailed
         If a run does not come to its end.
     """
+    if settings.learn:
+        return run_learning_demo(settings, console)
     # Threads only slow a small molecule down; tblite reads this when it is imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     console = console or Console()

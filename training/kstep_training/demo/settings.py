@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from kstep_integrators.arguments import (
     whole_number,
 )
 
-__all__ = ["DemoSettings"]
+__all__ = ["OUTSIDE", "DemoSettings"]
+
+OUTSIDE: Final = Path(__file__).with_name("dimethylformamide.xyz")
+"""A molecule that the bundled model was not fitted to."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,8 @@ class DemoSettings:
         Compile the network's force before the clock starts.
     engine : {"ase", "openmm"}
         Who makes the jumps.
+    learn : bool
+        Show how the model learns the molecule while it runs, uncompiled, in ASE.
 
     Raises
     ------
@@ -68,10 +73,13 @@ class DemoSettings:
     output: Path = Path("kstep_demo")
     compile: bool = True
     engine: Literal["ase", "openmm"] = "ase"
+    learn: bool = False
 
     def __post_init__(self) -> None:
         if self.engine not in ("ase", "openmm"):
             raise ValueError(f"engine is {self.engine!r}; expected 'ase' or 'openmm'")
+        if true_or_false("learn", self.learn) and self.engine != "ase":
+            raise ValueError(f"engine is {self.engine!r} with learn; jumps that learn are of 'ase'")
         positive_integer("k", self.k, "base steps per jump; at least 1")
         whole_number("seed", self.seed, "of the start")
         true_or_false("compile", self.compile)
