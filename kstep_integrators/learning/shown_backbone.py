@@ -28,7 +28,7 @@ _GROUPS = (
     (2, 10, 18, 36, 54, 86),
 )
 """Groups of the periodic table."""
-_OTHERS = {4: 1, 5: 6, 6: 6, 7: 1}
+_OTHERS = {4: 8, 5: 6, 6: 6, 7: 1}
 """Elements that stand for a whole group (by its place above) of which none is known."""
 _METAL = 6
 """Element that stands for transition metals."""
@@ -47,7 +47,7 @@ def shown_as(element: int, known: Sequence[int]) -> int:
     Examples
     --------
     >>> [shown_as(z, [1, 6, 7, 8]) for z in (6, 14, 15, 16, 17, 30)]
-    [6, 6, 7, 8, 1, 6]
+    [6, 6, 7, 8, 8, 6]
     """
     if element in known:
         return element
