@@ -88,6 +88,13 @@ MODULES = {
         "openmm_overhead": "time of a jump in OpenMM beyond jump and corrector, and beyond the "
         "network of a direct jump"
     },
+    "learning": {
+        "learning_residuals": "runs that learn: residual of each landing by label, ten molecules, "
+        "several bases; an hour",
+        "learning_nve": "energy of strides of 4 fs after learning, beside velocity Verlet",
+        "learning_metropolis": "acceptance at long strides after a burn-in that learned",
+        "learning_dft": "a run that learns under DFT from its first step; an hour",
+    },
     "learning_peers": {
         "learning_peers": "sGDML and MACE fitted from scratch to labels of a run, in environments "
         "of their own; an hour"

@@ -90,9 +90,9 @@ class KStepDynamics(OptionAttributes):
     ----------
     atoms : ase.Atoms
         With the physics as its calculator. Positions and momenta are read anew at each step.
-    model : str, Path, Potential or Jump
+    model : str, Path, Potential, Jump or None
         A bundled model name, a model file, ``load_model(...)``, or
-        ``CalculatorPotential(any cheap calculator)``.
+        ``CalculatorPotential(any cheap calculator)``. None with ``learn``: nothing to start from.
     k : int or StrideTuning
         Base steps per stride, of a direct jump one of those it has learned; or numbers of them to
         choose from in a burn-in, under ``metropolize``.
@@ -132,6 +132,9 @@ class KStepDynamics(OptionAttributes):
         under ``metropolize``, where tolerances are refused.
     device : str
         ``"auto"`` leaves the model where it was loaded: by default the GPU, if there is one.
+    learn : bool or Learning
+        Learn the potential from the evaluations of the run, beginning with ``model``; the stride
+        grows to k as the potential gets better. ``Learning(...)`` has settings.
     checkpoint : str or Path, optional
         File to write everything to that :meth:`resume` goes on from: at the start, at the end of
         each ``run``, in between, and when a run is stopped by an error or Ctrl-C between two steps.
@@ -152,6 +155,12 @@ class KStepDynamics(OptionAttributes):
         Jumps, evaluations, fallbacks, residual, energy error, seconds.
     transferred_energy : float
         Heat that the thermostat has put in since the start, eV.
+    potential : Potential
+        Of the next stride, as far as it has been learned; ``save(path)`` writes its model file.
+    labels : sequence of Label
+        Every evaluation of a run that learns.
+    lessons : Lessons or None
+        What it has learned.
 
     Raises
     ------

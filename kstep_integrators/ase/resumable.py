@@ -152,3 +152,4 @@ class ResumableDynamics(MolecularDynamics, ABC):
         """A line of its own in the log, if there is one."""
         if self._logger is not None:
             self._logger.logfile.write(f"# {line}\n")
+            self._logger.logfile.flush()  # a checkpoint marks how long the file is

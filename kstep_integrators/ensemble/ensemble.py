@@ -90,7 +90,7 @@ class Ensemble:
     ----------
     atoms_list : sequence of ase.Atoms
         Different molecules, or copies of one. They are not changed.
-    model : str, Path, Potential or Jump
+    model : str, Path, Potential, Jump or None
         As for :class:`~kstep_integrators.KStepDynamics`. A ``CalculatorPotential`` takes the
         molecules one after another.
     physics : callable

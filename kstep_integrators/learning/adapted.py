@@ -14,30 +14,19 @@ from torch import Tensor
 from kstep_integrators import units
 from kstep_integrators.arguments import SetOnce, path_of
 from kstep_integrators.learning.force_features import ForceFeatures, force_features
-from kstep_integrators.models.model_file import (
-    ModelHeader,
-    bundled_models,
-    model_path,
-    read_model,
-    write_model,
-)
+from kstep_integrators.learning.shown_backbone import FUNCTIONS, shown_backbone
+from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.network import NetworkPotential
 from kstep_integrators.potentials.sum import SumPotential
 from kstep_integrators.state import BoundPotential, PhaseState
 
-__all__ = ["FUNCTIONS", "AdaptedPotential", "adapt"]
+__all__ = ["AdaptedPotential", "adapt"]
 
-FUNCTIONS = 512
-"""Functions of each atom that are learned on."""
 
 BACKBONE = "organic-gfn2"
-"""Model whose features are learned on, where it knows the elements."""
-
-UNTRAINED: dict[str, Any] = {"backbone": "painn", "channels": 64, "layers": 3}
-SEED = 0
-"""Sizes and seed of the backbone for elements that no trained one knows."""
+"""Model whose features are learned on, beside a base that is no network."""
 
 
 class AdaptedPotential(SetOnce):
@@ -167,11 +156,12 @@ def adapt(
     ----------
     base : Potential or None
         A network learns on its own features, and so does the learned part of an earlier run beside
-        its base; beside any other, or none, features are those of a backbone.
+        its base; beside any other, or none, they are those of a backbone, which is shown elements
+        that it does not know as others that it does.
     elements : sequence of int
         Atomic numbers that it has to know.
     backbone : str or Path, optional
-        Model with these features, for a base that is no network.
+        Model with these features, for a base that is no network; the bundled one by default.
     timestep : float
         Base step without a base, ASE time units.
     device : str or torch.device
@@ -180,7 +170,7 @@ def adapt(
     Raises
     ------
     ValueError
-        If the backbone is that of no potential, does not know an element, or is not wanted.
+        If the backbone is that of no potential, or is not wanted.
     """
     if isinstance(base, NetworkPotential):
         if backbone is not None:
@@ -196,31 +186,11 @@ def adapt(
                 "another already: leave backbone out"
             )
         return AdaptedPotential(parts[1], parts[0], base)
-    header, network = _backbone(sorted(set(elements)), backbone)
-    arguments = {
-        **network.config,
-        "readout": False,
-        "repulsion": base is None,
-        "linear": FUNCTIONS,
-        "shifts": [0.0] * len(network.config["elements"]),
-    }
-    part = EnergyNetwork(**arguments)
-    kept = {
-        n: v for n, v in network.state_dict().items() if not n.startswith(("readout", "linear"))
-    }
-    part.load_state_dict(kept, strict=False)
-    part.requires_grad_(False)
-    header = dataclasses.replace(
-        header,
-        charge=(-99, 99),
-        multiplicities=tuple(range(1, 12)),
-        network=dict(part.config),
-        timestep_fs=(timestep if base is None else base.timestep) / units.FS,
-        training={},
-    )
-    where = "cpu" if base is None else base.device
-    model = NetworkPotential(part, header, device=device if base is None else where)
-    return AdaptedPotential(model, base, base)
+    header, network = shown_backbone(sorted(set(elements)), backbone or BACKBONE, base is None)
+    timestep = timestep if base is None else base.timestep
+    header = dataclasses.replace(header, timestep_fs=timestep / units.FS)
+    where = device if base is None else base.device
+    return AdaptedPotential(NetworkPotential(network, header, device=where), base, base)
 
 
 def _learned_part(potential: SumPotential) -> tuple[Potential, NetworkPotential] | None:
@@ -251,31 +221,6 @@ def _with_readout(potential: NetworkPotential) -> NetworkPotential:
         potential.dense_limit,
         potential.source,
     )
-
-
-def _backbone(
-    elements: list[int], backbone: str | Path | None
-) -> tuple[ModelHeader, EnergyNetwork]:
-    """Header and network whose features are learned on."""
-    name = BACKBONE if backbone is None and BACKBONE in bundled_models() else backbone
-    if name is not None:
-        network, header, _ = read_model(model_path(name))
-        if not isinstance(network, EnergyNetwork):
-            raise ValueError(
-                f"backbone is {str(name)!r}, a model of direct jumps; expected that of a potential"
-            )
-        unknown = sorted(set(elements) - set(header.elements))
-        if not unknown:
-            return header, network
-        if backbone is not None:
-            raise ValueError(
-                f"backbone {str(name)!r} knows the elements {header.elements}, not {unknown}: name "
-                "another model, or leave backbone out for an untrained one"
-            )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        fresh = EnergyNetwork(elements, **UNTRAINED)
-    return ModelHeader(f"untrained, seed {SEED}", dict(fresh.config), "none"), fresh
 
 
 def _plain(described: dict[str, Any]) -> dict[str, Any]:

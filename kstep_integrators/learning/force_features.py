@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -86,7 +87,11 @@ def force_features(
             slope: Tensor = jvp(sums, (positions,), (direction.reshape(positions.shape),))[1]
             return slope
 
-        slopes = torch.cat([vmap(along)(some).to(torch.float64) for some in basis.split(at_once)])
+        with warnings.catch_warnings():
+            # PyTorch 2.13 scripts some derivatives, by its own deprecated way, at the first call.
+            warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
+            parts = [vmap(along)(some).to(torch.float64) for some in basis.split(at_once)]
+        slopes = torch.cat(parts)
     return ForceFeatures(energies, -slopes)
 
 

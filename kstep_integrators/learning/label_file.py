@@ -235,6 +235,8 @@ class LabelFile(Sequence[Label]):
         return self._labels(range(self._count))
 
     def _labels(self, numbers: Sequence[int]) -> Iterator[Label]:
+        if not numbers:  # a file without frames cannot be read
+            return
         with TrajectoryReader(self.path) as frames:
             for number in numbers:
                 yield Label.from_frame(frames[number])

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ase.data import chemical_symbols
+
 from kstep_integrators import units
 from kstep_integrators.fields import replaced
 from kstep_integrators.jumps.base import Jump
@@ -44,6 +46,8 @@ Say: TypeAlias = Callable[[str], None]
 
 CHECKED = 6
 """Labels of each molecule along which forces are compared with energies."""
+SOON = 3
+"""Labels that are enough, if they leave no doubt that the physics is wrong."""
 
 
 def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> FlowJump:
@@ -75,6 +79,14 @@ def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> F
             "as load_model('organic-gfn2') or CalculatorPotential(calculator), or leave learn out"
         )
     base: Potential = jump.potential
+    known = getattr(getattr(base, "header", None), "elements", elements)
+    unknown = sorted({chemical_symbols[z] for z in elements if z not in known})
+    if unknown:
+        raise ValueError(
+            f"the atoms have {unknown}, but the network of the model knows "
+            f"{[chemical_symbols[z] for z in known]} and cannot be the base: pass model=None, or "
+            "CalculatorPotential(a cheap calculator), and the run learns any element"
+        )
     if not isinstance(base, AdaptedPotential):
         base = adapt(base, elements, settings.backbone)
     elif settings.backbone is not None:
@@ -179,7 +191,7 @@ class RunLearning:
         if self.settings.refit:
             self._refits = Refits(path, self.settings.refit == "wait", known is not None)
         self._new: list[Example] = []
-        self._first: list[Label] | None = [] if known is None else None
+        self._first = self._unchecked(known or 0)
         self._nsteps = 0
 
     def labelled(self, physics: Physics, molecules: Sequence[int] | None = None) -> LabelledPhysics:
@@ -262,6 +274,14 @@ class RunLearning:
         yield from self._given
         yield from self.labels[: self.count]
 
+    def _unchecked(self, known: int) -> list[Label] | None:
+        """The labels so far, if the physics has not been checked with them; else None."""
+        if known >= CHECKED * len(self.learner.states):
+            return None
+        first = self.labels[:known]
+        verdict = check_gradient(first) if len(first) >= SOON * len(self.learner.states) else None
+        return None if verdict and verdict.wrong else first
+
     def _say_pace(self, run: Run, say: Say) -> None:
         pace = run.pace
         if pace is not None and pace.step == run.nsteps and not pace.recent and run.nsteps:
@@ -274,7 +294,7 @@ class RunLearning:
         Last in a step: a warning may have been made an error, and the step stands then too.
         """
         first = self._first
-        if first is None or len(first) < 3 * len(self.learner.states):
+        if first is None or len(first) < SOON * len(self.learner.states):
             return
         verdict = check_gradient(first)
         if len(first) < CHECKED * len(self.learner.states) and not (verdict and verdict.wrong):

@@ -16,7 +16,7 @@ from kstep_integrators.learning import AdaptedPotential
 from kstep_integrators.testing import CountingCalculator, MorseNetwork
 from tests.conftest import REFERENCE, cheap, physics
 from tests.direct_systems import silent
-from tests.learning.runs import FS, LANGEVIN, begin, learning, make_small, start
+from tests.learning.runs import FS, LANGEVIN, Unsteady, begin, learning, make_small, start
 
 
 @pytest.fixture(autouse=True)
@@ -334,20 +334,6 @@ def test_constraints_may_change(tmp_path):
 
 
 # Interrupts and failures
-
-
-class Unsteady(MorseNetwork):
-    """Interrupted, or without an answer, at some calls."""
-
-    def __init__(self, at, error):
-        super().__init__(REFERENCE)
-        self._calls, self._at, self._error = 0, at, error
-
-    def calculate(self, *arguments, **keywords):
-        self._calls += 1
-        if self._calls == self._at:
-            raise self._error
-        super().calculate(*arguments, **keywords)
 
 
 @pytest.mark.parametrize("kind", ["nve", "metropolized"])

@@ -11,13 +11,28 @@ from ase import Atoms, units
 from kstep_integrators import KStepDynamics, Learning
 from kstep_integrators.learning import adapted
 from kstep_integrators.models.model_file import ModelHeader, write_model
-from kstep_integrators.testing import CountingCalculator
-from tests.conftest import cheap, hot, network, physics
+from kstep_integrators.testing import CountingCalculator, MorseNetwork
+from tests.conftest import REFERENCE, cheap, hot, network, physics
 
 FS = units.fs
 LANGEVIN = {"temperature_K": 300, "friction": 0.02 / FS}
 DEPTH = 1.6
 """Of the base; the physics has 2."""
+
+
+class Unsteady(MorseNetwork):
+    """The physics, with an error in place of one call."""
+
+    def __init__(self, when: int, error: BaseException) -> None:
+        super().__init__(REFERENCE)
+        # Under other names than the arguments, by which a physics is known.
+        self._calls, self._at, self._cause = 0, when, error
+
+    def calculate(self, *arguments: Any, **keywords: Any) -> None:
+        self._calls += 1
+        if self._calls == self._at:
+            raise self._cause
+        super().calculate(*arguments, **keywords)
 
 
 def make_small(monkeypatch: Any) -> None:

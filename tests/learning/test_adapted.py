@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,14 +11,18 @@ import pytest
 import torch
 from ase import Atoms
 from ase.calculators.lj import LennardJones
+from ase.data import atomic_numbers, covalent_radii
 from safetensors.torch import load_file, save_file
 
 from kstep_integrators import CalculatorPotential, FlowJump, load_model, units
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.correctors import Filtered
-from kstep_integrators.learning.adapted import FUNCTIONS, UNTRAINED, AdaptedPotential, adapt
+from kstep_integrators.learning.adapted import AdaptedPotential, adapt
 from kstep_integrators.learning.settings import Learning
+from kstep_integrators.learning.shown_backbone import FUNCTIONS, shown_as
+from kstep_integrators.mechanics.padding import make_padding
 from kstep_integrators.models.model_file import ModelHeader, read_model, write_model
+from kstep_integrators.nn.common.neighbor_lists import dense_graph
 from kstep_integrators.potentials import NetworkPotential, Potential
 from kstep_integrators.state import Evaluation
 from kstep_integrators.testing import assert_jump
@@ -196,23 +201,54 @@ def test_older_files_stand_alone(version, untrained, tmp_path, state):
 # Backbones
 
 
-def test_elements_beyond_the_bundled_model_get_an_untrained_backbone():
-    state = state_from_atoms(Atoms("SiH4", np.array(
-        [[0, 0, 0], [0.86, 0.86, 0.86], [-0.86, -0.86, 0.86], [-0.86, 0.86, -0.86],
-         [0.86, -0.86, -0.86]])))  # fmt: skip
-    one, other = (adapt(cheap(), [14, 1]) for _ in range(2))
-    assert one.model.network.config["channels"] == UNTRAINED["channels"]
-    assert "untrained" in one.model.header.name
-    features = [each.features(state.numbers, state.positions) for each in (one, other)]
-    assert torch.equal(features[0].forces, features[1].forces)  # of a fixed seed
-    assert float(features[0].forces.abs().max()) > 0.1
+def test_an_unknown_element_is_shown_as_one_of_its_group_at_scaled_distances():
+    """Silane that is as much larger as its radii looks like methane, and has weights of its own."""
+    corners = np.array([[1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]]) / np.sqrt(3.0)
+    found = []
+    for symbol in ("C", "Si"):
+        bond = covalent_radii[atomic_numbers[symbol]] + covalent_radii[1]
+        atoms = Atoms(f"{symbol}H4", [[0, 0, 0], *(bond * corners)])
+        # Every distance has to scale alike: of the hydrogen atoms only the bonds do.
+        one = adapt(cheap(), sorted({*atoms.numbers.tolist()}))
+        network, numbers = one.model.network, torch.from_numpy(atoms.numbers)
+        graph = dense_graph(one.species(numbers), make_padding(torch.zeros(5, dtype=torch.int64)))
+        only_bonds = graph.pair_mask.clone()
+        only_bonds[0, 1:, 1:] = False
+        graph = dataclasses.replace(graph, pair_mask=only_bonds)
+        x = torch.from_numpy(atoms.positions).unsqueeze(0)
+        found.append(torch.cat(network.invariants(x, graph)[0], dim=-1))
+    assert float((found[0] - found[1]).abs().max()) < 1e-4 * float(found[0].abs().max())
+
+
+@pytest.mark.parametrize(
+    ("element", "shown"), [(1, 1), (8, 8), (5, 6), (9, 8), (14, 6), (15, 7), (16, 8), (30, 6)]
+)
+def test_elements_that_stand_for_others(element, shown):
+    assert shown_as(element, [1, 6, 7, 8]) == shown
+
+
+def test_a_network_of_an_unknown_element_has_derivatives_like_any_other():
+    """Forces of a learned part with silicon against differences of its energy, in float64."""
+    atoms = Atoms("SiH4", 1.48 / np.sqrt(3.0) * np.array(
+        [[0, 0, 0], [1, 1, 1], [-1, -1, 1], [-1, 1, -1], [1, -1, -1]])).copy()  # fmt: skip
+    atoms.rattle(0.05, seed=0)
+    one = random_weights(in_double(adapt(None, [1, 14])))
+    state = state_from_atoms(atoms)
+    forces = one.bind(state)
+    here, _ = forces(state.positions, None)
+    for atom, axis in ((0, 0), (1, 2), (4, 1)):
+        energies = []
+        for sign in (1.0, -1.0):
+            moved = state.positions.clone()
+            moved[atom, axis] += sign * 2e-5
+            energies.append(float(forces(moved, None)[0].energy[0]))
+        slope = (energies[1] - energies[0]) / 4e-5
+        assert slope == pytest.approx(float(here.forces[atom, axis]), abs=1e-6)
 
 
 def test_backbones_that_do_not_do(untrained, tmp_path):
     with pytest.raises(ValueError, match=r"is a network, which learns on its own features"):
         adapt(potential(), ETHANOL, untrained)
-    with pytest.raises(ValueError, match=r"knows the elements \[1, 6, 7, 8\], not \[14\]: name"):
-        adapt(cheap(), [14, 1], untrained)
     path = tmp_path / "jumps.safetensors"
     jump = silent()
     write_model(path, jump.network, jump.header)

@@ -61,6 +61,9 @@ class EnergyNetwork(nn.Module):
         backbone sees a constant distance and the repulsion alone acts along the pair, so that
         what the network would make of distances it has never seen does not matter. Half
         the covalent distances by default.
+    stretch : (S, S) nested sequence of float, optional
+        Factors of the distances between elements, for a backbone that sees them as it has learned
+        others: sums of the covalent radii of those over these. 1 by default.
     readout : bool
         False for a network without the readout of its last layer.
     repulsion : bool
@@ -80,6 +83,7 @@ class EnergyNetwork(nn.Module):
     species_of: Tensor
     shifts: Tensor
     nearest: Tensor
+    stretch: Tensor
 
     def __init__(
         self,
@@ -92,6 +96,7 @@ class EnergyNetwork(nn.Module):
         radial: int = 16,
         cutoff: float = 5.0,
         nearest: Sequence[Sequence[float]] | None = None,
+        stretch: Sequence[Sequence[float]] | None = None,
         readout: bool = True,
         repulsion: bool = True,
         linear: int | None = None,
@@ -125,12 +130,21 @@ class EnergyNetwork(nn.Module):
         }
         # Model files of networks without a choice here are older than the choice.
         choices: dict[str, tuple[Any, Any]] = {
+            "stretch": (stretch, None),
             "readout": (readout, True),
             "repulsion": (repulsion, True),
             "linear": (linear, None),
         }
         self.config |= {name: one for name, (one, usual) in choices.items() if one != usual}
-        self.cutoff = float(cutoff)
+        factors = torch.ones_like(bonds)
+        if stretch is not None:
+            factors = torch.tensor(stretch, dtype=torch.float64)
+        if factors.shape != bonds.shape or not bool((factors > 0).all()):
+            raise ValueError(
+                f"stretch has shape {tuple(factors.shape)}; expected {tuple(bonds.shape)}, positive"
+            )
+        # As far as two atoms are seen by the backbone, whatever it takes their distance for.
+        self.cutoff = float(cutoff) / min(1.0, float(factors.min()))
         self.scale = float(scale)
         self.backbone = BACKBONES[backbone](len(elements), channels, layers, radial, cutoff)
         self.readout = AtomicEnergy(channels) if readout else None
@@ -139,6 +153,8 @@ class EnergyNetwork(nn.Module):
         if linear is not None:
             self.linear = LinearReadout(len(elements), self.backbone.invariants, linear)
         self.register_buffer("nearest", near, persistent=False)
+        self.stretched = stretch is not None
+        self.register_buffer("stretch", factors, persistent=False)
         self.register_buffer("shifts", torch.tensor(shifts, dtype=torch.float64), persistent=False)
         self.register_buffer("species_of", species_table(elements), persistent=False)
 
@@ -176,6 +192,8 @@ class EnergyNetwork(nn.Module):
         dtype = self.backbone.embedding.weight.dtype
         vectors, distances = vectors.to(dtype), distances.to(dtype)
         seen = frozen_below(distances, pair_values(self.nearest, graph))
+        if self.stretched:
+            seen = seen * pair_values(self.stretch, graph)
         along = vectors * (seen / distances).unsqueeze(-1)
         lean = self.lean_backbone(graph) if fixed else None
         features = (self.backbone if lean is None else lean.fixed)(along, seen, graph)
