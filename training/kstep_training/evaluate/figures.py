@@ -245,8 +245,9 @@ def learning(records: Mapping[str, Sequence[Record]], methods: Sequence[Method])
             for name, line in (("residual", "-"), ("of_base", ":")):
                 values = [block[f"{name}_meV_per_A"] for block in blocks]
                 left.plot(labels, values, line, color=shade, linewidth=1.0)
-            right.stairs(history["stride_fs"], [0.0, *history["time_fs"]], color=shade,
-                         baseline=None, label=f"{method.stride_fs:g} fs, {method.learn}")  # fmt: skip
+            name = f"{method.stride_fs:g} fs, {method.learn}"
+            time = [0.0, *history["time_fs"]]
+            right.stairs(history["stride_fs"], time, color=shade, baseline=None, label=name)
         left.set_xscale("log")
         left.set_yscale("log")
         left.set_xlabel("labels")
