@@ -43,7 +43,6 @@ from kstep_integrators.ase.restart_file import write_restart
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
-from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.make import restore_jump
 from kstep_integrators.learning.labels import Label
 from kstep_integrators.learning.lessons import Lessons
@@ -65,6 +64,7 @@ from kstep_integrators.step.run_learning import (
     RunLearning,
     labels_path,
     learning_jump,
+    potential_of,
     recorded_jump,
 )
 from kstep_integrators.step.scheme import BoundScheme, Scheme
@@ -407,11 +407,7 @@ class KStepDynamics(OptionAttributes):
         AttributeError
             If the run has a jump without a potential.
         """
-        if not isinstance(self.jump, FlowJump):
-            raise AttributeError(
-                f"this run has no potential: its jump is none of a flow ({self.jump.describe()})"
-            )
-        return self.jump.potential
+        return potential_of(self.jump)
 
     @property
     def labels(self) -> Sequence[Label]:
