@@ -40,8 +40,8 @@ def _rms(values: list[float]) -> str:
 def _median(values: list[int | None]) -> str:
     """Median of numbers of labels; those never reached count as more than any."""
     ordered = sorted(values, key=lambda one: (one is None, one or 0))
-    middle = ordered[(len(ordered) - 1) // 2]
-    return "not reached" if middle is None else str(middle)
+    low, high = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
+    return "not reached" if low is None or high is None else f"{(low + high) / 2:.0f}"
 
 
 def learning_residuals() -> str:
@@ -106,4 +106,14 @@ def learning_dft() -> str:
     header = ["run", "stride fs", "length fs", "gradients", "CPU s per gradient, all included",
               "CPU hours per ps", "times faster", "fluctuation meV/atom", "drift meV/atom/ps",
               "residual meV/A"]  # fmt: skip
+    return markdown(header, lines)
+
+
+def learning_dft_bases() -> str:
+    """Other bases on the labels of the DFT run."""
+    lines = [
+        [row["base"], f"{row['before']:.0f}", *(f"{one:.0f}" for one in row["windows"])]
+        for row in load("learning_dft")["bases"]
+    ]
+    header = ["base", "before", "labels 0-5", "5-20", "20-60", "60-150"]
     return markdown(header, lines)
