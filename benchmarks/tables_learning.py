@@ -54,12 +54,14 @@ def learning_residuals() -> str:
     bases = list(dict.fromkeys(row["base"] for row in result["rows"]))
     for base in bases:
         rows = [row for row in result["rows"] if row["base"] == base]
-        for row in rows:
-            lines.append([
+        lines += [
+            [
                 row["molecule"], row["atoms"], base, f"{row['before']:.0f}",
                 *(_rms(row["residuals"][a:b]) for a, b in windows),
                 *(row["until"][x] or "" for x in ("40", "25", "15", "10")),
-            ])  # fmt: skip
+            ]
+            for row in rows
+        ]  # fmt: skip
         lines.append([
             f"**median of {len(rows)}**", "", base, "", *("" for _ in windows),
             *(_median([row["until"][x] for row in rows]) for x in ("40", "25", "15", "10")),
