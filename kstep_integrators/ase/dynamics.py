@@ -316,8 +316,8 @@ class KStepDynamics(OptionAttributes):
         kept = kept.under(settings_of(physics))
         options = kept.options
         arguments = {name: getattr(options, name) for name in vars(options)}
-        for learned in ("timestep", "device"):  # the jump has them
-            del arguments[learned]
+        for given in ("timestep", "device") if kept.jump else ():  # the jump has them
+            del arguments[given]
         return cls(
             atoms,
             restore_jump(kept.jump, model) if kept.jump else None,

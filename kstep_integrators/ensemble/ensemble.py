@@ -309,8 +309,8 @@ energy_tolerance, force_tolerance, guard, device, learn
         kept.require(path, ensemble=True)
         kept = kept.under(settings_of(physics))
         arguments = {name: getattr(kept.options, name) for name in vars(kept.options)}
-        for learned in ("timestep", "device"):  # the jump has them
-            del arguments[learned]
+        for given in ("timestep", "device") if kept.jump else ():  # the jump has them
+            del arguments[given]
         settings = found_outputs(kept.settings, path)
         settings = {name: value for name, value in settings.items() if name not in _BOOKS}
         return cls(
