@@ -66,12 +66,12 @@ def small(monkeypatch):
 def test_from_production_on_the_ensemble_is_exact(name, corrector, tmp_path):
     """Three sigma for all means, variances and histograms together."""
     system = SYSTEMS[name]()
-    learned = Learned(system, tmp_path, corrector, 100, stop=300, metropolize=True, extra_chances=1)
+    learned = Learned(system, tmp_path, corrector, 100, stop=200, metropolize=True, extra_chances=1)
     while learned.run.production_start is None:
         learned.step(1)
         assert learned.run.nsteps < 10
     run, weights = learned.run, learned.scheme.jump.potential.weights
-    assert run.lessons.labels >= 300
+    assert run.lessons.labels >= 200
     assert run.lessons.frozen_at == run.production_start == run.nsteps
     assert run.pace is None
     assert weights.any()
