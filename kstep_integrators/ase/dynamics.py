@@ -43,7 +43,6 @@ from kstep_integrators.ase.restart_file import write_restart
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
-from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.make import restore_jump
 from kstep_integrators.learning.labels import Label
 from kstep_integrators.learning.lessons import Lessons
@@ -65,6 +64,7 @@ from kstep_integrators.step.run_learning import (
     RunLearning,
     labels_path,
     learning_jump,
+    potential_of,
     recorded_jump,
 )
 from kstep_integrators.step.scheme import BoundScheme, Scheme
@@ -318,8 +318,8 @@ class KStepDynamics(OptionAttributes):
         kept = kept.under(settings_of(physics))
         options = kept.options
         arguments = {name: getattr(options, name) for name in vars(options)}
-        for learned in ("timestep", "device"):  # the jump has them
-            del arguments[learned]
+        for given in ("timestep", "device") if kept.jump else ():  # the jump has them
+            del arguments[given]
         return cls(
             atoms,
             restore_jump(kept.jump, model) if kept.jump else None,
@@ -409,11 +409,7 @@ class KStepDynamics(OptionAttributes):
         AttributeError
             If the run has a jump without a potential.
         """
-        if not isinstance(self.jump, FlowJump):
-            raise AttributeError(
-                f"this run has no potential: its jump is none of a flow ({self.jump.describe()})"
-            )
-        return self.jump.potential
+        return potential_of(self.jump)
 
     @property
     def labels(self) -> Sequence[Label]:

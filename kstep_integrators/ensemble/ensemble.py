@@ -41,6 +41,8 @@ from kstep_integrators.ensemble.states import join_states, with_baths
 from kstep_integrators.fields import replaced, to_device
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.make import restore_jump
+from kstep_integrators.learning.labels import Label
+from kstep_integrators.learning.lessons import Lessons
 from kstep_integrators.learning.settings import Learning
 from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
@@ -59,6 +61,7 @@ from kstep_integrators.step.run_learning import (
     RunLearning,
     labels_path,
     learning_jump,
+    potential_of,
     recorded_jump,
 )
 from kstep_integrators.step.stats import Stats, warn_of_changes
@@ -309,8 +312,8 @@ energy_tolerance, force_tolerance, guard, device, learn
         kept.require(path, ensemble=True)
         kept = kept.under(settings_of(physics))
         arguments = {name: getattr(kept.options, name) for name in vars(kept.options)}
-        for learned in ("timestep", "device"):  # the jump has them
-            del arguments[learned]
+        for given in ("timestep", "device") if kept.jump else ():  # the jump has them
+            del arguments[given]
         settings = found_outputs(kept.settings, path)
         settings = {name: value for name, value in settings.items() if name not in _BOOKS}
         return cls(
@@ -396,6 +399,27 @@ energy_tolerance, force_tolerance, guard, device, learn
     def k(self) -> int:
         """Base steps of the next stride."""
         return self.options.first_k if self._last is None else self._last.next_k
+
+    @property
+    def potential(self) -> Potential:
+        """The potential of the next stride; where replicas learn, as far as they have learned.
+
+        Raises
+        ------
+        AttributeError
+            If the ensemble has a jump without a potential.
+        """
+        return potential_of(self.scheme.jump)
+
+    @property
+    def labels(self) -> Sequence[Label]:
+        """Every evaluation of replicas that learn, read from the file where they are kept."""
+        return () if self._learning is None else self._learning.labels
+
+    @property
+    def lessons(self) -> Lessons | None:
+        """What replicas that learn have learned, with the residuals on the way; else None."""
+        return None if self._last is None else self._last.lessons
 
     @property
     def nsteps(self) -> int:

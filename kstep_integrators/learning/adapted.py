@@ -214,12 +214,10 @@ def _with_readout(potential: NetworkPotential) -> NetworkPotential:
     return NetworkPotential(
         network,
         header,
-        potential.digest,
-        potential.device,
-        potential.dtype,
-        potential.compile,
-        potential.dense_limit,
-        potential.source,
+        device=potential.device,
+        dtype=potential.dtype,
+        compile=potential.compile,
+        dense_limit=potential.dense_limit,
     )
 
 

@@ -70,6 +70,9 @@ class KStepIntegrator(ContextAwareIntegrator):
         the physics, exactly. Needs temperature and friction.
     extra_chances : int
         How often a rejected trajectory is followed on and tested again before velocities flip.
+    learn : bool
+        Only False: see :class:`~kstep_integrators.KStepDynamics` for runs that learn, and pass the
+        model file that they leave.
 
     Raises
     ------
@@ -113,9 +116,17 @@ class KStepIntegrator(ContextAwareIntegrator):
         friction: Any = None,
         metropolize: bool = False,
         extra_chances: int = 3,
+        learn: bool = False,
     ) -> None:
         if not isinstance(system, openmm.System):
             raise TypeError(f"system is a {type(system).__name__}, expected an openmm.System")
+        if learn is not False:
+            raise ValueError(
+                f"learn is {learn!r}, expected False: a program of OpenMM holds its model by file "
+                "and hash, and no Context, checkpoint or XML would say which weights it stands "
+                "for. Learn with KStepDynamics or Ensemble, write what was learned with "
+                "dynamics.potential.save(path), and pass that path as the model"
+            )
         loaded = as_model(model)
         if corrector is not None and not isinstance(corrector, str):
             raise TypeError(f"corrector is a {type(corrector).__name__}, expected its name")

@@ -125,11 +125,13 @@ class NetworkPotential(SetOnce):
     def with_weights(self, weights: torch.Tensor) -> NetworkPotential:
         """The same model with other weights of its linear readout, (S, D) eV.
 
-        It shares all else, compiled functions too.
+        It shares all else, compiled functions too; but no file holds it any more.
         """
         other = copy.copy(self)
         vars(other).update(
             network=self.network.with_weights(weights.to(self._device)),
+            digest="",
+            source="",
             _bound={},
             _relatives={**self._relatives, **self._bound},
         )
@@ -146,7 +148,6 @@ class NetworkPotential(SetOnce):
             self.dtype,
             self.compile,
             self.dense_limit,
-            self.source,
         )
 
     def describe(self) -> dict[str, Any]:

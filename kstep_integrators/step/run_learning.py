@@ -37,7 +37,7 @@ from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.run import Run
 from kstep_integrators.step.scheme import Scheme
 
-__all__ = ["RunLearning", "labels_path", "learning_jump", "recorded_jump"]
+__all__ = ["RunLearning", "labels_path", "learning_jump", "potential_of", "recorded_jump"]
 
 _log = logging.getLogger(__name__)
 
@@ -97,6 +97,21 @@ def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> F
     else:
         base = AdaptedPotential(base.model, base.base, base, base.record)
     return FlowJump(base, jump.timestep)
+
+
+def potential_of(jump: Jump) -> Potential:
+    """The potential of a run.
+
+    Raises
+    ------
+    AttributeError
+        If its jump has none.
+    """
+    if not isinstance(jump, FlowJump):
+        raise AttributeError(
+            f"this run has no potential: its jump is none of a flow ({jump.describe()})"
+        )
+    return jump.potential
 
 
 def recorded_jump(jump: Jump, learns: bool) -> dict[str, Any]:

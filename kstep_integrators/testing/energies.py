@@ -34,8 +34,11 @@ class Samples:
     temperature_K : float
     atoms, degrees : int
         Of one replica: atoms, and degrees of freedom of its kinetic energy.
-    kinetic, potential, inner : (frames, replicas)
-        ``potential`` of the physics, ``inner`` of the jump's potential.
+    kinetic : (frames, replicas)
+    potential : (frames, replicas)
+        Of the physics.
+    inner : (frames, replicas)
+        Of the jump's potential.
 
     Examples
     --------

@@ -3,11 +3,12 @@
 import numpy as np
 import openmm
 import pytest
+import torch
 from ase import units
 from openmm import app, unit
 from openmmml import MLPotential
 
-from kstep_integrators import KStepDynamics, load_model
+from kstep_integrators import KStepDynamics, Learning, load_model
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.openmm import KStepIntegrator, add_jump
 from kstep_integrators.openmm.system import masses_of
@@ -291,3 +292,25 @@ def test_repartitioned_masses(molecule, model):
     integrator.step(5)
     dynamics.run(5)
     assert distance(context, molecule) < 1e-9
+
+
+@pytest.mark.parametrize("corrector", ["impulse", "filtered"])
+def test_what_a_run_has_learned_jumps_in_openmm(molecule, model, tmp_path, corrector):
+    """The file that it leaves, in both hosts; and not the potential in memory, which has none."""
+    molecule.calc = OpenMMCalculator(springs(hot()))
+    learning = KStepDynamics(molecule, model, k=4, learn=Learning(refit=False))
+    learning.run(8)
+    path = tmp_path / "learned.safetensors"
+    learning.potential.save(path)
+    learned = load_model(path, device="cpu", dtype=torch.float64)
+    assert learned.network.linear.weight.any()
+    (context, _, _), dynamics = both(hot(), learned, 20, k=2, corrector=corrector)
+    assert distance(context, dynamics.atoms) < 1e-8
+    state = dynamics._run.point.state
+    found = learning.potential.bind(state)(state.positions, None)[0].forces
+    wanted = learned.bind(state)(state.positions, None)[0].forces
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-4)
+    with pytest.raises(ValueError, match="file"):
+        KStepIntegrator(springs(hot()), learning.potential.model)
+    with pytest.raises(TypeError, match="model is a AdaptedPotential"):
+        KStepIntegrator(springs(hot()), learning.potential)

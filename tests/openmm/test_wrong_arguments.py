@@ -6,6 +6,7 @@ import pytest
 import torch
 from openmm import unit
 
+from kstep_integrators import Learning
 from kstep_integrators.calculators import OpenMMCalculator, fixed_bonds
 from kstep_integrators.openmm import KStepIntegrator, add_jump
 from tests.openmm.systems import make_context, model, water, where
@@ -39,6 +40,12 @@ def test_an_empty_system(model):
     for act in (OpenMMCalculator, fixed_bonds, lambda system: add_jump(system, model)):
         with pytest.raises(ValueError, match="the System has no particles"):
             act(openmm.System())
+
+
+@pytest.mark.parametrize("learn", [True, Learning(refit=False), None])
+def test_a_program_does_not_learn(model, learn):
+    with pytest.raises(ValueError, match=r"learn is .*expected False: .*potential.save\(path\)"):
+        KStepIntegrator(water(), model, learn=learn)
 
 
 @pytest.mark.parametrize("mass", [0.0, -1.0, float("nan")])

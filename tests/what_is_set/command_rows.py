@@ -90,6 +90,8 @@ TOGETHER: Final[Mapping[str, list[str]]] = MappingProxyType(
         "network.k": _DIRECT,
         "network.baseline": _DIRECT,
         "network.kind": ["network.k=[8]"],
+        "learn_labels": ["learn=true"],
+        "learn_refit": ["learn=true"],
         **{f"learning.{field.name}": ["learn=true"] for field in dataclasses.fields(Learning)},
     }
 )

@@ -123,6 +123,18 @@ class Argument:
         return "kept" if all(_same(run.end(), copy) for copy in copies) else "lost"
 
 
+class Refused(Argument):
+    """One that other hosts have, and OpenMM has not."""
+
+    def row(self) -> Row:
+        return Row(
+            self.name, (self.set, self.refuse, no_such_moment, no_such_moment, no_such_moment)
+        )
+
+    def set(self, folder: Path) -> str:
+        return outcome_of(lambda: Stepped(folder, **self.second), (self.name,))
+
+
 ARGUMENTS_OF = (
     Argument("system", {}, {"system": lambda: springs(hot(seed=1))}, "system"),
     Argument("model", {}, {"seed": 1}, "no-such-model"),
@@ -136,6 +148,7 @@ ARGUMENTS_OF = (
         "extra_chances", {**BATH, "metropolize": True, "k": 4},
         {**BATH, "metropolize": True, "k": 4, "extra_chances": 0}, -1,
     ),
+    Refused("learn", {}, {"learn": True}, "yes"),
 )  # fmt: skip
 
 ARGUMENTS = Section(

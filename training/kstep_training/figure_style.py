@@ -40,6 +40,9 @@ _FAMILY: Final = {
     "potential-only": "#E69F00",
     "untested": "#E69F00",
     "ballistic": "#8a8f98",
+    "learned": "#009E73",
+    "learning": "#56B4E9",
+    "refitted": "#8B5CB5",
     "trajectory": "#D55E00",
     "direct": "#D55E00",
 }

@@ -66,8 +66,9 @@ def test_a_run_learns_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
     assert frame.get_chemical_formula() == "H2O"
 
 
+@pytest.mark.parametrize("model", ["organic-gfn2", "none"])
 @pytest.mark.filterwarnings("ignore:the forces of model .organic-gfn2. differ from the physics")
-def test_a_run_that_goes_on_is_that_of_one_go(tmp_path: Path) -> None:
+def test_a_run_that_goes_on_is_that_of_one_go(tmp_path: Path, model: str) -> None:
     for folder, lengths in (("twice", ("0.02", "0.03")), ("once", ("0.03",))):
         for length in lengths:
             words = [

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from kstep_training.evaluate.plan import Method, Run, run_key, run_noise
+from kstep_training.evaluate.plan import Method, Run, run_key, run_noise, teaching_key
 from kstep_training.evaluate.record import Record, read_record, write_record
 from kstep_training.evaluate.runs import kept_start, make_records
 from kstep_training.evaluate.settings import EvaluateSettings
@@ -96,7 +96,12 @@ def _work(job: Job) -> str:
         runs = [Run(job.molecule, job.method, seed) for seed in job.seeds]
         entropy = [run_noise(run, job.settings) for run in runs]
         physics = make_physics(job.settings)
-        records = make_records(job.method, starts, physics, job.settings, entropy)
+        taught = None
+        if job.method.learn:
+            taught = (
+                job.cache / f"{teaching_key(job.molecule, job.method, job.settings)}.safetensors"
+            )
+        records = make_records(job.method, starts, physics, job.settings, entropy, taught)
         for run, record in zip(runs, records, strict=True):
             write_record(record_path(run, job.settings, job.cache), record)
     except Exception as error:  # noqa: BLE001  (reported; the others go on)

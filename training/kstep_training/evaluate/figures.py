@@ -16,13 +16,14 @@ from matplotlib.figure import Figure
 
 from kstep_integrators import units
 from kstep_training.evaluate.energy_and_spectra import run_spectra, total_energy
-from kstep_training.evaluate.plan import REFERENCE, TRUTH, Method
+from kstep_training.evaluate.plan import FROZEN, REFERENCE, REFITTED, TRUTH, Method
 from kstep_training.evaluate.record import Array, Record
 from kstep_training.evaluate.settings import EvaluateSettings
-from kstep_training.figure_style import FILL, POINTS, colour, make_figure, styled, svg
+from kstep_training.figure_style import FILL, PALETTE, POINTS, colour, make_figure, styled, svg
 
-__all__ = ["Point", "energies", "spectra", "speed_and_error"]
+__all__ = ["Point", "energies", "learning", "spectra", "speed_and_error"]
 
+_LINES: Final = (PALETTE[0], PALETTE[2], PALETTE[4], PALETTE[5], PALETTE[1], PALETTE[3])
 _MARKER: Final = {"verlet": "s", "impulse": "o", "filtered": "D", "respa": "v", "reference": "s"}
 
 
@@ -222,4 +223,37 @@ def spectra(
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.set_xlabel("wavenumber, cm\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}")
+        return svg(figure)
+
+
+def learning(records: Mapping[str, Sequence[Record]], methods: Sequence[Method]) -> str | None:
+    """Residual against labels and stride against time, of the runs that the model learned from."""
+    shown = [
+        (method, records[method.name][0].facts["learning"])
+        for method in methods
+        if method.learn in (FROZEN, REFITTED) and method.name in records
+    ]
+    if not shown:
+        return None
+    with styled():
+        figure = make_figure(2.7)
+        left, right = figure.subplots(1, 2)
+        for number, (method, history) in enumerate(shown):
+            shade = _LINES[number % len(_LINES)]
+            blocks = [b for b in history["blocks"] if b["residual_meV_per_A"] is not None]
+            labels = [block["labels"] + 1 for block in blocks]
+            for name, line in (("residual", "-"), ("of_base", ":")):
+                values = [block[f"{name}_meV_per_A"] for block in blocks]
+                left.plot(labels, values, line, color=shade, linewidth=1.0)
+            name = f"{method.stride_fs:g} fs, {method.learn}"
+            time = [0.0, *history["time_fs"]]
+            right.stairs(history["stride_fs"], time, color=shade, baseline=None, label=name)
+        left.set_xscale("log")
+        left.set_yscale("log")
+        left.set_xlabel("labels")
+        left.set_ylabel("residual, meV/\N{ANGSTROM SIGN}")
+        right.legend(frameon=False, fontsize=7.5, loc="lower right")
+        right.set_xlabel("time, fs")
+        right.set_ylabel("stride, fs")
+        right.set_ylim(0.0, None)
         return svg(figure)

@@ -60,7 +60,8 @@ def jump_runs(
     """
     timestep_fs = jump.timestep / units.FS
     part = round(method.frame_fs / timestep_fs)
-    watched = WatchedJump(jump, part)
+    # The potential of a run that learns changes inside its jump: nothing can stand before it.
+    watched = jump if options.learning else WatchedJump(jump, part)
     counted = CountedPhysics(physics)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -91,7 +92,7 @@ def jump_runs(
 
 def _follow(
     ensemble: Ensemble,
-    watched: WatchedJump,
+    watched: Jump,
     method: Method,
     inside: int,
     counted: CountedPhysics,
@@ -136,10 +137,11 @@ def _frame(atoms: Atoms) -> Frame:
     return atoms.get_positions(), atoms.get_momenta(), energy
 
 
-def _between(watched: WatchedJump, inside: int, replicas: int) -> list[list[Frame]]:
+def _between(watched: Jump, inside: int, replicas: int) -> list[list[Frame]]:
     """Frames inside the last jump of each replica."""
     frames: list[list[Frame]] = [[] for _ in range(replicas)]
-    for state in watched.inside[-inside:] if inside else []:
+    kept = watched.inside if isinstance(watched, WatchedJump) else []
+    for state in kept[-inside:] if inside else []:
         positions = state.positions.cpu().numpy().reshape(replicas, -1, 3)
         momenta = state.momenta.cpu().numpy().reshape(replicas, -1, 3)
         for mine, x, p in zip(frames, positions, momenta, strict=True):

@@ -76,6 +76,10 @@ def molecule_metrics(
                 "extra_evaluations": extra_evaluations(runs, method),
             },
         }
+        if history := runs[0].facts.get("learning"):
+            row["learning"] = {
+                name: history[name] for name in ("evaluations", "seconds", "fallbacks")
+            } | {"first": history["blocks"][0], "last": history["blocks"][-1]}
         if method.part == "dynamics":
             row |= _dynamics(records, method, settings)
         else:

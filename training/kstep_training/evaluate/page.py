@@ -13,7 +13,7 @@ import numpy as np
 
 from kstep_integrators.files import write_text_atomically
 from kstep_training.evaluate.distribution_figures import distributions
-from kstep_training.evaluate.figures import Point, energies, spectra, speed_and_error
+from kstep_training.evaluate.figures import Point, energies, learning, spectra, speed_and_error
 from kstep_training.evaluate.plan import Method
 from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.report import SYMBOLS, cell, reasons
@@ -60,6 +60,10 @@ def draw_molecule(
          energies(records, methods)),
         ("Vibrational spectra", "Over that of the reference (grey), averaged over starts.",
          spectra(records, methods, settings)),
+        ("Learning",
+         "Residual of each landing before its label was learned, of the base at the same landings "
+         "dotted; and how the stride grew. Runs of their own, before those that are compared.",
+         learning(records, methods)),
         ("Distributions at constant energy", "The stiffest and the softest coordinates of a kind.",
          distributions(records, methods, "dynamics")),
         ("Distributions at constant temperature",

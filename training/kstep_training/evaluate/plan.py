@@ -15,8 +15,8 @@ from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.inputs.physics import make_physics
 
 __all__ = [
-    "REFERENCE", "THERMAL", "TRUTH", "Method", "Run", "make_methods", "run_key", "run_noise",
-    "start_key", "start_noise",
+    "FROZEN", "LEARNING", "REFERENCE", "REFITTED", "THERMAL", "TRUTH", "Method", "Run",
+    "make_methods", "run_key", "run_noise", "start_key", "start_noise", "teaching_key",
 ]  # fmt: skip
 
 SCHEMA: Final = 1
@@ -28,6 +28,12 @@ TRUTH: Final = "fine"
 """Velocity Verlet at a quarter of it, for distances: short."""
 THERMAL: Final = "langevin"
 """Langevin dynamics on the physics (BAOAB), of which the right ensemble is known to be right."""
+
+FROZEN: Final = "learned"
+LEARNING: Final = "learning"
+REFITTED: Final = "refitted"
+"""Jumps of a model that has learned the molecule: frozen, learning on, or frozen with all weights
+fitted."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +57,8 @@ class Method:
         Of jumps: a model or a cheap calculator.
     corrector : str
     metropolize : bool
+    learn : str
+        Empty, or what is done with what the model has learned beforehand.
     """
 
     name: str
@@ -63,6 +71,7 @@ class Method:
     potential: str = ""
     corrector: str = ""
     metropolize: bool = False
+    learn: str = ""
 
     @property
     def steps(self) -> int:
@@ -113,8 +122,14 @@ def make_methods(model: str, settings: EvaluateSettings) -> list[Method]:
                 f"compared_fs is {s.compared_fs} fs, expected a multiple of {stride:g} fs, the "
                 f"stride that {model} was trained for"
             )
+    if s.learn and (trained or not s.length_ps):
+        reason = "its model makes direct jumps" if trained else "length_ps is 0"
+        raise ValueError(
+            f"learn is true and {reason}; it belongs to runs at constant energy of a potential"
+        )
     if s.length_ps:
         methods += _dynamics(model, s, trained)
+        methods += _learned(model, s) if s.learn else []
     # A direct jump is not reversible: no Metropolis test holds for it.
     if s.ensemble_length_ps and not trained:
         shared: dict[str, Any] = {"part": "ensemble", "length_ps": s.ensemble_length_ps}
@@ -178,6 +193,40 @@ def _dynamics(model: str, s: EvaluateSettings, trained: dict[float, str]) -> lis
         for h in strides:
             methods.append(jumps(f"respa-{h:g}", "control", h, s.respa, "impulse"))
     return methods
+
+
+def _learned(model: str, s: EvaluateSettings) -> list[Method]:
+    """Jumps of a model that has learned the molecule; those that learn on have landings only."""
+    kinds = [FROZEN, LEARNING, *([REFITTED] if s.learn_refit else [])]
+    return [
+        Method(f"{learn}-{h:g}", "dynamics", "test", "jumps", h,
+               h if learn == LEARNING else min(h, s.frame_fs), s.length_ps, model,
+               (s.correctors or ["impulse"])[0], learn=learn)
+        for learn in kinds
+        for h in s.strides_fs
+    ]  # fmt: skip
+
+
+def teaching_key(molecule: InputMolecule, method: Method, settings: EvaluateSettings) -> str:
+    """Key of what a model has learned of a molecule, which several methods share."""
+    return _digest(
+        {
+            "start": _digest(_start(molecule, 0, settings, "identity")),
+            "friction_per_ps": settings.friction_per_ps,
+            **_taught(method, settings, model_identity(method.potential)),
+        }
+    )
+
+
+def _taught(method: Method, settings: EvaluateSettings, identity: str) -> dict[str, Any]:
+    return {
+        "taught": identity,
+        "labels": settings.learn_labels,
+        "stride_fs": method.stride_fs,
+        "base_fs": settings.timestep_fs,
+        "corrector": method.corrector,
+        "refit": method.learn == REFITTED,
+    }
 
 
 def _digest(described: dict[str, Any]) -> str:
@@ -258,6 +307,12 @@ def _run(run: Run, settings: EvaluateSettings, by: _By) -> dict[str, Any]:
             "corrector": method.corrector,
             "metropolize": method.metropolize,
         }
+        if method.learn:
+            described |= {
+                "learn": method.learn,
+                "friction_per_ps": settings.friction_per_ps,
+                **_taught(method, settings, described["potential"]),
+            }
     if method.part == "ensemble":
         described |= {"ensemble": True, "friction_per_ps": settings.friction_per_ps}
     return described

@@ -10,7 +10,7 @@ import numpy as np
 from ase import Atoms
 from ase.md.velocitydistribution import thermalize_momenta
 
-from kstep_integrators import units
+from kstep_integrators import Learning, units
 from kstep_integrators.files import atomic_file
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.direct import DirectJump
@@ -21,9 +21,10 @@ from kstep_integrators.step.options import RunOptions
 from kstep_training.evaluate.controls import free_flight, langevin, velocity_verlet
 from kstep_training.evaluate.counting import spot_check
 from kstep_training.evaluate.jumps import jump_runs
-from kstep_training.evaluate.plan import Method, start_key, start_noise
+from kstep_training.evaluate.plan import LEARNING, Method, start_key, start_noise
 from kstep_training.evaluate.record import Record
 from kstep_training.evaluate.settings import EvaluateSettings
+from kstep_training.evaluate.teaching import taught_potential
 from kstep_training.inputs.models import read_model
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.inputs.physics import make_physics
@@ -86,6 +87,7 @@ def make_records(
     physics: CalculatorFactory,
     settings: EvaluateSettings,
     entropy: Sequence[int],
+    taught: Path | None = None,
 ) -> list[Record]:
     """Run a method from several starts of one molecule.
 
@@ -97,6 +99,8 @@ def make_records(
     settings : EvaluateSettings
     entropy : sequence of int
         Seed of the noise of each.
+    taught : Path, optional
+        File of what the model has learned before, for a method that has.
 
     Returns
     -------
@@ -111,10 +115,39 @@ def make_records(
             thermalize_momenta(atoms, settings.temperature_K, rng=rng)
     if method.kind == "ballistic":
         return [free_flight(method, atoms) for atoms in starts]
+    if method.learn:
+        return _learned(method, starts, physics, settings, entropy, taught)
     records = _with_physics(method, starts, physics, settings, entropy)
     for atoms, record in zip(starts, records, strict=True):
         potential = _potential(method, atoms) if settings.spot_checks else None
         record.facts["spot"] = spot_check(record, atoms, physics, settings.spot_checks, potential)
+    return records
+
+
+def _learned(
+    method: Method,
+    starts: Sequence[Atoms],
+    physics: CalculatorFactory,
+    settings: EvaluateSettings,
+    entropy: Sequence[int],
+    path: Path | None,
+) -> list[Record]:
+    """Runs with what the model has learned of the molecule."""
+    model = read_model(method.potential, starts[0])
+    if path is None or isinstance(model, DirectJump):
+        raise ValueError(f"{method.name} needs a potential that learns, and a file to keep it in")
+    potential, history = taught_potential(method, starts[0], model, physics, settings, path)
+    jump = make_jump(potential, settings.timestep_fs * units.FS)
+    options = _options(method, jump, settings)
+    records = jump_runs(
+        method, jump, options, starts, physics, np.random.default_rng([*entropy, 3])
+    )
+    for atoms, record in zip(starts, records, strict=True):
+        # What learns on is another potential at each landing.
+        known = None if options.learning else potential
+        spot = settings.spot_checks
+        record.facts["spot"] = spot_check(record, atoms, physics, spot, known if spot else None)
+        record.facts["learning"] = history
     return records
 
 
@@ -147,7 +180,9 @@ def _with_physics(
 def _options(method: Method, jump: Jump, settings: EvaluateSettings) -> RunOptions:
     """Options of the jumps of a method; at constant temperature if it samples an ensemble."""
     options = RunOptions(
-        k=round(method.stride_fs * units.FS / jump.timestep), corrector=method.corrector
+        k=round(method.stride_fs * units.FS / jump.timestep),
+        corrector=method.corrector,
+        learn=Learning(refit=False, grow=False) if method.learn == LEARNING else False,
     )
     if method.part != "ensemble":
         return options

@@ -64,6 +64,13 @@ class EvaluateSettings(PhysicsSettings):
         20.0, "interval of frames of the reference at constant temperature", "fs"
     )
     friction_per_ps: float = setting(30.0, "friction of the Langevin reference", "1/ps")
+    learn: bool = setting(
+        False, "the model adapted to each molecule by a run that learns: frozen, and learning on"
+    )
+    learn_labels: int = setting(100, "labels that it learns before these runs")
+    learn_refit: bool = setting(
+        False, "with learn: also with all weights fitted to these labels, which takes minutes"
+    )
     spot_checks: int = setting(4, "landings of each run that fresh calculators compute again")
     interval_fs: float = setting(
         0.0,
@@ -110,6 +117,13 @@ class EvaluateSettings(PhysicsSettings):
             raise ValueError(
                 f"seed is {self.seed}, spot_checks {self.spot_checks} and interval_fs "
                 f"{self.interval_fs}; expected numbers from 0"
+            )
+        if self.learn_labels < 1:
+            raise ValueError(f"learn_labels is {self.learn_labels}, expected at least 1")
+        if not self.learn and (self.learn_labels != 100 or self.learn_refit):
+            raise ValueError(
+                f"learn_labels is {self.learn_labels}, learn_refit {self.learn_refit} and learn "
+                "is False; they belong to learn=true"
             )
         self.given_units()
         self._check_intervals()
