@@ -5,7 +5,8 @@ first 0.4 of the time that the uninterrupted run takes, counted from when there 
 reading it and cutting the outputs are within reach. The next process resumes what is left, and is
 killed in its turn, up to five times; then the run is left to end. Runs are begun anew until the
 kills are used up. Langevin dynamics at 300 K, strides of 2 fs, a checkpoint every ten steps, every
-step in trajectory and log. The ensemble has sixteen replicas, with a trajectory and a log each.
+step in trajectory and log. The ensemble has sixteen replicas, with a trajectory and a log each. One
+run learns, and its labels are compared frame by frame.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from ase.io import read
 from ase.md.velocitydistribution import thermalize_momenta
 
 from benchmarks.suite import Options, option
-from kstep_integrators import CalculatorPotential, Ensemble, KStepDynamics
+from kstep_integrators import CalculatorPotential, Ensemble, KStepDynamics, Learning
 from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
 from kstep_integrators.jumps.flow import FlowJump
@@ -52,6 +53,7 @@ class Killed:
     kills: int
     interval: int = 10
     replicas: int = 1
+    learn: bool = False
 
 
 def _springs(depth: float) -> MorseNetwork:
@@ -94,6 +96,7 @@ KILLED = {
     "gfn2-fresh": Killed("ethanol", FreshGFN2, _network, 100, 20),
     "pyscf": Killed("water", _hartree_fock, _network, 100, 10),
     "ensemble": Killed("ethanol", lambda: _springs(2.0), _morse_jump, 60, 20, 5, 16),
+    "learning": Killed("ethanol", lambda: _springs(2.0), _network, 100, 50, 5, learn=True),
 }
 
 
@@ -119,6 +122,7 @@ def go(name: str, folder: Path, begun: Connection) -> None:
             temperature_K=300,
             friction=0.005 / units.fs,
             rng=np.random.default_rng(0),
+            learn=Learning(refit=False) if case.learn else False,
             checkpoint=path,
             checkpoint_interval=case.interval,
             trajectory=folder / "md.traj",
@@ -183,7 +187,8 @@ def _until(name: str, folder: Path, seconds: float | None) -> tuple[bool, float]
 def differences(run: Path, through: Path) -> dict[str, Any]:
     """Differences between a run that was killed and the uninterrupted one, over all its files."""
     end, true_end = (read_checkpoint(folder / "run.ckpt") for folder in (run, through))
-    files = sorted(path.relative_to(through) for path in through.glob("**/*.traj"))
+    found = (path.relative_to(through) for path in through.glob("**/*.traj"))
+    files = sorted(path for path in found if not path.name.endswith(".labels.traj"))
     rows = [_differences_of_files(run / path, through / path) for path in files]
     return {
         **{
@@ -192,10 +197,26 @@ def differences(run: Path, through: Path) -> dict[str, Any]:
             if not key.endswith("equal")
         },
         **{key: all(r[key] for r in rows) for key in rows[0] if key.endswith("equal")},
+        "labels_equal": all(
+            _same_labels(run / path, through / path)
+            for path in sorted(one.relative_to(through) for one in through.glob("*.labels.traj"))
+        ),
         "noise_equal": end.generators == true_end.generators,
         "evaluations": sum(one.physics_evaluations for one in end.run.stats),
         "evaluations_uninterrupted": sum(one.physics_evaluations for one in true_end.run.stats),
     }
+
+
+def _same_labels(run: Path, through: Path) -> bool:
+    """Whether two files of labels are equal frame by frame."""
+    frames, others = read(run, ":"), read(through, ":")
+    return len(frames) == len(others) and all(
+        np.array_equal(one.positions, other.positions)
+        and one.get_potential_energy() == other.get_potential_energy()
+        and np.array_equal(one.get_forces(), other.get_forces())
+        and one.info == other.info
+        for one, other in zip(frames, others, strict=True)
+    )
 
 
 def _differences_of_files(run: Path, through: Path) -> dict[str, Any]:
