@@ -227,10 +227,13 @@ class KStepDynamics(OptionAttributes):
         check_atoms(atoms)
         check_outputs(trajectory, logfile, loginterval, checkpoint, **kwargs)
         check_folder(trajectory=trajectory, logfile=logfile or None, checkpoint=checkpoint)
-        check_apart(trajectory=trajectory, logfile=logfile, checkpoint=checkpoint)
+        learning = options.learning
+        labels = None if learning is None else labels_path(learning, checkpoint, trajectory)
+        files = {"trajectory": trajectory, "logfile": logfile, "checkpoint": checkpoint}
+        check_folder(**{"file of labels": labels})
+        check_apart(**files, **{"file of labels": labels})
         if _resumed is None:
             check_earlier(trajectory, checkpoint, kwargs.get("append_trajectory", False))
-        learning = options.learning
         if learning is not None:
             model = learning_jump(model, options, atoms.numbers.tolist())
         self.scheme = make_scheme(model, options if learning is None else options.of_jump())
@@ -257,10 +260,9 @@ class KStepDynamics(OptionAttributes):
         warn_of_electrons(self.jump, atoms)
         self._learning: RunLearning | None = None
         if learning is not None:
-            path = labels_path(learning, checkpoint, trajectory)
             known = None if _resumed is None else _resumed.settings["labels"]
             self._learning = RunLearning(
-                self.jump, [state], options, settings_of(atoms.calc), path, known
+                self.jump, [state], options, settings_of(atoms.calc), labels, known
             )
         super().__init__(
             atoms,

@@ -24,6 +24,7 @@ from kstep_integrators.ase.checkpoint import (
 )
 from kstep_integrators.ase.checkpoint_file import read_checkpoint, write_checkpoint
 from kstep_integrators.ase.output_arguments import (
+    check_apart,
     check_earlier,
     check_folder,
     check_interval,
@@ -242,7 +243,9 @@ energy_tolerance, force_tolerance, guard, device, learn
             make_generator(self._exchange_rng.bit_generator.state)
         marks = None if _resumed is None else _resumed.marks
         self._files = ReplicaFiles(trajectory, logfile, len(molecules), marks)
-        check_folder(checkpoint=checkpoint)
+        labels = None if learning is None else labels_path(learning, checkpoint, trajectory)
+        check_folder(checkpoint=checkpoint, **{"file of labels": labels})
+        check_apart(checkpoint=checkpoint, **{"file of labels": labels})
         self._workers = make_workers(physics, workers, scheduler)
         self._physics = WorkerPhysics(self._workers, molecules)
         self._identity = settings_of(physics)
@@ -253,7 +256,7 @@ energy_tolerance, force_tolerance, guard, device, learn
                 [state_from_atoms(one) for one in molecules],
                 self.options,
                 self._identity,
-                labels_path(learning, checkpoint, trajectory),
+                labels,
                 None if _resumed is None else _resumed.settings["labels"],
             )
         self._run: Run | None = None

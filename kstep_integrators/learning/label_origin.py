@@ -21,6 +21,9 @@ METHOD_KEYS = ("method", "xc", "basis")
 """Settings of calculators that name a method, and keys of a frame's ``info``."""
 
 
+_NEUTRAL = {"charge": 0, "multiplicity": 1}
+
+
 def check_settings(path: Path, said: dict[str, str], physics: Mapping[str, str]) -> None:
     """Refuse labels of a physics with other settings.
 
@@ -54,8 +57,14 @@ def check_method(path: Path, said: str | None, physics: Mapping[str, str]) -> No
     ours = " ".join(one.strip("'") for one in named if one != "None")
     calculator = physics.get("calculator", physics.get("function", "unknown"))
     if said and ours:
-        if _words(ours) <= _words(said) or _words(said) <= _words(ours):
+        one, other = _words(said), _words(ours)
+        if one == other:
             return
+        # A name may leave out, or add, a basis or a dispersion.
+        alike = one and other and (one <= other or other <= one)
+    else:
+        alike = True
+    if not alike:
         raise ValueError(
             f"the labels in {path} are of the method {said!r}, the physics of the run is {ours!r} "
             f"({calculator}). Leave them out, or give the physics that they were computed with"
@@ -76,8 +85,19 @@ def _words(method: str) -> set[str]:
     }  # fmt: skip
 
 
-def molecule_of(frame: Atoms, molecules: Sequence[Atoms], where: str) -> int:
+def molecule_of(
+    frame: Atoms, molecules: Sequence[Atoms], where: str, physics: Mapping[str, str]
+) -> int:
     """The first of the molecules of the run that a frame is of.
+
+    Parameters
+    ----------
+    frame : ase.Atoms
+    molecules : sequence of ase.Atoms
+    where : str
+        File and frame, for the message.
+    physics : mapping of str to str
+        Settings of the run's physics, which may say charge and multiplicity.
 
     Raises
     ------
@@ -95,19 +115,28 @@ def molecule_of(frame: Atoms, molecules: Sequence[Atoms], where: str) -> int:
         )
     wrong = ""
     for i in alike:
-        wrong = _difference(frame, molecules[i])
+        wrong = _difference(frame, molecules[i], physics)
         if not wrong:
             return i
     raise ValueError(f"{where} has {wrong}: labels of another system cannot be learned from")
 
 
-def _difference(frame: Atoms, molecule: Atoms) -> str:
+def _difference(frame: Atoms, molecule: Atoms, physics: Mapping[str, str]) -> str:
     """What differs between two systems of the same atoms; empty if nothing is known to."""
     if not np.array_equal(frame.pbc, molecule.pbc):
         return f"pbc {frame.pbc.tolist()}, the run {molecule.pbc.tolist()}"
     said: dict[str, Any] = electrons_noted(frame)._asdict()
     ours: dict[str, Any] = electrons_noted(molecule)._asdict()
     for name, value in said.items():
-        if None not in (value, ours[name]) and value != ours[name]:
-            return f"{name} {value}, the run {ours[name]}"
+        mine = ours[name]
+        if mine is None and name in physics:
+            # What a calculator that knows of charges takes, where nobody says another.
+            text = physics[name]
+            mine = _NEUTRAL[name] if text == "None" else _integer(text)
+        if None not in (value, mine) and value != mine:
+            return f"{name} {value}, the run {mine}"
     return ""
+
+
+def _integer(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[+-]?\d+", text) else None

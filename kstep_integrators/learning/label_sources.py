@@ -94,7 +94,7 @@ def read_labels(
         else:
             check_method(path, said, physics)
         here = [
-            _label(frame, molecules, forces, f"frame {number} of {path}")
+            _label(frame, molecules, physics, forces, f"frame {number} of {path}")
             for number, frame in enumerate(frames)
         ]
         if not here:
@@ -156,7 +156,13 @@ def _npz(path: Path) -> tuple[list[Atoms], str | None]:
     return frames, metadata.get("method")
 
 
-def _label(frame: Atoms, molecules: Sequence[Atoms], forces: bool, where: str) -> Label:
+def _label(
+    frame: Atoms,
+    molecules: Sequence[Atoms],
+    physics: Mapping[str, str],
+    forces: bool,
+    where: str,
+) -> Label:
     """One frame, checked, in ASE units and of a molecule of the run."""
     known = {} if frame.calc is None else frame.calc.results
     if known.get("energy") is None:
@@ -169,7 +175,7 @@ def _label(frame: Atoms, molecules: Sequence[Atoms], forces: bool, where: str) -
             f"{where} has no forces, which the run needs; its arrays are {sorted(frame.arrays)}, "
             "expected 'forces', as ASE names them"
         )
-    molecule = molecule_of(frame, molecules, where)
+    molecule = molecule_of(frame, molecules, where, physics)
     energy, force = said_units(frame.info, where)
     label = Label.from_frame(frame)
     label = replace(

@@ -12,10 +12,15 @@ from ase.data import covalent_radii
 from kstep_integrators.models.model_file import ModelHeader, model_path, read_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
 
-__all__ = ["FUNCTIONS", "shown_as", "shown_backbone"]
+__all__ = ["FUNCTIONS", "SHORT", "shown_as", "shown_backbone"]
 
 FUNCTIONS = 512
 """Functions of each atom that are learned on."""
+
+SHORT = 0.7
+"""Of the sum of covalent radii: shorter than bonds are. Features change down to there, though the
+backbone may have met the two elements at larger distances alone, as N beside N, or O in place of S
+beside O: else a bond between them could not be learned."""
 
 _GROUPS = (
     (1, 3, 11, 19, 37, 55, 87),
@@ -94,11 +99,12 @@ def shown_backbone(
     rows = torch.tensor([known.index(z) for z in shown])
     real, seen = (torch.tensor([covalent_radii[z] for z in zs]) for zs in (elements, shown))
     stretch = (seen[:, None] + seen) / (real[:, None] + real)
+    nearest = network.nearest[rows][:, rows] / stretch
     arguments = {
         **config,
         "elements": list(elements),
         "shifts": [0.0] * len(elements),
-        "nearest": (network.nearest[rows][:, rows] / stretch).tolist(),
+        "nearest": torch.minimum(nearest, SHORT * (real[:, None] + real)).tolist(),
         "stretch": None if shown == list(elements) else stretch.tolist(),
         "readout": False,
         "repulsion": repulsion,

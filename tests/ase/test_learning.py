@@ -460,3 +460,15 @@ def test_a_run_without_learning_has_no_lessons():
     direct = KStepDynamics(start(), silent(), k=2)
     with pytest.raises(AttributeError, match="this run has no potential: its jump is none"):
         _ = direct.potential
+
+
+@pytest.mark.parametrize("output", ["trajectory", "logfile", "checkpoint"])
+def test_labels_have_a_file_of_their_own(output, tmp_path):
+    path = tmp_path / "one.traj"
+    with pytest.raises(ValueError, match=f"{output} and file of labels are the same file"):
+        begin(tmp_path, learn=learning(tmp_path, file=path), **{output: path})
+    assert not path.exists()
+    with pytest.raises(FileNotFoundError, match=r"file of labels is .* there is no folder"):
+        begin(tmp_path, learn=learning(tmp_path, file=tmp_path / "no" / "one.traj"))
+    with pytest.raises(IsADirectoryError, match=r"file of labels is .* which is a folder"):
+        begin(tmp_path, learn=learning(tmp_path, file=tmp_path))

@@ -227,6 +227,18 @@ def test_elements_that_stand_for_others(element, shown):
     assert shown_as(element, [1, 6, 7, 8]) == shown
 
 
+@pytest.mark.parametrize("formula", ["N2", "H2", "P2", "Cl2", "OS"])
+def test_bonds_between_elements_that_the_backbone_has_met_apart_alone(formula):
+    """Features change along them, so that they can be learned."""
+    atoms = Atoms(formula)
+    elements = sorted({*atoms.numbers.tolist()})
+    length = 0.8 * sum(covalent_radii[z] for z in atoms.numbers)  # a triple bond
+    atoms.positions[1, 0] = length
+    one = in_double(adapt(None, elements))
+    found = one.features(torch.from_numpy(atoms.numbers), torch.from_numpy(atoms.positions))
+    assert float(found.forces.abs().max()) > 0.05
+
+
 def test_a_network_of_an_unknown_element_has_derivatives_like_any_other():
     """Forces of a learned part with silicon against differences of its energy, in float64."""
     atoms = Atoms("SiH4", 1.48 / np.sqrt(3.0) * np.array(

@@ -97,6 +97,13 @@ def test_a_method_by_name_is_compared(tmp_path, frames):
     read(tmp_path / "c.xyz", physics=dft)
     with pytest.warns(KStepWarning, match="says 'GFN2-xTB'"):
         read(tmp_path / "a.xyz", physics={"calculator": "'mine'"})
+    for more_or_less in ("B3LYP", "b3lyp/def2-svp d3bj"):
+        write(tmp_path / "e.xyz", scaled(frames, 1, 1, method=more_or_less), format="extxyz")
+        with pytest.warns(KStepWarning, match=f"says '{more_or_less}'; .* b3lyp def2-svp"):
+            read(tmp_path / "e.xyz", physics=dft)
+    write(tmp_path / "e.xyz", scaled(frames, 1, 1, method="xTB"), format="extxyz")
+    with pytest.raises(ValueError, match="of the method 'xTB', the physics of the run is 'GFN2"):
+        read(tmp_path / "e.xyz")
     mixed = [*scaled(frames[:3], 1, 1, method="a"), *scaled(frames[3:], 1, 1, method="b")]
     write(tmp_path / "d.xyz", mixed, format="extxyz")
     with pytest.raises(ValueError, match=r"several methods, \['a', 'b'\]"):
@@ -193,6 +200,11 @@ def test_other_molecules_are_refused(tmp_path, frames):
     with pytest.raises(ValueError, match="charge 0, the run 1"):
         read(tmp_path / "b.traj", molecules=[ion])
     assert {one.molecule for one in read(tmp_path / "b.traj", molecules=[ion, ETHANOL])} == {1}
+    write(tmp_path / "c.traj", scaled(frames, 1, 1, method="GFN2-xTB", charge=1))
+    for said, of_run in (("None", 0), ("-1", -1)):
+        with pytest.raises(ValueError, match=f"charge 1, the run {of_run}"):
+            read(tmp_path / "c.traj", physics={**GFN2, "charge": said})
+    read(tmp_path / "c.traj", physics={**GFN2, "charge": "1"})
     box = ETHANOL.copy()
     box.cell, box.pbc = [9, 9, 9], True
     with pytest.raises(ValueError, match=r"pbc \[False, False, False\], the run \[True"):
