@@ -32,6 +32,8 @@ HELD = 64
 """Examples that are kept to compare a refit with."""
 RECENT = 8
 """Labels over which what is learned has to beat the base."""
+ABSURD = 1.0
+"""eV per atom, of ten at least; labels whose energy is off by more are those of something else."""
 LARGEST = 50.0
 """eV/angstrom; labels of geometries with larger forces teach nothing about the rest."""
 
@@ -211,6 +213,8 @@ def _rows(learner: Learner, example: Example, offsets: list[float | None]) -> _R
     first = offsets[kind]
     if first is None:
         first = offsets[kind] = left
+    if not abs(left - first) < ABSURD * max(10, len(state.numbers)):
+        return None
     features = potential.features(state.numbers, example.positions, example.forces is not None)
     parts = [features.energies.unsqueeze(0)]
     targets, noise = torch.tensor([left - first]), torch.tensor([ENERGY_NOISE])

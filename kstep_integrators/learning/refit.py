@@ -203,7 +203,8 @@ class Refit:
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process, if it has not ended."""
     if process.poll() is None:
-        process.terminate()
+        if not self.model.exists():  # else it is about to end by itself
+            process.terminate()
         try:
             process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:

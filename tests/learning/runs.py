@@ -9,7 +9,7 @@ import numpy as np
 from ase import Atoms, units
 
 from kstep_integrators import KStepDynamics, Learning
-from kstep_integrators.learning import adapted
+from kstep_integrators.learning import adapted, shown_backbone
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.testing import CountingCalculator, MorseNetwork
 from tests.conftest import REFERENCE, cheap, hot, network, physics
@@ -37,7 +37,8 @@ class Unsteady(MorseNetwork):
 
 def make_small(monkeypatch: Any) -> None:
     """Few functions, so that what is learned of a label takes milliseconds."""
-    monkeypatch.setattr(adapted, "FUNCTIONS", 32)
+    for module in (adapted, shown_backbone):
+        monkeypatch.setattr(module, "FUNCTIONS", 32)
 
 
 def backbone(folder: Path) -> Path:
