@@ -196,15 +196,18 @@ class Refit:
     def terminate(self) -> None:
         """End the worker; what is lost is the epoch under way, and :meth:`start` goes on."""
         process, self._process = self._process, None
-        if process is not None:
-            _end(process)
+        if process is None:
+            return
+        if self.model.exists():  # it is about to end by itself
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE)
+        _end(process)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process, if it has not ended."""
     if process.poll() is None:
-        if not self.model.exists():  # else it is about to end by itself
-            process.terminate()
+        process.terminate()
         try:
             process.wait(_PATIENCE)
         except subprocess.TimeoutExpired:
