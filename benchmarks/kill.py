@@ -208,7 +208,7 @@ def differences(run: Path, through: Path) -> dict[str, Any]:
 
 
 def _same_labels(run: Path, through: Path) -> bool:
-    """Whether two files of labels are equal frame by frame."""
+    """Comparison of two files of labels, frame by frame."""
     frames, others = read(run, ":"), read(through, ":")
     return len(frames) == len(others) and all(
         np.array_equal(one.positions, other.positions)

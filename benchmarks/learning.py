@@ -57,7 +57,7 @@ def start_of(name: str, seed: int, cache: Path) -> Atoms:
 
 
 class Watch:
-    """What a run was after each stride."""
+    """Record of a run after each stride."""
 
     def __init__(self, dynamics: KStepDynamics) -> None:
         self.dynamics, self.rows = dynamics, list[dict[str, Any]]()

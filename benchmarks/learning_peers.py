@@ -1,4 +1,4 @@
-"""What other packages learn from the labels of one run, fitted from scratch on one core.
+"""Other packages fitted from scratch to the labels of one run, on one core.
 
 The peers stand in environments of their own, whose packages clash with this project's; the suite
 makes the labels and calls ``peer_fits.py`` with the Python of each environment.

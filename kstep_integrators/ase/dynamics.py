@@ -418,7 +418,7 @@ class KStepDynamics(OptionAttributes):
 
     @property
     def lessons(self) -> Lessons | None:
-        """What a run that learns has learned, with the residuals on the way; else None."""
+        """State of learning: weights, labels, residuals on the way; None for a run that does not."""
         return None if self._run is None else self._run.lessons
 
     @property

@@ -418,7 +418,7 @@ energy_tolerance, force_tolerance, guard, device, learn
 
     @property
     def lessons(self) -> Lessons | None:
-        """What replicas that learn have learned, with the residuals on the way; else None."""
+        """State of learning: weights, labels, residuals on the way; None without ``learn``."""
         return None if self._last is None else self._last.lessons
 
     @property

@@ -1,4 +1,4 @@
-"""What a run has learned so far: frozen, and in every checkpoint."""
+"""State of learning between two steps of a run: frozen, and in every checkpoint."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Grade:
-    """How well the labels of a block were known before they were learned.
+    """Residuals of the labels of a block before they were learned.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class Grade:
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a run has learned so far.
+    """State of learning between two steps of a run.
 
     Attributes
     ----------
