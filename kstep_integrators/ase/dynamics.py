@@ -418,7 +418,7 @@ class KStepDynamics(OptionAttributes):
 
     @property
     def lessons(self) -> Lessons | None:
-        """State of learning: weights, labels, residuals on the way; None for a run that does not."""
+        """State of learning: weights, labels, residuals on the way; None without ``learn``."""
         return None if self._run is None else self._run.lessons
 
     @property
