@@ -12,7 +12,7 @@ import pytest
 from ase.io import read
 
 from kstep_integrators.ase.checkpoint_file import read_checkpoint
-from kstep_integrators.learning import adapted
+from kstep_integrators.learning import adapted, shown_backbone
 from tests.learning.killed_run import go
 from tests.learning.runs import backbone, make_small
 
@@ -20,7 +20,7 @@ STEPS, KILLS = 36, 10
 
 
 def _process(folder, steps):
-    adapted.FUNCTIONS = 32  # in this process alone
+    adapted.FUNCTIONS = shown_backbone.FUNCTIONS = 32  # in this process alone
     go(folder, steps)
 
 
