@@ -20,6 +20,7 @@ KILLED = {
     "gfn2": "GFN2 as usual (tblite starts from the last SCF)",
     "pyscf": "HF/STO-3G, water",
     "ensemble": "Morse springs, an ensemble of 16",
+    "learning": "Morse springs, learning from softer ones",
 }
 SHOWN = 67
 """Characters of a message."""
@@ -132,7 +133,7 @@ def failures() -> str:
 
 def kill() -> str:
     """Largest differences between killed runs and those that were left alone."""
-    result = {**load("kill"), **load("kill_ensemble")}
+    result = {**load("kill"), **load("kill_ensemble"), **load("kill_learning")}
     rows = []
     for key, name in KILLED.items():
         worst = result[key]["largest"]
