@@ -20,7 +20,7 @@ KILLED = {
     "gfn2": "GFN2 as usual (tblite starts from the last SCF)",
     "pyscf": "HF/STO-3G, water",
     "ensemble": "Morse springs, an ensemble of 16",
-    "learning": "Morse springs, learning from softer ones",
+    "learning": "Morse springs, a run that learns",
 }
 SHOWN = 67
 """Characters of a message."""
