@@ -20,7 +20,7 @@ _MOVING = ("positions", "momenta")
 _RESULTS = ("constraint_forces",)
 """Attributes of constraints that ASE writes when it is asked for forces."""
 _NO_PHYSICS = frozenset({"constraints", "masses"})
-"""What energies and forces do not depend on."""
+"""Properties of atoms that energies and forces do not depend on."""
 
 
 @dataclass(frozen=True)

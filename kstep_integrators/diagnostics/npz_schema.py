@@ -1,4 +1,4 @@
-"""What a trajectory file of schema version 1 may hold: each field's shape, type and range.
+"""Fields of a trajectory file of schema version 1: shape, type and range of each.
 
 Files are written by :mod:`kstep_training.trajectory`, which has their units.
 """

@@ -98,7 +98,7 @@ class AdaptedPotential(SetOnce):
         return self._whole.bind(state)
 
     def describe(self) -> dict[str, Any]:
-        """What is learned on: the same before and after, since the weights are the run's."""
+        """Base and backbone: the same before and after learning, as weights are the run's."""
         start = None if self.start is None else self.start.describe()
         return {"learned": True, "base": start, "backbone": self.model.header.name}
 

@@ -28,7 +28,7 @@ _SHARP = 0.05
 
 @dataclass(frozen=True)
 class GradientVerdict:
-    """What the first evaluations of a run say of its physics.
+    """Verdict of the first evaluations of a run on its physics.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class GradientVerdict:
 
     @property
     def sharp(self) -> bool:
-        """Whether an error of 0.05 eV/angstrom could have been seen: displacements were short."""
+        """True if an error of 0.05 eV/angstrom would have been seen: displacements were short."""
         return self.error_bar <= _SHARP
 
     @property
@@ -67,7 +67,7 @@ class GradientVerdict:
         return float(works @ np.array(self.differences) / max(float(works @ works), 1e-300))
 
     def text(self) -> str:
-        """What a user has to know, in a sentence or two."""
+        """The verdict in a sentence or two."""
         found = (
             f"{self.force_error:.2g} +- {self.error_bar:.1g} eV/angstrom along the first "
             f"displacements ({self.points} evaluations: energies changed by "

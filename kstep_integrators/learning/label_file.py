@@ -25,11 +25,11 @@ from kstep_integrators.trajectory_marks import (
 __all__ = ["LabelFile", "physics_of"]
 
 _PHYSICS = "kstep_physics"
-"""What the description of a trajectory has of the physics (:func:`settings_of`)."""
+"""Key of the physics (:func:`settings_of`) in the description of a trajectory."""
 
 
 _HEAD = b"- of UlmASE-Trajectory"
-"""What a trajectory of ASE begins with."""
+"""First bytes of a trajectory of ASE."""
 _TEMPLATES = 4096
 """Molecules whose hashes are remembered at once."""
 
