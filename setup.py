@@ -18,7 +18,8 @@ from setuptools.modified import newer_group
 
 PACKAGE = "kstep_integrators.nn.native"
 SOURCES = Path(*PACKAGE.split("."), "source")
-SUFFIX = ".dylib" if sys.platform == "darwin" else ".so"
+MAC = sys.platform == "darwin"
+SUFFIX = ".dylib" if MAC else ".so"
 
 # Not -ffast-math: with it a NaN passes every check, and loading the library would set flush-to-zero
 # for the whole process. These three change no result of a finite calculation, and let loops with
@@ -28,6 +29,8 @@ FLAGS = [
     *("-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros"),
     *("-fno-wrapv", "-g0"),
 ]
+EXPORTS = SOURCES / "exports.map"
+NAMES = "-Wl,-exported_symbol,_kstep_*" if MAC else f"-Wl,--version-script={EXPORTS}"
 # Also the lowest level names its machine: CXXFLAGS with -march=native must not reach a library that
 # is loaded to find out what the CPU can.
 LEVELS = {
@@ -46,7 +49,7 @@ def target_machine() -> str:
     from sysconfig import get_platform
 
     machine = get_platform().rpartition("-")[2]
-    if sys.platform == "darwin":
+    if MAC:
         # A Python for two machines builds for two; a library here is of one.
         asked = set(re.findall(r"-arch\s+(\S+)", os.environ.get("ARCHFLAGS", "")))
         machine = asked.pop() if len(asked) == 1 else platform.machine()
@@ -65,9 +68,9 @@ def kernels(machine: str) -> list[Extension]:
         Extension(
             f"{PACKAGE}.kernel_{level}",
             sources=[str(SOURCES / "kernel.cpp")],
-            depends=["setup.py", *map(str, sorted(SOURCES.glob("*.h")))],
+            depends=["setup.py", str(EXPORTS), *map(str, sorted(SOURCES.glob("*.h")))],
             extra_compile_args=[*FLAGS, *flags],
-            extra_link_args=["-pthread"],
+            extra_link_args=["-pthread", NAMES],
             language="c++",
             optional=True,
         )

@@ -76,9 +76,12 @@ def test_the_library_is_found_once_and_quickly() -> None:
     assert found is not None, native.native_missing()
     assert native.native_missing() is None
     assert native.native_library() is found
-    start = time.perf_counter()
-    assert isinstance(load(FOLDER, MACHINE), NativeLibrary)
-    assert time.perf_counter() - start < 0.05  # 0.5 ms where nothing else runs
+    seconds = []
+    for _ in range(3):
+        start = time.process_time()
+        assert isinstance(load(FOLDER, MACHINE), NativeLibrary)
+        seconds.append(time.process_time() - start)
+    assert min(seconds) < 0.005
 
 
 @built
