@@ -216,7 +216,7 @@ def _fit(first: Any, second: Any, folder: Path) -> str:
     )
 
 
-OF_THE_REPORT: Final = {"resolution", "interval_fs", "compile", "time_unit", "velocity_unit",
+OF_THE_REPORT: Final = {"resolution", "interval_fs", "backend", "time_unit", "velocity_unit",
                         "lammps_units"}  # fmt: skip
 """Keys that no frame depends on: the width of a spectrum, other programs' files, and speed."""
 

@@ -222,7 +222,7 @@ class Argument:
 
     def resumed(self, folder: Path) -> str:
         """A resumed run goes on as the uninterrupted one does."""
-        if self.name == "compile":  # half a minute of compilers, and described above
+        if self.name == "backend":  # half a minute of compilers, and described above
             return NONE
         ends = []
         for name in ("whole", "resumed"):
@@ -261,7 +261,7 @@ CELLS = (
              lambda m: str(m.timestep)),
     Argument(NetworkPotential, "digest", NET, "other", (3, None), described),
     Argument(NetworkPotential, "dtype", NET, torch.float32, ("float64", torch.float16), flow),
-    Argument(NetworkPotential, "compile", NET, True, ("yes", 1, None), described),
+    Argument(NetworkPotential, "backend", NET, "compiled", ("fast", 1, None), described),
     Argument(NetworkPotential, "dense_limit", NET, 4, LIMITS, described),
     Argument(NetworkPotential, "source", NET, "other", (3, None), lambda m: m.source),
     Argument(DirectJump, "network", DIRECT, increments(1), ("painn", None),
@@ -320,7 +320,7 @@ LOADS = (
     Loaded(load_model, "name_or_path", LOAD, lambda folder: file(folder, 1),
            (3, None, "no-such-model-name_or_path"), flow, "source"),
     Loaded(load_model, "dtype", LOAD, torch.float32, ("float64", torch.float16), flow),
-    Loaded(load_model, "compile", LOAD, True, ("yes", 1, None), described),
+    Loaded(load_model, "backend", LOAD, "compiled", ("fast", 1, None), described),
     Based(load_model, "base", {"name_or_path": correction, "base": lambda folder: cheap()},
           lambda folder: cheap(), (3, None, cheap(depth=1.0)), flow, "parts"),
 )  # fmt: skip
