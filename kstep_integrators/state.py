@@ -31,6 +31,7 @@ __all__ = [
     "Correction",
     "Evaluation",
     "EvaluationFailed",
+    "FlowPotential",
     "Forces",
     "HessianProducts",
     "PhasePoint",
@@ -227,6 +228,45 @@ class BoundPotential(Protocol):
         ------
         EvaluationFailed
             There or when it is applied, if it cannot be computed.
+        """
+        ...
+
+
+class FlowPotential(BoundPotential, Protocol):
+    """A bound potential that takes the steps of a flow itself, all of a jump in one call.
+
+    A flow jump asks it in place of its forces where nothing is constrained but atoms that do not
+    move: no fixed bonds, no centre of mass held at rest. It is known by its method ``flow``.
+    """
+
+    def flow(
+        self, state: PhaseState, start: Evaluation, timestep: float, k: int
+    ) -> tuple[PhaseState, Evaluation]:
+        """k steps of velocity Verlet.
+
+        The same positions, momenta, time, energy and forces as of
+        :func:`~kstep_integrators.mechanics.verlet.verlet_flow` but for rounding: fixed atoms keep
+        no momentum, a molecule whose positions are not finite harms no other. Nothing that is
+        returned changes later.
+
+        Parameters
+        ----------
+        state : PhaseState
+            On the device of the potential, of the atoms it is bound to; ``bonds`` is None and
+            ``fix_com`` False. Masses and fixed atoms may be other ones in each call.
+        start : Evaluation
+            This potential at ``state.positions``, with forces.
+        timestep : float
+            ASE time units.
+        k : int
+            At least 1.
+
+        Returns
+        -------
+        state : PhaseState
+            k timesteps later.
+        end : Evaluation
+            The potential there, with forces.
         """
         ...
 
