@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections import deque
 from collections.abc import Callable, Hashable
@@ -70,8 +71,9 @@ class Recordings:
         with torch.cuda.device(self.device):
             if not self._known:  # the memory of recordings that are gone cannot be taken up again
                 self._pool = torch.cuda.graph_pool_handle()
-            # Warmed up on the stream that is recorded: libraries keep workspaces for each stream.
-            stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+            # Warmed up on the stream that is recorded, one for all: libraries keep workspaces for
+            # each stream that they have seen.
+            stream, current = _stream(torch.cuda.current_device()), torch.cuda.current_stream()
             stream.wait_stream(current)
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):
@@ -84,6 +86,12 @@ class Recordings:
             ):
                 function()
         return graph.replay
+
+
+@functools.cache
+def _stream(device: int) -> torch.cuda.Stream:
+    """The stream of all recordings on a device."""
+    return torch.cuda.Stream(device)
 
 
 def _make_room() -> None:
