@@ -80,9 +80,13 @@ class Recordings:
                     function()
             current.wait_stream(stream)
             graph = torch.cuda.CUDAGraph()
-            # Other threads, with physics on the same GPU, may allocate meanwhile.
-            with torch.cuda.graph(
-                graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"
+            # A recording that fails leaves its stream as the current one: the outer context does
+            # not. Other threads, with physics on the same GPU, may allocate meanwhile.
+            with (
+                torch.cuda.stream(current),
+                torch.cuda.graph(
+                    graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"
+                ),
             ):
                 function()
         return graph.replay
