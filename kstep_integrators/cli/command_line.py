@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
 
-    commands.add_parser("doctor", help="versions, devices, and which extras are missing")
+    commands.add_parser("doctor", help="versions, devices, native kernel, missing extras")
     _add_demo(commands)
     _add_prep(commands)
     _add_simulate(commands)
