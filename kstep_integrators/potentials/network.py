@@ -19,6 +19,7 @@ from kstep_integrators.arguments import (
 from kstep_integrators.models.coverage import check_coverage, species_of
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.potentials.graph_flow import GraphFlow
 from kstep_integrators.potentials.network_forces import DenseForces, ListForces
 from kstep_integrators.state import (
     BoundPotential,
@@ -94,8 +95,8 @@ class NetworkPotential(SetOnce):
         self.dense_limit = whole_number("dense_limit", dense_limit, "atoms of the largest molecule")
         self.source = source
         self._device = torch.device(device)
-        self._bound: dict[tuple[Any, ...], DenseForces | ListForces] = {}
-        self._relatives: dict[tuple[Any, ...], DenseForces | ListForces] = {}
+        self._bound: dict[tuple[Any, ...], DenseForces | ListForces | GraphFlow] = {}
+        self._relatives: dict[tuple[Any, ...], DenseForces | ListForces | GraphFlow] = {}
 
     @property
     def timestep(self) -> float:
@@ -172,14 +173,14 @@ class NetworkPotential(SetOnce):
         check_coverage(self.header, state)
 
     def bind(self, state: PhaseState) -> BoundPotential:
-        """Force function of one set of atoms; compiled functions are kept for reuse."""
+        """Force function of one set of atoms; what is compiled or recorded is kept for reuse."""
         self.check(state)
         key = (tuple(state.numbers.tolist()), tuple(state.batch.tolist()))
         if key not in self._bound:
             largest = int(torch.bincount(state.batch).max())
             make = DenseForces if largest <= self.dense_limit else ListForces
             relative = self._relatives.get(key)
-            self._bound[key] = make(
+            forces = make(
                 self.network,
                 species_of(self.header, state),
                 state,
@@ -187,6 +188,10 @@ class NetworkPotential(SetOnce):
                 self.compile,
                 None if relative is None else relative.compiled,
             )
+            self._bound[key] = forces
+            if self._device.type == "cuda":
+                known = relative if isinstance(relative, GraphFlow) else None
+                self._bound[key] = GraphFlow(forces, state, known)
         return self._bound[key]
 
 
