@@ -19,6 +19,7 @@ from kstep_integrators.models.coverage import check_coverage, species_of
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.potentials.backends import choose_backend
+from kstep_integrators.potentials.graph_flow import GraphFlow
 from kstep_integrators.potentials.network_forces import DenseForces, ListForces
 from kstep_integrators.state import (
     BoundPotential,
@@ -45,7 +46,7 @@ class NetworkPotential(SetOnce):
     backend : {"auto", "native", "eager", "compiled"}
         What computes the forces. ``"native"`` is a kernel for the backbone ``painn`` on a CPU;
         ``"eager"`` is PyTorch, the reference; ``"compiled"`` is ``torch.compile`` for any other
-        backbone, and on a GPU: it takes up to a minute for each set of atoms, and seconds where
+        backbone, and on a GPU: it takes a minute or so for each set of atoms, and seconds where
         PyTorch's cache on disk has it. ``"auto"`` takes ``"native"`` where it can be had, else
         ``"eager"``. The attribute ``backend`` says which it became, ``asked_backend`` what it was.
     dense_limit : int
@@ -98,8 +99,8 @@ class NetworkPotential(SetOnce):
         self._device = torch.device(device)
         self.asked_backend = backend
         self.backend = choose_backend(backend, self.network, self._device.type)
-        self._bound: dict[tuple[Any, ...], DenseForces | ListForces] = {}
-        self._relatives: dict[tuple[Any, ...], DenseForces | ListForces] = {}
+        self._bound: dict[tuple[Any, ...], DenseForces | ListForces | GraphFlow] = {}
+        self._relatives: dict[tuple[Any, ...], DenseForces | ListForces | GraphFlow] = {}
 
     @property
     def timestep(self) -> float:
@@ -182,14 +183,14 @@ class NetworkPotential(SetOnce):
         check_coverage(self.header, state)
 
     def bind(self, state: PhaseState) -> BoundPotential:
-        """Force function of one set of atoms; compiled functions are kept for reuse."""
+        """Force function of one set of atoms; what is compiled or recorded is kept for reuse."""
         self.check(state)
         key = (tuple(state.numbers.tolist()), tuple(state.batch.tolist()))
         if key not in self._bound:
             largest = int(torch.bincount(state.batch).max())
             make = DenseForces if largest <= self.dense_limit else ListForces
             relative = self._relatives.get(key)
-            self._bound[key] = make(
+            forces = make(
                 self.network,
                 species_of(self.header, state),
                 state,
@@ -197,6 +198,10 @@ class NetworkPotential(SetOnce):
                 self.backend == "compiled",
                 None if relative is None else relative.compiled,
             )
+            self._bound[key] = forces
+            if self._device.type == "cuda":
+                known = relative if isinstance(relative, GraphFlow) else None
+                self._bound[key] = GraphFlow(forces, state, known)
         return self._bound[key]
 
 
