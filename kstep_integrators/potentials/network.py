@@ -20,6 +20,7 @@ from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.native.library import native_library, native_missing
 from kstep_integrators.potentials.backends import choose_backend
+from kstep_integrators.potentials.graph_flow import GraphFlow
 from kstep_integrators.potentials.native_forces import NativeForces, PackedNetwork
 from kstep_integrators.potentials.network_forces import DenseForces, ListForces
 from kstep_integrators.state import (
@@ -29,7 +30,7 @@ from kstep_integrators.state import (
 
 __all__ = ["NetworkPotential"]
 
-_Bound = DenseForces | ListForces | NativeForces
+_Bound = DenseForces | ListForces | GraphFlow | NativeForces
 
 
 class NetworkPotential(SetOnce):
@@ -49,7 +50,7 @@ class NetworkPotential(SetOnce):
     backend : {"auto", "native", "eager", "compiled"}
         What computes the forces. ``"native"`` is a kernel for the backbone ``painn`` on a CPU;
         ``"eager"`` is PyTorch, the reference; ``"compiled"`` is ``torch.compile`` for any other
-        backbone, and on a GPU: it takes up to a minute for each set of atoms, and seconds where
+        backbone, and on a GPU: it takes a minute or so for each set of atoms, and seconds where
         PyTorch's cache on disk has it. ``"auto"`` takes ``"native"`` where it can be had, else
         ``"eager"``. The attribute ``backend`` says which it became, ``asked_backend`` what it was.
     dense_limit : int
@@ -207,7 +208,7 @@ class NetworkPotential(SetOnce):
         check_coverage(self.header, state)
 
     def bind(self, state: PhaseState) -> BoundPotential:
-        """Force function of one set of atoms; those of the last sets are kept for reuse."""
+        """Force function of one set of atoms; what is compiled or recorded is kept for reuse."""
         self.check(state)
         key = (tuple(state.numbers.tolist()), tuple(state.batch.tolist()))
         if key not in self._bound:
@@ -223,9 +224,12 @@ class NetworkPotential(SetOnce):
         compiled = None if isinstance(relative, NativeForces | None) else relative.compiled
         largest = int(torch.bincount(state.batch).max())
         make = DenseForces if largest <= self.dense_limit else ListForces
-        return make(
+        forces = make(
             self.network, species, state, self._device, self.backend == "compiled", compiled
         )
+        if self._device.type != "cuda":
+            return forces
+        return GraphFlow(forces, state, relative if isinstance(relative, GraphFlow) else None)
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but what belongs to this process: copies prepare that anew."""

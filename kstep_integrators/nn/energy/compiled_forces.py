@@ -30,7 +30,7 @@ def have_compiler() -> bool:
 class CompiledForces:
     """:func:`~kstep_integrators.nn.energy.forces.energy_and_forces`, compiled for fixed shapes.
 
-    Traced and compiled in the first call, which takes up to a minute; seconds, where an earlier
+    Traced and compiled in the first call, which takes a minute or so; seconds, where an earlier
     process has compiled the same for the same shapes: PyTorch keeps what it compiles in a folder,
     that of the environment variable ``TORCHINDUCTOR_CACHE_DIR`` or one for temporary files.
 
@@ -57,6 +57,7 @@ class CompiledForces:
         self.network, self.trainable = network, trainable
         self.shapes = {name: tensor.shape for name, tensor in weights.items()}
         self.weights = self._arguments(weights)
+        self._read: Mapping[str, Tensor] | None = None
         self._code = list[Callable[..., tuple[Tensor, Tensor]]]()  # one place for all relatives
 
     def __call__(
@@ -78,7 +79,8 @@ class CompiledForces:
             Per molecule, element shifts not included.
         forces : (B, N, 3) eV/angstrom
         """
-        weights = self.weights if parameters is None else self._arguments(parameters)
+        named = parameters or self._read
+        weights = self.weights if named is None else self._arguments(named)
         parts = _parts(graph)
         if self._code:
             return self._code[0](weights, positions, *parts)
@@ -88,10 +90,19 @@ class CompiledForces:
             self._code.append(self._compiled(weights, positions, *parts))
             return self._code[0](weights, positions, *parts)
 
-    def of(self, network: EnergyNetwork) -> CompiledForces:
-        """The same code with the weights of another network of the same sizes."""
+    def of(self, network: EnergyNetwork, reading: bool = False) -> CompiledForces:
+        """The same code with the weights of another network of the same sizes.
+
+        Parameters
+        ----------
+        network : EnergyNetwork
+        reading : bool
+            Read its weights anew in each call, because they change in place.
+        """
         other = CompiledForces(network, self.trainable)
         other._code = self._code
+        if reading:
+            other._read = dict(network.named_parameters())
         return other
 
     def _arguments(self, weights: Mapping[str, Tensor]) -> list[Tensor]:

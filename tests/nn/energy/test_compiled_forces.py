@@ -13,10 +13,11 @@ from kstep_integrators.nn.energy.forces import energy_and_forces
 from tests.conftest import network
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not have_compiler(), reason="needs a C++ compiler")
-def test_the_compiled_force_is_the_eager_one(state, caplog):
-    """Once compiled, for networks of other weights too; it says so, and how long it took."""
+def test_the_traced_force_is_the_eager_one(state, caplog, monkeypatch):
+    """Traced once, for networks of other weights too; run without the minute of a compiler."""
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda traced, **how: asked.append(how) or traced)
     caplog.set_level(logging.INFO, "kstep_integrators.notices")
     nets = [network("egnn", seed, layers=1, radial=4).double() for seed in (0, 1)]
     graph = dense_graph(nets[0].species_of[state.numbers], make_padding(state.batch))
@@ -30,6 +31,7 @@ def test_the_compiled_force_is_the_eager_one(state, caplog):
             assert eager.abs().max() > 0.1
             torch.testing.assert_close(forces, eager, atol=1e-9, rtol=1e-9)
             torch.testing.assert_close(energy, expected.double().sum(-1), atol=1e-9, rtol=1e-9)
+    assert asked == [{"fullgraph": True, "dynamic": False, "options": {"cpp_wrapper": True}}]
     what = "compiling the force of 1 x 9 atoms (torch.compile)"
     assert caplog.messages[0] == f"{what} ..."
     assert math.isfinite(float(caplog.messages[1].removeprefix(f"{what}: ").removesuffix(" s")))
