@@ -308,6 +308,7 @@ def kinetic_energy(state: PhaseState) -> Tensor:
 
 
 def _kinetic_energy(state: PhaseState) -> Tensor:
-    per_atom = (state.momenta.square() / (2.0 * state.masses)).sum(1)
+    doubled: Tensor = derived(state, "2 m", lambda state: 2.0 * state.masses, lasting=True)
+    per_atom = (state.momenta.square() / doubled).sum(1)
     total = torch.zeros(state.n_molecules, dtype=per_atom.dtype, device=per_atom.device)
     return total.index_add(0, state.batch, per_atom)
