@@ -136,7 +136,7 @@ def drop(atoms: int) -> Atoms:
 
 def _differences(got: tuple[PhaseState, Evaluation], state: PhaseState) -> dict[str, float]:
     """The largest from the same jump on the CPU in float64."""
-    forces = _model(torch.device("cpu"), torch.float64, False).bind(state)
+    forces = _model(torch.device("cpu"), torch.float64, "eager").bind(state)
     with torch.no_grad():
         start, _ = forces(state.positions, None)
         expected, end, _ = verlet_flow(forces, state, start, TIMESTEP, K)

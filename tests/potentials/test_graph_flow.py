@@ -130,11 +130,12 @@ def test_a_list_that_is_refreshed_does_ask_the_host(state):
         verlet_flow(forces, state, start, TAU, 2)
 
 
-def test_a_list_of_a_fixed_width_holds_the_same_neighbours():
+@pytest.mark.parametrize("size", [40, 60])
+def test_a_list_of_a_fixed_width_holds_the_same_neighbours(size):
     generator = torch.Generator().manual_seed(0)
     x = 8.0 * torch.rand(60, 3, generator=generator, dtype=torch.float64)
     x[7] = torch.nan
-    species, batch = torch.zeros(60, dtype=torch.int64), torch.arange(60) // 40
+    species, batch = torch.zeros(60, dtype=torch.int64), torch.arange(60) // size
     known = build_skin_list(x, species, batch, cutoff=4.0, skin=1.0).graph
     plan = list_plan(species, batch, x.device)
     width = known.pair_mask.shape[1]

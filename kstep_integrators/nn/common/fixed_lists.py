@@ -85,9 +85,11 @@ def fixed_list(positions: Tensor, plan: ListPlan, reach: float, width: int) -> t
     wide = positions.index_select(0, plan.atoms.reshape(-1)).reshape(*plan.atoms.shape, 3)
     order = torch.arange(len(positions), device=positions.device)
     slots = torch.arange(width, device=positions.device)
+    alone = len(plan.atoms) == 1
     rows, counts = [], []
     for atom in order.split(max(1, BLOCK // places)):
-        molecule = plan.batch.index_select(0, atom)
+        # One row of places serves all atoms of a single molecule.
+        molecule = plan.batch.index_select(0, atom[:1] if alone else atom)
         others = plan.atoms.index_select(0, molecule)
         vectors = wide.index_select(0, molecule) - positions.index_select(0, atom).unsqueeze(1)
         close = vectors.square().sum(-1) < reach * reach
@@ -95,7 +97,7 @@ def fixed_list(positions: Tensor, plan: ListPlan, reach: float, width: int) -> t
         slot = close.cumsum(1) - 1
         # What has no place in the row goes to one more slot, which is cut off.
         slot = slot.masked_fill(~close, width).clamp(max=width)
-        row = atom.unsqueeze(1).repeat(1, width + 1).scatter(1, slot, others)
+        row = atom.unsqueeze(1).repeat(1, width + 1).scatter(1, slot, others.expand_as(slot))
         rows.append(row[:, :width])
         counts.append(close.sum(1))
     count, index = torch.cat(counts), torch.cat(rows)
