@@ -32,9 +32,8 @@ SLOW = ("scipy.stats", "scipy.signal")
     "module", ["kstep_integrators", "kstep_integrators.cli", "kstep_integrators.cli.doctor"]
 )
 def test_importing_loads_nothing_optional(module: str) -> None:
-    code = (
-        f"import sys, {module}\nprint(*sorted({{*sys.modules}} & {{*{HEAVY + ALSO_NOT + SLOW}}}))"
-    )
+    unwanted = {*HEAVY, *ALSO_NOT, *SLOW}
+    code = f"import sys, {module}\nprint(*sorted({{*sys.modules}} & {unwanted!r}))"
     # In a process of its own: here other tests have imported them already.
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code],
