@@ -172,7 +172,7 @@ def main() -> None:
                 taken[name].append(_elsewhere(tree, case))
         old, new = (statistics.median(taken[name]) for name in ("old", "new"))
         rows[case] = {"step_ms": taken, "median_ms": {"old": old, "new": new}}
-        print(f"{case}: {old:.3f} -> {new:.3f} ms, ratio {new / old:.2f}")
+        print(f"{case}: {old:.3f} -> {new:.3f} ms, ratio {new / old:.2f}", flush=True)
     if arguments.output:
         sys.path.insert(0, str(ROOT))
         results = importlib.import_module("benchmarks.results")
