@@ -164,10 +164,7 @@ def step_overhead() -> str:
     medians = {case: row["median_ms"] for case, row in rows.items()}
     return markdown(
         ["run", "before, ms", "now, ms"],
-        (
-            [case, *(f"{ms[tree]:{'.0f' if ms[tree] > 100 else '.3g'}}" for tree in ("old", "new"))]
-            for case, ms in medians.items()
-        ),
+        ([case, f"{ms['old']:.3f}", f"{ms['new']:.3f}"] for case, ms in medians.items()),
     )
 
 
