@@ -95,6 +95,10 @@ MODULES = {
         "learning_metropolis": "acceptance at long strides after a burn-in that learned",
         "learning_dft": "a run that learns under DFT from its first step; an hour",
     },
+    "network_sizes": {
+        "network_sizes": "force error, time per force and what learning adds, by size of the "
+        "network; model files at equal data",
+    },
     "learning_peers": {
         "learning_peers": "sGDML and MACE fitted from scratch to labels of a run, in environments "
         "of their own; an hour"
