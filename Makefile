@@ -2,6 +2,7 @@
 # make test   environment with all that the tests need, then the tests
 # make lint   ruff, mypy and the import contracts
 # make docs   guides and reference as HTML, in docs/_build/
+# make native the compiled kernel of the networks' forces, after a change of its source
 #
 # Variables: PYTHON (interpreter that makes the environment), VENV (its folder),
 # PIP_FLAGS (for example --extra-index-url https://download.pytorch.org/whl/cpu),
@@ -20,7 +21,7 @@ INSTALL := $(BIN)/python -m pip install $(PIP_FLAGS) -c constraints.txt
 # compete for them.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs native clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo-installed
@@ -38,17 +39,22 @@ lint: $(VENV)/.dev-installed
 docs: $(VENV)/.dev-installed
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build
 
+# Installing builds it; this builds anew what is older than its source.
+native: $(VENV)/.dev-installed
+	$(BIN)/python setup.py -q build_ext --inplace
+
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # Order-only: the time stamp of a symbolic link to the interpreter says nothing.
-$(VENV)/.demo-installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.demo-installed: pyproject.toml setup.py constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[demo,prep]"
 	touch $@
 
-$(VENV)/.dev-installed: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.dev-installed: pyproject.toml setup.py constraints.txt | $(BIN)/python
 	$(INSTALL) -e ".[dev]"
 	touch $@ $(VENV)/.demo-installed
 
 clean:
-	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache \
+		kstep_integrators/nn/native/kernel.*.so kstep_integrators/nn/native/kernel.*.dylib

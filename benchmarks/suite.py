@@ -79,10 +79,14 @@ MODULES = {
         "one_jump_mm": "the same with rigid bonds under MMFF94",
     },
     "cost": {
-        "jump_cost": "time of a jump over that of a GFN2 evaluation, eager and compiled, and of "
+        "jump_cost": "time of a jump over that of a GFN2 evaluation, by each backend, and of "
         "each corrector, Hessians included",
         "ensemble": "seconds of jumps and physics per replica and stride, by batch and workers",
         "system_size": "time of a step of 2,000 to 20,000 atoms beyond forces, by constraints",
+    },
+    "gpu_flow": {
+        "gpu_flow": "time of a recorded jump on a GPU by replicas and atoms, and what differs from "
+        "the CPU in float64; needs a CUDA device",
     },
     "openmm_overhead": {
         "openmm_overhead": "time of a jump in OpenMM beyond jump and corrector, and beyond the "

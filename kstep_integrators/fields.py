@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -40,6 +40,8 @@ T = TypeVar("T")
 
 _DERIVED = "_derived"
 """Attribute in which :func:`derived` keeps numbers; a changed copy begins without."""
+_LASTING = "_lasting"
+"""The same for numbers of fixed fields alone; copies with the same fixed fields share them."""
 
 ATOM = "atom"
 """Rows (N, ...), one for each atom."""
@@ -65,7 +67,8 @@ def scoped(scope: str, *, default: Any = dataclasses.MISSING, **metadata: Any) -
     scope : str
     default : object, optional
     **metadata
-        ``fixed=True``: it does not change during a run, so that :func:`where` need not look at it.
+        ``fixed=True``: it does not change during a run, so that :func:`where` need not look at it,
+        and :func:`derived` may keep numbers for the whole run.
         ``missing=value``: None stands for this number in every row where others have a tensor.
         ``in_files=False``: it is not written to files, and None when it is read.
     """
@@ -112,27 +115,42 @@ def replaced(value: T, **changes: Any) -> T:
     before = vars(value)
     if not changes.keys() <= before.keys():
         raise TypeError(f"{type(value).__name__} has no field {sorted(set(changes) - set(before))}")
-    copy = object.__new__(type(value))
-    vars(copy).update(before)
-    vars(copy).update(changes)
-    vars(copy).pop(_DERIVED, None)
+    kind: type[T] = type(value)
+    copy, fixed = object.__new__(kind), _fixed(kind)  # type: ignore[arg-type]  # types hash
+    after = vars(copy)
+    after.update(before)
+    after.update(changes)
+    after.pop(_DERIVED, None)
+    if fixed:
+        same = fixed.isdisjoint(changes)
+        after[_LASTING] = before.setdefault(_LASTING, {}) if same else {}
     return copy
 
 
-def derived(value: Any, name: str, compute: Callable[[Any], Any]) -> Any:
+def derived(
+    value: Any, name: Hashable, compute: Callable[[Any], Any], lasting: bool = False
+) -> Any:
     """A number that follows from a frozen dataclass, computed when it is first asked for.
 
     Parameters
     ----------
     value : dataclass
-    name : str
+    name : hashable
     compute : callable
         Takes the value.
+    lasting : bool
+        Whether it follows from fixed fields alone, and holds for changed copies too.
     """
-    kept = vars(value).setdefault(_DERIVED, {})
+    kept = vars(value).setdefault(_LASTING if lasting else _DERIVED, {})
     if name not in kept:
         kept[name] = compute(value)
     return kept[name]
+
+
+@functools.cache
+def _fixed(kind: type) -> frozenset[str]:
+    """Names of the fixed fields of a dataclass."""
+    return frozenset(part.name for part in dataclasses.fields(kind) if part.metadata.get("fixed"))
 
 
 def _map(value: T, change: Callable[[Any, dataclasses.Field[Any]], Any]) -> T:

@@ -31,6 +31,7 @@ __all__ = [
     "Correction",
     "Evaluation",
     "EvaluationFailed",
+    "FlowPotential",
     "Forces",
     "HessianProducts",
     "PhasePoint",
@@ -231,6 +232,45 @@ class BoundPotential(Protocol):
         ...
 
 
+class FlowPotential(BoundPotential, Protocol):
+    """A bound potential that takes the steps of a flow itself, all of a jump in one call.
+
+    A flow jump asks it in place of its forces where nothing is constrained but atoms that do not
+    move: no fixed bonds, no centre of mass held at rest. It is known by its method ``flow``.
+    """
+
+    def flow(
+        self, state: PhaseState, start: Evaluation, timestep: float, k: int
+    ) -> tuple[PhaseState, Evaluation]:
+        """k steps of velocity Verlet.
+
+        The same positions, momenta, time, energy and forces as of
+        :func:`~kstep_integrators.mechanics.verlet.verlet_flow` but for rounding: fixed atoms keep
+        no momentum, a molecule whose positions are not finite harms no other. Nothing that is
+        returned changes later.
+
+        Parameters
+        ----------
+        state : PhaseState
+            On the device of the potential, of the atoms it is bound to; ``bonds`` is None and
+            ``fix_com`` False. Masses and fixed atoms may be other ones in each call.
+        start : Evaluation
+            This potential at ``state.positions``, with forces.
+        timestep : float
+            ASE time units.
+        k : int
+            At least 1.
+
+        Returns
+        -------
+        state : PhaseState
+            k timesteps later.
+        end : Evaluation
+            The potential there, with forces.
+        """
+        ...
+
+
 def mask_of(molecules: Iterable[int], like: Tensor) -> Tensor:
     """(B,) bool, true for some of the molecules; on the device of ``like`` (B,)."""
     mask = torch.zeros(len(like), dtype=torch.bool)
@@ -268,6 +308,7 @@ def kinetic_energy(state: PhaseState) -> Tensor:
 
 
 def _kinetic_energy(state: PhaseState) -> Tensor:
-    per_atom = (state.momenta.square() / (2.0 * state.masses)).sum(1)
+    doubled: Tensor = derived(state, "2 m", lambda state: 2.0 * state.masses, lasting=True)
+    per_atom = (state.momenta.square() / doubled).sum(1)
     total = torch.zeros(state.n_molecules, dtype=per_atom.dtype, device=per_atom.device)
     return total.index_add(0, state.batch, per_atom)

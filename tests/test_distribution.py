@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import kstep_integrators
+from kstep_integrators.nn.native.library import LEVELS, SUFFIX
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = {
@@ -22,7 +24,15 @@ PACKAGES = {
     "kstep_training": "training/kstep_training",
 }
 LEFT_OUT = shutil.ignore_patterns(
-    ".*", "*.egg-info", "*.pyc", "__pycache__", "_build", "build", "dist"
+    ".*",
+    "*.egg-info",
+    "*.pyc",
+    "__pycache__",
+    "_build",
+    "build",
+    "dist",
+    "kernel.*.so",
+    "kernel.*.dylib",
 )
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_{}(sys.argv[1]))"
 
@@ -33,6 +43,14 @@ for package in (kstep_integrators, kstep_training):
     for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
     print(package.__file__)
+"""
+
+NATIVE = "kstep_integrators/nn/native"
+# Another kernel of the same build, compiled in a moment.
+KERNEL = """
+#include "export.h"
+#include "level.h"
+KSTEP_EXPORT int kstep_abi(void) { return 0; }
 """
 
 USE = """
@@ -52,9 +70,10 @@ for name in ("recipes/qm-gfn2.yaml", "evaluate/page.html", "molecules/qm_train.s
 """
 
 
-def run(*command: str | Path, folder: Path) -> str:
+def run(*command: str | Path, folder: Path, **environment: str) -> str:
     """Run a command in a folder, without the paths to this checkout."""
     kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    kept |= environment
     done = subprocess.run(
         [*map(str, command)], cwd=folder, env=kept, capture_output=True, text=True, check=False
     )
@@ -62,17 +81,20 @@ def run(*command: str | Path, folder: Path) -> str:
     return done.stdout
 
 
-def build(kind: str, source: Path, into: Path) -> Path:
+def build(kind: str, source: Path, into: Path, **environment: str) -> Path:
     """Build a distribution of a source folder, as pip does, in this environment."""
     into.mkdir(exist_ok=True)
-    name = run(sys.executable, "-c", BUILD.format(kind), into, folder=source).splitlines()[-1]
-    return into / name
+    command = (sys.executable, "-c", BUILD.format(kind), into)
+    return into / run(*command, folder=source, **environment).splitlines()[-1]
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy, because building leaves folders behind."""
-    return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("source") / "tree", ignore=LEFT_OUT))
+    """A copy, because building leaves folders behind, and with a small native kernel."""
+    tree = tmp_path_factory.mktemp("source") / "tree"
+    shutil.copytree(ROOT, tree, ignore=LEFT_OUT)
+    (tree / NATIVE / "source/kernel.cpp").write_text(KERNEL)
+    return tree
 
 
 @pytest.fixture(scope="module")
@@ -102,15 +124,36 @@ def contents(wheel: Path) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def test_the_wheel_has_every_file_of_both_packages(wheel: Path, source: Path) -> None:
-    expected = {
+def files_of_both_packages(source: Path) -> set[str]:
+    """Those of a checkout, but for the source of the native kernel."""
+    return {
         f"{package}/{path.relative_to(source / folder).as_posix()}"
         for package, folder in PACKAGES.items()
         for path in (source / folder).rglob("*")
-        if path.is_file()
+        if path.is_file() and path.parent != source / NATIVE / "source"
     }
+
+
+def test_the_wheel_has_every_file_of_both_packages_and_the_native_kernel(
+    wheel: Path, source: Path
+) -> None:
+    levels = LEVELS[{"aarch64": "arm64"}.get(platform.machine(), platform.machine())]
+    libraries = {f"{NATIVE}/kernel.{level}{SUFFIX}" for level in levels}
     packed = {name for name in contents(wheel) if ".dist-info/" not in name}
-    assert packed == expected
+    assert packed == files_of_both_packages(source) | libraries
+    assert "-py3-none-" in wheel.name
+    assert not wheel.name.endswith("-any.whl")
+
+
+def test_without_a_compiler_the_wheel_is_of_every_platform(source: Path, tmp_path: Path) -> None:
+    # What an older build left in its folder, that of the other tests, must not get in.
+    (source / NATIVE / "source/level.h").touch()
+    wheel = build("wheel", source, tmp_path, CXX="no-such-compiler")
+    assert wheel.name.endswith("-py3-none-any.whl")
+    files = contents(wheel)
+    (record,) = (name for name in files if name.endswith(".dist-info/WHEEL"))
+    assert b"Root-Is-Purelib: true" in files[record]
+    assert {name for name in files if ".dist-info/" not in name} == files_of_both_packages(source)
 
 
 def test_the_source_distribution_builds_the_same_wheel(
@@ -142,4 +185,7 @@ def test_a_bundled_model_runs_a_bundled_molecule(installed: Path) -> None:
 def test_the_command_line_is_installed(installed: Path) -> None:
     kstep = installed / "venv/bin/kstep"
     assert kstep_integrators.__version__ in run(kstep, "--version", folder=installed)
-    assert "organic-gfn2" in run(kstep, "doctor", folder=installed)
+    report = run(kstep, "doctor", folder=installed, COLUMNS="400")
+    assert "organic-gfn2" in report
+    assert "Native kernel: none" in report
+    assert "its interface is 0" in report  # the small one was found, asked and refused

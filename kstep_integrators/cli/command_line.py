@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=CommandParser)
 
-    commands.add_parser("doctor", help="versions, devices, and which extras are missing")
+    commands.add_parser("doctor", help="versions, devices, native kernel, missing extras")
     _add_demo(commands)
     _add_prep(commands)
     _add_simulate(commands)
@@ -84,7 +84,10 @@ def _add_demo(commands: Any) -> None:
         help="who makes the jumps; openmm needs the extra 'openmm'",
     )
     demo.add_argument(
-        "--no-compile", action="store_true", help="run the network eagerly (slower; no compiler)"
+        "--backend",
+        choices=("auto", "native", "eager", "compiled"),
+        default="auto",
+        help="what computes the forces of the network",
     )
 
 

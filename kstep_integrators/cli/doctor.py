@@ -1,4 +1,4 @@
-"""``kstep doctor``: versions, devices, the compiler and the bundled models of an installation."""
+"""``kstep doctor``: versions, devices, kernel, compiler and bundled models of an installation."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kstep_integrators.models.model_file import bundled_models
+from kstep_integrators.nn.native import NativeLibrary, native_library, native_missing
 
 __all__ = ["EXTRAS", "Device", "Package", "Report", "collect", "render"]
 
@@ -106,6 +107,10 @@ class Report:
         First those that are always needed, then those of the extras.
     devices : tuple of Device
         The CPU first.
+    native : NativeLibrary or None
+        Library of the native kernel that networks on this CPU can use.
+    native_missing : str or None
+        Reason that there is none and what to do; None if there is one.
     compiler : str or None
         Path of the C++ compiler that ``torch.compile`` would find.
     python_headers : bool
@@ -122,6 +127,8 @@ class Report:
     system: str
     packages: tuple[Package, ...]
     devices: tuple[Device, ...]
+    native: NativeLibrary | None
+    native_missing: str | None
     compiler: str | None
     python_headers: bool
     openmm: tuple[str, ...] | None
@@ -156,6 +163,8 @@ def collect() -> Report:
         system=f"{platform.system()} {platform.machine()}",
         packages=(*needed, *optional),
         devices=_devices(),
+        native=native_library(),
+        native_missing=native_missing(),
         compiler=_compiler(),
         python_headers=Path(sysconfig.get_path("include"), "Python.h").is_file(),
         openmm=_openmm_platforms(),
@@ -198,17 +207,22 @@ def render(report: Report, console: Console | None = None) -> None:
         devices.add_row(device.name, device.description, memory)
     console.print(devices)
 
+    if report.native is not None:
+        kernel = f"Native kernel: {report.native.level}, {report.native.path}"
+    else:
+        kernel = f"Native kernel: none; {report.native_missing}"
+    console.print(Text(kernel))
     if report.can_compile:
-        compiling = f"C++ compiler: {report.compiler}; torch.compile can speed up networks"
+        compiling = f"C++ compiler: {report.compiler}; torch.compile can use it"
     elif report.compiler is None:
         compiling = (
-            "C++ compiler: none found; networks run eagerly, several times slower on a CPU. "
-            "Install g++ or clang++, or set CXX to a compiler"
+            "C++ compiler: none found; torch.compile needs one on a CPU. Install g++ or clang++, "
+            "or set CXX to a compiler"
         )
     else:
         compiling = (
-            f"C++ compiler: {report.compiler}, but Python.h is missing; networks run eagerly, "
-            "several times slower on a CPU. Install Python's headers (python3-dev)"
+            f"C++ compiler: {report.compiler}, but Python.h is missing, which torch.compile needs "
+            "on a CPU. Install Python's headers (python3-dev)"
         )
     console.print(Text(compiling))
     if report.openmm is not None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # it loads its parts when they are first asked for, half a second of imports
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
 
 __all__ = ["Alignment", "momentum_alignment"]
 
@@ -90,7 +90,8 @@ def momentum_alignment(momenta: ArrayLike, masses: ArrayLike, degrees: int) -> A
     sizes = np.abs(cosines[rows, columns])
     worst = int(sizes.argmax())
     shape = 0.5 * (degrees - 1)
-    tail = 2.0 * float(stats.beta.sf(0.5 * (1.0 + min(float(sizes[worst]), 1.0)), shape, shape))
+    cosine = min(float(sizes[worst]), 1.0)
+    tail = 2.0 * float(scipy.stats.beta.sf(0.5 * (1.0 + cosine), shape, shape))
     return Alignment(
         (int(rows[worst]), int(columns[worst])),
         float(cosines[rows[worst], columns[worst]]),

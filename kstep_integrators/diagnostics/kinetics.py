@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # it loads its parts when they are first asked for, half a second of imports
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import correlate
 
 from kstep_integrators.units import PS
 
@@ -71,7 +71,7 @@ def velocity_autocorrelation(momenta: ArrayLike, masses: ArrayLike) -> Array:
     summed = np.zeros(frames)
     for run in weighted:
         for series in run.T:
-            summed += correlate(series, series, method="fft")[frames - 1 :]
+            summed += scipy.signal.correlate(series, series, method="fft")[frames - 1 :]
     if summed[0] == 0.0:
         raise ValueError("all momenta are zero; nothing moves")
     mean = summed / np.arange(frames, 0, -1)

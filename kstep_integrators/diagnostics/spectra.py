@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # it loads its parts when they are first asked for, half a second of imports
 from numpy.typing import ArrayLike, NDArray
-from scipy import signal
 
 from kstep_integrators.units import INVERSE_CM
 
@@ -121,7 +121,7 @@ def vibrational_density(
             f"a resolution of {resolution} cm^-1 needs segments of {segment} frames, there are "
             f"{len(p)}; the run allows {finest:.1f} cm^-1 and coarser, as far as the interval does"
         )
-    frequencies, power = signal.welch(
+    frequencies, power = scipy.signal.welch(
         p / np.sqrt(m)[:, None],
         fs=1.0 / interval,
         window="hann",
@@ -170,7 +170,7 @@ def spectral_peaks(spectrum: Spectrum, prominence: float = 0.05) -> Array:
     [1010.0]
     """
     y = spectrum.density
-    peaks, _ = signal.find_peaks(y, prominence=prominence * float(y.max()))
+    peaks, _ = scipy.signal.find_peaks(y, prominence=prominence * float(y.max()))
     offsets = [_vertex(*y[i - 1 : i + 2]) for i in peaks]
     return np.asarray(spectrum.spacing * (peaks + np.array(offsets)))
 

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase import Atoms
-from rich.console import Console
-from rich.progress import Progress
 
 from kstep_integrators.arguments import positive_integer, whole_number
 from kstep_integrators.ase.atoms import check_atoms, state_from_atoms
@@ -370,6 +368,9 @@ energy_tolerance, force_tolerance, guard, device, learn
             self._begin()
         self._files.finish()  # an interrupt may have left some unwritten
         self._save()
+        from rich.console import Console  # no one else pays for its import
+        from rich.progress import Progress
+
         console = Console(stderr=True)
         with Progress(console=console, disable=not (progress and console.is_terminal)) as bar:
             try:

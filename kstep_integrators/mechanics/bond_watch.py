@@ -102,6 +102,8 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
         topology = _list(state, topology)
     distances = _distances(state, topology)
     least, most = derived(topology, "limits", _limits)
+    if torch.equal(distances.clamp(least, most), distances):  # nearly always, and so it is short
+        return topology, {}
     changed = (distances < least) | (distances > most)
     if not bool(changed.any()):
         return topology, {}
@@ -153,10 +155,15 @@ def _lengths(state: PhaseState, pairs: Tensor) -> Tensor:
     return radii[pairs[:, 0]] + radii[pairs[:, 1]]
 
 
+def _ends(topology: Topology) -> tuple[Tensor, Tensor]:
+    """First and second atoms (P,) of the pairs."""
+    return topology.pairs[:, 0].contiguous(), topology.pairs[:, 1].contiguous()
+
+
 def _distances(state: PhaseState, topology: Topology) -> Tensor:
     """(P,) angstrom, of the images that are listed."""
-    ends = state.positions.index_select(0, topology.pairs.flatten()).view(-1, 2, 3)
-    vectors = ends[:, 1] - ends[:, 0]
+    first, second = derived(topology, "ends", _ends)
+    vectors = state.positions.index_select(0, second) - state.positions.index_select(0, first)
     if topology.offset is not None:
         vectors = vectors + topology.offset
     distances: Tensor = torch.linalg.vector_norm(vectors, dim=1)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import functools
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MethodType
 from typing import Any, Final
@@ -61,7 +64,7 @@ def check_is_calculator(name: str, value: object) -> None:
         )
 
 
-def ask(atoms: Atoms, forces: bool) -> Answer:
+def ask(atoms: Atoms, forces: bool, stood: Atoms | None = None) -> Answer:
     """Ask the calculator of some atoms for energy and forces.
 
     Parameters
@@ -70,24 +73,66 @@ def ask(atoms: Atoms, forces: bool) -> Answer:
         With a calculator, and without constraints.
     forces : bool
         Whether an energy is too little. Without, they are there only if they were computed anyway.
+    stood : ase.Atoms, optional
+        Where the calculator stood when it was last asked, if only positions may have changed since:
+        if it stands there still, all else need not be compared again.
     """
-    required = True
+    calculator = atoms.calc
+    usual = isinstance(calculator, Calculator)
+    known: dict[str, Any] = {**calculator.results} if usual else {}
+    before: Atoms | None = calculator.atoms if usual else None
     try:
-        if isinstance(atoms.calc, Calculator):
-            wanted = ["energy", "forces"] if forces else ["energy"]
-            required = bool(atoms.calc.calculation_required(atoms, wanted))
-        computed = _forces(atoms, forces)
+        moved = stood is not None and before is stood and _has_moved(atoms, stood)
+        if moved:  # what ASE does then, without a comparison that takes longer than our own step
+            calculator.atoms, calculator.results = atoms.copy(), {}
+            calculator.calculate(atoms, ["forces" if forces else "energy"], ["positions"])
+        found = _forces(atoms, forces, moved)
         energy = _energy(atoms)
     except Exception as error:  # noqa: BLE001  (calculators raise what they like)
         return Answer(failure=f"{type(error).__name__}: {error}")
-    finite = np.ones(0, dtype=bool) if computed is None else np.isfinite(computed).all(axis=1)
-    if not (np.isfinite(energy) and finite.all()):
+    if not (math.isfinite(energy) and (found is None or np.isfinite(found).all())):
         # Or the calculator would serve the same again from its own cache.
-        forget(atoms.calc)
+        forget(calculator)
+        finite = np.ones(0, dtype=bool) if found is None else np.isfinite(found).all(axis=1)
         wrong = np.flatnonzero(~finite).tolist()
         without = f" and no finite forces on atoms {wrong}" if wrong else ", expected a finite one"
         return Answer(failure=f"the calculator returned the energy {energy} eV{without}")
-    return Answer(energy, computed, computed=required)
+    # Told from what it holds afterwards: asked before, it would compare the atoms once more.
+    served = usual and calculator.atoms is before and _same(known, calculator.results, forces)
+    return Answer(energy, found, computed=not served)
+
+
+_ASKED = ("get_property", "get_forces", "get_potential_energy", "check_state")
+_OURS = __name__.partition(".")[0] + "."
+_TOLERANCE = 1e-15
+"""angstrom; of ASE's comparison of positions."""
+
+
+@functools.cache
+def _asked_as_usual(kind: type) -> bool:
+    """True for a class that looks at atoms as ASE's own does, when it is asked."""
+    own = [name for name in _ASKED if getattr(kind, name) is not getattr(Calculator, name)]
+    compare: Callable[..., Any] = getattr(kind, "check_state", _asked_as_usual)
+    # Those of this package look at charges too, if nothing else has changed.
+    return not own or (own == ["check_state"] and compare.__module__.startswith(_OURS))
+
+
+def _has_moved(atoms: Atoms, stood: Atoms) -> bool:
+    """True if a calculator that stood elsewhere would find positions changed, and nothing else."""
+    calculator = atoms.calc
+    kind: Any = type(calculator)
+    if not _asked_as_usual(kind) or not vars(calculator).keys().isdisjoint(_ASKED):
+        return False
+    if "positions" in calculator.ignored_changes:
+        return False
+    moves = np.abs(atoms.arrays["positions"] - stood.arrays["positions"])
+    return bool(moves.max() > _TOLERANCE)
+
+
+def _same(before: dict[str, Any], after: dict[str, Any], forces: bool) -> bool:
+    """True if results that were asked for are the very objects that they were before."""
+    wanted = ("energy", "forces") if forces else ("energy",)
+    return all(name in before and before[name] is after.get(name) for name in wanted)
 
 
 def _energy(atoms: Atoms) -> float:
@@ -110,11 +155,14 @@ def _number(energy: Any) -> float:
     return float(values.reshape(-1)[0])
 
 
-def _forces(atoms: Atoms, wanted: bool) -> npt.NDArray[np.float64] | None:
+def _forces(atoms: Atoms, wanted: bool, known: bool) -> npt.NDArray[np.float64] | None:
+    """Forces; None if they are not wanted and not computed anyway. Known: computed just now."""
     if wanted:
-        forces = atoms.get_forces()
+        known = known and atoms.calc.results.get("forces") is not None
+        forces = atoms.calc.results["forces"] if known else atoms.get_forces()
     else:
-        atoms.get_potential_energy()
+        if not known:
+            atoms.get_potential_energy()
         forces = getattr(atoms.calc, "results", {}).get("forces")
         if forces is None:
             return None

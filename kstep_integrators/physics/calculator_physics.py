@@ -61,6 +61,7 @@ class CalculatorPhysics:
         self.atoms.set_constraint()
         self.atoms.calc = calculator
         self._store: EvaluationStore[_Known] = EvaluationStore(kept)
+        self._stood: Atoms | None = None
 
     def __call__(
         self, state: PhaseState, forces: bool = True, which: Tensor | None = None
@@ -77,25 +78,20 @@ class CalculatorPhysics:
             return known.evaluation, _FREE
         self.atoms.arrays["positions"][:] = state.positions.cpu().numpy()
         began = time.perf_counter()
-        answer = ask(self.atoms, forces)
+        answer = ask(self.atoms, forces, self._stood)
         cost = Cost(np.array([answer.computed], dtype=np.int64), time.perf_counter() - began)
         if answer.failure is not None:
             return no_evaluation(state, {0: answer.failure}), cost
         device = state.positions.device
         evaluation = Evaluation(
-            torch.tensor([answer.energy], dtype=torch.float64, device=device),
+            torch.from_numpy(np.array([answer.energy])).to(device),
             None if answer.forces is None else torch.from_numpy(answer.forces).to(device),
         )
         calculator = self.atoms.calc
         usual = isinstance(calculator, Calculator)
-        self._store.put(
-            key,
-            _Known(
-                evaluation,
-                calculator.atoms if usual else None,
-                copied(calculator.results) if usual else {},
-            ),
-        )
+        self._stood = calculator.atoms if usual else None
+        results = copied(calculator.results) if usual else {}
+        self._store.put(key, _Known(evaluation, self._stood, results))
         return evaluation, cost
 
     def _of(self, evaluation: Evaluation) -> tuple[bytes, _Known] | None:
@@ -135,4 +131,7 @@ class CalculatorPhysics:
         self._store.put(key, known)  # the youngest again, however long the run stays
         calculator = self.atoms.calc
         if known.atoms is not None and isinstance(calculator, Calculator):
+            if calculator.atoms is known.atoms:
+                return  # it has not been anywhere else
             calculator.atoms, calculator.results = known.atoms, copied(known.results)
+            self._stood = known.atoms

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
@@ -112,14 +113,16 @@ class _CalculatorForces:
 
     def __init__(self, atoms: Atoms) -> None:
         self.atoms = atoms
+        self._stood: Atoms | None = None
 
     def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, Any]:
         self.atoms.positions[:] = positions.cpu().numpy()
-        answer = ask(self.atoms, True)
+        answer = ask(self.atoms, True, self._stood)
+        self._stood = getattr(self.atoms.calc, "atoms", None)
         if answer.failure is not None or answer.forces is None:
             # The jump did not work out, and the stepper has another way.
             raise EvaluationFailed(answer.failure or "the calculator has no forces")
-        energy = torch.tensor([answer.energy], dtype=torch.float64)
+        energy = torch.from_numpy(np.array([answer.energy]))
         return Evaluation(energy, torch.from_numpy(answer.forces)), None
 
     def linearized(self, positions: Tensor) -> HessianProducts:

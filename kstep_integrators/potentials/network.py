@@ -13,12 +13,13 @@ from kstep_integrators.arguments import (
     SetOnce,
     check_device,
     check_dtype,
-    true_or_false,
     whole_number,
 )
 from kstep_integrators.models.coverage import check_coverage, species_of
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.potentials.backends import choose_backend
+from kstep_integrators.potentials.graph_flow import GraphFlow
 from kstep_integrators.potentials.network_forces import DenseForces, ListForces
 from kstep_integrators.state import (
     BoundPotential,
@@ -42,9 +43,12 @@ class NetworkPotential(SetOnce):
         ``"auto"`` takes a CUDA device where there is one.
     dtype : torch.dtype
         float32 or float64 arithmetic; positions and momenta are float64 in any case.
-    compile : bool
-        Compile the force, once for each set of atoms: 10-30 s on a CPU, several times faster after.
-        Hessians are traced when a corrector first asks for one, in some seconds.
+    backend : {"auto", "native", "eager", "compiled"}
+        What computes the forces. ``"native"`` is a kernel for the backbone ``painn`` on a CPU;
+        ``"eager"`` is PyTorch, the reference; ``"compiled"`` is ``torch.compile`` for any other
+        backbone, and on a GPU: it takes a minute or so for each set of atoms, and seconds where
+        PyTorch's cache on disk has it. ``"auto"`` takes ``"native"`` where it can be had, else
+        ``"eager"``. The attribute ``backend`` says which it became, ``asked_backend`` what it was.
     dense_limit : int
         Molecules of more atoms use neighbour lists.
     source : str
@@ -71,7 +75,7 @@ class NetworkPotential(SetOnce):
         digest: str = "",
         device: str | torch.device = "auto",
         dtype: torch.dtype = torch.float32,
-        compile: bool = False,  # noqa: A002  (torch's own word for it)
+        backend: str = "auto",
         dense_limit: int = 64,
         source: str = "",
     ) -> None:
@@ -90,12 +94,13 @@ class NetworkPotential(SetOnce):
             network.config["shifts"], dtype=torch.float64, device=device
         )
         self.header, self.digest, self.dtype = header, digest, dtype
-        self.compile = true_or_false("compile", compile)
         self.dense_limit = whole_number("dense_limit", dense_limit, "atoms of the largest molecule")
         self.source = source
         self._device = torch.device(device)
-        self._bound: dict[tuple[Any, ...], DenseForces | ListForces] = {}
-        self._relatives: dict[tuple[Any, ...], DenseForces | ListForces] = {}
+        self.asked_backend = backend
+        self.backend = choose_backend(backend, self.network, self._device.type)
+        self._bound: dict[tuple[Any, ...], DenseForces | ListForces | GraphFlow] = {}
+        self._relatives: dict[tuple[Any, ...], DenseForces | ListForces | GraphFlow] = {}
 
     @property
     def timestep(self) -> float:
@@ -108,7 +113,13 @@ class NetworkPotential(SetOnce):
         return self._device
 
     def to(self, device: torch.device | str) -> NetworkPotential:
-        """The same model on another device."""
+        """The same model on another device, with the backend that was asked for, or the default.
+
+        Raises
+        ------
+        ValueError
+            If the backend that was asked for cannot compute it there.
+        """
         if torch.device(device) == self._device:
             return self
         return NetworkPotential(
@@ -117,7 +128,7 @@ class NetworkPotential(SetOnce):
             self.digest,
             device,
             self.dtype,
-            self.compile,
+            self.asked_backend,
             self.dense_limit,
             self.source,
         )
@@ -146,7 +157,7 @@ class NetworkPotential(SetOnce):
             digest,
             self._device,
             self.dtype,
-            self.compile,
+            self.asked_backend,
             self.dense_limit,
         )
 
@@ -157,7 +168,7 @@ class NetworkPotential(SetOnce):
             "method": self.header.method,
             "sha256": self.digest,
             "dtype": str(self.dtype).removeprefix("torch."),
-            "compile": self.compile,
+            "backend": self.backend,
             "dense_limit": self.dense_limit,
         }
 
@@ -172,21 +183,25 @@ class NetworkPotential(SetOnce):
         check_coverage(self.header, state)
 
     def bind(self, state: PhaseState) -> BoundPotential:
-        """Force function of one set of atoms; compiled functions are kept for reuse."""
+        """Force function of one set of atoms; what is compiled or recorded is kept for reuse."""
         self.check(state)
         key = (tuple(state.numbers.tolist()), tuple(state.batch.tolist()))
         if key not in self._bound:
             largest = int(torch.bincount(state.batch).max())
             make = DenseForces if largest <= self.dense_limit else ListForces
             relative = self._relatives.get(key)
-            self._bound[key] = make(
+            forces = make(
                 self.network,
                 species_of(self.header, state),
                 state,
                 self._device,
-                self.compile,
+                self.backend == "compiled",
                 None if relative is None else relative.compiled,
             )
+            self._bound[key] = forces
+            if self._device.type == "cuda":
+                known = relative if isinstance(relative, GraphFlow) else None
+                self._bound[key] = GraphFlow(forces, state, known)
         return self._bound[key]
 
 

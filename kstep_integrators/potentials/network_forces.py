@@ -8,17 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from kstep_integrators.nn.common.graph import Graph
 from kstep_integrators.nn.common.neighbor_lists import (
     SkinList,
     build_skin_list,
     dense_layout,
     refresh,
 )
-from kstep_integrators.nn.energy.forces import (
-    CompiledForces,
-    compiled_forces,
-    energy_and_forces,
-)
+from kstep_integrators.nn.energy.compiled_forces import CompiledForces
+from kstep_integrators.nn.energy.forces import energy_and_forces
 from kstep_integrators.nn.energy.hessians import TracedHessian, hessian_products
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
@@ -52,7 +50,7 @@ class DenseForces:
         compiled: bool,
         known: CompiledForces | None = None,
     ) -> None:
-        self.network = network
+        self.network, self.device = network, device
         self.padding, self.graph = dense_layout(species, state.batch, device)
         self.shift = network.shift_energy(self.graph).sum(-1)
         self.compiled: CompiledForces | None = None
@@ -62,8 +60,7 @@ class DenseForces:
         if compiled and known is not None:
             self.compiled = known.of(network)
         elif compiled:
-            example = self.padding.pad(state.positions.to(device))
-            self.compiled = compiled_forces(network, example, self.graph)
+            self.compiled = CompiledForces(network)
 
     def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, None]:
         """Energy and forces."""
@@ -111,7 +108,7 @@ class ListForces:
         compiled: bool,
         known: CompiledForces | None = None,
     ) -> None:
-        self.network = network
+        self.network, self.device = network, device
         self.compiled = known  # none: the width of a list changes
         self.species, self.batch = species.to(device), state.batch.to(device)
         self.n_molecules = state.n_molecules
@@ -125,10 +122,14 @@ class ListForces:
         """Energy and forces; the workspace is the skin list."""
         skin = self._list(positions) if workspace is None else workspace
         skin = refresh(skin, positions)
-        energy, f = energy_and_forces(self.network, None, positions, skin.graph)
-        energy = energy.to(torch.float64) + self.network.shift_energy(skin.graph)
+        return self.with_list(positions, skin.graph), skin
+
+    def with_list(self, positions: Tensor, graph: Graph) -> Evaluation:
+        """Energy and forces on a list that is known."""
+        energy, f = energy_and_forces(self.network, None, positions, graph)
+        energy = energy.to(torch.float64) + self.network.shift_energy(graph)
         total = torch.zeros(self.n_molecules, dtype=torch.float64, device=energy.device)
-        return Evaluation(total.index_add(0, self.batch, energy), f), skin
+        return Evaluation(total.index_add(0, self.batch, energy), f)
 
     def linearized(self, positions: Tensor) -> HessianProducts:
         """The Hessian by automatic differentiation."""

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from kstep_integrators import FlowJump, units
+from kstep_integrators import FlowJump, KStepDynamics, units
 from kstep_integrators.correctors import Impulse, half_kick
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.nn.energy.network import BACKBONES
 from kstep_integrators.state import Evaluation
 from kstep_integrators.thermostats import Bussi
-from tests.conftest import potential
+from tests.conftest import hot, physics, potential
 
 META = torch.device("meta")
 
@@ -72,3 +72,18 @@ def test_bussi_on_cuda_and_cpu_agree(state):
     there = bath.half_step(state.to(cuda), units.FS, np.random.default_rng(0))
     assert there.momenta.is_cuda
     torch.testing.assert_close(there.momenta.cpu(), here.momenta, atol=1e-12, rtol=0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("dense_limit", [1, 64])
+def test_a_run_on_cuda_and_one_on_the_cpu_agree(dense_limit):
+    here, there = (run(potential(dense_limit=dense_limit).to(name)) for name in ("cpu", "cuda"))
+    assert abs(here.positions - there.positions).max() < 1e-8
+    assert abs(here.get_momenta() - there.get_momenta()).max() < 1e-8
+
+
+def run(model):
+    atoms = hot()
+    atoms.calc = physics()
+    KStepDynamics(atoms, model, k=4, timestep=0.2 * units.FS).run(6)
+    return atoms

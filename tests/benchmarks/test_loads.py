@@ -12,7 +12,7 @@ from benchmarks.suite import SUITES, Options
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py"))
-OPTIONAL = {"pyscf_gpu"}
+OPTIONAL = {"gpu_flow", "pyscf_gpu"}
 """Suites that have no committed result yet."""
 
 

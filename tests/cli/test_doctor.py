@@ -14,6 +14,7 @@ from rich.console import Console
 
 from kstep_integrators.cli import doctor
 from kstep_integrators.cli.doctor import EXTRAS, Device, Package, Report, collect, render
+from kstep_integrators.nn.native import native_library, native_missing
 
 
 def text_of(report: Report) -> str:
@@ -76,8 +77,8 @@ def test_compiler_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
 @pytest.mark.parametrize(
     ("compiler", "headers", "words"),
     [
-        ("/usr/bin/g++", True, "torch.compile can speed up"),
-        (None, True, "networks run eagerly"),
+        ("/usr/bin/g++", True, "torch.compile can use it"),
+        (None, True, "torch.compile needs one"),
         ("/usr/bin/g++", False, "Python.h is missing"),
     ],
 )
@@ -87,6 +88,15 @@ def test_says_what_a_compiler_means(
     changed = dataclasses.replace(report, compiler=compiler, python_headers=headers)
     assert words in text_of(changed)
     assert changed.can_compile is (compiler is not None and headers)
+
+
+def test_the_native_kernel_is_shown_or_what_to_do_about_it(report: Report) -> None:
+    assert report.native is native_library()
+    assert report.native_missing == native_missing()
+    if report.native is not None:
+        assert f"Native kernel: {report.native.level}, {report.native.path}" in text_of(report)
+    without = dataclasses.replace(report, native=None, native_missing="not built; do this")
+    assert "Native kernel: none; not built; do this" in text_of(without)
 
 
 def test_cards_openmm_and_models_are_shown(report: Report, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from ase.calculators.calculator import BaseCalculator
 from ase.md.verlet import VelocityVerlet
 
 from kstep_integrators import CalculatorPotential, FlowJump, named_molecule
+from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.nn.energy.network import BACKBONES
 from kstep_integrators.state import Evaluation, PhaseState, kinetic_energy
 from kstep_integrators.testing import MorseNetwork, assert_jump
@@ -63,6 +64,26 @@ def test_the_start_is_not_computed_again(state):
     assert counter.calls == 5
     jump(first, nothing(first), info.end, 4)
     assert counter.calls == 9
+
+
+@pytest.mark.parametrize(("fix_com", "asked"), [(False, [3]), (True, [])])
+def test_a_potential_that_takes_the_steps_itself_is_asked(fix_com, asked, state):
+    calls, model = [], potential()
+
+    class Whole(type(model.bind(state))):
+        def flow(self, state, start, timestep, k):
+            calls.append(k)
+            return verlet_flow(self, state, start, timestep, k)[:2]
+
+    state = state.replace(fix_com=fix_com)
+    jump = FlowJump(model, 0.5 * FS).bind(state)
+    expected, _ = jump(state, nothing(state), None, 3)
+    jump.forces.__class__ = Whole
+    landed, info = jump(state, nothing(state), None, 3)
+    assert calls == asked
+    assert info.failures == {}
+    assert torch.equal(landed.positions, expected.positions)
+    assert torch.equal(landed.time, expected.time)
 
 
 def test_the_contract_catches_a_jump_that_breaks_it(state):

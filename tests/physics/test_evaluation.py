@@ -51,6 +51,46 @@ def test_what_is_not_wanted_is_not_evaluated(ethanol, state):
     assert physics(state, which=torch.tensor([True]))[0].energy.isfinite().all()
 
 
+class _Recorded(MorseNetwork):
+    """Notes what it is asked for."""
+
+    def calculate(self, atoms=None, properties=None, system_changes=()):
+        asked = (properties, sorted(system_changes), atoms.positions.tolist())
+        self.asked = [*getattr(self, "asked", []), asked]
+        super().calculate(atoms, properties, system_changes)
+
+
+class _Looking(_Recorded):
+    """Compares in a way of its own."""
+
+    def check_state(self, atoms, tol=1e-15):
+        changes = super().check_state(atoms, tol)
+        return [*changes, "a setting"] if changes else []
+
+
+@pytest.mark.parametrize("kind", [_Recorded, _Looking])
+def test_calculators_are_asked_as_ase_asks_them(kind, ethanol, state):
+    """With what has changed known beforehand, they get the same calls and give the same answers."""
+    ours, other = kind(ethanol.positions), kind(ethanol.positions)
+    physics, atoms, stranger = CalculatorPhysics(ethanol, ours), ethanol.copy(), ethanol.copy()
+    atoms.calc = other
+    stranger.symbols[0] = "Si"
+    made = []
+    for size, forces in ((0.1, True), (1e-17, True), (0.1, True), (0.1, False), (0.1, True)):
+        state = state.replace(positions=state.positions + size * state.momenta)
+        atoms.positions[:] = state.positions.numpy()
+        found, cost = physics(state, forces)
+        made += cost.evaluations.tolist()
+        if forces:
+            np.testing.assert_array_equal(found.forces.numpy(), atoms.get_forces())
+        assert float(found.energy) == atoms.get_potential_energy()
+        if len(made) == 3:  # someone else asks for something else
+            for calculator in (ours, other):
+                calculator.get_property("energy", stranger)
+    assert ours.asked == other.asked
+    assert made == [1, 0, 1, 1, 1]
+
+
 def test_the_users_atoms_are_left_alone(ethanol, state):
     before = ethanol.positions.copy()
     physics = CalculatorPhysics(ethanol, MorseNetwork(ethanol.positions))

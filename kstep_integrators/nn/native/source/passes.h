@@ -1,0 +1,143 @@
+// The forward and the backward pass of a molecule: its energy and its forces.
+#pragma once
+#include <limits>
+
+#include "layer_back.h"
+#include "readout.h"
+
+namespace {
+
+// Atoms of one molecule, and the pairs that it may have.
+struct Molecule {
+    size_t first;  // of its atoms among those of all
+    int atoms;
+    Neighbours neighbours;
+};
+
+// Screened nuclear repulsion of one pair within its radius, and its derivative.
+// Ziegler, Biersack, Littmark (1985), doi:10.1007/978-1-4615-8103-1_3.
+struct Repulsion {
+    double energy = 0, slope = 0;
+    template <class T> Repulsion(double d, int a, int b, const Weights<T>& w) {
+        static const double parts[] = {0.18175, 0.50986, 0.28022, 0.02817}, rates[] = {3.19980, 0.94229, 0.40290, 0.20162};
+        const double radius = w.radius[a * w.sizes.species + b];
+        if (!(d < radius)) return;
+        const double rate = (w.power[a] + w.power[b]) / w.sizes.screening;
+        double screen = 0, change = 0;
+        for (int k = 0; k < 4; ++k) {
+            const double part = parts[k] * std::exp(-rates[k] * rate * d);
+            screen += part;
+            change -= rates[k] * rate * part;
+        }
+        const Envelope cut(d, radius);
+        const double front = w.sizes.coulomb * w.charge[a] * w.charge[b] / d;
+        energy = front * screen * cut.value;
+        slope = front * (change * cut.value + screen * cut.slope) - energy / d;
+    }
+};
+
+template <class T> void forward_pass(const Molecule& m, const int32_t* species, const Weights<T>& w, Workspace<T>& space) {
+    for (int l = 0; l < w.sizes.layers; ++l) {
+        T* v = vectors_after(l, w, space);
+        if (l == 0) {
+            embed(m.atoms, species, w, space);
+            send<false>(l, w, space, v);
+        } else {
+            in_blocks(m.atoms, [&](Block b) { prepare_messages(l, b, w, space); });
+            send<true>(l, w, space, v);
+        }
+        in_blocks(m.atoms, [&](Block b) { update(l, b, w, space); });
+        if (w.sizes.functions) keep_invariants(l, m.atoms, w, space);
+    }
+}
+
+template <class T> void backward_pass(const Molecule& m, const Weights<T>& w, Workspace<T>& space) {
+    const size_t vectors = (size_t)m.atoms * 3 * w.wide * sizeof(T);
+    std::memset(space.gv, 0, vectors);
+    for (int l = w.sizes.layers - 1; l >= 0; --l) {
+        if (w.sizes.functions) invariants_back(l, m.atoms, w, space);
+        in_blocks(m.atoms, [&](Block b) { update_back(l, b, w, space); });
+        if (l == 0) {
+            send_back<false>(l, w, space);
+            return;
+        }
+        std::memset(space.gphi, 0, vectors);
+        std::memset(space.gcv, 0, vectors);
+        send_back<true>(l, w, space);
+        in_blocks(m.atoms, [&](Block b) { prepare_messages_back(l, b, w, space); });
+    }
+}
+
+// Gradients of the pairs as forces on their atoms, with the repulsion.
+template <class T>
+double pair_forces(const Molecule& m, const int32_t* species, const Weights<T>& w, const Pairs<T>& pairs, double* forces) {
+    double energy = 0;
+    std::memset(forces, 0, 3 * m.atoms * sizeof(double));
+    for (size_t q = 0; q < pairs.count; ++q) {
+        const int i = pairs.i[q], j = pairs.j[q];
+        const T* g = pairs.gradient.data() + 4 * q;
+        const double *u = pairs.unit.data() + 4 * q, d = pairs.distance.data()[q];
+        const double along = g[1] * u[0] + g[2] * u[1] + g[3] * u[2];
+        double pull = g[0] * pairs.slope.data()[q] - along / d;
+        if (w.sizes.repulsion) {
+            const Repulsion r(d, species[i], species[j], w);
+            energy += r.energy;
+            pull += r.slope;
+        }
+        for (int a = 0; a < 3; ++a) {
+            const double f = pull * u[a] + g[1 + a] / d;
+            forces[3 * i + a] += f;
+            forces[3 * j + a] -= f;
+        }
+    }
+    return energy;
+}
+
+inline bool usable(const Molecule& m, const double* x, const Cell& cell) {
+    const double most = cell.any() ? 1e9 : std::numeric_limits<double>::max();
+    for (int n = 0; n < 3 * m.atoms; ++n)
+        if (!(std::fabs(x[n]) <= most)) return false;
+    return true;
+}
+
+template <class T>
+void begin(Molecule& m, const int32_t* species, const double* x, const Cell& cell, const Weights<T>& w, Workspace<T>& space) {
+    m.neighbours.refresh(m.atoms, x, cell, w.reach);
+    space.pairs.find(m.neighbours.candidates, x, species, cell, w);
+    space.prepare(m.atoms, w);
+    forward_pass(m, species, w, space);
+}
+
+// Energy (eV) and forces (3 atoms, eV/angstrom) at x (angstrom); not a number for a molecule with
+// a position that is none. `species` are those of the molecule, `linear` the weights of a linear
+// readout, [species][functions_wide].
+template <class T>
+double energy_forces(Molecule& m, const int32_t* species, const double* x, const Cell& cell, const T* linear,
+                     const Weights<T>& w, Workspace<T>& space, double* forces) {
+    if (!usable(m, x, cell)) {
+        std::fill(forces, forces + 3 * m.atoms, std::numeric_limits<double>::quiet_NaN());
+        return std::numeric_limits<double>::quiet_NaN();
+    }
+    begin(m, species, x, cell, w, space);
+    double energy = 0;
+    if (!w.sizes.readout) std::memset(space.gs, 0, (size_t)m.atoms * w.wide * sizeof(T));
+    in_blocks(m.atoms, [&](Block b) {
+        if (w.sizes.readout) energy += readout(b, w, space);
+        if (w.sizes.functions) energy += linear_readout(b, species, linear, w, space);
+    });
+    backward_pass(m, w, space);
+    return energy + pair_forces(m, species, w, space.pairs, forces);
+}
+
+// Sums of the functions of a linear readout at x, [species][functions].
+template <class T>
+void functions_at(Molecule& m, const int32_t* species, const double* x, const Cell& cell, const Weights<T>& w,
+                  Workspace<T>& space, double* sums) {
+    const size_t count = (size_t)w.sizes.species * w.sizes.functions;
+    std::fill(sums, sums + count, usable(m, x, cell) ? 0.0 : std::numeric_limits<double>::quiet_NaN());
+    if (!usable(m, x, cell)) return;
+    begin(m, species, x, cell, w, space);
+    in_blocks(m.atoms, [&](Block b) { sum_functions(b, species, w, space, sums); });
+}
+
+}  // namespace

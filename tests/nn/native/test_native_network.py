@@ -1,0 +1,316 @@
+"""The kernel against the network in PyTorch: energies, forces, functions, Hessians."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+from scipy.spatial.transform import Rotation
+
+from kstep_integrators import named_molecule
+from kstep_integrators.learning.force_features import force_features
+from kstep_integrators.nn.common.neighbor_lists import dense_layout
+from kstep_integrators.nn.energy.forces import energy_and_forces
+from kstep_integrators.nn.energy.hessians import hessian_products
+from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.nn.native import library as libraries
+from kstep_integrators.nn.native.library import NativeLibrary, native_library, native_missing
+from kstep_integrators.nn.native.network import NativeNetwork
+from kstep_integrators.nn.native.system import NativeSystem
+from tests.conftest import ELEMENTS, network
+
+TABLE = [[1.0, 0.8, 1.0, 1.2], [0.8, 1.1, 0.9, 1.0], [1.0, 0.9, 1.0, 1.0], [1.2, 1.0, 1.0, 1.0]]
+CONFIGS = {
+    "two layers": {},
+    "one layer": {"layers": 1, "radial": 5},
+    "odd widths": {"layers": 3, "radial": 7, "cutoff": 3.5},
+    "linear readout": {"linear": 21},
+    "linear readout alone": {"linear": 48, "readout": False, "repulsion": False},
+    "stretched": {"linear": 5, "stretch": TABLE, "layers": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def library() -> NativeLibrary:
+    found = native_library()
+    if found is None and shutil.which("g++") is None and shutil.which("clang++") is None:
+        pytest.skip("no C++ compiler here")
+    assert found is not None, native_missing()
+    return found
+
+
+def squeezed(name: str = "ethanol", seed: int = 0) -> Atoms:
+    """A molecule with distances at which repulsion and frozen distances act."""
+    atoms = named_molecule(name)
+    rng = np.random.default_rng(seed)
+    atoms.positions = 0.8 * atoms.positions + rng.normal(0.0, 0.1, atoms.positions.shape)
+    return atoms
+
+
+def species(atoms: Atoms) -> list[int]:
+    return [ELEMENTS.index(z) for z in atoms.numbers]
+
+
+def native(net: EnergyNetwork, library: NativeLibrary, dtype: torch.dtype = torch.float64):
+    return NativeNetwork(net, dtype, library)
+
+
+def system(net: EnergyNetwork, library: NativeLibrary, atoms: Atoms, dtype=torch.float64):
+    return native(net, library, dtype).system(species(atoms), [len(atoms)])
+
+
+def weights(net: EnergyNetwork):
+    return None if net.linear is None else net.linear.weight.double().numpy()
+
+
+def eager(net: EnergyNetwork, atoms: Atoms):
+    """Energy and forces by PyTorch, and what a Hessian needs."""
+    kinds = torch.tensor(species(atoms))
+    padding, graph = dense_layout(kinds, torch.zeros_like(kinds), torch.device("cpu"))
+    x = padding.pad(torch.tensor(atoms.positions))
+    energy, forces = energy_and_forces(net, None, x, graph)
+    return energy.double().sum().item(), padding.flat(forces).numpy(), (x, graph)
+
+
+def off(found: np.ndarray, expected: np.ndarray) -> float:
+    """Relative error, root of mean squares."""
+    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+
+
+@pytest.mark.parametrize("channels", [16, 24, 40, 64])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_energies_and_forces_are_those_of_the_network(config, channels, library):
+    torch.manual_seed(1)
+    net = EnergyNetwork(ELEMENTS, channels=channels, scale=20.0, **config).double()
+    if net.linear is not None:
+        torch.nn.init.normal_(net.linear.weight, std=0.3)
+    net.requires_grad_(False)
+    atoms = squeezed()
+    energy, forces, _ = eager(net, atoms)
+    found, pulls = system(net, library, atoms).forces(atoms.positions, weights(net))
+    assert found[0] == pytest.approx(energy, rel=1e-10)
+    assert off(pulls, forces) < 1e-10
+    found, pulls = system(net, library, atoms, torch.float32).forces(atoms.positions, weights(net))
+    assert found[0] == pytest.approx(energy, rel=1e-5)
+    assert off(pulls, forces) < 1e-5
+
+
+@pytest.mark.parametrize("level", ["x86_64", "x86_64_v3", "x86_64_v4", "arm64"])
+def test_every_level_computes_the_same(level, library):
+    path = library.path.with_name(library.path.name.replace(library.level, level))
+    best = library.lib.kstep_level()
+    asked = {name: n for table in libraries.LEVELS.values() for name, n in table.items()}[level]
+    if not path.is_file() or asked > best:
+        pytest.skip(f"this CPU does not run {level}")
+    import ctypes
+
+    one = NativeLibrary(ctypes.CDLL(str(path)), level, path)
+    net, atoms = network(layers=3, linear=48).double(), squeezed()
+    energy, forces, _ = eager(net, atoms)
+    for dtype, bound in ((torch.float64, 1e-12), (torch.float32, 1e-5)):
+        found, pulls = system(net, one, atoms, dtype).forces(atoms.positions, weights(net))
+        assert found[0] == pytest.approx(energy, rel=bound)
+        assert off(pulls, forces) < bound
+
+
+def periodic_reference(net: EnergyNetwork, atoms: Atoms):
+    """Energy and forces of a periodic box by PyTorch, from every image within reach."""
+    from ase.neighborlist import neighbor_list
+
+    i, j, shifts = neighbor_list("ijS", atoms, net.cutoff)
+    width = int(np.bincount(i).max())
+    index, mask = np.zeros((len(atoms), width), int), np.zeros((len(atoms), width), bool)
+    offset = np.zeros((len(atoms), width, 3))
+    for atom in range(len(atoms)):
+        mine = np.flatnonzero(i == atom)
+        index[atom, : len(mine)], mask[atom, : len(mine)] = j[mine], True
+        offset[atom, : len(mine)] = shifts[mine] @ atoms.cell
+    x = torch.tensor(atoms.positions, requires_grad=True)
+    kinds = torch.tensor(species(atoms))
+    from kstep_integrators.nn.common.graph import Graph, pair_values
+    from kstep_integrators.nn.common.radial import frozen_below
+
+    graph = Graph(
+        kinds, torch.ones_like(kinds, dtype=torch.bool), torch.tensor(mask), torch.tensor(index)
+    )
+    vectors = x[graph.index] + torch.tensor(offset) - x.unsqueeze(1)
+    vectors = torch.where(graph.pair_mask.unsqueeze(-1), vectors, vectors.new_tensor([1e3, 0, 0]))
+    distances = vectors.norm(dim=-1)
+    seen = frozen_below(distances, pair_values(net.nearest, graph))
+    features = net.backbone(vectors * (seen / distances).unsqueeze(-1), seen, graph)
+    energy = (net.scale * net.readout(features[-1]) + net.repulsion(distances, graph)).sum()
+    return energy.item(), -torch.autograd.grad(energy, x)[0].numpy()
+
+
+@pytest.mark.parametrize(
+    ("cell", "pbc"),
+    [
+        (np.diag([4.0, 5.0, 9.0]), (True, True, True)),
+        (np.array([[4.5, 0, 0], [1.5, 5.0, 0], [-1.0, 2.0, 14.0]]), (True, True, True)),
+        (np.diag([6.0, 4.0, 11.0]), (True, False, True)),
+        (np.diag([13.0, 13.5, 14.0]), (True, True, True)),
+        (np.array([[0, 0, 6.0], [7.0, 0, 0], [0, 6.5, 1.0]]), (False, True, True)),
+    ],
+    ids=["small", "oblique", "two directions", "large", "left-handed"],
+)
+def test_periodic_images(cell, pbc, library):
+    atoms = squeezed("methanol")
+    atoms.set_cell(cell)
+    atoms.set_pbc(pbc)
+    atoms.positions += [7.0, -20.0, 3.0]  # anywhere, and not wrapped
+    atoms.positions[2] += 3 * cell[0] * pbc[0] - cell[2]
+    net = network(layers=2).double()
+    energy, forces = periodic_reference(net, atoms)
+    box = native(net, library).system(species(atoms), [len(atoms)], cell, pbc)
+    found, pulls = box.forces(atoms.positions)
+    assert found[0] == pytest.approx(energy, rel=1e-10)
+    assert off(pulls, forces) < 1e-10
+
+
+def test_many_atoms_in_bins_as_without(library):
+    """Ninety atoms: bins of space, in one direction more than in another."""
+    one = squeezed("ethanol")
+    atoms = Atoms()
+    for n in range(10):
+        copy_ = one.copy()
+        copy_.rotate(37.0 * n, "xyz"[n % 3])
+        copy_.positions += [4.0 * n, 3.0 * (n % 3), 0.0]
+        atoms += copy_
+    net = network(layers=3).double()
+    energy, forces, _ = eager(net, atoms)
+    found, pulls = system(net, library, atoms).forces(atoms.positions)
+    assert found[0] == pytest.approx(energy, rel=1e-10)
+    assert off(pulls, forces) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("dtype", "energies", "forces"), [(torch.float64, 1e-9, 1e-9), (torch.float32, 1e-4, 1e-4)]
+)
+def test_invariant_under_all_that_leaves_a_molecule_as_it_is(dtype, energies, forces, library):
+    net, atoms = network(layers=3, linear=48).double(), squeezed()
+    net_weights = weights(net)
+    energy, pulls = system(net, library, atoms, dtype).forces(atoms.positions, net_weights)
+    rotation = Rotation.from_euler("xyz", [0.4, 1.1, -2.0]).as_matrix()
+    for turn in (rotation, -rotation):
+        moved = atoms.positions @ turn.T + [1000.0, -500.0, 20.0]
+        found, turned = system(net, library, atoms, dtype).forces(moved, net_weights)
+        assert found[0] == pytest.approx(energy[0], abs=energies * 20)
+        np.testing.assert_allclose(turned, pulls @ turn.T, atol=forces * 20)
+    order = np.random.default_rng(1).permutation(len(atoms))
+    shuffled = atoms[order]
+    found, other = system(net, library, shuffled, dtype).forces(shuffled.positions, net_weights)
+    assert found[0] == pytest.approx(energy[0], abs=energies * 20)
+    np.testing.assert_allclose(other, pulls[order], atol=forces * 20)
+    assert np.abs(pulls.sum(0)).max() < 1e-11
+    assert np.abs(np.cross(atoms.positions, pulls).sum(0)).max() < forces * 20
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_bits_do_not_depend_on_company_threads_or_history(dtype, library):
+    net = network(linear=48).double()
+    packed = native(net, library, dtype)
+    molecules = [squeezed(name, seed) for seed, name in enumerate(("ethanol", "water", "benzene"))]
+    kinds = [kind for one in molecules for kind in species(one)]
+    x = np.concatenate([one.positions for one in molecules])
+    together = packed.system(kinds, [len(one) for one in molecules])
+    energies, forces = together.forces(x, weights(net))
+    rng = np.random.default_rng(0)
+    for scale in (0.01, 3.0):  # within the skin of the list, and beyond
+        together.forces(x + rng.normal(0.0, scale, x.shape), weights(net), threads=2)
+        again = together.forces(x, weights(net), threads=3)
+        assert (again[0] == energies).all()
+        assert (again[1] == forces).all()
+    for n, one in enumerate(molecules):
+        alone = packed.system(species(one), [len(one)]).forces(one.positions, weights(net))
+        assert alone[0][0] == energies[n]
+        first = sum(len(before) for before in molecules[:n])
+        assert (alone[1] == forces[first : first + len(one)]).all()
+
+
+def test_a_molecule_that_is_nowhere_harms_no_other(library):
+    net, atoms = network().double(), squeezed("water")
+    both = native(net, library).system(species(atoms) * 2, [3, 3])
+    x = np.concatenate([atoms.positions, atoms.positions + 3.0])
+    energies, forces = both.forces(x)
+    for bad in (np.nan, np.inf):
+        x[1, 2] = bad
+        found, pulls = both.forces(x)
+        assert np.isnan(found[0])
+        assert np.isnan(pulls[:3]).all()
+        assert found[1] == energies[1]
+        assert (pulls[3:] == forces[3:]).all()
+
+
+def test_one_atom_and_atoms_out_of_reach(library):
+    net = network().double()
+    lonely = Atoms("O", positions=[[1.0, 2.0, 3.0]])
+    energy, _, _ = eager(net, lonely)
+    found, pulls = system(net, library, lonely).forces(lonely.positions)
+    assert found[0] == pytest.approx(energy, rel=1e-12)
+    assert (pulls == 0).all()
+    apart = Atoms("OH", positions=[[0.0, 0.0, 0.0], [1e7, 0.0, 0.0]])
+    energy, _, _ = eager(net, apart)
+    found, pulls = system(net, library, apart).forces(apart.positions)
+    assert found[0] == pytest.approx(energy, rel=1e-12)
+    assert (pulls == 0).all()
+
+
+def test_functions_of_a_linear_readout_and_their_derivatives(library):
+    net, atoms = network(linear=48, layers=2).double(), squeezed()
+    expected = force_features(
+        net, torch.tensor(atoms.positions), torch.tensor(species(atoms)), dense=True
+    )
+    sums, slopes = system(net, library, atoms).functions(atoms.positions)
+    assert off(sums, expected.energies.numpy()) < 1e-10
+    assert off(-slopes, expected.forces.numpy()) < 1e-7
+    assert system(net, library, atoms).functions(atoms.positions, slopes=False)[1] is None
+
+
+def test_products_with_the_hessian(library):
+    net, atoms = network(linear=48).double(), squeezed()
+    _, _, (x, graph) = eager(net, atoms)
+    vectors = torch.randn(4, 1, len(atoms), 3, dtype=torch.float64) * 30.0
+    vectors[1] = 0.0
+    expected = hessian_products(net, x, graph)(vectors)[:, 0].numpy()
+    found = system(net, library, atoms).hessian_products(
+        atoms.positions, vectors[:, 0].numpy(), weights(net)
+    )
+    assert off(found, expected) < 1e-6
+    assert (found[1] == 0).all()
+
+
+def test_memory_grows_with_the_atoms_and_is_told(library):
+    net = network().double()
+    packed, atoms = native(net, library), squeezed("benzene")
+    one = packed.system(species(atoms), [len(atoms)])
+    one.forces(atoms.positions)
+    many = packed.system(species(atoms) * 50, [len(atoms)] * 50)
+    many.forces(np.tile(atoms.positions, (50, 1)))
+    assert packed.bytes > sum(p.numel() for p in net.parameters()) * 8
+    assert one.pairs == 66
+    assert one.bytes < many.bytes < 2 * one.bytes  # intermediate results are those of one
+
+
+def test_what_cannot_be_is_refused(library):
+    with pytest.raises(ValueError, match="backbone 'egnn', expected 'painn'"):
+        native(network("egnn"), library)
+    packed = native(network(), library)
+    with pytest.raises(ValueError, match="sizes add up to 2 atoms and species are 3"):
+        packed.system([0, 0, 1], [2])
+    with pytest.raises(ValueError, match="indices from 0 to 3"):
+        packed.system([0, 4], [2])
+    with pytest.raises(ValueError, match=r"pbc is .* but there is no cell"):
+        packed.system([0], [1], pbc=(True, False, False))
+    with pytest.raises(ValueError, match="three vectors that span a volume"):
+        packed.system([0], [1], np.zeros((3, 3)), (True, False, False))
+    one = packed.system([0], [1])
+    assert copy.deepcopy(one) is one
+    for what in (packed, one):
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            pickle.dumps(what)
+    assert isinstance(one, NativeSystem)
