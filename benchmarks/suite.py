@@ -99,10 +99,6 @@ MODULES = {
         "learning_metropolis": "acceptance at long strides after a burn-in that learned",
         "learning_dft": "a run that learns under DFT from its first step; an hour",
     },
-    "network_sizes": {
-        "network_sizes": "force error, time per force and what learning adds, by size of the "
-        "network; model files at equal data",
-    },
     "learning_peers": {
         "learning_peers": "sGDML and MACE fitted from scratch to labels of a run, in environments "
         "of their own; an hour"
@@ -117,7 +113,11 @@ MODULES = {
         "pyscf_gpu": "PySCF on a GPU: agreement with the CPU, seconds per gradient, memory",
     },
     "kill": {"kill": "runs killed at random moments, resumed, and compared with others"},
-    "recipes": {"recipes": "seconds of each stage of recipes that were run, and their errors"},
+    "recipes": {
+        "recipes": "seconds of each stage of recipes that were run, and their errors",
+        "network_sizes": "force error, time per force and what learning adds, by size of the "
+        "network; files of models at equal data",
+    },
 }
 """All suites, with the function that runs each and its subject."""
 SUITES = {
