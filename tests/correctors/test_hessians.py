@@ -47,7 +47,7 @@ def test_filters_by_hand():
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 @pytest.mark.parametrize("dense_limit", [1, 64])
 def test_the_hessian_of_a_network_is_the_derivative_of_its_forces(backbone, dense_limit, state):
-    bound = potential(backbone, dense_limit).bind(state)
+    bound = potential(backbone, dense_limit, backend="eager").bind(state)
     vectors = torch.randn(4, 9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = bound.linearized(state.positions)(vectors)
     step = 1e-4
@@ -59,7 +59,7 @@ def test_the_hessian_of_a_network_is_the_derivative_of_its_forces(backbone, dens
 
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_the_hessian_does_not_depend_on_how_many_vectors_go_at_once(backbone, state, monkeypatch):
-    bound = potential(backbone).bind(state)
+    bound = potential(backbone, backend="eager").bind(state)
     whole = bound.linearized(state.positions)(every_direction(9))
     monkeypatch.setattr("kstep_integrators.nn.energy.hessians.PAIRS_AT_ONCE", 300)
     monkeypatch.setattr("kstep_integrators.nn.energy.hessians.ATOMS_AT_ONCE", 50)
