@@ -1,5 +1,7 @@
 """Filters, rigid motions, Krylov spaces, and the Hessians of potentials."""
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -107,7 +109,8 @@ def test_the_lean_way_of_a_backbone_has_the_derivatives_of_the_plain_one(layers)
 
 
 @pytest.mark.skipif(not have_compiler(), reason="needs a C++ compiler")
-def test_a_compiled_potential_has_the_hessian_of_the_eager_one():
+def test_a_compiled_potential_has_the_hessian_of_the_eager_one(caplog):
+    caplog.set_level(logging.INFO, "kstep_integrators.notices")
     state = several()
     eager = potential("egnn")
     compiled = NetworkPotential(
@@ -120,6 +123,8 @@ def test_a_compiled_potential_has_the_hessian_of_the_eager_one():
             plain, traced = (b.linearized(positions)(some) for b in bound)
             torch.testing.assert_close(traced, plain, atol=1e-9, rtol=1e-11)
     assert len(bound[1].hessian.traced) == 1
+    assert caplog.messages[0] == "recording Hessians of 3 x 9 atoms ..."
+    assert len(caplog.messages) == 2
 
 
 def test_the_hessian_of_a_calculator(ethanol):
