@@ -6,7 +6,7 @@ python -m benchmarks.run --suite recipes --folders qm-gfn2-direct ...
 ``network_sizes``: files of fits to equal data under one schedule; other models, such as the bundled
 one, can stand beside them. Residuals are those of Langevin trajectories at 300 K that nothing was
 fitted to. Times are processor time of one force through ``load_model(file)``, as a run calls it;
-models take turns, and medians over the turns are kept.
+models take turns with each other and with GFN2, and medians over the turns are kept.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from benchmarks.learning_peers import MOLECULES
 from benchmarks.results import kept
 from benchmarks.suite import Options, option
 from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.jumps.load import load_model
 from kstep_integrators.potentials import NetworkPotential
 from kstep_training.prep.molecules import Molecule, bundled_list, conformers, read_smiles
@@ -100,40 +101,39 @@ class NetworkSizesOptions(Options):
         return cls(cache, ("organic-gfn2",), ("water",), ("acetaldoxime",), ("water",), 4, 2)
 
 
-def _one_force(model: NetworkPotential, smiles: str) -> Callable[[], Any]:
-    """A force at the positions of a molecule, moved on a little at every call as in a jump."""
-    state = state_from_atoms(conformers(smiles, 1)[0])
-    forces, x = model.bind(state), state.positions
-    step = 1e-3 * torch.randn(x.shape, dtype=x.dtype, generator=torch.Generator().manual_seed(0))
-    calls = 0
+def _forces(models: list[NetworkPotential], smiles: str) -> list[Callable[[int], Any]]:
+    """Forces by each model and by GFN2, at positions that are moved by 0.03 A at every call."""
+    atoms = conformers(smiles, 1)[0]
+    state = state_from_atoms(atoms)
+    noise = torch.randn(16, *state.positions.shape, generator=torch.Generator().manual_seed(0))
+    places = state.positions + 0.03 * noise.double()
+    atoms.calc = xtb_calculator("GFN2-xTB")
 
-    def force() -> Any:
-        nonlocal calls
-        calls += 1
-        return forces(x + (calls % 16) * step, None)
+    def gfn2(call: int) -> Any:
+        atoms.positions[:] = places[call % 16].numpy()
+        return atoms.get_forces()
 
-    return force
+    def by(bound: Any) -> Callable[[int], Any]:
+        return lambda call: bound(places[call % 16], None)
+
+    return [*(by(model.bind(state)) for model in models), gfn2]
 
 
-def _microseconds(models: list[NetworkPotential], smiles: str, rounds: int) -> list[float]:
-    """Processor time of a force of each model: medians over rounds in which they take turns."""
-    forces = [_one_force(model, smiles) for model in models]
-    spent: list[list[float]] = [[] for _ in models]
-    many = []
+def _microseconds(forces: list[Callable[[int], Any]], rounds: int) -> list[float]:
+    """Processor time of each: medians over rounds in which they take turns."""
+
+    def spent(force: Callable[[int], Any], calls: int) -> float:
+        began = time.process_time()
+        for call in range(calls):
+            force(call)
+        return (time.process_time() - began) / calls
+
     with torch.no_grad():
         for force in forces:
-            force()  # whatever is prepared at the first call
-            began = time.process_time()
-            for _ in range(3):
-                force()
-            many.append(max(3, round(0.02 * 3 / max(time.process_time() - began, 1e-6))))
-        for _ in range(rounds):
-            for force, calls, times in zip(forces, many, spent, strict=True):
-                began = time.process_time()
-                for _ in range(calls):
-                    force()
-                times.append(1e6 * (time.process_time() - began) / calls)
-    return [statistics.median(times) for times in spent]
+            force(0)  # whatever is prepared at the first call
+        calls = [max(3, round(0.02 / max(spent(force, 3), 1e-6))) for force in forces]
+        turns = [[spent(*one) for one in zip(forces, calls, strict=True)] for _ in range(rounds)]
+    return [1e6 * statistics.median(times) for times in zip(*turns, strict=True)]
 
 
 def network_sizes(options: NetworkSizesOptions) -> dict[str, Any]:
@@ -159,7 +159,10 @@ def network_sizes(options: NetworkSizesOptions) -> dict[str, Any]:
     learned = learning_residuals(
         ResidualOptions(options.cache, options.learners, options.models, 1, options.labels)
     )["rows"]
-    times = {name: _microseconds(models, smiles, options.rounds) for name, smiles in TIMED.items()}
+    times = {
+        name: _microseconds(_forces(models, smiles), options.rounds)
+        for name, smiles in TIMED.items()
+    }
     rows = []
     for place, (file, model) in enumerate(zip(options.models, models, strict=True)):
         name, sizes, record = Path(file).stem, model.header.network, model.header.training
@@ -177,4 +180,7 @@ def network_sizes(options: NetworkSizesOptions) -> dict[str, Any]:
             "microseconds": {one: figures[place] for one, figures in times.items()},
             "learned": [row for row in learned if row["base"] == name],
         })  # fmt: skip
-    return {"temperature_K": 300.0, "labels": options.labels, "rows": rows}
+    gfn2 = {name: figures[-1] for name, figures in times.items()}
+    return {
+        "temperature_K": 300.0, "labels": options.labels, "gfn2_microseconds": gfn2, "rows": rows,
+    }  # fmt: skip
