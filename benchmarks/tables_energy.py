@@ -77,8 +77,10 @@ def network_sizes() -> str:
     for row in sorted(result["rows"], key=lambda row: (row["epochs"], row["weights"])):
         squares = [[x * x for x in run["residuals"][-20:]] for run in row["learned"]]
         learned = (f"{statistics.fmean(square) ** 0.5:.0f}" for square in squares)
+        size = f"{row['channels']}x{row['layers']}"
         rows.append([
-            f"{row['channels']}x{row['layers']}", row["weights"], row["frames"], row["epochs"],
+            size if row["model"] == size else f"{size}, {row['model']}",
+            row["weights"], row["frames"], row["epochs"],
             f"{row['validation_meV_per_A']:.0f}",
             f"{row['inside']['rms_over_molecules_meV_per_A']:.1f}",
             f"{row['outside']['median']:.0f} / {row['outside']['p90']:.0f}", " / ".join(learned),
