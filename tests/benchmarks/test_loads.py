@@ -50,9 +50,10 @@ def test_results_are_json_with_the_machine_at_their_head():
 
 
 def test_the_size_of_the_benchmarks():
-    """At most 30 modules and 6,000 lines: an instrument, not a second project.
+    """At most 30 modules and 6,200 lines: an instrument, not a second project.
 
-    Raised from 26 and 5,000 for a new subject: suites of learning while running.
+    Raised from 26 and 5,000 for new subjects: learning while running, graphs of a GPU, sizes of
+    networks.
     """
     assert len(MODULES) <= 30
-    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 6000
+    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 6200
