@@ -83,15 +83,20 @@ def gfn2_microseconds(atoms: Atoms, steps: int = 400) -> float:
     return microseconds(evaluate, len(path))
 
 
-def network(atoms: Atoms, compile: bool) -> dict[str, float]:  # noqa: A002
+def backends(device: str) -> list[str]:
+    """The reference, and what is taken by default."""
+    return list(dict.fromkeys(("eager", load_model("organic-gfn2", device=device).backend)))
+
+
+def network(atoms: Atoms, backend: str) -> dict[str, float]:
     """Times of a force, of a jump, and of the rest of a step of KStepDynamics."""
     state = state_from_atoms(atoms)
     began = time.perf_counter()
-    model = load_model("organic-gfn2", device="cpu", compile=compile)
+    model = load_model("organic-gfn2", device="cpu", backend=backend)
     forces = model.bind(state)
     jump = FlowJump(model, 0.25 * FS).bind(state)
     inner = jump.begin(state)
-    compile_seconds = time.perf_counter() - began
+    first_seconds = time.perf_counter() - began
     physics = Evaluation(torch.zeros(1).double(), torch.zeros_like(state.positions))
     with torch.no_grad():
         force = microseconds(lambda: forces(state.positions, None))
@@ -107,7 +112,7 @@ def network(atoms: Atoms, compile: bool) -> dict[str, float]:  # noqa: A002
     physics_us = 1e6 * (moving.calc.seconds - spent) / 400
     jump_us = 1e6 * (dynamics.stats.jump_seconds - inside) / 400
     return {
-        "first_call_seconds": compile_seconds,
+        "first_call_seconds": first_seconds,
         "force_us": force,
         "jump_us": whole,
         "jump_besides_forces_us": whole - K * force,
@@ -129,15 +134,15 @@ def displaced(name: str, many: int) -> PhaseState:
     return make_state(one.numbers.repeat(many), one.masses.repeat(many, 1), x, 0.0 * x, batch=batch)
 
 
-def corrector_milliseconds(name: str, many: int, compile: bool, device: str) -> dict[str, Any]:  # noqa: A002
+def corrector_milliseconds(name: str, many: int, backend: str, device: str) -> dict[str, Any]:
     """Milliseconds of a jump and its correction."""
     state = displaced(name, many).to(torch.device(device))
-    model = load_model("organic-gfn2", device=device, compile=compile)
+    model = load_model("organic-gfn2", device=device, backend=backend)
     jump = FlowJump(model, 0.5 * FS).bind(state)
     inner = jump.begin(state)
     physics = Evaluation(torch.zeros(many).double(), inner.require_forces() + 0.1)
     row: dict[str, Any] = {"molecule": name, "atoms": len(state.numbers) // many}
-    row |= {"replicas": many, "compiled": compile, "device": device}
+    row |= {"replicas": many, "backend": backend, "device": device}
     for method in ("none", "impulse", "filtered"):
         corrector = CORRECTORS[method]()
 
@@ -168,22 +173,22 @@ class CostOptions(Options):
 
 
 def jump_cost(options: CostOptions) -> dict[str, Any]:
-    """Microseconds of forces, jumps and steps, eager and compiled, and of each corrector."""
+    """Microseconds of forces, jumps and steps by each backend, and of each corrector."""
     if options.only_correctors:
         committed = load("jump_cost")
-        result = {key: committed[key] for key in ("k", "gfn2_evaluation_us", "eager", "compiled")}
+        result = {key: one for key, one in committed.items() if key != "correctors"}
     else:
         atoms = thermalized("ethanol")
         evaluation = gfn2_microseconds(atoms)
         result = {"k": K, "gfn2_evaluation_us": evaluation}
-        for name, flag in (("eager", False), ("compiled", True)):
-            row = network(atoms, flag)
-            result[name] = {**row, "jump_over_gfn2_evaluation": row["jump_us"] / evaluation}
+        for backend in backends("cpu"):
+            row = network(atoms, backend)
+            result[backend] = {**row, "jump_over_gfn2_evaluation": row["jump_us"] / evaluation}
     device = "cuda" if torch.cuda.is_available() else "cpu"
     result["correctors"] = [
-        corrector_milliseconds(name, many, flag, device)
+        corrector_milliseconds(name, many, backend, device)
         for name, many in (("ethanol", 1), ("ethanol", 10), ("cyclohexane", 1))
-        for flag in (False, True)
+        for backend in backends(device)
     ]
     return result
 
@@ -219,7 +224,7 @@ def ensemble(options: EnsembleOptions) -> dict[str, Any]:
     Processor time is that of the main process: jumps, physics and all else for one worker, all but
     the physics for more.
     """
-    model = load_model("organic-gfn2", device="cpu", compile=options.strides > 4)
+    model = load_model("organic-gfn2", device="cpu")
     ensembles = {}
     for count, workers in KINDS:
         ensembles[count, workers] = Ensemble(

@@ -152,11 +152,11 @@ def _runs(start: Atoms, xc: str, basis: str, tuned: str) -> dict[str, Callable[[
         return run
 
     potentials: dict[str, Callable[[], Potential]] = {
-        "organic-gfn2": lambda: load_model("organic-gfn2", compile=False),
+        "organic-gfn2": lambda: load_model("organic-gfn2"),
         "GFN2-xTB": lambda: CalculatorPotential(xtb_calculator("GFN2-xTB")),
     }
     if tuned:
-        potentials["tuned"] = lambda: load_model(tuned, compile=False)
+        potentials["tuned"] = lambda: load_model(tuned)
     made: dict[str, Callable[[], Run]] = {
         f"verlet-{stride:g}": lambda s=stride: make(f"verlet-{s:g}", s, None)
         for stride in (0.5, 1.0)

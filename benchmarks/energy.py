@@ -100,11 +100,11 @@ class NVEOptions(Options):
 
 
 @functools.cache
-def _potential(name: str, compiled: bool) -> Potential:
-    """A network is compiled once for all molecules."""
+def _potential(name: str) -> Potential:
+    """A network is loaded once for all molecules."""
     if name == "GFN-FF":
         return CalculatorPotential(xtb_calculator(name))
-    return load_model(name, device="cpu", compile=compiled)
+    return load_model(name, device="cpu")
 
 
 def _nve_run(name: str, key: str, picoseconds: float) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def _nve_run(name: str, key: str, picoseconds: float) -> dict[str, Any]:
         potential, k, base, corrector = JUMPS[key]
         stride = k * base
         dynamics: Any = KStepDynamics(
-            atoms, _potential(potential, picoseconds > 1.0), k=k, timestep=base * units.fs,
+            atoms, _potential(potential), k=k, timestep=base * units.fs,
             corrector=corrector,
         )  # fmt: skip
     else:
@@ -130,7 +130,7 @@ def _nve_run(name: str, key: str, picoseconds: float) -> dict[str, Any]:
         energies.append(atoms.get_total_energy())
 
     dynamics.attach(sample, interval=round(SAMPLE_FS / stride))
-    dynamics.run(1)  # compiles, before the clock starts
+    dynamics.run(1)  # prepares, before the clock starts
     began = time.perf_counter()
     dynamics.run(round(1000 * picoseconds / stride) - 1)
     seconds = time.perf_counter() - began

@@ -100,8 +100,6 @@ def evaluate_quick(options: EvaluationOptions) -> dict[str, Any]:
         strides_fs=[2.0, 4.0],
         ensemble_length_ps=2.0,
         ensemble_strides_fs=[20.0],
-        # Compiling takes longer than such runs.
-        compile=False,
     )
     return _evaluated("quick", ("water", "methanol"), settings, options)
 

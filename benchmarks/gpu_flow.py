@@ -59,14 +59,14 @@ def gpu_flow(options: GPUFlowOptions) -> dict[str, Any]:
         )
     device, dtypes = torch.device("cuda"), (torch.float32, torch.float64)
     rows = []
-    for many, dtype, compiled in itertools.product(REPLICAS, dtypes, (False, True)):
+    for many, dtype, backend in itertools.product(REPLICAS, dtypes, ("eager", "compiled")):
         state = heated(displaced("ethanol", many))
-        row = measured(state, device, dtype, compiled, options.repeats, options.check_atoms)
+        row = measured(state, device, dtype, backend, options.repeats, options.check_atoms)
         rows.append({"system": "ethanol", "replicas": many, **row})
     for atoms, dtype in itertools.product(DROPS, dtypes):
         state = heated(state_from_atoms(drop(atoms)))
         repeats = max(3, options.repeats // 5)
-        row = measured(state, device, dtype, False, repeats, options.check_atoms)
+        row = measured(state, device, dtype, "eager", repeats, options.check_atoms)
         rows.append({"system": "water", "replicas": 1, **row})
     return {"model": MODEL, "k": K, "timestep_fs": TIMESTEP / units.fs, "rows": rows}
 
@@ -75,12 +75,12 @@ def measured(
     state: PhaseState,
     device: torch.device,
     dtype: torch.dtype,
-    compiled: bool,
+    backend: str,
     repeats: int,
     check_atoms: int,
 ) -> dict[str, Any]:
     """One row: times of a jump on a device, and what differs from the CPU."""
-    model = _model(device, dtype, compiled)
+    model = _model(device, dtype, backend)
     made = model.bind(state)
     bound = made if isinstance(made, GraphFlow) else GraphFlow(made, state)  # type: ignore[arg-type]
     there = state.to(device)
@@ -100,7 +100,7 @@ def measured(
     row: dict[str, Any] = {
         "atoms": len(state.numbers),
         "dtype": str(dtype).removeprefix("torch."),
-        "compiled": compiled,
+        "backend": backend,
         "recordings": len(bound.recorder.recordings),
         "first_jump_s": first,
         "recorded_ms": statistics.median(recorded),
@@ -136,7 +136,7 @@ def drop(atoms: int) -> Atoms:
 
 def _differences(got: tuple[PhaseState, Evaluation], state: PhaseState) -> dict[str, float]:
     """The largest from the same jump on the CPU in float64."""
-    forces = _model(torch.device("cpu"), torch.float64, False).bind(state)
+    forces = _model(torch.device("cpu"), torch.float64, "eager").bind(state)
     with torch.no_grad():
         start, _ = forces(state.positions, None)
         expected, end, _ = verlet_flow(forces, state, start, TIMESTEP, K)
@@ -152,8 +152,8 @@ def _differences(got: tuple[PhaseState, Evaluation], state: PhaseState) -> dict[
     }
 
 
-def _model(device: torch.device, dtype: torch.dtype, compiled: bool) -> NetworkPotential:
-    loaded = load_model(MODEL, device=str(device), dtype=dtype, compile=compiled)
+def _model(device: torch.device, dtype: torch.dtype, backend: str) -> NetworkPotential:
+    loaded = load_model(MODEL, device=str(device), dtype=dtype, backend=backend)
     if not isinstance(loaded, NetworkPotential):
         raise TypeError(f"{MODEL} is a {type(loaded).__name__}, expected a NetworkPotential")
     return loaded

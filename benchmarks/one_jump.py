@@ -255,4 +255,4 @@ def _one_jump(options: JumpOptions, strides: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _described(model: Model) -> dict[str, Any]:
-    return {key: value for key, value in model.loaded.describe().items() if key != "compile"}
+    return {key: value for key, value in model.loaded.describe().items() if key != "backend"}

@@ -160,8 +160,8 @@ def direct_jump(folder: Path, fixed: bool) -> DirectJump:
 
 
 def flow(copies: int) -> Any:
-    """The bundled network, compiled for one molecule on a CPU."""
-    return load_model("organic-gfn2", compile=copies == 1 and not torch.cuda.is_available())
+    """The bundled network."""
+    return load_model("organic-gfn2")
 
 
 def measure(platform: str, model: Any, copies: int = 1, **settings: Any) -> dict[str, float]:

@@ -210,7 +210,8 @@ def jump_cost() -> str:
         (
             [key, f"{row['force_us']:.0f}", f"{row['jump_us']:.0f}",
              f"{row['jump_over_gfn2_evaluation']:.1f}", f"{row['step_rest_us']:.0f}"]
-            for key in ("eager", "compiled")
+            for key in ("eager", "compiled", "native")
+            if key in result
             for row in [result[key]]
         ),
     )  # fmt: skip
@@ -225,7 +226,7 @@ def correctors_cost() -> str:
         header,
         (
             [f"{row['molecule']}, {row['atoms']} atoms", row["replicas"],
-             "compiled, Hessian traced" if row["compiled"] else "eager",
+             row.get("backend", "compiled" if row.get("compiled") else "eager"),
              *(f"{row[f'{name}_ms']:.1f}" for name in ("none", "impulse", "filtered")),
              f"{row['filtered_first_call_seconds']:.1f}"]
             for row in load("jump_cost")["correctors"]

@@ -37,7 +37,7 @@ def main():
         thermalize_momenta(atoms, temperature_K=300, rng=rng)
     result = run_ensemble(
         replicas,
-        load_model("organic-gfn2", compile=not smoke),
+        load_model("organic-gfn2"),
         gfn2,
         steps=5 if smoke else 2000,
         k=4,

@@ -24,7 +24,7 @@ rng = np.random.default_rng(0)
 thermalize_momenta(atoms, temperature_K=300, rng=rng)
 dynamics = KStepDynamics(
     atoms,
-    load_model("organic-gfn2", compile=not smoke),
+    load_model("organic-gfn2"),
     k=20 if smoke else 100,
     timestep=0.5 * units.fs,
     corrector="none",

@@ -24,7 +24,7 @@ start = named_molecule("ethanol")
 thermalize_momenta(start, temperature_K=600, rng=np.random.default_rng(0))
 Stationary(start)
 ZeroRotation(start)
-model = load_model("organic-gfn2", compile=not smoke)
+model = load_model("organic-gfn2")
 
 
 def run(dynamics, steps):

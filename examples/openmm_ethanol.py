@@ -33,7 +33,7 @@ system = MLPotential("ase").createSystem(topology, calculator=xtb_calculator("GF
 # Add all forces first: the integrator adds the jump, and gives it a force group of its own.
 integrator = KStepIntegrator(
     system,
-    load_model("organic-gfn2", compile=not smoke),
+    load_model("organic-gfn2"),
     k=4,
     timestep=0.5 * unit.femtosecond,
     temperature=300 * unit.kelvin,

@@ -97,7 +97,7 @@ isolated = Atoms("COHHHH", pbc=False, calculator=gfn2)
 system = MLPotential("ase").createMixedSystem(
     topology, cheap, list(solute), forceGroup=QM, aseAtoms=isolated, mlLongRange=False
 )
-network = load_model("organic-gfn2", compile=not smoke)
+network = load_model("organic-gfn2")
 add_jump(system, network, particles=solute, inner_groups=[0], inner_platform="CPU")
 platform = openmm.Platform.getPlatformByName("CPU")
 

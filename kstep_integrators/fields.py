@@ -115,13 +115,15 @@ def replaced(value: T, **changes: Any) -> T:
     before = vars(value)
     if not changes.keys() <= before.keys():
         raise TypeError(f"{type(value).__name__} has no field {sorted(set(changes) - set(before))}")
-    copy = object.__new__(type(value))
-    vars(copy).update(before)
-    vars(copy).update(changes)
-    vars(copy).pop(_DERIVED, None)
-    kind: type = type(value)
-    if _LASTING in before and not _fixed(kind).isdisjoint(changes):
-        del vars(copy)[_LASTING]
+    kind: type[T] = type(value)
+    copy, fixed = object.__new__(kind), _fixed(kind)  # type: ignore[arg-type]  # types hash
+    after = vars(copy)
+    after.update(before)
+    after.update(changes)
+    after.pop(_DERIVED, None)
+    if fixed:
+        same = fixed.isdisjoint(changes)
+        after[_LASTING] = before.setdefault(_LASTING, {}) if same else {}
     return copy
 
 

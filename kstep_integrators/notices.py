@@ -1,10 +1,16 @@
-"""Warnings of a run: of the first event of a kind, the tenth, the hundredth."""
+"""Warnings of the first event of a kind, the tenth, the hundredth; lines of what takes long."""
 
 from __future__ import annotations
 
+import logging
+import time
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-__all__ = ["KStepWarning", "milestone", "warn_sparingly"]
+__all__ = ["KStepWarning", "milestone", "taking_long", "warn_sparingly"]
+
+_log = logging.getLogger(__name__)
 
 
 class KStepWarning(UserWarning):
@@ -53,3 +59,30 @@ def warn_sparingly(message: str, before: int, now: int) -> None:
     if reached is not None:
         count = f" ({now} so far; the next warning comes at {10 * reached})"
         warnings.warn(message + count, KStepWarning, stacklevel=2)
+
+
+@contextmanager
+def taking_long(what: str, said: bool = True) -> Iterator[None]:
+    """Say in the log, and on standard error if it is a terminal, what begins, and the seconds.
+
+    Parameters
+    ----------
+    what : str
+        What is done, such as ``"compiling the force"``.
+    said : bool
+        False for not a word.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True)
+
+    def say(line: str) -> None:
+        if said:
+            _log.info(line)
+            if console.is_terminal:
+                console.print(line, markup=False, highlight=False)
+
+    say(f"{what} ...")
+    began = time.perf_counter()
+    yield
+    say(f"{what}: {time.perf_counter() - began:.1f} s")

@@ -62,7 +62,7 @@ class Missing:
 sys.meta_path.insert(0, Missing())
 from kstep_integrators.cli import main
 
-words = ["demo", "--name", "water", "--time", "12", "--no-compile", "--output", {str(tmp_path)!r}]
+words = ["demo", "--name", "water", "--time", "12", "--output", {str(tmp_path)!r}]
 sys.exit(main(words))
 """
     done = subprocess.run(

@@ -23,7 +23,7 @@ def test_snippet(number, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # shorter runs, the same code
     source = re.sub(r"\.run\(\d+\)", ".run(3)", SNIPPETS[number])
-    source = source.replace("compile=True", "compile=False").replace("def2-svp", "sto-3g")
+    source = source.replace("def2-svp", "sto-3g")
     if "__main__" not in source:
         exec(compile(source, f"snippet {number}", "exec"), {})
         return

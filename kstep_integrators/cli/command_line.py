@@ -84,7 +84,10 @@ def _add_demo(commands: Any) -> None:
         help="who makes the jumps; openmm needs the extra 'openmm'",
     )
     demo.add_argument(
-        "--no-compile", action="store_true", help="run the network eagerly (slower; no compiler)"
+        "--backend",
+        choices=("auto", "native", "eager", "compiled"),
+        default="auto",
+        help="what computes the forces of the network",
     )
 
 

@@ -213,16 +213,16 @@ def render(report: Report, console: Console | None = None) -> None:
         kernel = f"Native kernel: none; {report.native_missing}"
     console.print(Text(kernel))
     if report.can_compile:
-        compiling = f"C++ compiler: {report.compiler}; torch.compile can speed up networks"
+        compiling = f"C++ compiler: {report.compiler}; torch.compile can use it"
     elif report.compiler is None:
         compiling = (
-            "C++ compiler: none found; networks run eagerly, several times slower on a CPU. "
-            "Install g++ or clang++, or set CXX to a compiler"
+            "C++ compiler: none found; torch.compile needs one on a CPU. Install g++ or clang++, "
+            "or set CXX to a compiler"
         )
     else:
         compiling = (
-            f"C++ compiler: {report.compiler}, but Python.h is missing; networks run eagerly, "
-            "several times slower on a CPU. Install Python's headers (python3-dev)"
+            f"C++ compiler: {report.compiler}, but Python.h is missing, which torch.compile needs "
+            "on a CPU. Install Python's headers (python3-dev)"
         )
     console.print(Text(compiling))
     if report.openmm is not None:

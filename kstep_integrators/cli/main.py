@@ -120,7 +120,7 @@ def _demo_settings(arguments: argparse.Namespace) -> DemoSettings:
         temperature_K=arguments.temperature,
         seed=arguments.seed,
         output=arguments.output,
-        compile=not arguments.no_compile,
+        backend=arguments.backend,
         engine=arguments.engine,
         learn=learn,
     )

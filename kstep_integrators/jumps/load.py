@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import torch
 
-from kstep_integrators.arguments import check_device, check_dtype, true_or_false
+from kstep_integrators.arguments import check_device, check_dtype
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.models.model_file import ModelHeader, model_path, read_model
 from kstep_integrators.nn.increments.network import IncrementNetwork
+from kstep_integrators.potentials.backends import BackendUnavailable, check_backend
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.network import NetworkPotential
 from kstep_integrators.potentials.sum import SumPotential
 
 __all__ = ["load_model"]
+
+_COMPUTED_BY = ("backend", "compile")
+"""Entries of a description, and of one in older files, that are none of a method."""
 
 
 @overload
@@ -24,7 +28,7 @@ def load_model(
     name_or_path: str | Path,
     device: str | torch.device = "auto",
     dtype: torch.dtype = torch.float32,
-    compile: bool = False,
+    backend: str = "auto",
     base: None = None,
 ) -> NetworkPotential | DirectJump: ...
 @overload
@@ -32,7 +36,7 @@ def load_model(
     name_or_path: str | Path,
     device: str | torch.device = "auto",
     dtype: torch.dtype = torch.float32,
-    compile: bool = False,
+    backend: str = "auto",
     *,
     base: Potential,
 ) -> SumPotential: ...
@@ -40,7 +44,7 @@ def load_model(
     name_or_path: str | Path,
     device: str | torch.device = "auto",
     dtype: torch.dtype = torch.float32,
-    compile: bool = False,  # noqa: A002
+    backend: str = "auto",
     base: Potential | None = None,
 ) -> NetworkPotential | SumPotential | DirectJump:
     """Load a bundled model by name, or a model file by path.
@@ -51,8 +55,10 @@ def load_model(
         Such as ``"organic-gfn2"``.
     device, dtype : str or torch.device, torch.dtype
         See :class:`~kstep_integrators.potentials.network.NetworkPotential`.
-    compile : bool
-        Of the forces of a potential. A direct jump is one pass of its network, never compiled.
+    backend : {"auto", "native", "eager", "compiled"}
+        Of the forces of a potential, see
+        :class:`~kstep_integrators.potentials.network.NetworkPotential`. A direct jump is one pass
+        of its network: ``"auto"`` or ``"eager"``.
     base : Potential, optional
         Of a model that a run has learned as the correction of another potential: that one.
 
@@ -66,7 +72,8 @@ def load_model(
     kstep_integrators.models.model_file.ModelFileError
         If there is no such model or the file is not a sound model file.
     TypeError, ValueError
-        If device, dtype or compile are none, or ``base`` is missing, not wanted, or another.
+        If device, dtype or backend are none, the backend cannot compute the model there, or
+        ``base`` is missing, not wanted, or another.
 
     Examples
     --------
@@ -77,15 +84,20 @@ def load_model(
     """
     check_device(device)
     check_dtype(dtype)
-    compile = true_or_false("compile", compile)  # noqa: A001
+    check_backend(backend)
     network, header, digest = read_model(model_path(name_or_path))
     path = Path(name_or_path)
     source = str(path.absolute() if path.is_file() else name_or_path)  # wherever a run is resumed
     if isinstance(network, IncrementNetwork):
         _check_base(header, base)
+        if backend not in ("auto", "eager"):
+            raise BackendUnavailable(
+                f"backend is {backend!r}, but the model {header.name!r} is one of direct jumps, a "
+                "pass of a network through PyTorch: take 'auto' or 'eager'"
+            )
         return DirectJump(network, header, digest, device, dtype, source)
     _check_base(header, base)
-    model = NetworkPotential(network, header, digest, device, dtype, compile, source=source)
+    model = NetworkPotential(network, header, digest, device, dtype, backend, source=source)
     return model if base is None else SumPotential(base, model)
 
 
@@ -108,8 +120,16 @@ def _check_base(header: ModelHeader, base: Potential | None) -> None:
             "pass base=CalculatorPotential(calculator) with that calculator"
         )
     now = json.loads(json.dumps(base.describe(), default=str))
-    if now != header.base:
+    if _method(now) != _method(header.base):
         raise ValueError(
             f"base is {now}, but the model {header.name!r} is a correction of {header.base}: pass "
             "that one"
         )
+
+
+def _method(described: Any) -> Any:
+    """A description without what it is computed by, here or there."""
+    if isinstance(described, dict):
+        named = {name: one for name, one in described.items() if name not in _COMPUTED_BY}
+        return {name: _method(one) for name, one in named.items()}
+    return [_method(one) for one in described] if isinstance(described, list) else described

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -18,6 +19,7 @@ from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.load import load_model
 from kstep_integrators.models.model_file import ModelFileError
 from kstep_integrators.notices import KStepWarning
+from kstep_integrators.potentials.backends import BackendUnavailable
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.network import NetworkPotential
 
@@ -95,50 +97,61 @@ def restore_jump(
     Raises
     ------
     ValueError
-        If the model is not there, cannot be found again without ``model``, or is another.
+        If the model is not there, cannot be found again without ``model``, or is another. On
+        another device, or by another backend, it goes on after a warning.
     """
     described = recorded["describes"]
-    if model is None:
-        model = _recorded_network(recorded)
+    if model is None or isinstance(model, str | Path):
+        model = _recorded_network(recorded, model)
     jump = make_jump(model, None if isinstance(model, Jump) else described["timestep"])
     before, after = _plain(described), _plain(jump.describe())
-    differ = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    differ = {
+        key: f"{key} was {before.get(key)}, now {after.get(key)}"
+        for key in {**before, **after}
+        if before.get(key) != after.get(key)
+    }
+    rounding = [differ.pop(key) for key in list(differ) if key.rpartition(", ")[2] == "backend"]
     if differ:
         raise ValueError(
             "the model is not the one that the checkpoint was written with: "
-            + "; ".join(f"{key} was {before.get(key)}, now {after.get(key)}" for key in differ)
-            + ". Pass the same one with model=..., or start a new run"
+            f"{'; '.join(differ.values())}. Pass the same one with model=..., or start a new run"
+        )
+    if recorded["device"] != jump.device.type:
+        rounding.insert(0, f"device was {recorded['device']}, now {jump.device.type}")
+    if rounding:
+        warnings.warn(
+            f"the run goes on with other rounding than it began with: {'; '.join(rounding)}",
+            KStepWarning,
+            stacklevel=3,
         )
     return jump
 
 
-def _recorded_network(recorded: dict[str, Any]) -> NetworkPotential | DirectJump:
+def _recorded_network(
+    recorded: dict[str, Any], moved: str | Path | None
+) -> NetworkPotential | DirectJump:
+    """The network of a record as it was computed, as far as it can be so here."""
     described, device = recorded["describes"], recorded["device"]
-    if not recorded["source"]:
+    if not (moved or recorded["source"]):
         raise ValueError(
             "the checkpoint cannot make the model of its run again: pass it with model=... It "
             f"described itself as {described}"
         )
-    if device == "cuda" and not torch.cuda.is_available():
-        warnings.warn(
-            "the run was on a GPU and there is none here: it goes on with the model on the CPU, "
-            "and with other rounding",
-            KStepWarning,
-            stacklevel=4,
-        )
-        device = "cpu"
+    there = device != "cuda" or torch.cuda.is_available()
+    name, dtype = moved or recorded["source"], getattr(torch, described.get("dtype", "float32"))
     try:
-        return load_model(
-            recorded["source"],
-            device,
-            getattr(torch, described["dtype"]),
-            described.get("compile", False),
-        )
+        model = load_model(name, device if there else "cpu", dtype)
+        if there and isinstance(model, NetworkPotential):
+            with contextlib.suppress(BackendUnavailable):
+                return load_model(name, device, dtype, described.get("backend", "auto"))
     except ModelFileError as error:
+        if moved:
+            raise
         raise ValueError(
             f"the model of the checkpoint cannot be loaded: {error}. If it has been moved, pass "
             "it with model=load_model(path)"
         ) from error
+    return model
 
 
 def _plain(described: dict[str, Any]) -> dict[str, Any]:
@@ -153,6 +166,8 @@ def _flat(nested: dict[str, Any]) -> dict[str, Any]:
     """One level in place of several, so that what differs can be named."""
     flat: dict[str, Any] = {}
     for name, value in nested.items():
+        if isinstance(value, list) and any(isinstance(one, dict) for one in value):
+            value = {str(number): one for number, one in enumerate(value, 1)}  # parts of a sum
         if isinstance(value, dict):
             inner = _flat(value)
             flat |= {n if n == name else f"{name}, {n}": one for n, one in inner.items()}

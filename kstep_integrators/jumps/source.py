@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.load import load_model
 from kstep_integrators.models.model_file import bundled_models
+from kstep_integrators.notices import KStepWarning
+from kstep_integrators.potentials.backends import BackendUnavailable
 from kstep_integrators.potentials.network import NetworkPotential
 
 __all__ = ["ModelSource"]
@@ -28,7 +31,8 @@ class ModelSource:
     device : str
     dtype : str
         ``"float32"`` or ``"float64"``.
-    compile : bool
+    backend : str
+        That was asked for, ``"auto"`` for a direct jump.
 
     Examples
     --------
@@ -44,7 +48,7 @@ class ModelSource:
     sha256: str
     device: str
     dtype: str
-    compile: bool
+    backend: str
 
     @staticmethod
     def of(model: NetworkPotential | DirectJump) -> ModelSource:
@@ -68,11 +72,11 @@ class ModelSource:
             model.digest,
             str(model.device),
             str(model.dtype).removeprefix("torch."),
-            isinstance(model, NetworkPotential) and model.compile,
+            model.asked_backend if isinstance(model, NetworkPotential) else "auto",
         )
 
     def load(self) -> NetworkPotential | DirectJump:
-        """The model; on the CPU, if its GPU is not there.
+        """The model; on the CPU if its GPU is not there, by another backend if its own is not.
 
         Raises
         ------
@@ -84,7 +88,15 @@ class ModelSource:
         device = self.device
         if device.startswith("cuda") and not torch.cuda.is_available():
             device = "cpu"
-        model = load_model(self.name, device, getattr(torch, self.dtype), self.compile)
+        try:
+            model = load_model(self.name, device, getattr(torch, self.dtype), self.backend)
+        except BackendUnavailable as error:
+            warnings.warn(
+                f"the model goes on with another backend, and with other rounding: {error}",
+                KStepWarning,
+                stacklevel=2,
+            )
+            model = load_model(self.name, device, getattr(torch, self.dtype))
         if model.digest != self.sha256:
             raise ValueError(
                 f"the model {self.name!r} has the hash {model.digest[:16]}..., but that of "

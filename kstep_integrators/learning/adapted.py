@@ -100,7 +100,12 @@ class AdaptedPotential(SetOnce):
     def describe(self) -> dict[str, Any]:
         """Base and backbone: the same before and after learning, as weights are the run's."""
         start = None if self.start is None else self.start.describe()
-        return {"learned": True, "base": start, "backbone": self.model.header.name}
+        return {
+            "learned": True,
+            "base": start,
+            "backbone": self.model.header.name,
+            "backend": self.model.backend,
+        }
 
     def features(self, numbers: Tensor, positions: Tensor, forces: bool = True) -> ForceFeatures:
         """Functions of one molecule, and their forces.
@@ -216,7 +221,7 @@ def _with_readout(potential: NetworkPotential) -> NetworkPotential:
         header,
         device=potential.device,
         dtype=potential.dtype,
-        compile=potential.compile,
+        backend=potential.asked_backend,
         dense_limit=potential.dense_limit,
     )
 

@@ -13,6 +13,7 @@ from ase.data import atomic_masses, chemical_symbols
 from openmm import unit
 
 from kstep_integrators import units
+from kstep_integrators.fields import derived
 from kstep_integrators.jumps.base import BoundJump
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.jumps.source import ModelSource
@@ -316,9 +317,14 @@ class BoundModel:
 
     def jump(self, timestep: float, state: PhaseState) -> BoundJump:
         """The jump of this base step (ASE time units) in this box, kept for the next time."""
-        key = (timestep, state.cell.cpu().numpy().tobytes())
+        cell = derived(state, "cell", _cell_bytes, lasting=True)
+        key = (timestep, cell)
         if key not in self._bound:
             jump = make_jump(self.solute.with_surroundings(self._loaded()), timestep)
             atoms = self.particles.unplaced().replace(cell=state.cell, pbc=state.pbc)
             self._bound = {key: jump.bind(atoms)}
         return self._bound[key]
+
+
+def _cell_bytes(state: PhaseState) -> bytes:
+    return state.cell.cpu().numpy().tobytes()

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from kstep_integrators.nn.common.graph import Graph
-from kstep_integrators.nn.energy.forces import CompiledForces
-from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.potentials.network_forces import DenseForces, ListForces
 from kstep_integrators.state import Evaluation, PhaseState
 
@@ -79,22 +75,5 @@ def with_weights_of_its_own(
     mine, weights = copy.copy(forces), linear.weight.detach().clone()
     mine.network = forces.network.with_weights(weights)
     if mine.compiled is not None:
-        mine.compiled = _Reading(mine.compiled, mine.network)
+        mine.compiled = mine.compiled.of(mine.network, reading=True)
     return mine, weights
-
-
-class _Reading:
-    """A compiled force that reads the weights of a network each time, which may change in place."""
-
-    def __init__(self, compiled: CompiledForces, network: EnergyNetwork) -> None:
-        self.compiled, self.parameters = compiled, dict(network.named_parameters())
-
-    def __call__(
-        self, parameters: Mapping[str, Tensor] | None, positions: Tensor, graph: Graph
-    ) -> tuple[Tensor, Tensor]:
-        """Energy per molecule without shifts, and forces."""
-        return self.compiled(parameters or self.parameters, positions, graph)
-
-    def of(self, network: EnergyNetwork) -> CompiledForces:
-        """The same for another network."""
-        return _Reading(self.compiled, network)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.nn.common.fixed_lists import ListPlan, list_plan
-from kstep_integrators.nn.energy.forces import CompiledForces
+from kstep_integrators.nn.energy.compiled_forces import CompiledForces
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.notices import KStepWarning
 from kstep_integrators.potentials.fixed_list_forces import FixedListForces

@@ -13,12 +13,12 @@ from kstep_integrators.arguments import (
     SetOnce,
     check_device,
     check_dtype,
-    true_or_false,
     whole_number,
 )
 from kstep_integrators.models.coverage import check_coverage, species_of
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.potentials.backends import choose_backend
 from kstep_integrators.potentials.graph_flow import GraphFlow
 from kstep_integrators.potentials.network_forces import DenseForces, ListForces
 from kstep_integrators.state import (
@@ -43,9 +43,12 @@ class NetworkPotential(SetOnce):
         ``"auto"`` takes a CUDA device where there is one.
     dtype : torch.dtype
         float32 or float64 arithmetic; positions and momenta are float64 in any case.
-    compile : bool
-        Compile the force, once for each set of atoms: 10-30 s on a CPU, several times faster after.
-        Hessians are traced when a corrector first asks for one, in some seconds.
+    backend : {"auto", "native", "eager", "compiled"}
+        What computes the forces. ``"native"`` is a kernel for the backbone ``painn`` on a CPU;
+        ``"eager"`` is PyTorch, the reference; ``"compiled"`` is ``torch.compile`` for any other
+        backbone, and on a GPU: it takes a minute or so for each set of atoms, and seconds where
+        PyTorch's cache on disk has it. ``"auto"`` takes ``"native"`` where it can be had, else
+        ``"eager"``. The attribute ``backend`` says which it became, ``asked_backend`` what it was.
     dense_limit : int
         Molecules of more atoms use neighbour lists.
     source : str
@@ -72,7 +75,7 @@ class NetworkPotential(SetOnce):
         digest: str = "",
         device: str | torch.device = "auto",
         dtype: torch.dtype = torch.float32,
-        compile: bool = False,  # noqa: A002  (torch's own word for it)
+        backend: str = "auto",
         dense_limit: int = 64,
         source: str = "",
     ) -> None:
@@ -91,10 +94,11 @@ class NetworkPotential(SetOnce):
             network.config["shifts"], dtype=torch.float64, device=device
         )
         self.header, self.digest, self.dtype = header, digest, dtype
-        self.compile = true_or_false("compile", compile)
         self.dense_limit = whole_number("dense_limit", dense_limit, "atoms of the largest molecule")
         self.source = source
         self._device = torch.device(device)
+        self.asked_backend = backend
+        self.backend = choose_backend(backend, self.network, self._device.type)
         self._bound: dict[tuple[Any, ...], DenseForces | ListForces | GraphFlow] = {}
         self._relatives: dict[tuple[Any, ...], DenseForces | ListForces | GraphFlow] = {}
 
@@ -109,7 +113,13 @@ class NetworkPotential(SetOnce):
         return self._device
 
     def to(self, device: torch.device | str) -> NetworkPotential:
-        """The same model on another device."""
+        """The same model on another device, with the backend that was asked for, or the default.
+
+        Raises
+        ------
+        ValueError
+            If the backend that was asked for cannot compute it there.
+        """
         if torch.device(device) == self._device:
             return self
         return NetworkPotential(
@@ -118,7 +128,7 @@ class NetworkPotential(SetOnce):
             self.digest,
             device,
             self.dtype,
-            self.compile,
+            self.asked_backend,
             self.dense_limit,
             self.source,
         )
@@ -147,7 +157,7 @@ class NetworkPotential(SetOnce):
             digest,
             self._device,
             self.dtype,
-            self.compile,
+            self.asked_backend,
             self.dense_limit,
         )
 
@@ -158,7 +168,7 @@ class NetworkPotential(SetOnce):
             "method": self.header.method,
             "sha256": self.digest,
             "dtype": str(self.dtype).removeprefix("torch."),
-            "compile": self.compile,
+            "backend": self.backend,
             "dense_limit": self.dense_limit,
         }
 
@@ -185,7 +195,7 @@ class NetworkPotential(SetOnce):
                 species_of(self.header, state),
                 state,
                 self._device,
-                self.compile,
+                self.backend == "compiled",
                 None if relative is None else relative.compiled,
             )
             self._bound[key] = forces

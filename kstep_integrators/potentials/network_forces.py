@@ -15,11 +15,8 @@ from kstep_integrators.nn.common.neighbor_lists import (
     dense_layout,
     refresh,
 )
-from kstep_integrators.nn.energy.forces import (
-    CompiledForces,
-    compiled_forces,
-    energy_and_forces,
-)
+from kstep_integrators.nn.energy.compiled_forces import CompiledForces
+from kstep_integrators.nn.energy.forces import energy_and_forces
 from kstep_integrators.nn.energy.hessians import TracedHessian, hessian_products
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
@@ -63,8 +60,7 @@ class DenseForces:
         if compiled and known is not None:
             self.compiled = known.of(network)
         elif compiled:
-            example = self.padding.pad(state.positions.to(device))
-            self.compiled = compiled_forces(network, example, self.graph)
+            self.compiled = CompiledForces(network)
 
     def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, None]:
         """Energy and forces."""

@@ -89,8 +89,8 @@ def test_foreign_files(run):
 
 
 def test_another_format_version(run, monkeypatch):
-    monkeypatch.setattr("kstep_integrators.ase.checkpoint_file.FORMAT_VERSION", 5)
-    refused(run, "has checkpoint format version 4; this version .* reads 5", CheckpointError)
+    monkeypatch.setattr("kstep_integrators.ase.checkpoint_file.FORMAT_VERSION", 6)
+    refused(run, "has checkpoint format version 5; this version .* reads 6", CheckpointError)
 
 
 def test_a_state_of_another_version_of_the_package(run, monkeypatch):
@@ -216,7 +216,9 @@ def test_a_run_of_the_gpu_goes_on_without_one(tmp_path, monkeypatch):
     found.jump["device"] = "cuda"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr("kstep_integrators.ase.dynamics.read_checkpoint", lambda _: found)
-    with pytest.warns(UserWarning, match="the run was on a GPU and there is none here"):
+    with pytest.warns(
+        UserWarning, match="other rounding than it began with: device was cuda, now cpu"
+    ):
         KStepDynamics.resume(path, physics())
 
 

@@ -16,7 +16,7 @@ def test_it_says_that_it_needs_a_device():
 @pytest.mark.parametrize("many", [1, 3])
 def test_a_row_has_times_and_differences(many):
     state = gpu_flow.heated(displaced("ethanol", many))
-    row = gpu_flow.measured(state, torch.device("cpu"), torch.float32, False, 1, 1_000)
+    row = gpu_flow.measured(state, torch.device("cpu"), torch.float32, "eager", 1, 1_000)
     assert row["atoms"] == 9 * many
     assert row["recordings"] == 1
     assert 0.0 < row["difference_force_eV_A"] < 1e-2

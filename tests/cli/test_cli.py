@@ -28,7 +28,7 @@ class Settings:
     temperature_K: float
     seed: int
     output: Path
-    compile: bool
+    backend: str
     engine: str
     learn: bool
 
@@ -76,7 +76,7 @@ def test_demo_defaults(demo: Any) -> None:
             temperature_K=300.0,
             seed=0,
             output=Path("kstep_demo"),
-            compile=True,
+            backend="auto",
             engine="ase",
             learn=False,
         )
@@ -92,7 +92,7 @@ def test_demo_defaults(demo: Any) -> None:
         (["-k", "8", "--timestep", "0.25"], {"k": 8, "timestep_fs": 0.25}),
         (["--time", "1e3", "--temperature", "500"], {"time_fs": 1000.0, "temperature_K": 500.0}),
         (["--seed", "7", "--output", "here"], {"seed": 7, "output": Path("here")}),
-        (["--model", "my.safetensors", "--no-compile"], {"compile": False}),
+        (["--model", "my.safetensors", "--backend", "eager"], {"backend": "eager"}),
         (["--engine", "openmm"], {"engine": "openmm"}),
         (["--learn"], {"learn": True, "molecule": "outside", "k": 8, "time_fs": 400.0}),
         (

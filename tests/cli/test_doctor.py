@@ -77,8 +77,8 @@ def test_compiler_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_p
 @pytest.mark.parametrize(
     ("compiler", "headers", "words"),
     [
-        ("/usr/bin/g++", True, "torch.compile can speed up"),
-        (None, True, "networks run eagerly"),
+        ("/usr/bin/g++", True, "torch.compile can use it"),
+        (None, True, "torch.compile needs one"),
         ("/usr/bin/g++", False, "Python.h is missing"),
     ],
 )

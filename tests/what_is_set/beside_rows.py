@@ -132,7 +132,7 @@ ARGUMENTS = (
     Argument(DemoSettings, "temperature_K", 310.0, NUMBERS, _demo),
     Argument(DemoSettings, "seed", 1, WHOLE, _demo),
     Argument(DemoSettings, "output", Path("other"), (3, None), _demo),
-    Argument(DemoSettings, "compile", False, ("yes", 1), _demo),
+    Argument(DemoSettings, "backend", "eager", ("fast", 1), _demo),
     Argument(DemoSettings, "engine", "openmm", ("gromacs", 3), _demo),
     Argument(DemoSettings, "learn", True, ("yes", 1), _demo),
 )  # fmt: skip

@@ -99,7 +99,7 @@ TOGETHER: Final[Mapping[str, list[str]]] = MappingProxyType(
 
 TEXTS: Final = {"xc": "b3lyp", "basis": "def2-svp", "dispersion": "d3bj", "name": "other",
                 "description": "other", "init_from": "organic-gfn2", "time_unit": "fs",
-                "velocity_unit": "A/fs", "lammps_units": "real"}  # fmt: skip
+                "velocity_unit": "A/fs", "lammps_units": "real", "backend": "eager"}  # fmt: skip
 
 
 def _other(command: str, key: Key) -> Any:
@@ -216,7 +216,7 @@ def _fit(first: Any, second: Any, folder: Path) -> str:
     )
 
 
-OF_THE_REPORT: Final = {"resolution", "interval_fs", "compile", "time_unit", "velocity_unit",
+OF_THE_REPORT: Final = {"resolution", "interval_fs", "backend", "time_unit", "velocity_unit",
                         "lammps_units"}  # fmt: skip
 """Keys that no frame depends on: the width of a spectrum, other programs' files, and speed."""
 

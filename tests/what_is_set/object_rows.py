@@ -60,6 +60,12 @@ def file(folder: Path, seed: int) -> Path:
     return path
 
 
+def egnn_file(folder: Path) -> Path:
+    path = folder / "egnn.safetensors"
+    write_model(path, network("egnn"), header())
+    return path
+
+
 def ended(options: Mapping[str, Any]) -> Any:
     """Where a run of these options ends."""
     run = build(options)
@@ -222,7 +228,7 @@ class Argument:
 
     def resumed(self, folder: Path) -> str:
         """A resumed run goes on as the uninterrupted one does."""
-        if self.name == "compile":  # half a minute of compilers, and described above
+        if self.name == "backend":  # half a minute of compilers, and described above
             return NONE
         ends = []
         for name in ("whole", "resumed"):
@@ -242,6 +248,7 @@ def calculator(folder: Path) -> Any:
 
 
 NET: Mapping[str, Any] = {"network": weights(0), "header": header(), **F64}
+EGNN: Mapping[str, Any] = {**NET, "network": network("egnn")}
 DIRECT: Mapping[str, Any] = {
     "network": increments(0),
     "header": ModelHeader("untrained", increments(0).config, "none"),
@@ -250,6 +257,7 @@ DIRECT: Mapping[str, Any] = {
 FLOW: Mapping[str, Any] = {"potential": lambda folder: cheap()}
 CALC: Mapping[str, Any] = {"calculator": lambda folder: physics()}
 LOAD: Mapping[str, Any] = {"name_or_path": lambda folder: file(folder, 0), **F64}
+EGNN_FILE: Mapping[str, Any] = {"name_or_path": egnn_file, **F64}
 STEP = 0.25 * units.fs
 PARTS: Mapping[str, Any] = {"parts": lambda folder: (cheap(),)}
 RIDGE: Mapping[str, Any] = {"refit": False}
@@ -261,7 +269,7 @@ CELLS = (
              lambda m: str(m.timestep)),
     Argument(NetworkPotential, "digest", NET, "other", (3, None), described),
     Argument(NetworkPotential, "dtype", NET, torch.float32, ("float64", torch.float16), flow),
-    Argument(NetworkPotential, "compile", NET, True, ("yes", 1, None), described),
+    Argument(NetworkPotential, "backend", EGNN, "compiled", ("fast", 1, None), described),
     Argument(NetworkPotential, "dense_limit", NET, 4, LIMITS, described),
     Argument(NetworkPotential, "source", NET, "other", (3, None), lambda m: m.source),
     Argument(DirectJump, "network", DIRECT, increments(1), ("painn", None),
@@ -320,7 +328,7 @@ LOADS = (
     Loaded(load_model, "name_or_path", LOAD, lambda folder: file(folder, 1),
            (3, None, "no-such-model-name_or_path"), flow, "source"),
     Loaded(load_model, "dtype", LOAD, torch.float32, ("float64", torch.float16), flow),
-    Loaded(load_model, "compile", LOAD, True, ("yes", 1, None), described),
+    Loaded(load_model, "backend", EGNN_FILE, "compiled", ("fast", 1, None), described),
     Based(load_model, "base", {"name_or_path": correction, "base": lambda folder: cheap()},
           lambda folder: cheap(), (3, None, cheap(depth=1.0)), flow, "parts"),
 )  # fmt: skip

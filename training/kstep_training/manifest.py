@@ -18,6 +18,9 @@ __all__ = ["differences", "keep_identity", "open_manifest", "write_manifest"]
 _NULL_NOW: Final[Mapping[str, Any]] = MappingProxyType({"basis": "sto-3g", "multiplicity": 1})
 """Defaults of earlier versions that null stands for now."""
 
+_GONE: Final = ("compile",)
+"""Keys of earlier versions on which no result depended."""
+
 
 def differences(
     kept: Mapping[str, Any], now: Mapping[str, Any], free: Sequence[str] = ()
@@ -67,7 +70,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _with_defaults(kept: Mapping[str, Any], settings: Any) -> dict[str, Any]:
     """Settings on record, with the defaults of those that there were not when they were made."""
-    whole = dict(kept)
+    names = [option.name for option in fields(settings)]
+    whole = {key: value for key, value in kept.items() if key in names or key not in _GONE}
     former = {new: old for old, new in FORMER_NAMES.items() if old in kept}
     for option in fields(settings):
         value, name = getattr(settings, option.name), option.name

@@ -20,7 +20,7 @@ from tests.training import evaluate_physics
 @pytest.mark.slow
 def test_a_small_demonstration(tmp_path, capsys):
     output = tmp_path / "out"
-    arguments = ["demo", "--name", "water", "--time", "60", "--no-compile"]
+    arguments = ["demo", "--name", "water", "--time", "60"]
     assert main([*arguments, "--output", str(output)]) == 0
     printed = capsys.readouterr().out
     assert "Break-even" in printed
@@ -38,7 +38,7 @@ def test_a_small_demonstration(tmp_path, capsys):
 def test_a_demonstration_of_direct_jumps(tmp_path, capsys):
     model = tmp_path / "jump.safetensors"
     write_model(model, silence(untrained()), ModelHeader("silent", {}, "GFN2-xTB"))
-    arguments = ["demo", "--name", "water", "--time", "30", "--no-compile", "--model", str(model)]
+    arguments = ["demo", "--name", "water", "--time", "30", "--model", str(model)]
     assert main([*arguments, "-k", "2", "--output", str(tmp_path)]) == 0
     assert "Break-even" in capsys.readouterr().out
     report = json.loads((tmp_path / "demo.json").read_text())
@@ -89,7 +89,7 @@ def test_the_same_demonstration_in_openmm(tmp_path, capsys):
     frames = {}
     for engine in ("ase", "openmm"):
         output = tmp_path / engine
-        arguments = ["demo", "--name", "water", "--time", "30", "--no-compile", "--engine", engine]
+        arguments = ["demo", "--name", "water", "--time", "30", "--engine", engine]
         assert main([*arguments, "--output", str(output)]) == 0
         assert ("jumps in OpenMM" in capsys.readouterr().out) == (engine == "openmm")
         report = json.loads((output / "demo.json").read_text())

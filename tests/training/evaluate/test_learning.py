@@ -20,7 +20,7 @@ from tests.training.evaluate.water_runs import CHEAP, SETTINGS, WATER
 
 LEARN = dataclasses.replace(
     SETTINGS, learn=True, learn_labels=12, strides_fs=[4.0], correctors=["impulse"],
-    ensemble_length_ps=0.0, respa="none", compile=False,
+    ensemble_length_ps=0.0, respa="none",
 )  # fmt: skip
 METHODS = {m.name: m for m in make_methods(CHEAP, LEARN) if m.learn or m.name == "impulse-4"}
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from kstep_integrators.nn.energy.forces import compiled_forces, energy_and_forces, have_compiler
+from kstep_integrators.nn.energy.compiled_forces import CompiledForces, have_compiler
+from kstep_integrators.nn.energy.forces import energy_and_forces
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_training.dataset.batches import Batch
 from kstep_training.dataset.frames import FrameDataset
@@ -54,7 +55,7 @@ def test_the_traced_force_has_the_whole_gradient(
     torch.manual_seed(1)
     network = EnergyNetwork(ELEMENTS, backbone, channels=8, layers=2, radial=8).double()
     x, graph = water.positions.double(), water.graph
-    traced = compiled_forces(network, x, graph, trainable=True)
+    traced = CompiledForces(network, trainable=True)
     weights = dict(network.named_parameters())
 
     def gradients(outcome: tuple[Tensor, Tensor]) -> list[Tensor]:

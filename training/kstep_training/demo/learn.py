@@ -53,7 +53,7 @@ def run_learning_demo(settings: DemoSettings, console: Console | None = None) ->
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     console = console or Console()
     molecule, physics = read_molecule(settings.molecule), make_physics(_PHYSICS)
-    model = load_model(settings.model, device="cpu")
+    model = load_model(settings.model, device="cpu", backend=settings.backend)
     if not isinstance(model, NetworkPotential):
         raise ValueError(
             f"model is {settings.model!r}, which makes direct jumps; expected a potential, whose "

@@ -56,7 +56,7 @@ def make_methods(model: NetworkPotential | DirectJump, settings: DemoSettings) -
 
 
 def warm_up_method(method: Method, settings: DemoSettings) -> Method:
-    """Two jumps of a method, which compile the network before anything is timed."""
+    """Two jumps of a method, before anything is timed: networks are prepared in the first."""
     return _jumps(method.name, method.role, method.corrector, 2, settings)
 
 

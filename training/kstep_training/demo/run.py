@@ -63,7 +63,7 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
     console = console or Console()
     molecule = read_molecule(settings.molecule)
     physics = make_physics(_PHYSICS)
-    model = load_model(settings.model, compile=settings.compile)
+    model = load_model(settings.model, backend=settings.backend)
     methods = make_methods(model, settings)
     settings.output.mkdir(parents=True, exist_ok=True)
     title = f"{settings.molecule}, {_PHYSICS}, {settings.time_fs / 1000:g} ps at "

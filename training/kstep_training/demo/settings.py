@@ -15,6 +15,7 @@ from kstep_integrators.arguments import (
     true_or_false,
     whole_number,
 )
+from kstep_integrators.potentials.backends import check_backend
 
 __all__ = ["OUTSIDE", "DemoSettings"]
 
@@ -44,12 +45,12 @@ class DemoSettings:
         Seed of the start.
     output : Path
         Folder for ``trajectory.traj``, ``demo.json`` and ``demo.png``.
-    compile : bool
-        Compile the network's force before the clock starts.
+    backend : {"auto", "native", "eager", "compiled"}
+        What computes the network's forces.
     engine : {"ase", "openmm"}
         Who makes the jumps.
     learn : bool
-        Show how the model learns the molecule while it runs, uncompiled, in ASE.
+        Show how the model learns the molecule while it runs, in ASE.
 
     Raises
     ------
@@ -71,7 +72,7 @@ class DemoSettings:
     temperature_K: float = 300.0
     seed: int = 0
     output: Path = Path("kstep_demo")
-    compile: bool = True
+    backend: str = "auto"
     engine: Literal["ase", "openmm"] = "ase"
     learn: bool = False
 
@@ -82,7 +83,7 @@ class DemoSettings:
             raise ValueError(f"engine is {self.engine!r} with learn; jumps that learn are of 'ase'")
         positive_integer("k", self.k, "base steps per jump; at least 1")
         whole_number("seed", self.seed, "of the start")
-        true_or_false("compile", self.compile)
+        check_backend(self.backend)
         path_of("molecule", self.molecule)
         path_of("model", self.model)
         path_of("output", self.output)

@@ -168,7 +168,7 @@ def _with_physics(
             )
             for atoms, seed in zip(starts, entropy, strict=True)
         ]
-    model = read_model(method.potential, starts[0], compile_network=settings.compile)
+    model = read_model(method.potential, starts[0], backend=settings.backend)
     # A direct jump has a base step of its own.
     timestep = None if isinstance(model, DirectJump) else settings.timestep_fs * units.FS
     jump = make_jump(model, timestep)

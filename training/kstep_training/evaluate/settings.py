@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kstep_integrators.potentials.backends import check_backend
 from kstep_training.inputs.format_units import GivenUnits
 from kstep_training.inputs.physics import PhysicsSettings
 from kstep_training.keys import setting
@@ -87,12 +88,13 @@ class EvaluateSettings(PhysicsSettings):
     lammps_units: str | None = setting(
         None, "of dumps of LAMMPS that say none: real, metal, electron, si, cgs, nano"
     )
-    compile: bool = setting(
-        True, "compile the network's force: seconds to start with, several times faster after"
+    backend: str = setting(
+        "auto", "what computes the forces of a network: auto, native, eager or compiled"
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_backend(self.backend)
         if "mm" in (self.physics, self.respa):
             raise ValueError(
                 "an evaluation has one physics for all molecules, and mm is a force field of each; "

@@ -21,7 +21,7 @@ from kstep_integrators.physics.workers import CalculatorFactory
 from kstep_integrators.potentials import NetworkPotential, Potential, SumPotential
 from kstep_integrators.units import FS, MEV
 from kstep_training.evaluate.counting import counting
-from kstep_training.evaluate.plan import LEARNING, REFITTED, Method
+from kstep_training.evaluate.plan import REFITTED, Method
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.run.learning import base_of, blocks_of
 
@@ -67,9 +67,7 @@ def taught_potential(
     if not history.exists():
         told = _teach(method, start, model, physics, settings, path)
         write_text_atomically(history, json.dumps(told))
-    # What learns on is another network at each landing, and would be compiled each time.
-    compiled = settings.compile and method.learn != LEARNING
-    learned: Any = load_model(path, model.device, compile=compiled, base=base_of(model))
+    learned: Any = load_model(path, model.device, backend=settings.backend, base=base_of(model))
     return learned, json.loads(history.read_text())
 
 

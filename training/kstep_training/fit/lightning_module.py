@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from kstep_integrators.nn.energy.forces import ForceFunction, compiled_forces, energy_and_forces
+from kstep_integrators.nn.energy.compiled_forces import CompiledForces
+from kstep_integrators.nn.energy.forces import ForceFunction, energy_and_forces
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_training.dataset.batches import Batch
 from kstep_training.fit.losses import energy_loss, force_loss, force_squared_error
@@ -158,7 +159,7 @@ class EnergyFit(NetworkFit):
             return energy.sum(-1), forces
         shape = batch.positions.shape
         if shape not in self._compiled:
-            self._compiled[shape] = compiled_forces(self.network, batch.positions, graph, True)
+            self._compiled[shape] = CompiledForces(self.network, trainable=True)
         weights = dict(self.network.named_parameters())
         return self._compiled[shape](weights, batch.positions, graph)
 

@@ -17,7 +17,7 @@ __all__ = ["model_identity", "model_label", "read_model", "trained_strides"]
 
 
 def read_model(
-    name: str, atoms: Atoms, device: str = "auto", compile_network: bool = False
+    name: str, atoms: Atoms, device: str = "auto", backend: str = "auto"
 ) -> Potential | DirectJump:
     """The potential of a flow jump, or a direct jump.
 
@@ -31,12 +31,13 @@ def read_model(
         The molecule, for a method; with ``charge`` and ``multiplicity`` in ``info``.
     device : str
         Where a network runs.
-    compile_network : bool
+    backend : str
+        What computes the forces of a network, see :func:`~kstep_integrators.load_model`.
 
     Raises
     ------
     ValueError
-        If there is no such model or method.
+        If there is no such model or method, or the backend cannot compute it.
 
     Examples
     --------
@@ -47,8 +48,12 @@ def read_model(
     method, file = _parts(name)
     base = None if method is None else CalculatorPotential(make_physics(method)(atoms))
     if base is not None and file is None:
+        if backend != "auto":
+            raise ValueError(
+                f"backend is {backend!r}, but the model is {name!r} and no network; leave it out"
+            )
         return base
-    return load_model(file or name, device=device, compile=compile_network, base=base)
+    return load_model(file or name, device=device, backend=backend, base=base)
 
 
 def _parts(name: str) -> tuple[str | None, str | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kstep_integrators.arguments import check_device
-from kstep_integrators.nn.energy.forces import have_compiler
+from kstep_integrators.nn.energy.compiled_forces import have_compiler
 from kstep_training.fit.settings import FitSettings
 from kstep_training.keys import setting
 

@@ -210,7 +210,7 @@ def _jump(job: _Job) -> Jump | None:
     potential = inputs.potential
     device = settings.device if potential is None else potential.device
     base = base_of(potential)
-    learned = load_model(job.learned, device=device, compile=settings.compile, base=base)
+    learned = load_model(job.learned, device=device, backend=settings.backend, base=base)
     return make_jump(learned, inputs.timestep)
 
 

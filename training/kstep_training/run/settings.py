@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, fields
 
 from kstep_integrators import Learning
+from kstep_integrators.potentials.backends import check_backend
 from kstep_integrators.step.options import RunOptions
 from kstep_training.inputs.physics import PhysicsSettings
 from kstep_training.keys import setting
@@ -56,11 +57,14 @@ class RunSettings(IntegratorSettings, PhysicsSettings):  # type: ignore[misc]
     )
     checkpoint_interval: int = setting(100, "strides between two checkpoints")
     seed: int = setting(0, "seed of the momenta and of the thermostat's noise")
-    compile: bool = setting(False, "compile a network: faster on a CPU, after half a minute")
+    backend: str = setting(
+        "auto", "what computes the forces of a network: auto, native, eager or compiled"
+    )
     learning: LearningSettings = field(default_factory=LearningSettings)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_backend(self.backend)
         if self.thermostat is not None and self.thermostat not in _THERMOSTATS:
             raise ValueError(f"thermostat is {self.thermostat!r}, expected langevin, bussi or null")
         if self.metropolize and self.thermostat != "langevin":

@@ -97,10 +97,15 @@ def read_inputs(model: str, source: str, settings: RunSettings) -> RunInputs:
                 f"the model is {NOTHING}, from which a run can only learn; set learn=true, or name "
                 "a model"
             )
+        if settings.backend != "auto":
+            raise ValueError(
+                f"backend is {settings.backend!r}, but the model is {NOTHING} and no network; "
+                "leave it out"
+            )
         elements = molecule.atoms.numbers.tolist()
         timestep = learning_jump(None, options, elements).timestep
         return RunInputs(molecule, physics, None, timestep)
-    potential = read_model(model, molecule.atoms, settings.device, settings.compile)
+    potential = read_model(model, molecule.atoms, settings.device, settings.backend)
     jump = make_jump(potential, options.timestep)
     return RunInputs(molecule, physics, jump, jump.timestep)
 
