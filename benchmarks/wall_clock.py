@@ -32,7 +32,6 @@ from benchmarks.suite import Options, option
 from kstep_integrators import CalculatorPotential, KStepDynamics, load_model
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import xtb_calculator
-from kstep_integrators.testing import CountingCalculator
 
 __all__ = ["NetworkCalculator", "wall_clock"]
 
@@ -95,7 +94,7 @@ class Run:
 
     def __init__(self, start: Atoms, key: str) -> None:
         self.atoms, self.key = start.copy(), key
-        self.atoms.calc = self.counter = CountingCalculator(xtb_calculator("GFN2-xTB"))
+        self.atoms.calc = xtb_calculator("GFN2-xTB")
         self.stride = VERLET.get(key, STRIDE_FS)
         if key in VERLET:
             self.dynamics: Any = VelocityVerlet(self.atoms, self.stride * units.fs)
@@ -104,33 +103,35 @@ class Run:
         else:
             inside = CalculatorPotential(xtb_calculator("GFN-FF"))
             self.dynamics = KStepDynamics(self.atoms, inside, k=K, timestep=BASE_FS * units.fs)
-        self.parts: dict[str, list[float]] = {
-            part: [] for part in ("cpu", "wall", "physics", "jump", "rest")
-        }
+        self.parts: dict[str, list[float]] = {"cpu": [], "wall": []}
+        if key not in VERLET:
+            self.parts |= {"physics": [], "jump": [], "rest": []}
 
     def advance(self, fs: float, wall: Callable[[], float]) -> None:
         """One segment; milliseconds of each part per picosecond."""
         before, began, at = self._inside(), time.process_time(), wall()
         self.dynamics.run(round(fs / self.stride))
-        cpu, waited = time.process_time() - began, wall() - at
-        physics, jump = (b - a for a, b in zip(before, self._inside(), strict=True))
-        for part, seconds in {"cpu": cpu, "wall": waited, "physics": physics, "jump": jump,
-                              "rest": cpu - physics - jump}.items():  # fmt: skip
+        spent = {"cpu": time.process_time() - began, "wall": wall() - at}
+        inside = [after - earlier for after, earlier in zip(self._inside(), before, strict=True)]
+        if inside:
+            spent |= {"physics": inside[0], "jump": inside[1], "rest": spent["cpu"] - sum(inside)}
+        for part, seconds in spent.items():
             self.parts[part].append(1e3 * seconds / (1e-3 * fs))
 
-    def _inside(self) -> tuple[float, float]:
-        stats = getattr(self.dynamics, "stats", None)
-        return self.counter.seconds, 0.0 if stats is None else stats.jump_seconds
+    def _inside(self) -> list[float]:
+        """Seconds in the physics and in jumps that a k-step run has counted."""
+        if self.key in VERLET:
+            return []
+        return [self.dynamics.stats.physics_seconds, self.dynamics.stats.jump_seconds]
 
     def row(self) -> dict[str, Any]:
         """Medians over the segments."""
-        stats = getattr(self.dynamics, "stats", None)
-        return {
-            "stride_fs": self.stride,
-            **{f"{part}_ms_per_ps": statistics.median(ms) for part, ms in self.parts.items()},
-            "evaluations": self.counter.evaluations,
-            "fallbacks": 0 if stats is None else stats.fallbacks,
-        }
+        row = {"stride_fs": self.stride}
+        row |= {f"{part}_ms_per_ps": statistics.median(ms) for part, ms in self.parts.items()}
+        if self.key not in VERLET:
+            stats = self.dynamics.stats
+            row |= {"evaluations": stats.physics_evaluations, "fallbacks": stats.fallbacks}
+        return row
 
 
 def beside(name: str, options: WallClockOptions) -> dict[str, Any]:
