@@ -95,7 +95,7 @@ class PeerOptions(Options):
 
 
 def _environment() -> dict[str, str]:
-    """This process's without the path of its packages."""
+    """Variables of this process but for the path of its packages."""
     kept = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     return kept | ONE_CORE
 

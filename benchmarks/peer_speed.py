@@ -1,6 +1,6 @@
 """Time of one call for energy and forces through ASE; run by the Python of a peer's environment.
 
-    PYTHON benchmarks/peer_speed.py {kstep,eager,mace,schnetpack,torchani,sgdml} FRAMES.traj OUT.json
+    PYTHON benchmarks/peer_speed.py {kstep,eager,mace,schnetpack,torchani,sgdml} FRAMES.traj OUT
 
 Networks have the weights they were initialized with, which do for time. Each call is at another of
 the frames, one after the other. But for ``kstep`` and ``eager``, the network of this project by its

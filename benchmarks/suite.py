@@ -79,8 +79,7 @@ MODULES = {
         "one_jump_mm": "the same with rigid bonds under MMFF94",
     },
     "cost": {
-        "jump_cost": "time of a jump over that of a GFN2 evaluation, by each backend, and of "
-        "each corrector, Hessians included",
+        "correctors_cost": "time of a jump with each corrector, Hessians included, by backend",
         "ensemble": "seconds of jumps and physics per replica and stride, by batch and workers",
         "system_size": "time of a step of 2,000 to 20,000 atoms beyond forces, by constraints",
     },
