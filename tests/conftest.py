@@ -51,12 +51,19 @@ def network(backbone: str = "painn", seed: int = 0, **config: Any) -> EnergyNetw
     return built
 
 
-def potential(backbone: str = "painn", dense_limit: int = 64, seed: int = 0) -> NetworkPotential:
+def potential(
+    backbone: str = "painn", dense_limit: int = 64, seed: int = 0, backend: str = "auto"
+) -> NetworkPotential:
     """The same as a potential, in float64."""
     built = network(backbone, seed)
     header = ModelHeader("untrained", built.config, "none")
     return NetworkPotential(
-        built, header, device="cpu", dtype=torch.float64, dense_limit=dense_limit
+        built,
+        header,
+        device="cpu",
+        dtype=torch.float64,
+        backend=backend,
+        dense_limit=dense_limit,
     )
 
 

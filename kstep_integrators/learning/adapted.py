@@ -13,7 +13,11 @@ from torch import Tensor
 
 from kstep_integrators import units
 from kstep_integrators.arguments import SetOnce, path_of
-from kstep_integrators.learning.force_features import ForceFeatures, force_features
+from kstep_integrators.learning.force_features import (
+    ForceFeatures,
+    force_features,
+    native_force_features,
+)
 from kstep_integrators.learning.shown_backbone import FUNCTIONS, shown_backbone
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
@@ -116,10 +120,13 @@ class AdaptedPotential(SetOnce):
         positions : (N, 3) float64, angstrom
         forces : bool
         """
+        species, packed = self.species(numbers), self.model.packed
+        if packed is not None:
+            return native_force_features(packed.of(torch.float64), positions, species, forces)
         return force_features(
             self.model.network,
             positions.to(self.model.device),
-            self.species(numbers),
+            species,
             len(numbers) <= self.model.dense_limit,
             forces,
         )

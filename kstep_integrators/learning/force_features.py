@@ -13,8 +13,9 @@ from kstep_integrators.nn.common.graph import Graph
 from kstep_integrators.nn.common.neighbor_lists import build_skin_list, dense_layout
 from kstep_integrators.nn.energy.linear_readout import LinearReadout
 from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.nn.native.network import NativeNetwork
 
-__all__ = ["ForceFeatures", "force_features"]
+__all__ = ["ForceFeatures", "force_features", "native_force_features"]
 
 NUMBERS_AT_ONCE = 20_000_000
 """Numbers per layer and batch of displacements: what fits into some hundred megabytes."""
@@ -93,6 +94,27 @@ def force_features(
             parts = [vmap(along)(some).to(torch.float64) for some in basis.split(at_once)]
         slopes = torch.cat(parts)
     return ForceFeatures(energies, -slopes)
+
+
+def native_force_features(
+    native: NativeNetwork, positions: Tensor, species: Tensor, forces: bool = True
+) -> ForceFeatures:
+    """The same by the native kernel, whose forward pass is so cheap that differences serve.
+
+    Parameters
+    ----------
+    native : NativeNetwork
+        In float64, with a linear readout.
+    positions : (N, 3) float64, angstrom
+    species : (N,) int64
+    forces : bool
+        False: energies alone.
+    """
+    system = native.system(species.numpy(), [len(species)])
+    sums, slopes = system.functions(positions.cpu().numpy(), forces)
+    return ForceFeatures(
+        torch.from_numpy(sums), None if slopes is None else -torch.from_numpy(slopes)
+    )
 
 
 def _readout_of(network: EnergyNetwork) -> LinearReadout:

@@ -7,13 +7,13 @@ import logging
 from typing import Final
 
 from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.nn.native.library import native_missing
 
 __all__ = [
     "BACKENDS",
     "BackendUnavailable",
     "check_backend",
     "choose_backend",
-    "no_native",
     "resolve_backend",
 ]
 
@@ -22,8 +22,6 @@ BACKENDS: Final = ("auto", "native", "eager", "compiled")
 
 NATIVE: Final = "painn"
 """The backbone that the native kernel computes."""
-
-_NONE_YET: Final = "this version has none"
 
 _log = logging.getLogger(__name__)
 
@@ -105,11 +103,6 @@ def resolve_backend(backend: str, backbone: str, device: str, missing: str | Non
     return backend
 
 
-def no_native(network: EnergyNetwork) -> str | None:
-    """Reason that there is no native kernel for a network on this CPU; None if there is one."""
-    return _NONE_YET
-
-
 def choose_backend(backend: str, network: EnergyNetwork, device: str) -> str:
     """The same for a network; a line in the log says once what is slower than it need be.
 
@@ -124,11 +117,11 @@ def choose_backend(backend: str, network: EnergyNetwork, device: str) -> str:
     TypeError, ValueError
         As :func:`resolve_backend`.
     """
-    missing = no_native(network)
     backbone = network.config["backbone"]
+    missing = native_missing() if backbone == NATIVE and device == "cpu" else None
     chosen = resolve_backend(backend, backbone, device, missing)
     without = backend == "auto" and resolve_backend("auto", backbone, device) != chosen
-    if without and missing is not None and missing != _NONE_YET:
+    if without and missing is not None:
         _say_once(missing)
     return chosen
 

@@ -18,8 +18,10 @@ from kstep_integrators.arguments import (
 from kstep_integrators.models.coverage import check_coverage, species_of
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.nn.native.library import native_library, native_missing
 from kstep_integrators.potentials.backends import choose_backend
 from kstep_integrators.potentials.graph_flow import GraphFlow
+from kstep_integrators.potentials.native_forces import NativeForces, PackedNetwork
 from kstep_integrators.potentials.network_forces import DenseForces, ListForces
 from kstep_integrators.state import (
     BoundPotential,
@@ -27,6 +29,8 @@ from kstep_integrators.state import (
 )
 
 __all__ = ["NetworkPotential"]
+
+_Bound = DenseForces | ListForces | GraphFlow | NativeForces
 
 
 class NetworkPotential(SetOnce):
@@ -99,8 +103,9 @@ class NetworkPotential(SetOnce):
         self._device = torch.device(device)
         self.asked_backend = backend
         self.backend = choose_backend(backend, self.network, self._device.type)
-        self._bound: dict[tuple[Any, ...], DenseForces | ListForces | GraphFlow] = {}
-        self._relatives: dict[tuple[Any, ...], DenseForces | ListForces | GraphFlow] = {}
+        self._packed: PackedNetwork | None = None
+        self._bound: dict[tuple[Any, ...], _Bound] = {}
+        self._relatives: dict[tuple[Any, ...], _Bound] = {}
 
     @property
     def timestep(self) -> float:
@@ -111,6 +116,25 @@ class NetworkPotential(SetOnce):
     def device(self) -> torch.device:
         """Device of the network."""
         return self._device
+
+    @property
+    def packed(self) -> PackedNetwork | None:
+        """Weights in the native kernel; None under another backend.
+
+        Raises
+        ------
+        RuntimeError
+            If the potential comes from a process that had the kernel, and this one has not.
+        """
+        if self.backend == "native" and self._packed is None:
+            library = native_library()
+            if library is None:
+                raise RuntimeError(
+                    f"the potential was made with backend 'native', and here {native_missing()}. "
+                    "Load the model here, or make it with backend='eager' there"
+                )
+            self._packed = PackedNetwork(self.network, library)
+        return self._packed
 
     def to(self, device: torch.device | str) -> NetworkPotential:
         """The same model on another device, with the backend that was asked for, or the default.
@@ -143,6 +167,7 @@ class NetworkPotential(SetOnce):
             network=self.network.with_weights(weights.to(self._device)),
             digest="",
             source="",
+            _packed=self.packed,
             _bound={},
             _relatives={**self._relatives, **self._bound},
         )
@@ -187,22 +212,28 @@ class NetworkPotential(SetOnce):
         self.check(state)
         key = (tuple(state.numbers.tolist()), tuple(state.batch.tolist()))
         if key not in self._bound:
-            largest = int(torch.bincount(state.batch).max())
-            make = DenseForces if largest <= self.dense_limit else ListForces
-            relative = self._relatives.get(key)
-            forces = make(
-                self.network,
-                species_of(self.header, state),
-                state,
-                self._device,
-                self.backend == "compiled",
-                None if relative is None else relative.compiled,
-            )
-            self._bound[key] = forces
-            if self._device.type == "cuda":
-                known = relative if isinstance(relative, GraphFlow) else None
-                self._bound[key] = GraphFlow(forces, state, known)
+            self._bound[key] = self._bind(state, self._relatives.get(key))
         return self._bound[key]
+
+    def _bind(self, state: PhaseState, relative: _Bound | None) -> _Bound:
+        """The same, anew; a relative is of the same atoms, with other weights to be learned."""
+        species = species_of(self.header, state)
+        if self.packed is not None:
+            known = relative if isinstance(relative, NativeForces) else None
+            return NativeForces(self.packed, self.network, species, state, self.dtype, known)
+        compiled = None if isinstance(relative, NativeForces | None) else relative.compiled
+        largest = int(torch.bincount(state.batch).max())
+        make = DenseForces if largest <= self.dense_limit else ListForces
+        forces = make(
+            self.network, species, state, self._device, self.backend == "compiled", compiled
+        )
+        if self._device.type != "cuda":
+            return forces
+        return GraphFlow(forces, state, relative if isinstance(relative, GraphFlow) else None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but what belongs to this process: copies prepare that anew."""
+        return {**vars(self), "_bound": {}, "_relatives": {}, "_packed": None}
 
 
 def _check_network(network: object, header: object) -> None:

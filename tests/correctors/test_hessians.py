@@ -1,5 +1,7 @@
 """Filters, rigid motions, Krylov spaces, and the Hessians of potentials."""
 
+import logging
+
 import numpy as np
 import pytest
 import torch
@@ -47,7 +49,7 @@ def test_filters_by_hand():
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 @pytest.mark.parametrize("dense_limit", [1, 64])
 def test_the_hessian_of_a_network_is_the_derivative_of_its_forces(backbone, dense_limit, state):
-    bound = potential(backbone, dense_limit).bind(state)
+    bound = potential(backbone, dense_limit, backend="eager").bind(state)
     vectors = torch.randn(4, 9, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     found = bound.linearized(state.positions)(vectors)
     step = 1e-4
@@ -59,7 +61,7 @@ def test_the_hessian_of_a_network_is_the_derivative_of_its_forces(backbone, dens
 
 @pytest.mark.parametrize("backbone", sorted(BACKBONES))
 def test_the_hessian_does_not_depend_on_how_many_vectors_go_at_once(backbone, state, monkeypatch):
-    bound = potential(backbone).bind(state)
+    bound = potential(backbone, backend="eager").bind(state)
     whole = bound.linearized(state.positions)(every_direction(9))
     monkeypatch.setattr("kstep_integrators.nn.energy.hessians.PAIRS_AT_ONCE", 300)
     monkeypatch.setattr("kstep_integrators.nn.energy.hessians.ATOMS_AT_ONCE", 50)
@@ -107,7 +109,8 @@ def test_the_lean_way_of_a_backbone_has_the_derivatives_of_the_plain_one(layers)
 
 
 @pytest.mark.skipif(not have_compiler(), reason="needs a C++ compiler")
-def test_a_compiled_potential_has_the_hessian_of_the_eager_one():
+def test_a_compiled_potential_has_the_hessian_of_the_eager_one(caplog):
+    caplog.set_level(logging.INFO, "kstep_integrators.notices")
     state = several()
     eager = potential("egnn")
     compiled = NetworkPotential(
@@ -120,6 +123,8 @@ def test_a_compiled_potential_has_the_hessian_of_the_eager_one():
             plain, traced = (b.linearized(positions)(some) for b in bound)
             torch.testing.assert_close(traced, plain, atol=1e-9, rtol=1e-11)
     assert len(bound[1].hessian.traced) == 1
+    assert caplog.messages[0] == "recording Hessians of 3 x 9 atoms ..."
+    assert len(caplog.messages) == 2
 
 
 def test_the_hessian_of_a_calculator(ethanol):

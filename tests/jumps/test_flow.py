@@ -26,7 +26,14 @@ def nothing(state: PhaseState) -> Evaluation:
 @pytest.mark.parametrize("dense_limit", [1, 64])
 def test_the_contract_of_a_jump(backbone, dense_limit, k, state):
     # strides of 4 and 100 fs
-    jump = FlowJump(potential(backbone, dense_limit), 0.5 * FS)
+    jump = FlowJump(potential(backbone, dense_limit, backend="eager"), 0.5 * FS)
+    assert_jump(jump, state, nothing(state), k=k)
+
+
+@pytest.mark.parametrize("backbone", ["painn", "linear"])
+@pytest.mark.parametrize("k", [8, 200])
+def test_the_contract_of_a_jump_in_the_native_kernel(backbone, k, state):
+    jump = FlowJump(potential(backbone, backend="native"), 0.5 * FS)
     assert_jump(jump, state, nothing(state), k=k)
 
 
@@ -51,7 +58,7 @@ def test_the_start_is_not_computed_again(state):
     class Counting:
         calls = 0
 
-    counter, model = Counting(), potential()
+    counter, model = Counting(), potential(backend="eager")
     inner = model.bind(state)
 
     def counted(x, carry):
@@ -68,7 +75,7 @@ def test_the_start_is_not_computed_again(state):
 
 @pytest.mark.parametrize(("fix_com", "asked"), [(False, [3]), (True, [])])
 def test_a_potential_that_takes_the_steps_itself_is_asked(fix_com, asked, state):
-    calls, model = [], potential()
+    calls, model = [], potential(backend="eager")
 
     class Whole(type(model.bind(state))):
         def flow(self, state, start, timestep, k):

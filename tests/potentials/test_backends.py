@@ -56,7 +56,7 @@ def test_what_cannot(asked, backbone, device, missing, message):
 @pytest.fixture
 def without(monkeypatch, caplog):
     """No native kernel here."""
-    monkeypatch.setattr(backends, "no_native", lambda network: MISSING)
+    monkeypatch.setattr(backends, "native_missing", lambda: MISSING)
     vars(backends)["_say_once"].cache_clear()
     return caplog
 
@@ -82,7 +82,7 @@ def test_another_device_has_what_was_asked_for(without, monkeypatch):
     assert (compiled.backend, compiled.describe()["backend"]) == ("compiled", "compiled")
     assert compiled.to("meta").backend == "compiled"
     assert potential(device="cpu").to("meta").asked_backend == "auto"
-    monkeypatch.setattr(backends, "no_native", lambda network: None)
+    monkeypatch.setattr(backends, "native_missing", lambda: None)
     native = potential(device="cpu", backend="native")
     assert native.describe()["backend"] == "native"
     with pytest.raises(ValueError, match="is on the device 'meta'"):
@@ -134,6 +134,6 @@ def test_a_checkpoint_names_the_backend_that_was_set(tmp_path, atoms, monkeypatc
     path = tmp_path / "run.ckpt"
     model = load_model("organic-gfn2", device="cpu", dtype=torch.float64, backend="eager")
     KStepDynamics(atoms, model, k=2, checkpoint=path).run(1)
-    monkeypatch.setattr(backends, "no_native", lambda network: None)
+    monkeypatch.setattr(backends, "native_missing", lambda: None)
     again = KStepDynamics.resume(path, CountingCalculator(physics()))
     assert again.potential.backend == "eager"

@@ -51,7 +51,7 @@ def test_the_steps_are_those_of_velocity_verlet(dense_limit):
     state, k = molecules(), 19
     fixed = torch.ones_like(state.masses)
     fixed[[0, 10]] = 0.0
-    model = potential(dense_limit=dense_limit)
+    model = potential(dense_limit=dense_limit, backend="eager")
     bound = GraphFlow(model.bind(state), state)
     for mobile in (None, fixed, None):
         momenta = state.momenta if mobile is None else state.momenta * mobile
@@ -64,7 +64,7 @@ def test_the_steps_are_those_of_velocity_verlet(dense_limit):
 
 
 def test_a_jump_takes_the_recorded_steps(state):
-    model = potential()
+    model = potential(backend="eager")
     jump = FlowJump(model, TAU).bind(state)
     expected, info = jump(state, None, None, 8)
     jump.forces = GraphFlow(jump.forces, state)
@@ -102,9 +102,14 @@ class NoHost(TorchDispatchMode):
 )
 @pytest.mark.parametrize("dense_limit", [1, 64])
 def test_the_steps_never_ask_the_host(backbone, dense_limit, device):
-    state, model = molecules(), potential(backbone, dense_limit)
+    state, model = molecules(), potential(backbone, dense_limit, backend="eager")
     model = NetworkPotential(
-        model.network, model.header, device=device, dtype=torch.float32, dense_limit=dense_limit
+        model.network,
+        model.header,
+        device=device,
+        dtype=torch.float32,
+        backend="eager",
+        dense_limit=dense_limit,
     )
     recorder = GraphFlow(model.bind(state), state).recorder
     if dense_limit == 1:
@@ -119,7 +124,7 @@ def test_the_steps_never_ask_the_host(backbone, dense_limit, device):
 
 
 def test_a_list_that_is_refreshed_does_ask_the_host(state):
-    forces = potential(dense_limit=1).bind(state)
+    forces = potential(dense_limit=1, backend="eager").bind(state)
     start, _ = forces(state.positions, None)
     with NoHost(), pytest.raises(RuntimeError, match="waits for the device"):
         verlet_flow(forces, state, start, TAU, 2)
@@ -147,7 +152,7 @@ def test_a_list_of_a_fixed_width_holds_the_same_neighbours(size):
 def test_an_atom_that_leaves_the_skin_is_noticed(state):
     state = state.replace(momenta=state.momenta.clone())
     state.momenta[8] = state.masses[8] * 0.5 / units.FS  # 0.8 A in a jump
-    model = potential(dense_limit=1)
+    model = potential(dense_limit=1, backend="eager")
     bound = GraphFlow(model.bind(state), state)
     one, other = both(model, state, 8, bound)
     assert bound.recorder.listed.lacked() == (True, False)
@@ -155,7 +160,7 @@ def test_an_atom_that_leaves_the_skin_is_noticed(state):
 
 
 def test_a_list_that_is_too_narrow_is_noticed_and_widened(state):
-    model = potential(dense_limit=1)
+    model = potential(dense_limit=1, backend="eager")
     bound = GraphFlow(model.bind(state), state)
     recorder = bound.recorder
     recorder.listed = FixedListForces(recorder.forces, recorder.plan, 5)
@@ -171,7 +176,7 @@ def test_a_molecule_without_positions_harms_no_other():
     state = molecules()
     state.positions[9:] = torch.nan
     for dense_limit in (1, 64):
-        (new, end), other = both(potential(dense_limit=dense_limit), state, 8)
+        (new, end), other = both(potential(dense_limit=dense_limit, backend="eager"), state, 8)
         assert_same((new, end), other)
         assert new.positions[:9].isfinite().all()
         assert end.energy[0].isfinite()
@@ -179,7 +184,7 @@ def test_a_molecule_without_positions_harms_no_other():
 
 @pytest.mark.parametrize("dense_limit", [1, 64])
 def test_weights_that_a_run_has_learned_need_no_new_recording(dense_limit, state):
-    model = potential("linear", dense_limit)
+    model = potential("linear", dense_limit, backend="eager")
     other = model.with_weights(2.0 * model.network.linear.weight)
     bound = GraphFlow(model.bind(state), state)
     learned = GraphFlow(other.bind(state), state, bound)
@@ -206,7 +211,7 @@ def test_a_process_keeps_some_recordings():
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_what_cannot_be_recorded_is_said_and_done_step_by_step(state):
-    model = potential()
+    model = potential(backend="eager")
     bound = GraphFlow(model.bind(state), state)
     bound.recorder.recordings = Recordings(torch.device("cuda", 0))
     with pytest.warns(KStepWarning, match="could not be recorded as a CUDA graph"):
@@ -221,7 +226,7 @@ def test_what_cannot_be_recorded_is_said_and_done_step_by_step(state):
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
 def test_a_recorded_flow_agrees_with_the_cpu_in_float64(backbone, dense_limit, dtype, tolerance):
     state, device = molecules(), torch.device("cuda")
-    model = potential(backbone, dense_limit)
+    model = potential(backbone, dense_limit, backend="eager")
     there = NetworkPotential(
         model.network, model.header, device="cuda", dtype=dtype, dense_limit=dense_limit
     )
@@ -239,7 +244,7 @@ def test_a_recorded_flow_agrees_with_the_cpu_in_float64(backbone, dense_limit, d
 @pytest.mark.parametrize("dense_limit", [1, 64])
 def test_a_recorded_flow_waits_for_the_device_at_its_end_only(dense_limit):
     state = molecules().to(torch.device("cuda"))
-    bound = potential(dense_limit=dense_limit).to("cuda").bind(state)
+    bound = potential(dense_limit=dense_limit, backend="eager").to("cuda").bind(state)
     start, _ = bound(state.positions, None)
     expected = bound.flow(state, start, TAU, 16)
     torch.cuda.set_sync_debug_mode("warn")

@@ -10,6 +10,7 @@ from torch.func import vmap
 
 from kstep_integrators.nn.common.graph import Graph
 from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.notices import taking_long
 
 __all__ = ["TracedHessian", "hessian_products"]
 
@@ -85,7 +86,9 @@ class TracedHessian:
         """Products of vectors (n, B, N, 3) and Hessians of molecules (B, N, 3), dense path only."""
         arguments = (positions, graph.species, graph.atom_mask, graph.pair_mask, vectors)
         if vectors.shape not in self.traced:
-            self.traced[vectors.shape] = self._trace(*arguments)
+            molecules, atoms = positions.shape[:2]
+            with taking_long(f"recording Hessians of {molecules} x {atoms} atoms"):
+                self.traced[vectors.shape] = self._trace(*arguments)
         with torch.no_grad():
             return self.traced[vectors.shape](*arguments)
 

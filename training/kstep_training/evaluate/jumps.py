@@ -56,7 +56,7 @@ def jump_runs(
     -------
     list of Record
         One for each start; a replica that is lost keeps what it has. Seconds are without those of
-        the first stride, which compiles, and scaled to the whole run.
+        the first stride, which prepares, and scaled to the whole run.
     """
     timestep_fs = jump.timestep / units.FS
     part = round(method.frame_fs / timestep_fs)
@@ -114,7 +114,7 @@ def _follow(
     for stride in range(method.steps):
         began = time.perf_counter()
         ensemble.run(1)
-        # The first jump compiles.
+        # The first jump prepares the network.
         seconds += (time.perf_counter() - began) * (stride > 0)
         after = ensemble.result()
         left = [i for i, r in enumerate(before.replicas) if r.failure is None]
