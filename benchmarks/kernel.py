@@ -4,8 +4,8 @@ One core, one process, everything in turns: each round times each way for some t
 in seconds of the processor, so that other work on the machine counts less. A jump is of k = 8 steps
 of 0.5 fs. GFN2 is evaluated at one place after the other of a path of 2 fs strides, each from the
 wavefunction of the one before, as in a run. Medians over rounds; ratios are medians of the ratios
-within rounds. What is compiled is the same network in ``torch.compile``, for two molecules: it takes
-minutes for each.
+within rounds. What is compiled is the same network in ``torch.compile``; it takes minutes for each
+of two molecules.
 """
 
 from __future__ import annotations

@@ -24,11 +24,11 @@ import numpy as np
 from ase import Atoms
 from ase.io import read
 
-from peer_fits import MACE  # isort: skip  # beside this file
-
 SECONDS, LABELS = 2.0, 200
 """Of calls; frames that sGDML's model stands on."""
 CUTOFF, CHANNELS, LAYERS = 5.0, 64, 3
+MACE = {"channels": 32, "interactions": 2, "max_ell": 2, "correlation": 2}
+"""Of the small model of ``peer_fits.py``."""
 PACKAGES = {"kstep": "kstep-integrators", "eager": "kstep-integrators", "mace": "mace-torch"}
 
 
@@ -47,7 +47,7 @@ def eager(frames: list[Atoms]) -> tuple[Any, dict[str, Any]]:
 
 
 def mace(frames: list[Atoms]) -> tuple[Any, dict[str, Any]]:
-    """The small model of the fits."""
+    """A small model."""
     from mace import modules  # first: it lets torch read the constants of its e3nn
     from mace.calculators import MACECalculator
     from e3nn import o3  # isort: skip
