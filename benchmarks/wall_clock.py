@@ -37,7 +37,7 @@ __all__ = ["NetworkCalculator", "wall_clock"]
 
 K, BASE_FS = 8, 0.5
 STRIDE_FS = K * BASE_FS
-LENGTHS_FS = {"ethanol": 10_000.0, "aspirin": 2_000.0, "Ace-Ala3-NMe": 800.0, "Ace-Ala9-NMe": 160.0}
+LENGTHS_FS = {"ethanol": 10_000.0, "aspirin": 1200.0, "Ace-Ala3-NMe": 400.0, "Ace-Ala9-NMe": 64.0}
 """Of each run."""
 VERLET = {"verlet-0.5": 0.5, "verlet-1": 1.0}
 RUNS = (*VERLET, "kstep", "respa")

@@ -45,7 +45,7 @@ def test_ratios_are_those_of_the_same_round():
 def test_tables_leave_open_what_was_not_measured(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     rows = [
-        {"molecule": "water", "atoms": 3, "peer": "kstep", "version": "1", "us": 50.0, "weights": 9},
+        {"molecule": "water", "atoms": 3, "peer": "kstep", "version": "1", "us": 50, "weights": 9},
         {"molecule": "alanine", "atoms": 13, "peer": "kstep", "version": "1", "us": 200.0,
          "weights": 9},
         {"molecule": "water", "atoms": 3, "peer": "sgdml", "version": "1.0.3", "us": 100.0,
