@@ -13,7 +13,7 @@ from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.native.library import NativeLibrary
 from kstep_integrators.nn.native.network import NativeNetwork
 from kstep_integrators.nn.native.system import NativeSystem
-from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
+from kstep_integrators.state import BoundPotential, Evaluation, HessianProducts, PhaseState
 
 __all__ = ["NativeForces", "PackedNetwork"]
 
@@ -61,7 +61,9 @@ class NativeForces:
     state : PhaseState
         The atoms.
     dtype : torch.dtype
-        float32 or float64; Hessians are in float64 in any case.
+        float32 or float64.
+    eager : BoundPotential
+        The same forces by PyTorch.
     known : NativeForces, optional
         Of these atoms, for a network that differs in the weights of its linear readout alone.
     """
@@ -73,9 +75,10 @@ class NativeForces:
         species: Tensor,
         state: PhaseState,
         dtype: torch.dtype,
+        eager: BoundPotential,
         known: NativeForces | None = None,
     ) -> None:
-        self.packed, self.dtype = packed, dtype
+        self.packed, self.dtype, self.eager = packed, dtype, eager
         self.species = species.cpu().numpy()
         self.sizes = torch.bincount(state.batch).tolist()
         self.threads = torch.get_num_threads() if len(self.sizes) > 1 else 1
@@ -136,7 +139,13 @@ class NativeForces:
         return new, Evaluation(torch.from_numpy(energies) + self.shift, torch.from_numpy(forces))
 
     def linearized(self, positions: Tensor) -> HessianProducts:
-        """The Hessian by central differences of float64 forces."""
+        """The Hessian: by differences of float64 forces, in float64 by automatic differentiation.
+
+        Differences are right to 1e-9, which is more than a float32 network asks for, but too little
+        for symmetries that are kept to 1e-9 in float64.
+        """
+        if self.dtype == torch.float64:
+            return self.eager.linearized(positions)
         x = positions.detach().numpy().copy()
 
         def products(vectors: Tensor) -> Tensor:

@@ -16,9 +16,10 @@ FUNCTION_DISPLACEMENT = 1e-5
 """angstrom; of the central differences of the functions of a linear readout. In float64 rounding
 and truncation are then both near 1e-10."""
 
-FORCE_DISPLACEMENT = 1e-4
+FORCE_DISPLACEMENT = 5e-6
 """angstrom; of the atom that moves most in the central differences of forces. In float64 they are
-right to some 1e-8."""
+right to some 1e-9: larger ones meet the kinks of third derivatives where pairs pass the cutoff,
+smaller ones the rounding of the forces."""
 
 
 class NativeSystem(Handle):
@@ -163,7 +164,7 @@ class NativeSystem(Handle):
         Returns
         -------
         (n, N, 3) eV/angstrom
-            Of a float64 network right to some 1e-8; of no use in float32.
+            Of a float64 network right to some 1e-9; of no use in float32.
         """
         x = np.ascontiguousarray(positions, dtype=np.float64)
         v = np.ascontiguousarray(vectors, dtype=np.float64)

@@ -280,7 +280,7 @@ def test_products_with_the_hessian(library):
     found = system(net, library, atoms).hessian_products(
         atoms.positions, vectors[:, 0].numpy(), weights(net)
     )
-    assert off(found, expected) < 1e-6
+    assert off(found, expected) < 1e-8
     assert (found[1] == 0).all()
 
 
