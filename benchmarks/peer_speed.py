@@ -32,7 +32,7 @@ MACE = {"channels": 32, "interactions": 2, "max_ell": 2, "correlation": 2}
 PACKAGES = {"kstep": "kstep-integrators", "eager": "kstep-integrators", "mace": "mace-torch"}
 
 
-def kstep(frames: list[Atoms], backend: str = "auto") -> tuple[Any, dict[str, Any]]:
+def kstep(frames: list[Atoms], folder: Path, backend: str = "auto") -> tuple[Any, dict[str, Any]]:
     """The bundled network by what is taken by default, the kernel."""
     from benchmarks.wall_clock import NetworkCalculator
 
@@ -41,12 +41,12 @@ def kstep(frames: list[Atoms], backend: str = "auto") -> tuple[Any, dict[str, An
     return calculator, {"backend": calculator.potential.backend, "weights": weights}
 
 
-def eager(frames: list[Atoms]) -> tuple[Any, dict[str, Any]]:
+def eager(frames: list[Atoms], folder: Path) -> tuple[Any, dict[str, Any]]:
     """The same in PyTorch."""
-    return kstep(frames, "eager")
+    return kstep(frames, folder, "eager")
 
 
-def mace(frames: list[Atoms]) -> tuple[Any, dict[str, Any]]:
+def mace(frames: list[Atoms], folder: Path) -> tuple[Any, dict[str, Any]]:
     """A small model."""
     from mace import modules  # first: it lets torch read the constants of its e3nn
     from mace.calculators import MACECalculator
@@ -70,7 +70,7 @@ def mace(frames: list[Atoms]) -> tuple[Any, dict[str, Any]]:
     return calculator, {"weights": weights, "channels": channels, "layers": MACE["interactions"]}
 
 
-def schnetpack(frames: list[Atoms]) -> tuple[Any, dict[str, Any]]:
+def schnetpack(frames: list[Atoms], folder: Path) -> tuple[Any, dict[str, Any]]:
     """PaiNN of the size of the bundled network."""
     import torch
 
@@ -100,7 +100,7 @@ def schnetpack(frames: list[Atoms]) -> tuple[Any, dict[str, Any]]:
     return calculator, {"weights": weights, "channels": CHANNELS, "layers": LAYERS}
 
 
-def torchani(frames: list[Atoms]) -> tuple[Any, dict[str, Any]]:
+def torchani(frames: list[Atoms], folder: Path) -> tuple[Any, dict[str, Any]]:
     """One network much like one of the eight that ANI-2x averages."""
     from torchani.arch import simple_ani
 
@@ -109,25 +109,26 @@ def torchani(frames: list[Atoms]) -> tuple[Any, dict[str, Any]]:
     return model.ase(), {"weights": weights, "members": 1}
 
 
-def sgdml(frames: list[Atoms]) -> tuple[Any, dict[str, Any]]:
+def sgdml(frames: list[Atoms], folder: Path) -> tuple[Any, dict[str, Any]]:
     """A model on as many frames as it takes for a small error, their labels made up."""
     from sgdml.intf.ase_calc import SGDMLCalculator
     from sgdml.predict import GDMLPredict
     from sgdml.train import GDMLTrain
 
-    rng = np.random.default_rng(0)
-    x = frames[0].positions + 0.1 * rng.normal(size=(LABELS, len(frames[0]), 3))
-    data = {
-        "type": "d", "name": np.array("made up"), "theory": np.array("made up"),
-        "z": frames[0].numbers, "R": x, "F": rng.normal(size=x.shape), "E": np.zeros(LABELS),
-    }  # fmt: skip
-    trainer = GDMLTrain(max_processes=1)
-    task = trainer.create_task(data, LABELS, data, 0, 20, use_sym=False)
-    fitted = trainer.train(task)
-    with tempfile.TemporaryDirectory() as folder:
-        np.savez(f"{folder}/model.npz", **fitted)
-        calculator = SGDMLCalculator(f"{folder}/model.npz")
+    file = folder / f"sgdml-{frames[0].symbols}.npz"  # made once: it takes minutes
+    if not file.exists():
+        rng = np.random.default_rng(0)
+        x = frames[0].positions + 0.1 * rng.normal(size=(LABELS, len(frames[0]), 3))
+        data = {
+            "type": "d", "name": np.array("made up"), "theory": np.array("made up"),
+            "z": frames[0].numbers, "R": x, "F": rng.normal(size=x.shape), "E": np.zeros(LABELS),
+        }  # fmt: skip
+        trainer = GDMLTrain(max_processes=1)
+        task = trainer.create_task(data, LABELS, data, 0, 20, use_sym=False)
+        np.savez(file, **trainer.train(task))
+    calculator = SGDMLCalculator(str(file))
     # As it stands it would start a pool of processes.
+    fitted = np.load(file, allow_pickle=True)
     calculator.gdml_predict = GDMLPredict(fitted, num_workers=0, max_processes=1)
     return calculator, {"labels": LABELS, "permutations": len(fitted["perms"])}
 
@@ -143,7 +144,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     given = parser.parse_args()
     frames: list[Atoms] = list(read(given.frames, ":"))
-    calculator, about = PEERS[given.peer](frames)
+    calculator, about = PEERS[given.peer](frames, given.output.parent)
     atoms, times = frames[0].copy(), list[float]()
     atoms.calc = calculator
     for frame in frames[:3]:

@@ -36,9 +36,14 @@ def _time(us: float) -> str:
     return f"{us:.3g} us"
 
 
-def _of(ways: dict[str, Any], way: str, form: str = ".3g") -> str:
+def _times(ratio: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
+def _of(ways: dict[str, Any], way: str) -> str:
     """The ratio of one way to the kernel's force, if it was measured."""
-    return format(ways[way]["ratio"], form) if way in ways else ""
+    return _times(ways[way]["ratio"]) if way in ways else ""
 
 
 def kernel_forces() -> str:
@@ -151,7 +156,7 @@ def peers_speed() -> str:
         for name in names:
             row = found.get((peer, name))
             ratio = row["us"] / found["kstep", name]["us"] if row else 0.0
-            cells.append(f"{_time(row['us'])} ({ratio:.3g})" if row else "")
+            cells.append(f"{_time(row['us'])} ({_times(ratio)})" if row else "")
         size = f"{own[0]['weights']:,}" if "weights" in own[0] else f"{own[0]['labels']} frames"
         lines.append([title if peer in ("kstep", "eager") else f"{title} {own[0]['version']}", size,
                       *cells])  # fmt: skip
