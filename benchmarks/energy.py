@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,37 @@ class ResidualOptions(Options):
     workers: int = option(2, "local processes for the trajectories")
 
 
+def unseen(
+    molecules: Sequence[Molecule], folder: Path, settings: SimulateSettings, workers: int
+) -> dict[str, list[Trajectory]]:
+    """New GFN2 trajectories of molecules, by their names; the folder keeps them."""
+    for name, report in prepare(molecules, folder / "prepared", PREP):
+        print(name, report["status"], flush=True)
+    _, reports = simulate(folder / "prepared", folder / "trajectories", settings, workers)
+    for name, report in reports:
+        print(name, report["status"], flush=True)
+    segments: dict[str, list[Trajectory]] = {}
+    for path in sorted((folder / "trajectories" / "production").glob("*.npz")):
+        trajectory = read_npz(path)
+        segments.setdefault(str(trajectory.metadata["name"]), []).append(trajectory)
+    return segments
+
+
+def force_errors(model: Potential, segments: dict[str, list[Trajectory]]) -> dict[str, Any]:
+    """Force error of each molecule, largest first, and over all."""
+    rows = []
+    for name, mine in segments.items():
+        error, force = (1e3 * value for value in force_rms(model, mine))
+        rows.append({"molecule": name, "frames": sum(map(len, mine)),
+                     "residual_meV_per_A": error, "force_meV_per_A": force})  # fmt: skip
+    rows.sort(key=lambda row: -row["residual_meV_per_A"])
+    errors = [row["residual_meV_per_A"] for row in rows]
+    rms = math.sqrt(sum(error**2 for error in errors) / len(errors))
+    return {
+        "rms_over_molecules_meV_per_A": rms, **percentiles(errors), "worst": rows[0], "rows": rows,
+    }  # fmt: skip
+
+
 def residuals(options: ResidualOptions) -> dict[str, Any]:
     """Force error on new trajectories at 300 and 500 K, which the cache keeps."""
     inside, _ = read_smiles(bundled_list("qm_train"))
@@ -241,27 +273,5 @@ def residuals(options: ResidualOptions) -> dict[str, Any]:
     result: dict[str, Any] = {"model": model.describe()}
     for key, molecules in {"inside": inside, "outside": outside}.items():
         folder = options.cache / "residuals" / key
-        for name, report in prepare(molecules, folder / "prepared", PREP):
-            print(key, name, report["status"], flush=True)
-        _, reports = simulate(
-            folder / "prepared", folder / "trajectories", SETTINGS, options.workers
-        )
-        for name, report in reports:
-            print(key, name, report["status"], flush=True)
-        segments: dict[str, list[Trajectory]] = {}
-        for path in sorted((folder / "trajectories" / "production").glob("*.npz")):
-            trajectory = read_npz(path)
-            segments.setdefault(str(trajectory.metadata["name"]), []).append(trajectory)
-        rows = []
-        for name, mine in segments.items():
-            error, force = (1e3 * value for value in force_rms(model, mine))
-            rows.append({"molecule": name, "frames": sum(map(len, mine)),
-                         "residual_meV_per_A": error, "force_meV_per_A": force})  # fmt: skip
-        rows.sort(key=lambda row: -row["residual_meV_per_A"])
-        errors = [row["residual_meV_per_A"] for row in rows]
-        rms = math.sqrt(sum(error**2 for error in errors) / len(errors))
-        result[key] = {
-            "rms_over_molecules_meV_per_A": rms, **percentiles(errors), "worst": rows[0],
-            "rows": rows,
-        }  # fmt: skip
+        result[key] = force_errors(model, unseen(molecules, folder, SETTINGS, options.workers))
     return result

@@ -35,13 +35,13 @@ SMOOTH = 10
 
 
 def base_of(name: str) -> Potential | None:
-    """The base potential of a name: the bundled network, GFN2, GFN-FF, or none."""
+    """The base potential of a name: a network or its file, GFN2, GFN-FF, or none."""
     if name == "none":
         return None
-    if name == "organic-gfn2":
-        potential = load_model(name, device="cpu")
-        return potential if isinstance(potential, Potential) else None
-    return CalculatorPotential(xtb_calculator(name))
+    if name in ("GFN2-xTB", "GFN-FF"):
+        return CalculatorPotential(xtb_calculator(name))
+    potential = load_model(name, device="cpu")
+    return potential if isinstance(potential, Potential) else None
 
 
 def start_of(name: str, seed: int, cache: Path) -> Atoms:
@@ -99,7 +99,7 @@ class ResidualOptions(Options):
     """Which runs, and how long."""
 
     molecules: tuple[str, ...] = option(tuple(MOLECULES), "some of the ten outside the list")
-    bases: tuple[str, ...] = option(("organic-gfn2", "GFN-FF", "none"), "bases, or GFN2-xTB")
+    bases: tuple[str, ...] = option(("organic-gfn2", "GFN-FF", "none"), "or GFN2-xTB, or files")
     seeds: int = option(1, "starts of each")
     strides: int = option(120, "of each run")
     refit: str = option("no", "wait: with refits, taken over at fixed numbers of labels")
@@ -117,7 +117,7 @@ def learning_residuals(options: ResidualOptions) -> dict[str, Any]:
         atoms = start_of(name, seed, options.cache / "learning")
         atoms.calc = xtb_calculator("GFN2-xTB")
         refit: bool | str = "wait" if options.refit == "wait" else False
-        folder = options.cache / "learning" / f"{name}-{base}-{seed}-{options.refit}"
+        folder = options.cache / "learning" / f"{name}-{Path(base).stem}-{seed}-{options.refit}"
         folder.mkdir(parents=True, exist_ok=True)
         file = folder / "labels.traj"
         file.unlink(missing_ok=True)
@@ -131,7 +131,7 @@ def learning_residuals(options: ResidualOptions) -> dict[str, Any]:
         residuals = [row["residual"] for row in watch.rows if row["residual"] is not None]
         lessons = dynamics.lessons
         return {
-            "molecule": name, "atoms": len(atoms), "base": base, "seed": seed,
+            "molecule": name, "atoms": len(atoms), "base": Path(base).stem, "seed": seed,
             "refits": 0 if lessons is None else lessons.refit_taken,
             "before": None if lessons is None else 1e3 * lessons.grades[0].of_base,
             "residuals": residuals,
@@ -144,7 +144,7 @@ def learning_residuals(options: ResidualOptions) -> dict[str, Any]:
         kept(
             options.cache
             / "learning"
-            / f"{name}-{base}-{seed}-{options.strides}-{options.refit}.json",
+            / f"{name}-{Path(base).stem}-{seed}-{options.strides}-{options.refit}.json",
             lambda: run(name, base, seed),  # noqa: B023
         )
         for seed in range(options.seeds)

@@ -121,7 +121,11 @@ MODULES = {
         "pyscf_gpu": "PySCF on a GPU: agreement with the CPU, seconds per gradient, memory",
     },
     "kill": {"kill": "runs killed at random moments, resumed, and compared with others"},
-    "recipes": {"recipes": "seconds of each stage of recipes that were run, and their errors"},
+    "recipes": {
+        "recipes": "seconds of each stage of recipes that were run, and their errors",
+        "network_sizes": "force error, time per force and what learning adds, by size of the "
+        "network; files of models at equal data",
+    },
 }
 """All suites, with the function that runs each and its subject."""
 SUITES = {

@@ -71,6 +71,32 @@ def residuals() -> str:
     return markdown(["molecules", "rms residual meV/A", "worst"], rows)
 
 
+def network_sizes() -> str:
+    """Errors and times by size of the network."""
+    result, rows = load("network_sizes"), []
+    for row in sorted(result["rows"], key=lambda row: (row["epochs"], row["weights"])):
+        squares = [[x * x for x in run["residuals"][-20:]] for run in row["learned"]]
+        learned = (f"{statistics.fmean(square) ** 0.5:.0f}" for square in squares)
+        size = f"{row['channels']}x{row['layers']}"
+        rows.append([
+            size if row["model"] == size else f"{size}, {row['model']}",
+            row["weights"], row["frames"], row["epochs"],
+            f"{row['validation_meV_per_A']:.0f}",
+            f"{row['inside']['rms_over_molecules_meV_per_A']:.1f}",
+            f"{row['outside']['median']:.0f} / {row['outside']['p90']:.0f}", " / ".join(learned),
+            " / ".join(f"{value:.0f}" for value in row["microseconds"].values()),
+            " / ".join(f"{8 * value / result['gfn2_microseconds'][name]:.2f}"
+                       for name, value in row["microseconds"].items()),
+        ])  # fmt: skip
+    learners = " / ".join(run["molecule"] for run in result["rows"][0]["learned"])
+    header = ["network", "weights", "frames", "epochs", "validation force rms meV/A",
+              "residual meV/A at 300 K, list", "outside, median / 90 %",
+              f"after {result['labels']} labels: {learners}",
+              "microseconds per force, 9 / 21 / 39 atoms",
+              "eight of them over one GFN2 evaluation"]  # fmt: skip
+    return markdown(header, rows)
+
+
 def filtered() -> str:
     """Drift and fluctuation of ethanol by corrector and stride."""
     runs = {(row["method"], row["stride_fs"]): row for row in load("filtered")["summary"]}

@@ -511,11 +511,12 @@ class KStepDynamics(OptionAttributes):
     def _stand(self, run: Run) -> None:
         """Put the atoms and their calculator where the run is."""
         state = run.point.state
-        self.atoms.arrays["positions"][:] = state.positions.cpu().numpy()
-        self.atoms.set_array("momenta", state.momenta.cpu().numpy(), float, (3,))
+        positions, momenta = state.positions.cpu().numpy(), state.momenta.cpu().numpy()
+        self.atoms.arrays["positions"][:] = positions
+        self.atoms.set_array("momenta", momenta, float, (3,))
         if self._physics is not None:
             self._physics.serve(run.point.physics)
-        self._remember()
+        self._written = Written.of(self.atoms, positions, momenta)
 
     def _remember(self) -> None:
         """Keep what has been written to the atoms, to tell what their user changes."""

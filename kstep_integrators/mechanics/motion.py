@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kstep_integrators.fields import derived
 from kstep_integrators.mechanics.rattle import project_momenta
 from kstep_integrators.mechanics.shake import shake
 from kstep_integrators.state import PhaseState, Reasons, inverse_masses
@@ -45,7 +46,9 @@ def drift(state: PhaseState, duration: float) -> tuple[PhaseState, Reasons]:
     dict of int to str
         Molecules whose bonds could not be put back, and why: they have no positions (NaN).
     """
-    rate = duration / state.masses
+    rate: Tensor = derived(
+        state, ("rate", duration), lambda state: duration / state.masses, lasting=True
+    )
     x = state.positions + rate * state.momenta
     if state.bonds is None:
         return state.replace(positions=x), {}

@@ -20,6 +20,7 @@ from kstep_integrators.jumps.source import ModelSource
 from kstep_integrators.mechanics.check_bonds import bond_offsets
 from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.openmm.solute import Array, Model, Solute, SpanningTree, spanning_tree
+from kstep_integrators.physics.store import box_of
 from kstep_integrators.potentials.sum import some_atoms
 from kstep_integrators.state import PhaseState
 
@@ -317,14 +318,9 @@ class BoundModel:
 
     def jump(self, timestep: float, state: PhaseState) -> BoundJump:
         """The jump of this base step (ASE time units) in this box, kept for the next time."""
-        cell = derived(state, "cell", _cell_bytes, lasting=True)
-        key = (timestep, cell)
+        key = (timestep, derived(state, "box", box_of, lasting=True))
         if key not in self._bound:
             jump = make_jump(self.solute.with_surroundings(self._loaded()), timestep)
             atoms = self.particles.unplaced().replace(cell=state.cell, pbc=state.pbc)
             self._bound = {key: jump.bind(atoms)}
         return self._bound[key]
-
-
-def _cell_bytes(state: PhaseState) -> bytes:
-    return state.cell.cpu().numpy().tobytes()

@@ -84,8 +84,7 @@ def ask(atoms: Atoms, forces: bool, stood: Atoms | None = None) -> Answer:
     try:
         moved = stood is not None and before is stood and _has_moved(atoms, stood)
         if moved:  # what ASE does then, without a comparison that takes longer than our own step
-            calculator.atoms, calculator.results = atoms.copy(), {}
-            calculator.calculate(atoms, ["forces" if forces else "energy"], ["positions"])
+            _calculate(calculator, atoms, "forces" if forces else "energy")
         found = _forces(atoms, forces, moved)
         energy = _energy(atoms)
     except Exception as error:  # noqa: BLE001  (calculators raise what they like)
@@ -127,6 +126,16 @@ def _has_moved(atoms: Atoms, stood: Atoms) -> bool:
         return False
     moves = np.abs(atoms.arrays["positions"] - stood.arrays["positions"])
     return bool(moves.max() > _TOLERANCE)
+
+
+def _calculate(calculator: Calculator, atoms: Atoms, wanted: str) -> None:
+    """Let a calculator compute a property of atoms whose positions have changed."""
+    calculator.atoms, calculator.results = atoms, {}
+    try:
+        calculator.calculate(atoms, [wanted], ["positions"])
+    finally:
+        if calculator.atoms is atoms:  # most make a copy themselves
+            calculator.atoms = atoms.copy()
 
 
 def _same(before: dict[str, Any], after: dict[str, Any], forces: bool) -> bool:

@@ -7,9 +7,10 @@ from typing import Any, Generic, TypeVar
 
 import numpy.typing as npt
 
+from kstep_integrators.fields import derived
 from kstep_integrators.state import PhaseState
 
-__all__ = ["EvaluationStore", "geometry", "geometry_of"]
+__all__ = ["EvaluationStore", "box_of", "geometry", "geometry_of"]
 
 V = TypeVar("V")
 
@@ -19,8 +20,8 @@ def geometry(state: PhaseState) -> bytes:
 
     All else that an evaluation depends on is fixed for the life of a store.
     """
-    positions, cell = state.positions, state.cell
-    return geometry_of(positions.detach().cpu().numpy(), cell.detach().cpu().numpy(), state.pbc)
+    box: bytes = derived(state, "box", box_of, lasting=True)
+    return state.positions.detach().cpu().numpy().tobytes() + box
 
 
 def geometry_of(
@@ -28,6 +29,11 @@ def geometry_of(
 ) -> bytes:
     """The key of positions (N, 3), a cell (3, 3) and its periodic directions."""
     return positions.tobytes() + cell.tobytes() + bytes(pbc)
+
+
+def box_of(state: PhaseState) -> bytes:
+    """Cell and periodicity, to the last bit."""
+    return state.cell.detach().cpu().numpy().tobytes() + bytes(state.pbc)
 
 
 class EvaluationStore(Generic[V]):

@@ -206,4 +206,9 @@ def _potential_failed(info: StepInfo) -> bool:
 
 def _squares(values: Tensor | None) -> tuple[float, int]:
     """Sum of squares, and count."""
-    return (0.0, 0) if values is None else (float(values.square().sum()), values.numel())
+    if values is None:
+        return 0.0, 0
+    if values.numel() == 1:  # as errors of an energy are
+        value = float(values)
+        return value * value, 1
+    return float(values.square().sum()), values.numel()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 
@@ -64,6 +65,7 @@ class Bench:
     def __init__(self, factory: CalculatorFactory) -> None:
         self._factory = factory
         self._known: dict[int, Atoms] = {}
+        self._stood: dict[int, Atoms | None] = {}
 
     def evaluate(self, requests: Sequence[Request]) -> list[Answer]:
         """Answers, computed one after another."""
@@ -72,6 +74,7 @@ class Bench:
     def close(self) -> None:
         """Drop the calculators."""
         self._known.clear()
+        self._stood.clear()
 
     def __call__(self, request: Request) -> Answer:
         """The answer to one request."""
@@ -79,7 +82,9 @@ class Bench:
             atoms = self._place(request)
         except Exception as error:  # noqa: BLE001  (the user's function raises what it likes)
             return Answer(failure=f"{type(error).__name__}: {error}")
-        return ask(atoms, request.forces)
+        answer = ask(atoms, request.forces, self._stood.get(request.replica))
+        self._stood[request.replica] = getattr(atoms.calc, "atoms", None)
+        return answer
 
     def _place(self, request: Request) -> Atoms:
         """The replica's own atoms, with its calculator, at the requested geometry."""
@@ -91,5 +96,7 @@ class Bench:
             atoms.calc = made
             self._known[request.replica] = atoms
         atoms.positions[:] = request.atoms.positions
-        atoms.cell[:] = request.atoms.cell
+        if not np.array_equal(atoms.cell.array, request.atoms.cell.array):
+            atoms.cell[:] = request.atoms.cell
+            self._stood.pop(request.replica, None)  # more than positions has changed
         return atoms

@@ -4,6 +4,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "objects.h"
@@ -148,7 +149,12 @@ template <class T> class SystemOf final : public System {
         std::vector<Workspace<T>*> spaces;
         for (size_t t = 0; t < workers; ++t) spaces.push_back(space_of(t));
         std::vector<std::thread> others;
-        for (size_t t = 1; t < workers; ++t) others.emplace_back(run, spaces[t]);
+        others.reserve(workers);
+        try {
+            for (size_t t = 1; t < workers; ++t) others.emplace_back(run, spaces[t]);
+        } catch (const std::system_error&) {
+            // No more threads to be had: those that there are do all the work.
+        }
         if (workers) run(spaces[0]);
         for (std::thread& other : others) other.join();
         if (failed) std::rethrow_exception(failed);
