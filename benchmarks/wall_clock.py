@@ -32,6 +32,7 @@ from benchmarks.suite import Options, option
 from kstep_integrators import CalculatorPotential, KStepDynamics, load_model
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import xtb_calculator
+from kstep_integrators.step.guard import DynamicsFailed
 
 __all__ = ["NetworkCalculator", "wall_clock"]
 
@@ -103,14 +104,21 @@ class Run:
         else:
             inside = CalculatorPotential(xtb_calculator("GFN-FF"))
             self.dynamics = KStepDynamics(self.atoms, inside, k=K, timestep=BASE_FS * units.fs)
+        self.lost = ""
         self.parts: dict[str, list[float]] = {"cpu": [], "wall": []}
         if key not in VERLET:
             self.parts |= {"physics": [], "jump": [], "rest": []}
 
     def advance(self, fs: float, wall: Callable[[], float]) -> None:
-        """One segment; milliseconds of each part per picosecond."""
+        """One segment; milliseconds of each part per picosecond. A run may end before the others."""
+        if self.lost:
+            return
         before, began, at = self._inside(), time.process_time(), wall()
-        self.dynamics.run(round(fs / self.stride))
+        try:
+            self.dynamics.run(round(fs / self.stride))
+        except DynamicsFailed as error:
+            self.lost = str(error)
+            return
         spent = {"cpu": time.process_time() - began, "wall": wall() - at}
         inside = [after - earlier for after, earlier in zip(self._inside(), before, strict=True)]
         if inside:
@@ -126,11 +134,16 @@ class Run:
 
     def row(self) -> dict[str, Any]:
         """Medians over the segments."""
-        row = {"stride_fs": self.stride}
+        row: dict[str, Any] = {"stride_fs": self.stride}
         row |= {f"{part}_ms_per_ps": statistics.median(ms) for part, ms in self.parts.items()}
         if self.key not in VERLET:
             stats = self.dynamics.stats
             row |= {"evaluations": stats.physics_evaluations, "fallbacks": stats.fallbacks}
+        if self.lost:
+            row |= {
+                "lost": self.lost.partition(". The last")[0],
+                "segments": len(self.parts["cpu"]),
+            }
         return row
 
 
@@ -151,7 +164,7 @@ def beside(name: str, options: WallClockOptions) -> dict[str, Any]:
     for clock in ("cpu", "wall"):
         for key, run in runs.items():
             if key != "kstep":
-                pairs = zip(run.parts[clock], runs["kstep"].parts[clock], strict=True)
+                pairs = zip(run.parts[clock], runs["kstep"].parts[clock], strict=False)
                 ratios = [theirs / ours for theirs, ours in pairs]
                 row[f"{clock}_of_{key}_over_kstep"] = statistics.median(ratios)
     return {**row, "runs": {key: run.row() for key, run in runs.items()}}
