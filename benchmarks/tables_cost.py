@@ -134,7 +134,8 @@ def wall_clock() -> str:
                 if run is row["runs"]["verlet-0.5"] else "",
                 name, f"{1e-3 * run['cpu_ms_per_ps']:.3g}", *ratios,
                 f"{row['cpu_of_verlet-0.5_over_kstep'] / result['k']:.2f} k" if run is ours else "",
-                f"{stride * run['cpu_ms_per_ps']:.3g}", *parts, f"{run.get('fallbacks', '')}{', then lost' if 'lost' in run else ''}",
+                f"{stride * run['cpu_ms_per_ps']:.3g}", *parts,
+                f"{run.get('fallbacks', '')}{', then lost' if 'lost' in run else ''}",
             ])  # fmt: skip
     header = ["molecule", "run", "processor s per ps", "over k-step's", "wall clock, over k-step's",
               "gain over Verlet at 0.5 fs", "one step, ms", "physics", "jump", "rest",

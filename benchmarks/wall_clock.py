@@ -110,7 +110,7 @@ class Run:
             self.parts |= {"physics": [], "jump": [], "rest": []}
 
     def advance(self, fs: float, wall: Callable[[], float]) -> None:
-        """One segment; milliseconds of each part per picosecond. A run may end before the others."""
+        """One segment, unless the run is lost; milliseconds of each part per picosecond."""
         if self.lost:
             return
         before, began, at = self._inside(), time.process_time(), wall()
