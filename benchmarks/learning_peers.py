@@ -151,7 +151,7 @@ class SpeedOptions(Options):
     torchani: str = option("", "Python of an environment with torchani")
     sgdml: str = option("", "Python of an environment with sgdml; up to 21 atoms")
     molecules: tuple[str, ...] = option(
-        ("water", "ethanol", "aspirin", "Ace-Ala3-NMe", "Ace-Ala9-NMe"), "of suite `kernel`"
+        ("ethanol", "aspirin", "Ace-Ala3-NMe", "Ace-Ala9-NMe"), "of suite `kernel`"
     )
     rounds: int = option(3, "in which all take turns")
 
