@@ -1,9 +1,7 @@
-"""Cost of a jump, of its corrections, and of replicas.
+"""Cost of corrections, of replicas, and of a step of many atoms.
 
-``jump_cost``: ethanol on one core. GFN2 is timed along a trajectory with strides of 2 fs, each
-evaluation from the wavefunction of the one before, as in a run. The cost per jump of each
-corrector, Hessians included, is that of k = 8 steps of 0.5 fs and one correction, on the GPU where
-there is one; processor seconds, so that other work on the machine counts less.
+``correctors_cost``: k = 8 steps of 0.5 fs and one correction, Hessians included, on the GPU where
+there is one; processor seconds otherwise, so that other work on the machine counts less.
 
 ``ensemble``: replicas of ethanol at GFN2, jumps of four base steps of 0.5 fs on the compiled
 bundled network; wall-clock seconds of jumps and of physics, over strides and replicas, after three
@@ -31,10 +29,7 @@ from ase.build import bulk
 from ase.calculators.calculator import Calculator
 from ase.constraints import FixBondLengths
 from ase.md.velocitydistribution import thermalize_momenta
-from ase.md.verlet import VelocityVerlet
 
-from benchmarks.energy import thermalized
-from benchmarks.results import load
 from benchmarks.suite import Options, option
 from kstep_integrators import CalculatorPotential, Ensemble, FlowJump, KStepDynamics
 from kstep_integrators.ase.atoms import state_from_atoms
@@ -44,7 +39,6 @@ from kstep_integrators.jumps.load import load_model
 from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.models.molecules import named_molecule
 from kstep_integrators.state import Evaluation, PhaseState
-from kstep_integrators.testing import CountingCalculator
 
 FS = units.fs
 K = 8
@@ -55,72 +49,9 @@ KINDS = ((1, 1), (4, 1), (16, 1), (16, 2))
 """Replicas, workers."""
 
 
-def microseconds(call: Callable[[], Any], repeats: int = 400) -> float:
-    """Median time of a call."""
-    times = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - began)
-    return 1e6 * float(np.median(times))
-
-
-def gfn2_microseconds(atoms: Atoms, steps: int = 400) -> float:
-    """Median time of one GFN2 evaluation along a trajectory with a stride of 2 fs."""
-    moving = atoms.copy()
-    moving.calc = xtb_calculator("GFN2-xTB")
-    path: list[Any] = []
-    dynamics = VelocityVerlet(moving, 0.5 * FS)
-    dynamics.attach(lambda: path.append(moving.get_positions()), interval=4)
-    dynamics.run(4 * steps)
-    fresh = atoms.copy()
-    fresh.calc = xtb_calculator("GFN2-xTB")
-
-    def evaluate() -> None:
-        fresh.positions = path.pop(0)
-        fresh.get_forces()
-
-    return microseconds(evaluate, len(path))
-
-
 def backends(device: str) -> list[str]:
     """The reference, and what is taken by default."""
     return list(dict.fromkeys(("eager", load_model("organic-gfn2", device=device).backend)))
-
-
-def network(atoms: Atoms, backend: str) -> dict[str, float]:
-    """Times of a force, of a jump, and of the rest of a step of KStepDynamics."""
-    state = state_from_atoms(atoms)
-    began = time.perf_counter()
-    model = load_model("organic-gfn2", device="cpu", backend=backend)
-    forces = model.bind(state)
-    jump = FlowJump(model, 0.25 * FS).bind(state)
-    inner = jump.begin(state)
-    first_seconds = time.perf_counter() - began
-    physics = Evaluation(torch.zeros(1).double(), torch.zeros_like(state.positions))
-    with torch.no_grad():
-        force = microseconds(lambda: forces(state.positions, None))
-        whole = microseconds(lambda: jump(state, physics, inner, K))
-    moving = atoms.copy()
-    moving.calc = CountingCalculator(xtb_calculator("GFN2-xTB"))
-    dynamics = KStepDynamics(moving, model, k=K, timestep=0.25 * FS)
-    dynamics.run(20)
-    spent, inside = moving.calc.seconds, dynamics.stats.jump_seconds
-    began = time.perf_counter()
-    dynamics.run(400)
-    step = 1e6 * (time.perf_counter() - began) / 400
-    physics_us = 1e6 * (moving.calc.seconds - spent) / 400
-    jump_us = 1e6 * (dynamics.stats.jump_seconds - inside) / 400
-    return {
-        "first_call_seconds": first_seconds,
-        "force_us": force,
-        "jump_us": whole,
-        "jump_besides_forces_us": whole - K * force,
-        "step_us": step,
-        "step_physics_us": physics_us,
-        "step_jump_and_correctors_us": jump_us,
-        "step_rest_us": step - physics_us - jump_us,
-    }
 
 
 def displaced(name: str, many: int) -> PhaseState:
@@ -165,32 +96,15 @@ def corrector_milliseconds(name: str, many: int, backend: str, device: str) -> d
     return row
 
 
-@dataclass(frozen=True)
-class CostOptions(Options):
-    """Parts that are timed."""
-
-    only_correctors: bool = option(False, "and take all else from the committed result")
-
-
-def jump_cost(options: CostOptions) -> dict[str, Any]:
-    """Microseconds of forces, jumps and steps by each backend, and of each corrector."""
-    if options.only_correctors:
-        committed = load("jump_cost")
-        result = {key: one for key, one in committed.items() if key != "correctors"}
-    else:
-        atoms = thermalized("ethanol")
-        evaluation = gfn2_microseconds(atoms)
-        result = {"k": K, "gfn2_evaluation_us": evaluation}
-        for backend in backends("cpu"):
-            row = network(atoms, backend)
-            result[backend] = {**row, "jump_over_gfn2_evaluation": row["jump_us"] / evaluation}
+def correctors_cost(options: Options) -> dict[str, Any]:
+    """Milliseconds of jumps and their corrections by each backend."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    result["correctors"] = [
+    rows = [
         corrector_milliseconds(name, many, backend, device)
         for name, many in (("ethanol", 1), ("ethanol", 10), ("cyclohexane", 1))
         for backend in backends(device)
     ]
-    return result
+    return {"k": K, "rows": rows}
 
 
 @dataclass(frozen=True)

@@ -79,14 +79,20 @@ MODULES = {
         "one_jump_mm": "the same with rigid bonds under MMFF94",
     },
     "cost": {
-        "jump_cost": "time of a jump over that of a GFN2 evaluation, by each backend, and of "
-        "each corrector, Hessians included",
+        "correctors_cost": "time of a jump with each corrector, Hessians included, by backend",
         "ensemble": "seconds of jumps and physics per replica and stride, by batch and workers",
         "system_size": "time of a step of 2,000 to 20,000 atoms beyond forces, by constraints",
     },
     "gpu_flow": {
         "gpu_flow": "time of a recorded jump on a GPU by replicas and atoms, and what differs from "
         "the CPU in float64; needs a CUDA device",
+    },
+    "kernel": {
+        "kernel": "force and jump of the native kernel beside compiled, eager and GFN2: 3 to 500 "
+        "atoms, replicas, periodic water of up to 10,000 atoms",
+    },
+    "wall_clock": {
+        "wall_clock": "seconds per ps under GFN2 by the plain call, r-RESPA and velocity Verlet",
     },
     "openmm_overhead": {
         "openmm_overhead": "time of a jump in OpenMM beyond jump and corrector, and beyond the "
@@ -101,7 +107,9 @@ MODULES = {
     },
     "learning_peers": {
         "learning_peers": "sGDML and MACE fitted from scratch to labels of a run, in environments "
-        "of their own; an hour"
+        "of their own; an hour",
+        "peers_speed": "one call for energy and forces through ASE: this project's network, MACE, "
+        "SchNetPack, TorchANI, sGDML",
     },
     "dft": {
         "dft": "DFT, ethanol, 100 fs: seconds, SCF cycles, energy, distance; an hour of one core",

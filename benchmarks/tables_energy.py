@@ -228,22 +228,6 @@ def backbones() -> str:
     )  # fmt: skip
 
 
-def jump_cost() -> str:
-    """Time of the parts of a step."""
-    result = load("jump_cost")
-    table = markdown(
-        ["", "force us", "jump us", "jump / GFN2 evaluation", "rest of a step us"],
-        (
-            [key, f"{row['force_us']:.0f}", f"{row['jump_us']:.0f}",
-             f"{row['jump_over_gfn2_evaluation']:.1f}", f"{row['step_rest_us']:.0f}"]
-            for key in ("eager", "compiled", "native")
-            if key in result
-            for row in [result[key]]
-        ),
-    )  # fmt: skip
-    return f"{table}\n\nOne GFN2 evaluation: {result['gfn2_evaluation_us']:.0f} us."
-
-
 def correctors_cost() -> str:
     """Milliseconds of a jump with each corrector."""
     header = ["molecule", "replicas", "force", "`none`", "`impulse`", "`filtered`",
@@ -255,7 +239,7 @@ def correctors_cost() -> str:
              row.get("backend", "compiled" if row.get("compiled") else "eager"),
              *(f"{row[f'{name}_ms']:.1f}" for name in ("none", "impulse", "filtered")),
              f"{row['filtered_first_call_seconds']:.1f}"]
-            for row in load("jump_cost")["correctors"]
+            for row in load("correctors_cost")["rows"]
         ),
     )  # fmt: skip
 

@@ -50,10 +50,10 @@ def test_results_are_json_with_the_machine_at_their_head():
 
 
 def test_the_size_of_the_benchmarks():
-    """At most 30 modules and 6,200 lines: an instrument, not a second project.
+    """At most 34 modules and 7,100 lines: an instrument, not a second project.
 
-    Raised from 26 and 5,000 for new subjects: learning while running, graphs of a GPU, sizes of
-    networks.
+    Raised from 26 and 5,000 for suites of learning while running, and from 30 and 6,000 for time:
+    the native kernel, sizes of its networks, runs under GFN2, GPUs, other packages.
     """
-    assert len(MODULES) <= 30
-    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 6200
+    assert len(MODULES) <= 34
+    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 7100

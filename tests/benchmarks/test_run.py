@@ -8,7 +8,7 @@ from benchmarks import evaluation, results, run
 from benchmarks.results import kept
 from benchmarks.suite import SUITES, add_options, options_from
 
-SMALL = ("nve", "nvt", "pyscf_memory", "scf_cycles")
+SMALL = ("kernel", "nve", "nvt", "pyscf_memory", "scf_cycles", "wall_clock")
 
 
 @pytest.mark.parametrize("name", SMALL)
