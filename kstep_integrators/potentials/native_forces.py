@@ -44,6 +44,10 @@ class PackedNetwork:
             self._packed[dtype] = NativeNetwork(self.network, dtype, self.library)
         return self._packed[dtype]
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the kernel's own memory: copies pack anew."""
+        return {**vars(self), "_packed": {}}
+
 
 class NativeForces:
     """Forces of the molecules of a state, each computed by itself.
@@ -81,7 +85,6 @@ class NativeForces:
         self.packed, self.dtype, self.eager = packed, dtype, eager
         self.species = species.cpu().numpy()
         self.sizes = torch.bincount(state.batch).tolist()
-        self.threads = torch.get_num_threads() if len(self.sizes) > 1 else 1
         self.linear: NDArray[np.float64] | None = None
         if network.linear is not None:
             weights = network.linear.weight.detach().to("cpu", torch.float64)
@@ -90,6 +93,11 @@ class NativeForces:
         energies = torch.zeros(len(self.sizes), dtype=torch.float64)
         self.shift = energies.index_add(0, state.batch.cpu(), shifts)
         self.systems: dict[torch.dtype, NativeSystem] = {} if known is None else known.systems
+
+    @property
+    def threads(self) -> int:
+        """Threads that molecules are shared out among: as many as PyTorch uses now."""
+        return torch.get_num_threads() if len(self.sizes) > 1 else 1
 
     def system(self, dtype: torch.dtype) -> NativeSystem:
         """The atoms as the kernel has them, for arithmetic in one precision."""
@@ -155,3 +163,7 @@ class NativeForces:
             return torch.from_numpy(rows)
 
         return products
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the kernel's own memory: copies prepare that anew."""
+        return {**vars(self), "systems": {}}

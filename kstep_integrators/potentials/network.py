@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -29,6 +29,10 @@ from kstep_integrators.state import (
 )
 
 __all__ = ["NetworkPotential"]
+
+KEPT: Final = 32
+"""Sets of atoms, those bound last, whose forces a potential keeps ready: a large molecule takes
+megabytes."""
 
 _Bound = DenseForces | ListForces | GraphFlow | NativeForces
 
@@ -169,7 +173,7 @@ class NetworkPotential(SetOnce):
             source="",
             _packed=self.packed,
             _bound={},
-            _relatives={**self._relatives, **self._bound},
+            _relatives=dict(list({**self._relatives, **self._bound}.items())[-KEPT:]),
         )
         return other
 
@@ -208,12 +212,14 @@ class NetworkPotential(SetOnce):
         check_coverage(self.header, state)
 
     def bind(self, state: PhaseState) -> BoundPotential:
-        """Force function of one set of atoms; what is compiled or recorded is kept for reuse."""
+        """Force function of one set of atoms; that of the last :data:`KEPT` is kept for reuse."""
         self.check(state)
         key = (tuple(state.numbers.tolist()), tuple(state.batch.tolist()))
-        if key not in self._bound:
-            self._bound[key] = self._bind(state, self._relatives.get(key))
-        return self._bound[key]
+        bound = self._bound.pop(key, None) or self._bind(state, self._relatives.get(key))
+        self._bound[key] = bound  # the last of them
+        for old in list(self._bound)[:-KEPT]:  # a copy, as other threads may bind
+            self._bound.pop(old, None)
+        return bound
 
     def _bind(self, state: PhaseState, relative: _Bound | None) -> _Bound:
         """The same, anew; a relative is of the same atoms, with other weights to be learned."""

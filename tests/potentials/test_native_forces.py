@@ -16,6 +16,7 @@ from kstep_integrators.ensemble.states import join_states
 from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.potentials import NetworkPotential, native_forces
+from kstep_integrators.potentials import network as network_potential
 from kstep_integrators.state import kinetic_energy
 from tests.conftest import hot, network, potential
 
@@ -132,3 +133,30 @@ def test_copies_and_pickles_compute_the_same(state):
         found, _ = other.bind(state)(state.positions, None)
         assert torch.equal(found.forces, expected.forces)
         assert other.packed is not native.packed
+
+
+def test_copies_of_what_is_bound_compute_the_same(state):
+    bound = potential().bind(state)
+    expected, _ = bound(state.positions, None)
+    for other in (copy.deepcopy(bound), pickle.loads(pickle.dumps(bound))):  # noqa: S301
+        assert torch.equal(other(state.positions, None)[0].forces, expected.forces)
+
+
+def test_threads_set_after_binding_count(state):
+    bound, before = potential().bind(join_states([state, state])), torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        assert bound.threads == before + 1
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_forgets_the_sets_of_atoms_bound_longest_ago(state, monkeypatch):
+    monkeypatch.setattr(network_potential, "KEPT", 2)
+    native = potential()
+    states = [state.replace(numbers=numbers) for numbers in (state.numbers, state.numbers.flip(0))]
+    first, second = (native.bind(one) for one in states)
+    assert native.bind(states[0]) is first
+    native.bind(state.replace(numbers=torch.full_like(state.numbers, 6)))
+    assert native.bind(states[0]) is first
+    assert native.bind(states[1]) is not second

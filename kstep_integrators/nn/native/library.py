@@ -6,7 +6,7 @@ import ctypes
 import functools
 import platform
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -34,7 +34,7 @@ _AGAIN: Final = "install the package again (`make native` in a checkout)"
 
 @dataclass(frozen=True)
 class NativeLibrary:
-    """Shared library of the kernel, loaded into this process.
+    """Shared library of the kernel, loaded into this process; a pickle means that of its reader.
 
     Attributes
     ----------
@@ -49,6 +49,9 @@ class NativeLibrary:
     lib: ctypes.CDLL
     level: str
     path: Path
+
+    def __reduce__(self) -> tuple[Callable[[], NativeLibrary], tuple[()]]:
+        return _of_this_process, ()
 
 
 def native_library() -> NativeLibrary | None:
@@ -163,3 +166,13 @@ def _open(path: Path, abi: int) -> ctypes.CDLL | str:
 @functools.cache
 def _found() -> NativeLibrary | str:
     return load(_FOLDER, platform.machine())
+
+
+def _of_this_process() -> NativeLibrary:
+    found = _found()
+    if isinstance(found, str):
+        raise RuntimeError(
+            f"what is unpickled was computed by the native kernel, and here {found}; or make it "
+            "with backend='eager'"
+        )
+    return found

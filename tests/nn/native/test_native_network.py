@@ -237,8 +237,8 @@ def test_a_molecule_that_is_nowhere_harms_no_other(library):
     both = native(net, library).system(species(atoms) * 2, [3, 3])
     x = np.concatenate([atoms.positions, atoms.positions + 3.0])
     energies, forces = both.forces(x)
-    for bad in (np.nan, np.inf):
-        x[1, 2] = bad
+    for bad in (np.nan, np.inf, 1.7e308):
+        x[:2, 2] = -bad, bad
         found, pulls = both.forces(x)
         assert np.isnan(found[0])
         assert np.isnan(pulls[:3]).all()

@@ -28,7 +28,7 @@ template <class T> class Array {
     ~Array() { release(); }
 
     T* need(size_t count) {
-        if (count > size_) {
+        if (count > size_ || !data_) {  // never null, also for none
             release();
             const size_t bytes = (count + count / 8) * sizeof(T) + 64;
             data_ = static_cast<T*>(::operator new(bytes, ALIGNMENT));

@@ -43,7 +43,7 @@ class Neighbours {
 
   private:
     void build(int n, const double* x, const Cell& cell, double reach) {
-        built_at_.assign(x, x + 3 * n);
+        built_at_.clear();  // until all are found: without memory for them, the next call begins anew
         candidates.clear();
         double low[3], extent[3];
         fractions_.resize(3 * n);
@@ -93,6 +93,7 @@ class Neighbours {
             around(i, x, cell, reach * reach, bins, range);
             if (!sorted) std::sort(candidates.begin() + before, candidates.end());
         }
+        built_at_.assign(x, x + 3 * n);
     }
 
     // Candidates of one atom, each pair once.

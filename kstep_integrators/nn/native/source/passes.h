@@ -93,8 +93,9 @@ double pair_forces(const Molecule& m, const int32_t* species, const Weights<T>& 
     return energy;
 }
 
+// Whether differences of the positions, and the numbers of their cells, can be represented.
 inline bool usable(const Molecule& m, const double* x, const Cell& cell) {
-    const double most = cell.any() ? 1e9 : std::numeric_limits<double>::max();
+    const double most = cell.any() ? 1e9 : 1e150;
     for (int n = 0; n < 3 * m.atoms; ++n)
         if (!(std::fabs(x[n]) <= most)) return false;
     return true;

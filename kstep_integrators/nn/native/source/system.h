@@ -4,7 +4,6 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include "objects.h"
@@ -152,8 +151,8 @@ template <class T> class SystemOf final : public System {
         others.reserve(workers);
         try {
             for (size_t t = 1; t < workers; ++t) others.emplace_back(run, spaces[t]);
-        } catch (const std::system_error&) {
-            // No more threads to be had: those that there are do all the work.
+        } catch (const std::exception&) {
+            // No more threads, or no memory for one: those that there are do all the work.
         }
         if (workers) run(spaces[0]);
         for (std::thread& other : others) other.join();
