@@ -209,6 +209,8 @@ def render(report: Report, console: Console | None = None) -> None:
 
     if report.native is not None:
         kernel = f"Native kernel: {report.native.level}, {report.native.path}"
+        if report.native.outdated:
+            kernel += "; it is older than its sources, build it again: make native"
     else:
         kernel = f"Native kernel: none; {report.native_missing}"
     console.print(Text(kernel))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import io
+import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -14,7 +16,7 @@ from rich.console import Console
 
 from kstep_integrators.cli import doctor
 from kstep_integrators.cli.doctor import EXTRAS, Device, Package, Report, collect, render
-from kstep_integrators.nn.native import native_library, native_missing
+from kstep_integrators.nn.native import NativeLibrary, native_library, native_missing
 
 
 def text_of(report: Report) -> str:
@@ -90,11 +92,19 @@ def test_says_what_a_compiler_means(
     assert changed.can_compile is (compiler is not None and headers)
 
 
-def test_the_native_kernel_is_shown_or_what_to_do_about_it(report: Report) -> None:
+def test_the_native_kernel_is_shown_or_what_to_do_about_it(report: Report, tmp_path: Path) -> None:
     assert report.native is native_library()
     assert report.native_missing == native_missing()
     if report.native is not None:
         assert f"Native kernel: {report.native.level}, {report.native.path}" in text_of(report)
+    old = tmp_path / "kernel.so"
+    old.touch()
+    native = NativeLibrary(ctypes.CDLL(None), "x86_64", old)
+    assert "make native" not in text_of(dataclasses.replace(report, native=native))
+    (tmp_path / "source").mkdir()
+    os.utime(old, (0, 0))
+    (tmp_path / "source/kernel.cpp").touch()
+    assert "make native" in text_of(dataclasses.replace(report, native=native))
     without = dataclasses.replace(report, native=None, native_missing="not built; do this")
     assert "Native kernel: none; not built; do this" in text_of(without)
 

@@ -50,6 +50,12 @@ class NativeLibrary:
     level: str
     path: Path
 
+    @property
+    def outdated(self) -> bool:
+        """True if it was built before its sources were last changed, which a checkout has."""
+        built = self.path.stat().st_mtime
+        return any(path.stat().st_mtime > built for path in self.path.parent.glob("source/*"))
+
     def __reduce__(self) -> tuple[Callable[[], NativeLibrary], tuple[()]]:
         return _of_this_process, ()
 

@@ -90,7 +90,7 @@ class NativeSystem(Handle):
             Without element shifts; NaN for a molecule whose positions are not finite.
         forces : (N, 3) eV/angstrom
         """
-        x = np.ascontiguousarray(positions, dtype=np.float64)
+        x = self._coordinates(positions)
         energies, forces = np.empty(self.molecules), np.empty((self.atoms, 3))
         self._checked(
             self.lib.kstep_forces(
@@ -133,6 +133,7 @@ class NativeSystem(Handle):
         linear, threads
             As for :meth:`forces`.
         """
+        self._coordinates(positions)
         self._checked(
             self.lib.kstep_flow(
                 self.handle,
@@ -166,8 +167,7 @@ class NativeSystem(Handle):
         (n, N, 3) eV/angstrom
             Of a float64 network right to some 1e-9; of no use in float32.
         """
-        x = np.ascontiguousarray(positions, dtype=np.float64)
-        v = np.ascontiguousarray(vectors, dtype=np.float64)
+        x, v = self._coordinates(positions), self._coordinates(vectors, (len(vectors),))
         products = np.empty_like(v)
         self._checked(
             self.lib.kstep_hessian(
@@ -199,7 +199,7 @@ class NativeSystem(Handle):
             Derivatives by the coordinates, 1/angstrom, by central differences: as exact as a
             float64 network allows, some 1e-9, and of no use in float32.
         """
-        x = np.ascontiguousarray(positions, dtype=np.float64)
+        x = self._coordinates(positions)
         shape = (self.table.species, self.table.functions)
         sums = np.empty(shape)
         derivatives = np.empty((3 * self.atoms, *shape)) if slopes else None
@@ -223,6 +223,16 @@ class NativeSystem(Handle):
     def bytes(self) -> int:
         """Memory of lists and intermediate results."""
         return int(self.lib.kstep_system_bytes(self.handle))
+
+    def _coordinates(self, given: ArrayLike, rows: tuple[int, ...] = ()) -> Array:
+        """An array as the C side reads it: one of another shape would be read beyond its end."""
+        array = np.ascontiguousarray(given, dtype=np.float64)
+        if array.shape != (*rows, self.atoms, 3):
+            raise ValueError(
+                f"positions or vectors have the shape {array.shape}, expected "
+                f"{(*rows, self.atoms, 3)}: forces are of the atoms they were prepared for"
+            )
+        return array
 
     def _checked(self, failed: int) -> None:
         if failed:

@@ -309,6 +309,9 @@ def test_what_cannot_be_is_refused(library):
     with pytest.raises(ValueError, match="three vectors that span a volume"):
         packed.system([0], [1], np.zeros((3, 3)), (True, False, False))
     one = packed.system([0], [1])
+    for call in (one.forces, one.functions, lambda x: one.hessian_products(np.zeros((1, 3)), [x])):
+        with pytest.raises(ValueError, match=r"shape .*2, 3\), expected .*1, 3\)"):
+            call(np.zeros((2, 3)))
     assert copy.deepcopy(one) is one
     for what in (packed, one):
         with pytest.raises(TypeError, match="cannot be pickled"):
