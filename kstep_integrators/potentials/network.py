@@ -43,6 +43,7 @@ class NetworkPotential(SetOnce):
     Parameters
     ----------
     network : EnergyNetwork
+        Of which a copy is kept. Weights that are changed later need a potential of their own.
     header : ModelHeader
         What the model covers.
     digest : str
