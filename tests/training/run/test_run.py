@@ -188,7 +188,7 @@ def _started(command: list[str]) -> subprocess.Popen[bytes]:
 @pytest.mark.filterwarnings("ignore:the forces of model .organic-gfn2. differ from the physics")
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_interrupted_and_killed_is_the_same_as_neither(tmp_path: Path) -> None:
-    overrides = ["physics=GFN-FF", "k=2", "length_ps=0.24", "equilibration_ps=0.03",
+    overrides = ["physics=GFN-FF", "k=2", "length_ps=0.6", "equilibration_ps=0.03",
              "checkpoint_interval=4", "interval_fs=1", "thermostat=langevin"]  # fmt: skip
     cut, whole = tmp_path / "cut", tmp_path / "whole"
     command = ["run", "organic-gfn2", "water", *overrides, "--output", str(cut)]
