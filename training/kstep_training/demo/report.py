@@ -126,9 +126,10 @@ def print_report(
     physics = reference.evaluation_seconds
     lines = [
         f"One GFN2 evaluation takes {_time(physics)} here; a jump with everything around it "
-        f"{_time(balance.overhead_jumps)}. Compiling and warming up took {warm_up_seconds:.1f} s "
-        "before the clock started.",
+        f"{_time(balance.overhead_jumps)}.",
     ]
+    if warm_up_seconds >= 1.0:
+        lines.append(f"Warming up took {warm_up_seconds:.1f} s before the clock started.")
     threshold = balance.seconds
     if threshold is None:
         lines.append(
