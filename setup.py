@@ -125,7 +125,7 @@ class BuildKernels(build_ext):
         super().copy_extensions_to_source()
 
     def built_file(self, ext: Extension) -> Path:
-        """Where a library is built, also one that is copied beside the sources then."""
+        """Path of a library as it is built, before it is copied beside the sources."""
         return Path(self.build_lib, self.get_ext_filename(ext.name))
 
     def built(self) -> bool:

@@ -44,7 +44,7 @@ SPACING = 3.1
 
 @dataclass(frozen=True)
 class GPUFlowOptions(Options):
-    """How much is measured."""
+    """Repeats of what is measured."""
 
     repeats: int = option(200, "timed jumps of each kind; a fifth of it for drops")
     check_atoms: int = option(3_000, "largest system that the CPU computes too")

@@ -149,7 +149,7 @@ class Compiled:
         """Nothing to refuse."""
 
     def describe(self) -> dict[str, Any]:
-        """That of the model."""
+        """Description of the model."""
         return self.model.describe()
 
 

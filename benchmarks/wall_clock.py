@@ -81,7 +81,7 @@ def start(name: str) -> Atoms:
 
 @contextmanager
 def processor_clock() -> Iterator[Callable[[], float]]:
-    """What runs count of themselves is in seconds of the processor; yields the wall clock."""
+    """Let runs count their seconds on the processor; yields the wall clock."""
     wall = time.perf_counter
     time.perf_counter = time.process_time
     try:

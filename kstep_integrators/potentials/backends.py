@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 BACKENDS: Final = ("auto", "native", "eager", "compiled")
-"""What may be asked for; all but ``"auto"`` is what a force is computed by."""
+"""Backends that may be asked for; all but ``"auto"`` compute."""
 
 NATIVE: Final = "painn"
 """The backbone that the native kernel computes."""

@@ -14,7 +14,7 @@ __all__ = ["FlowMemory", "with_weights_of_its_own"]
 
 
 class FlowMemory:
-    """Where recordings find the start of a flow and leave its end."""
+    """Memory in which recordings find the start of a flow and leave its end."""
 
     def __init__(self, state: PhaseState, device: torch.device) -> None:
         there = state.replace(templates=None).to(device)

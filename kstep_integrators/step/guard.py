@@ -123,7 +123,7 @@ class Guard:
         return self.max_energy_change * torch.clamp(atoms / 10.0, min=1.0)
 
     def _limit(self, state: PhaseState) -> tuple[Tensor, list[float]]:
-        """That of each molecule, (B,) eV, and as numbers."""
+        """The limit of each molecule, (B,) eV, and the same as a list."""
         limit = self.energy_limit(torch.bincount(state.batch))
         return limit, limit.tolist()
 

@@ -1,4 +1,4 @@
-"""What computes the forces of a network, for what was asked and what there is."""
+"""Backends of a network: asked for, had, and refused."""
 
 import logging
 
