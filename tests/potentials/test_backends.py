@@ -130,7 +130,7 @@ def test_every_backend_has_a_word_in_the_docs():
 
 
 def test_a_checkpoint_names_the_backend_that_was_set(tmp_path, atoms, monkeypatch):
-    """Not that of another machine, where ``"auto"`` would be another."""
+    """A run goes on with its own backend where ``"auto"`` would be another."""
     path = tmp_path / "run.ckpt"
     model = load_model("organic-gfn2", device="cpu", dtype=torch.float64, backend="eager")
     KStepDynamics(atoms, model, k=2, checkpoint=path).run(1)
