@@ -576,6 +576,8 @@ class KStepDynamics(OptionAttributes):
         if run.point.physics.failures:
             self._written = None  # there is no run at these positions
             raise EvaluationFailed("; ".join(run.point.physics.failures.values()))
+        if self._physics is not None:  # a label may have been in its place
+            self._physics.serve(run.point.physics)
         self._remember()
         return run
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -235,3 +237,16 @@ def test_a_run_lost_in_the_middle_keeps_its_labels(tmp_path):
     through.run(STEPS)
     np.testing.assert_array_equal(again.atoms.positions, through.atoms.positions)
     assert_same_lessons(again, through)
+
+
+def test_begun_anew_with_its_labels(tmp_path):
+    """Killed before its first checkpoint: energies of the first frame are a label's."""
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    began(whole, "langevin").run(STEPS)
+    again.mkdir()
+    shutil.copy(whole / "run.labels.traj", again)
+    calculator = CountingCalculator(physics())
+    began(again, "langevin", calculator).run(STEPS)
+    assert calculator.force_evaluations == 0
+    for name in ("md.traj", "md.log", "run.labels.traj"):
+        assert (again / name).read_bytes() == (whole / name).read_bytes(), name

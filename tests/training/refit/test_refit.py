@@ -17,8 +17,10 @@ from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from lightning.pytorch.callbacks import Callback
 
+from kstep_integrators.files import write_text_atomically
 from kstep_integrators.models.model_file import read_model, write_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_training.refit import progress
 from kstep_training.refit.refit import refit
 from kstep_training.refit.settings import RefitSettings, validation_count
 from kstep_training.refit.targets import TargetBatches, read_targets
@@ -119,6 +121,20 @@ def test_an_interrupted_refit_goes_on(whole: Path, tmp_path: Path) -> None:
     assert not (folder / "model.safetensors").exists()
     refit(folder, quiet=True)
     assert weights(folder) == weights(whole)
+
+
+def test_an_epoch_is_told_of_when_it_can_be_gone_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, found = make_folder(tmp_path / "refit", epochs=2), list[bool]()
+
+    def write(path: Path, text: str) -> None:
+        found.append((folder / "state" / "last.ckpt").exists())
+        write_text_atomically(path, text)
+
+    monkeypatch.setattr(progress, "write_text_atomically", write)
+    refit(folder, quiet=True)
+    assert found == [True, True]
 
 
 KILLED = """

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import lightning
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Checkpoint
 
 from kstep_integrators.files import write_text_atomically
 from kstep_training.fit.lightning_module import NetworkFit
@@ -15,8 +15,12 @@ from kstep_training.fit.lightning_module import NetworkFit
 __all__ = ["ProgressFile"]
 
 
-class ProgressFile(Callback):
-    """Writes the file after every epoch.
+class ProgressFile(Checkpoint):
+    """Writes the file after every epoch, when the epoch can be gone on from.
+
+    Lightning calls checkpoints last, and in the order in which they were given: this one is to come
+    after that of the weights, or a worker that is ended in between has told of an epoch that is
+    lost.
 
     Parameters
     ----------
