@@ -37,6 +37,7 @@ __all__ = [
     "PhasePoint",
     "PhaseState",
     "Reasons",
+    "Site",
     "inverse_masses",
     "kinetic_energy",
     "mask_of",
@@ -170,6 +171,26 @@ class Correction:
 
 
 @dataclass(frozen=True)
+class Site:
+    """Averaged positions near those of a point, where its physics has been computed.
+
+    Attributes
+    ----------
+    positions : (N, 3) float64, angstrom
+        Those of the point itself for molecules whose physics has been computed there.
+    physics : Evaluation
+        The physics at them.
+    energy : (B,) float64, eV
+        Potential energy at the point of which a corrected flow is the motion, V(x) + D(A(x)): the
+        potential, and what the physics is above it at the averaged positions.
+    """
+
+    positions: Tensor = scoped(ATOM)
+    physics: Evaluation = scoped(PARTS)
+    energy: Tensor = scoped(MOLECULE)
+
+
+@dataclass(frozen=True)
 class PhasePoint:
     """A state with what is known at its positions, so that nothing is computed twice.
 
@@ -177,6 +198,7 @@ class PhasePoint:
     ----------
     state : PhaseState
     physics : Evaluation
+        As it has been computed there; estimated, where ``site`` says that it has been elsewhere.
     inner : Evaluation or None
         The potential of the jump; None if it has none or it is not known yet.
     correction : Correction or None
@@ -186,6 +208,8 @@ class PhasePoint:
         None if that was never asked.
     calm : tuple of B int, or None
         Steps since then that gave no cause for it.
+    site : Site or None
+        Where the physics has been computed, if not at the positions of every molecule.
     """
 
     state: PhaseState = scoped(PARTS)
@@ -194,6 +218,33 @@ class PhasePoint:
     correction: Correction | None = scoped(PARTS, default=None)
     halvings: tuple[int, ...] | None = scoped(MOLECULE, default=None)
     calm: tuple[int, ...] | None = scoped(MOLECULE, default=None)
+    site: Site | None = scoped(PARTS, default=None)
+
+    @property
+    def computed(self) -> Evaluation:
+        """The last evaluation of the physics, wherever it was made."""
+        return self.physics if self.site is None else self.site.physics
+
+    @property
+    def computed_at(self) -> PhaseState:
+        """The state with the positions of that evaluation."""
+        return (
+            self.state if self.site is None else self.state.replace(positions=self.site.positions)
+        )
+
+    @property
+    def estimated(self) -> Tensor:
+        """(B,) bool: molecules whose physics is an estimate from averaged positions."""
+        none = torch.zeros_like(self.physics.energy, dtype=torch.bool)
+        if self.site is None:
+            return none
+        elsewhere = (self.site.positions != self.state.positions).any(1)
+        return none.index_put((self.state.batch[elsewhere],), torch.ones_like(none[:1]))
+
+    @property
+    def potential_energy(self) -> Tensor:
+        """(B,) eV, which together with the kinetic energy the motion conserves."""
+        return self.physics.energy if self.site is None else self.site.energy
 
     def to(self, device: torch.device) -> PhasePoint:
         """The same on another device."""

@@ -15,7 +15,14 @@ from kstep_integrators.physics.calculation import check_is_calculator, parts_of
 from kstep_integrators.potentials.calculator import CalculatorPotential
 from kstep_integrators.state import PhaseState
 
-__all__ = ["check_atoms", "check_calculator", "check_two", "state_from_atoms", "template_of"]
+__all__ = [
+    "check_atoms",
+    "check_calculator",
+    "check_two",
+    "has_fixed_bonds",
+    "state_from_atoms",
+    "template_of",
+]
 
 
 def check_atoms(atoms: object) -> None:
@@ -173,6 +180,11 @@ def _indices(constraint: FixAtoms, atoms: Atoms) -> torch.Tensor:
             f"{len(atoms)} atoms that there are"
         )
     return torch.as_tensor(indices)
+
+
+def has_fixed_bonds(atoms: Atoms) -> bool:
+    """Whether lengths of bonds are held fixed, so that positions cannot be averaged."""
+    return any(type(constraint) is FixBondLengths for constraint in atoms.constraints)
 
 
 def _fixed_bonds(constraint: FixBondLengths, atoms: Atoms) -> tuple[np.ndarray, np.ndarray]:

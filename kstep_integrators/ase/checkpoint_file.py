@@ -33,7 +33,7 @@ from kstep_integrators.learning.lessons import Example, Grade, Lessons
 from kstep_integrators.learning.ridge import Posterior
 from kstep_integrators.mechanics.bond_watch import Topology
 from kstep_integrators.notices import KStepWarning
-from kstep_integrators.state import Correction, Evaluation, PhasePoint, PhaseState
+from kstep_integrators.state import Correction, Evaluation, PhasePoint, PhaseState, Site
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.pace import Pace
@@ -44,14 +44,14 @@ from kstep_integrators.trajectory_marks import TrajectoryMark
 
 __all__ = ["FORMAT_VERSION", "read_checkpoint", "write_checkpoint"]
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
 _KEY, _SUM = "kstep_integrators_checkpoint", "sha256"
 _TENSOR, _TYPE, _DICT = "__tensor__", "__type__", "__dict__"
 _TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
         BurnIn, Correction, Evaluation, Example, Grade, Lessons, LogMark, Marks, Pace,
-        PhasePoint, PhaseState, Posterior, Run, Stats, Topology, TrajectoryMark, Verdict,
+        PhasePoint, PhaseState, Posterior, Run, Site, Stats, Topology, TrajectoryMark, Verdict,
     )
 }  # fmt: skip
 

@@ -19,6 +19,7 @@ from kstep_integrators.ase.atoms import (
     check_atoms,
     check_calculator,
     check_two,
+    has_fixed_bonds,
     state_from_atoms,
     template_of,
 )
@@ -28,6 +29,7 @@ from kstep_integrators.ase.checkpoint import (
 )
 from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.ase.edits import Written, check_learnable
+from kstep_integrators.ase.estimates import estimated_frame
 from kstep_integrators.ase.option_attributes import OptionAttributes, check_names, check_one_bath
 from kstep_integrators.ase.output_arguments import (
     check_apart,
@@ -99,8 +101,10 @@ class KStepDynamics(OptionAttributes):
     timestep : float, optional
         Base step in ASE time units; the model's own by default (0.25 fs for QM models).
     corrector : str or Corrector, optional
-        ``"impulse"``, ``"filtered"`` or ``"none"`` around a potential, ``"delta"`` or ``"none"``
-        around a direct jump, as its baseline wants; by default the first that the jump takes.
+        ``"impulse"``, ``"filtered"``, ``"mollified"`` or ``"none"`` around a potential, ``"delta"``
+        or ``"none"`` around a direct jump, as its baseline wants. By default ``"mollified"`` around
+        a potential at strides beyond 4 fs, unless bonds are fixed or jumps Metropolized, else the
+        first that the jump takes.
         ``Filtered("quartic")`` of :mod:`kstep_integrators.correctors` chooses another filter.
     thermostat : str, optional
         ``"langevin"``, ``"bussi"`` (stochastic velocity rescaling), or None: Langevin if a friction
@@ -127,6 +131,10 @@ class KStepDynamics(OptionAttributes):
         Error of the change of energy that the potential predicts for one jump, eV.
     force_tolerance : float, optional
         Largest residual force on an atom at a landing, eV/angstrom.
+    verify_interval : int, optional
+        Strides between two evaluations at the positions of the run, under
+        ``corrector="mollified"``, whose energies there are estimates: ``stats.estimate_error`` is
+        their rms error. 100 by default, 0 for none; counted in ``stats.verifications``.
     guard : Guard, optional
         Limits beyond which a jump is undone in any case. Neither guard nor tolerances have a say
         under ``metropolize``, where tolerances are refused.
@@ -205,6 +213,7 @@ class KStepDynamics(OptionAttributes):
         on_error: str = "fallback",
         energy_tolerance: float | None = None,
         force_tolerance: float | None = None,
+        verify_interval: int | None = None,
         guard: Guard | None = None,
         device: str = "auto",
         learn: bool | Learning = False,
@@ -221,7 +230,8 @@ class KStepDynamics(OptionAttributes):
             k=k, timestep=timestep, corrector=corrector, thermostat=thermostat,
             temperature_K=temperature_K, friction=friction, taut=taut, metropolize=metropolize,
             extra_chances=extra_chances, on_error=on_error, energy_tolerance=energy_tolerance,
-            force_tolerance=force_tolerance, guard=guard, device=device, learn=learn,
+            force_tolerance=force_tolerance, verify_interval=verify_interval, guard=guard,
+            device=device, learn=learn,
         )  # fmt: skip
         check_one_bath(options)
         check_atoms(atoms)
@@ -236,7 +246,9 @@ class KStepDynamics(OptionAttributes):
             check_earlier(trajectory, checkpoint, kwargs.get("append_trajectory", False))
         if learning is not None:
             model = learning_jump(model, options, atoms.numbers.tolist())
-        self.scheme = make_scheme(model, options if learning is None else options.of_jump())
+        self.scheme = make_scheme(
+            model, options if learning is None else options.of_jump(), not has_fixed_bonds(atoms)
+        )
         self.rng = make_rng(rng)
         check_calculator(atoms)
         if learning is not None and "forces" in atoms.calc.implemented_properties:
@@ -344,13 +356,19 @@ class KStepDynamics(OptionAttributes):
             self._follow(learned)
         self._run = run
         if self._physics is not None:
-            self._physics.adopt(point.state, point.physics, kept.results)
+            self._physics.adopt(point.computed_at, point.computed, kept.results)
         if not kept.edited:
             self._remember()
         self._dt()
 
     def _state(self) -> object | None:
         return None if self._run is None else self._run.point
+
+    def _estimates(self) -> Atoms | None:
+        run = self._run
+        if run is None or not bool(run.point.estimated.any()):
+            return None
+        return estimated_frame(self.atoms, run.point)
 
     def _is_edited(self) -> bool:
         written, atoms = self._written, self.atoms
@@ -370,7 +388,7 @@ class KStepDynamics(OptionAttributes):
             run=run,
             options=self.options,
             atoms=(self.atoms,),
-            results=physics.results(run.point.physics),
+            results=physics.results(run.point.computed),
             generators=(self.rng.bit_generator.state,),
             nsteps=self.nsteps,
             settings=settings,
@@ -460,11 +478,13 @@ class KStepDynamics(OptionAttributes):
     def get_conserved_energy(self) -> float:
         """Total energy of the physics minus the heat that the thermostat has put in, eV.
 
-        It is conserved to the error of the jumps; at constant energy it is the total energy. Before
-        the first step it costs the evaluation that the run starts with, afterwards none.
+        It is conserved to the error of the jumps; at constant energy it is the total energy. Of a
+        corrector that averages positions it is that of which the motion is the true one: the
+        potential's, and what the physics is above it at the averaged positions. Before the first
+        step it costs the evaluation that the run starts with, afterwards none.
         """
         point = self._current().point
-        total = point.physics.energy + kinetic_energy(point.state)
+        total = point.potential_energy + kinetic_energy(point.state)
         return float(total.sum()) - self.transferred_energy
 
     def step(self) -> None:
@@ -481,7 +501,7 @@ class KStepDynamics(OptionAttributes):
             self.rng.bit_generator.state = noise
             self._run = before.charged(meter)
             if self._physics is not None:
-                self._physics.serve(before.point.physics)
+                self._physics.serve(before.point.computed)
             raise
         if info.lost:
             self.rng.bit_generator.state = noise
@@ -515,7 +535,7 @@ class KStepDynamics(OptionAttributes):
         self.atoms.arrays["positions"][:] = positions
         self.atoms.set_array("momenta", momenta, float, (3,))
         if self._physics is not None:
-            self._physics.serve(run.point.physics)
+            self._physics.serve(run.point.computed)
         self._written = Written.of(self.atoms, positions, momenta)
 
     def _remember(self) -> None:
@@ -577,7 +597,7 @@ class KStepDynamics(OptionAttributes):
             self._written = None  # there is no run at these positions
             raise EvaluationFailed("; ".join(run.point.physics.failures.values()))
         if self._physics is not None:  # a label may have been in its place
-            self._physics.serve(run.point.physics)
+            self._physics.serve(run.point.computed)
         self._remember()
         return run
 

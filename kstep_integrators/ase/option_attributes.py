@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+from kstep_integrators.ase.atoms import has_fixed_bonds
 from kstep_integrators.ase.resumable import ResumableDynamics
 from kstep_integrators.fields import replaced
 from kstep_integrators.jumps.base import Jump
@@ -21,7 +22,7 @@ __all__ = ["CHANGEABLE", "FIXED", "OptionAttributes", "check_names", "check_one_
 
 CHANGEABLE: Final = (
     "k", "timestep", "corrector", "thermostat", "temperature_K", "friction", "taut", "metropolize",
-    "extra_chances", "on_error", "energy_tolerance", "force_tolerance", "guard",
+    "extra_chances", "on_error", "energy_tolerance", "force_tolerance", "verify_interval", "guard",
 )  # fmt: skip
 """Options that a run may be given another value of between two steps."""
 
@@ -157,7 +158,9 @@ class OptionAttributes(ResumableDynamics):
         unknown = sorted({*changes} - {*CHANGEABLE})
         if unknown:
             raise TypeError(f"{unknown} cannot be changed, expected some of {list(CHANGEABLE)}")
-        options, scheme = changed_scheme(self.scheme, self.options, changes)
+        options, scheme = changed_scheme(
+            self.scheme, self.options, changes, not has_fixed_bonds(self.atoms)
+        )
         check_one_bath(options)
         run = self._run
         if run is not None:
@@ -187,12 +190,15 @@ class OptionAttributes(ResumableDynamics):
     def _under(self, run: Run, scheme: Scheme, same_jump: bool, k: int) -> Run:
         """The run with another scheme; evaluated again only if it lacks forces that it needs."""
         if same_jump:
-            names = ("corrector", "thermostat", "control", "metropolis", "shortest_k")
+            names = (
+                "corrector", "thermostat", "control", "metropolis", "shortest_k", "verify_interval",
+            )  # fmt: skip
             parts = {name: getattr(scheme, name) for name in names}
             bound = dataclasses.replace(run.scheme, **parts)
         else:
             bound = scheme.bind(run.point.state, run.scheme.physics)
-        if bound.needs_forces and not run.scheme.needs_forces:
+        estimated = run.point.site is not None and not scheme.corrector.averages
+        if estimated or (bound.needs_forces and not run.scheme.needs_forces):
             return replaced(moved_to(run, run.point.state, bound), k=k)
         point = run.point
         if scheme.corrector != run.scheme.corrector:

@@ -8,6 +8,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from kstep_integrators.ase.estimates import note_estimates
 from kstep_integrators.state import PhasePoint
 
 __all__ = ["free_path", "write_restart"]
@@ -35,6 +36,7 @@ def write_restart(atoms: Atoms, point: PhasePoint, run: Path) -> Path:
     forces = point.physics.forces
     results = {} if forces is None else {"forces": forces.cpu().numpy()}
     frame.calc = SinglePointCalculator(frame, energy=float(point.physics.energy.sum()), **results)
+    note_estimates(frame, bool(point.estimated.any()))
     path = free_path(run.with_name(f"{run.name}.restart.traj"))
     write(path, frame)
     return path

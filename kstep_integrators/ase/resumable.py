@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from pathlib import Path
@@ -18,6 +19,22 @@ from kstep_integrators.ase.output_arguments import check_earlier
 from kstep_integrators.ase.outputs import Marks, Outputs
 
 __all__ = ["ResumableDynamics"]
+
+
+class _Logger(MDLogger):
+    """ASE's logger; it shows what is estimated, rather than ask for an evaluation."""
+
+    def __init__(
+        self, dynamics: ResumableDynamics, atoms: Atoms, *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(dynamics, atoms, *args, **kwargs)  # type: ignore[no-untyped-call]
+        self._estimates = weakref.WeakMethod(dynamics._estimates)
+
+    def _potential_energy(self) -> float:
+        find = self._estimates()
+        estimates = None if find is None else find()
+        atoms = self.atoms if estimates is None else estimates
+        return float(atoms.get_potential_energy())
 
 
 class ResumableDynamics(MolecularDynamics, ABC):
@@ -81,7 +98,7 @@ class ResumableDynamics(MolecularDynamics, ABC):
             self._outputs.cut(resumed.marks[0])
         if logfile:
             name = str(logfile) if isinstance(logfile, Path) else logfile
-            self._logger = MDLogger(self, atoms, name, header=resumed is None, comm=self.comm)
+            self._logger = _Logger(self, atoms, name, header=resumed is None, comm=self.comm)
             self.attach(self.closelater(self._logger), loginterval)
         if resumed is not None:
             self.nsteps = resumed.nsteps
@@ -95,6 +112,20 @@ class ResumableDynamics(MolecularDynamics, ABC):
     @abstractmethod
     def _state(self) -> object | None:
         """The state of the run, the same object as long as it does not change."""
+
+    @abstractmethod
+    def _estimates(self) -> Atoms | None:
+        """The atoms with what is estimated of them; None if everything is computed."""
+
+    def _traj_write_image(self, description: dict[str, Any]) -> None:
+        """Write a frame: with what is estimated, if nothing else is known there."""
+        estimates = self._estimates()
+        if estimates is None:
+            super()._traj_write_image(description)
+            return
+        with self._opentraj() as file:
+            file.set_description(self.todict() | description)
+            file.write(estimates)
 
     @abstractmethod
     def _is_edited(self) -> bool:

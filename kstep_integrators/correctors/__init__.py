@@ -4,6 +4,7 @@ from kstep_integrators.correctors.base import Corrector, HalfKicks, half_kick, r
 from kstep_integrators.correctors.filtered import Filtered
 from kstep_integrators.correctors.kicks import Delta, Impulse, NoCorrection
 from kstep_integrators.correctors.make import CORRECTORS, make_corrector, restore_corrector
+from kstep_integrators.correctors.mollified import Mollified, estimate, pulled_back
 
 __all__ = [
     "CORRECTORS",
@@ -12,9 +13,12 @@ __all__ = [
     "Filtered",
     "HalfKicks",
     "Impulse",
+    "Mollified",
     "NoCorrection",
+    "estimate",
     "half_kick",
     "make_corrector",
+    "pulled_back",
     "residual_force",
     "restore_corrector",
 ]

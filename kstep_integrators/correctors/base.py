@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from kstep_integrators.jumps.base import BoundJump
+from kstep_integrators.jumps.base import Averaged, BoundJump
 from kstep_integrators.mechanics.motion import kick
 from kstep_integrators.state import Correction, Evaluation, PhaseState
 
@@ -31,8 +31,27 @@ class Corrector(Protocol):
         ...
 
     @property
+    def averages(self) -> bool:
+        """True if the physics may be wanted at averaged positions, which :meth:`aim` gives."""
+        ...
+
+    @property
     def kicks_before(self) -> bool:
         """True for a half-kick before the jump too, and not after it only."""
+        ...
+
+    def aim(
+        self, state: PhaseState, inner: Evaluation | None, stride: float, jump: BoundJump
+    ) -> Averaged | None:
+        """The averaged positions at which the physics is wanted; None for those of the state.
+
+        Raises
+        ------
+        ValueError
+            If the jump has no potential.
+        EvaluationFailed
+            If the potential fails.
+        """
         ...
 
     def __call__(
@@ -74,6 +93,7 @@ class HalfKicks(ABC):
 
     name: str
     needs_forces: bool = True
+    averages: bool = False
     kicks_before: bool = True
 
     @abstractmethod
@@ -86,6 +106,12 @@ class HalfKicks(ABC):
         jump: BoundJump,
     ) -> Tensor | None:
         """The correcting force, (N, 3) eV/angstrom; None for no kick at all."""
+
+    def aim(
+        self, state: PhaseState, inner: Evaluation | None, stride: float, jump: BoundJump
+    ) -> Averaged | None:
+        """None: the physics is wanted at the positions of the state."""
+        return None
 
     def __call__(
         self,

@@ -7,13 +7,17 @@ from typing import Any
 from kstep_integrators.correctors.base import Corrector
 from kstep_integrators.correctors.filtered import Filtered
 from kstep_integrators.correctors.kicks import Delta, Impulse, NoCorrection
+from kstep_integrators.correctors.mollified import Mollified
 
 __all__ = ["CORRECTORS", "make_corrector", "restore_corrector"]
 
-CORRECTORS: dict[str, type[Delta] | type[Filtered] | type[Impulse] | type[NoCorrection]] = {
+CORRECTORS: dict[
+    str, type[Delta] | type[Filtered] | type[Impulse] | type[Mollified] | type[NoCorrection]
+] = {
     "delta": Delta,
     "filtered": Filtered,
     "impulse": Impulse,
+    "mollified": Mollified,
     "none": NoCorrection,
 }
 """Correctors by name."""

@@ -15,7 +15,7 @@ import torch
 from ase import Atoms
 
 from kstep_integrators.arguments import positive_integer, whole_number
-from kstep_integrators.ase.atoms import check_atoms, state_from_atoms
+from kstep_integrators.ase.atoms import check_atoms, has_fixed_bonds, state_from_atoms
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
     make_generator,
@@ -99,7 +99,7 @@ class Ensemble:
         Makes the physics of one molecule: a function that takes its Atoms object and returns a new
         ASE calculator. It is called in the process where the calculator will work.
     k, timestep, corrector, thermostat, friction, taut, metropolize, extra_chances, on_error, \
-energy_tolerance, force_tolerance, guard, device, learn
+energy_tolerance, force_tolerance, verify_interval, guard, device, learn
         As for :class:`~kstep_integrators.KStepDynamics`. A stride is tuned for all replicas
         together; so it grows, where they learn: all of them teach one potential, and need a
         physics with forces for it. ``on_error="shrink"`` shortens those of each on its own, and
@@ -177,6 +177,7 @@ energy_tolerance, force_tolerance, guard, device, learn
         on_error: str = "fallback",
         energy_tolerance: float | None = None,
         force_tolerance: float | None = None,
+        verify_interval: int | None = None,
         guard: Guard | None = None,
         device: str = "auto",
         learn: bool | Learning = False,
@@ -193,7 +194,8 @@ energy_tolerance, force_tolerance, guard, device, learn
             k=k, timestep=timestep, corrector=corrector, thermostat=thermostat,
             temperature_K=temperature_K, friction=friction, taut=taut, metropolize=metropolize,
             extra_chances=extra_chances, on_error=on_error, energy_tolerance=energy_tolerance,
-            force_tolerance=force_tolerance, guard=guard, device=device, learn=learn,
+            force_tolerance=force_tolerance, verify_interval=verify_interval, guard=guard,
+            device=device, learn=learn,
         )  # fmt: skip
         given: object = atoms_list
         if isinstance(given, Atoms):
@@ -210,7 +212,8 @@ energy_tolerance, force_tolerance, guard, device, learn
         if learning is not None:
             elements = [z for one in molecules for z in one.numbers.tolist()]
             model = learning_jump(model, self.options, elements)
-        self.scheme = make_scheme(model, self.options.of_jump() if learning else self.options)
+        options = self.options.of_jump() if learning else self.options
+        self.scheme = make_scheme(model, options, not any(map(has_fixed_bonds, molecules)))
         if learning is not None:
             self.scheme = dataclasses.replace(self.scheme, label_forces=True)
         self._begun = with_baths(

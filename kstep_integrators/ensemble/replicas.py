@@ -10,6 +10,7 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from kstep_integrators.ase.estimates import note_estimates
 from kstep_integrators.state import PhasePoint
 from kstep_integrators.step.stats import Stats
 
@@ -92,6 +93,7 @@ def atoms_of(point: PhasePoint, templates: Sequence[Atoms]) -> list[Atoms]:
     sizes = torch.bincount(state.batch).tolist()
     positions, momenta = state.positions.split(sizes), state.momenta.split(sizes)
     forces = [None] * len(sizes) if physics.forces is None else physics.forces.split(sizes)
+    estimated = point.estimated.tolist()
     made = []
     for i, template in enumerate(templates):
         atoms = template.copy()
@@ -105,5 +107,6 @@ def atoms_of(point: PhasePoint, templates: Sequence[Atoms]) -> list[Atoms]:
             mine = forces[i]
             results = {} if mine is None else {"forces": mine.numpy().copy()}
             atoms.calc = SinglePointCalculator(atoms, **known, **results)
+            note_estimates(atoms, estimated[i])
         made.append(atoms)
     return made

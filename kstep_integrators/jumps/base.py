@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from kstep_integrators.mechanics.averaging import Window
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState, Reasons
 
-__all__ = ["BoundJump", "Jump", "JumpInfo"]
+__all__ = ["Averaged", "BoundJump", "Jump", "JumpInfo"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,25 @@ class JumpInfo:
         return self.end.energy - self.start.energy
 
 
+@dataclass(frozen=True)
+class Averaged:
+    """A state at averaged positions, and the potential there.
+
+    Attributes
+    ----------
+    state : PhaseState
+    inner : Evaluation
+        Its ``failures`` are those on the way too.
+    pull_back : callable
+        Forces (N, 3) at the averaged positions -> (N, 3) at those that were averaged: times the
+        transposed derivative of the average.
+    """
+
+    state: PhaseState
+    inner: Evaluation
+    pull_back: Callable[[Tensor], Tensor]
+
+
 class BoundJump(Protocol):
     """A jump for one fixed set of atoms."""
 
@@ -58,6 +79,25 @@ class BoundJump(Protocol):
             If the jump has no potential.
         EvaluationFailed
             There or when it is applied, if it cannot be computed.
+        """
+        ...
+
+    def averaged(self, state: PhaseState, inner: Evaluation, window: Window) -> Averaged:
+        """Positions averaged along the motion of the potential from rest at the state.
+
+        Parameters
+        ----------
+        state : PhaseState
+        inner : Evaluation
+            The potential there.
+        window : Window
+
+        Raises
+        ------
+        ValueError
+            If the jump has no potential.
+        EvaluationFailed
+            If the potential fails as a whole, here or when a force is pulled back.
         """
         ...
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from kstep_integrators import units
 from kstep_integrators.arguments import SetOnce, check_device, check_dtype
-from kstep_integrators.jumps.base import BoundJump, JumpInfo
+from kstep_integrators.jumps.base import Averaged, BoundJump, JumpInfo
 from kstep_integrators.jumps.baseline import drift, without_mean
+from kstep_integrators.mechanics.averaging import Window
 from kstep_integrators.mechanics.motion import constrain, kick
 from kstep_integrators.mechanics.shake import shake
 from kstep_integrators.models.coverage import check_coverage, species_of
@@ -58,6 +59,12 @@ class _BoundDirect:
         raise ValueError(
             f"model {self.jump.header.name!r} makes direct jumps: it has no potential, and so no "
             "Hessian"
+        )
+
+    def averaged(self, state: PhaseState, inner: Evaluation, window: Window) -> Averaged:
+        raise ValueError(
+            f"model {self.jump.header.name!r} makes direct jumps: it has no potential, along whose "
+            "motion positions could be averaged"
         )
 
     def __call__(

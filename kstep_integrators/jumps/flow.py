@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from kstep_integrators.arguments import SetOnce, positive_number
-from kstep_integrators.jumps.base import BoundJump, JumpInfo
+from kstep_integrators.fields import replaced
+from kstep_integrators.jumps.base import Averaged, BoundJump, JumpInfo
+from kstep_integrators.mechanics.averaging import Window, average, average_adjoint
 from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.state import (
@@ -17,6 +20,7 @@ from kstep_integrators.state import (
     HessianProducts,
     PhaseState,
     Reasons,
+    inverse_masses,
 )
 
 __all__ = ["FlowJump"]
@@ -34,6 +38,18 @@ class _BoundFlow:
 
     def linearized(self, state: PhaseState) -> HessianProducts:
         return self.forces.linearized(state.positions.to(self.device))
+
+    def averaged(self, state: PhaseState, inner: Evaluation, window: Window) -> Averaged:
+        rate = window.timestep**2 * inverse_masses(state)
+        with torch.no_grad():
+            mean = average(self.forces, state.positions, inner, rate, window)
+            there, _ = self.forces(mean.positions, None)
+
+        def pull_back(force: Tensor) -> Tensor:
+            return average_adjoint(self.forces, mean.path, rate, window, force)
+
+        there = replaced(there, failures={**there.failures, **mean.failures})
+        return Averaged(state.replace(positions=mean.positions), there, pull_back)
 
     def __call__(
         self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, k: int
@@ -72,10 +88,10 @@ class FlowJump(SetOnce):
     >>> potential = CalculatorPotential(LennardJones(sigma=0.8, epsilon=0.1))
     >>> jump = FlowJump(potential, timestep=0.5 * units.FS)
     >>> jump.correctors, jump.reversible
-    (('impulse', 'filtered', 'none'), True)
+    (('impulse', 'filtered', 'mollified', 'none'), True)
     """
 
-    correctors = ("impulse", "filtered", "none")
+    correctors = ("impulse", "filtered", "mollified", "none")
     allowed_k = None
     predicts = ("energy", "forces")
     needs_forces = False

@@ -157,7 +157,13 @@ class KStepIntegrator(ContextAwareIntegrator):
             metropolize=metropolize,
             extra_chances=extra_chances,
         )
-        scheme = make_scheme(loaded, options)
+        if corrector == "mollified":
+            raise ValueError(
+                "corrector='mollified': a program of OpenMM has its forces computed where the "
+                "particles are, and this corrector wants them at averaged positions; use 'impulse' "
+                "or 'filtered' here, or KStepDynamics(..., corrector='mollified') in ASE"
+            )
+        scheme = make_scheme(loaded, options, averages=False)
         scheme.check_constraints(
             system.getNumConstraints(),
             "create the System with constraints=None, rigidWater=False",

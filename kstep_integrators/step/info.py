@@ -44,6 +44,9 @@ class StepInfo:
         Predicted minus physical change of the potential energy over the jump, eV.
     residual : (N, 3) Tensor or None
         F_physics - F_potential at the landing, eV/angstrom.
+    estimate_error : (B,) Tensor or None
+        Estimated minus computed energy of the physics, eV, in a step that computes both; NaN for
+        molecules of which it does not. None otherwise.
     undone : (B,) bool Tensor or None
         Molecules whose jump was undone: error and residual say nothing of them. None for none.
     heat : (B,) Tensor or None
@@ -65,6 +68,7 @@ class StepInfo:
     reasons: Reasons = field(default_factory=dict)
     energy_error: Tensor | None = None
     residual: Tensor | None = None
+    estimate_error: Tensor | None = None
     undone: Tensor | None = None
     heat: Tensor | None = None
     jump_seconds: float = 0.0
@@ -98,7 +102,7 @@ def split_info(info: StepInfo, batch: Tensor, molecules: int) -> list[StepInfo]:
     sizes = torch.bincount(batch.cpu()).tolist()
     residuals = None if info.residual is None else info.residual.cpu().split(sizes)
     errors, heat, verdict = _rows(info.energy_error), _rows(info.heat), info.verdict
-    undone = _rows(info.undone)
+    undone, estimates = _rows(info.undone), _rows(info.estimate_error)
     accepted = _rows(verdict.accepted_at if verdict else None)
     change = _rows(verdict.first_change if verdict else None)
     return [
@@ -112,6 +116,7 @@ def split_info(info: StepInfo, batch: Tensor, molecules: int) -> list[StepInfo]:
             reasons=_own(info.reasons, i),
             energy_error=None if errors is None else errors[i],
             residual=None if residuals is None else residuals[i],
+            estimate_error=None if estimates is None else estimates[i],
             undone=None if undone is None else undone[i],
             heat=None if heat is None else heat[i],
             jump_seconds=info.jump_seconds / molecules,

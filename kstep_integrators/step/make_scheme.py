@@ -20,8 +20,15 @@ from kstep_integrators.step.scheme import Scheme, shortest_part
 
 __all__ = ["changed_scheme", "make_scheme"]
 
+LONGEST_IMPULSE = 4.0 * units.FS
+"""Longest stride at which the default corrector is that of impulses, ASE time units."""
+VERIFY_INTERVAL = 100
+"""Strides between two checks of estimated energies, if nothing else is said: 1 % of the cost."""
 
-def make_scheme(model: Jump | Potential | str | Path | None, options: RunOptions) -> Scheme:
+
+def make_scheme(
+    model: Jump | Potential | str | Path | None, options: RunOptions, averages: bool = True
+) -> Scheme:
     """The parts of a step that the options of a run ask for.
 
     Parameters
@@ -29,6 +36,8 @@ def make_scheme(model: Jump | Potential | str | Path | None, options: RunOptions
     model : str, Path, Potential or Jump
         As for :class:`~kstep_integrators.KStepDynamics`.
     options : RunOptions
+    averages : bool
+        Whether the corrector that is taken by default may be one that averages positions.
 
     Raises
     ------
@@ -46,6 +55,23 @@ def make_scheme(model: Jump | Potential | str | Path | None, options: RunOptions
         )
     check_k(options.first_k, jump, options.on_error)
     _check_tolerances(control, jump)
+    corrector = make_corrector(
+        options.corrector or _default_corrector(jump, options, averages), jump.correctors
+    )
+    if options.metropolize and corrector.averages:
+        raise ValueError(
+            f"metropolize=True with the corrector {corrector.name!r}, which has the physics "
+            "computed at averaged positions: the test needs its energy at the landing too, a "
+            "second evaluation, for which corrector='none' makes another stride; use 'none' or "
+            "'impulse', or leave metropolize out"
+        )
+    if options.verify_interval is not None and not corrector.averages:
+        raise ValueError(
+            f"verify_interval={options.verify_interval} with the corrector {corrector.name!r}, "
+            "which has the physics computed where it is wanted: there are no estimates to verify; "
+            "leave it out, or use corrector='mollified'"
+        )
+    interval = VERIFY_INTERVAL if options.verify_interval is None else options.verify_interval
     metropolis = None
     if options.metropolize:
         metropolis, *_ = (
@@ -53,16 +79,26 @@ def make_scheme(model: Jump | Potential | str | Path | None, options: RunOptions
         )
     return Scheme(
         jump=jump,
-        corrector=make_corrector(options.corrector or jump.correctors[0], jump.correctors),
+        corrector=corrector,
         thermostat=bath,
         control=control,
         metropolis=metropolis,
         shortest_k=shortest_part(options.first_k, jump.allowed_k),
+        verify_interval=interval if corrector.averages else 0,
     )
 
 
+def _default_corrector(jump: Jump, options: RunOptions, averages: bool) -> str:
+    """The corrector that measures best at a stride: impulses resonate beyond a few fs."""
+    stride = options.first_k * jump.timestep
+    averages = averages and not options.metropolize and "mollified" in jump.correctors
+    if averages and stride > LONGEST_IMPULSE * (1.0 + 1e-9):
+        return "mollified"
+    return jump.correctors[0]
+
+
 def changed_scheme(
-    scheme: Scheme, options: RunOptions, changes: Mapping[str, Any]
+    scheme: Scheme, options: RunOptions, changes: Mapping[str, Any], averages: bool = True
 ) -> tuple[RunOptions, Scheme]:
     """The options and the scheme of a run whose user has changed some options.
 
@@ -74,6 +110,8 @@ def changed_scheme(
         That it was made from.
     changes : mapping
         Options by name, ``device`` excepted.
+    averages : bool
+        As for :func:`make_scheme`.
 
     Raises
     ------
@@ -87,7 +125,7 @@ def changed_scheme(
         there = dataclasses.replace(there, timestep=None)
     elif isinstance(jump, FlowJump):  # which takes any base step
         jump = jump.potential
-    made = make_scheme(jump, there)
+    made = make_scheme(jump, there, averages)
     return new, dataclasses.replace(made, label_forces=scheme.label_forces)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from kstep_integrators.fields import replaced
 from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.physics.counting import Meter
-from kstep_integrators.state import Evaluation, PhasePoint, Reasons, mask_of
+from kstep_integrators.state import Evaluation, PhasePoint, Reasons, Site, mask_of
 from kstep_integrators.step.guard import CALM_STEPS
 from kstep_integrators.step.info import StepInfo
 from kstep_integrators.step.scheme import BoundScheme
@@ -93,6 +93,10 @@ def _physics_steps(
     """
     which = mask_of(undone, point.physics.energy)
     failed: Reasons = {}
+    beginning = point.physics
+    if bool((point.estimated & which).any()):  # of which the first kick is to be the physics' own
+        beginning = physics(point.state, True, which)
+        failed.update(beginning.failures)
 
     def forces(positions: Tensor, _: Any) -> tuple[Evaluation, None]:
         left = which & ~mask_of(failed, point.physics.energy)
@@ -100,7 +104,7 @@ def _physics_steps(
         failed.update(evaluation.failures)
         return evaluation, None
 
-    state, arrived, stuck = verlet_flow(forces, point.state, point.physics, scheme.timestep, k)
+    state, arrived, stuck = verlet_flow(forces, point.state, beginning, scheme.timestep, k)
     lost = {
         i: f"the jump was undone ({undone[i]}), and the physics failed on the {k} steps in its "
         f"place: {why}"
@@ -119,7 +123,8 @@ def _physics_steps(
                 f"absurd too: {why}; the timestep may be too long, or the start far from "
                 "equilibrium"
             )
-    made = replaced(landed, state=state, physics=arrived, inner=None, correction=None)
+    site = None if landed.site is None else Site(state.positions, arrived, arrived.energy)
+    made = replaced(landed, state=state, physics=arrived, inner=None, correction=None, site=site)
     after = made.where(which, landed)
     return point.where(mask_of(lost, point.physics.energy), after), lost
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from kstep_integrators.arguments import check_device, positive_integer
+from kstep_integrators.arguments import check_device, positive_integer, whole_number
 from kstep_integrators.correctors import CORRECTORS, Corrector, restore_corrector
 from kstep_integrators.learning.settings import Learning
 from kstep_integrators.step.guard import Control, Guard
@@ -67,6 +67,9 @@ class RunOptions:
         eV, of the predicted change of energy over a jump.
     force_tolerance : float or None
         eV/angstrom, of the residual force on an atom.
+    verify_interval : int or None
+        Strides between two evaluations at positions where the physics is estimated, under a
+        corrector that averages positions; None: 100, 0: never.
     guard : Guard or None
         Limits beyond which a jump is undone in any case; None: the default ones.
     device : str
@@ -91,7 +94,7 @@ class RunOptions:
     k: int | StrideTuning = _option(8, "base steps per stride, each stride one physics evaluation")
     timestep: float | None = _option(None, "base step; the model's own if not given", "time")
     corrector: str | Corrector | None = _option(
-        None, "how the physics corrects a jump: impulse, filtered, delta or none"
+        None, "how the physics corrects a jump: impulse, filtered, mollified, delta or none"
     )
     thermostat: str | None = _option(None, "langevin, bussi, or none for constant energy")
     temperature_K: Temperatures | None = _option(None, "temperature of the heat bath", "K")
@@ -105,6 +108,9 @@ class RunOptions:
     )
     force_tolerance: float | None = _option(
         None, "largest residual force on an atom at a landing", "eV/angstrom"
+    )
+    verify_interval: int | None = _option(
+        None, "strides between checks of estimated energies, under mollified"
     )
     guard: Guard | None = _option(None, "limits beyond which a jump is undone in any case")
     device: str = _option("auto", "where the model runs: auto, cpu, cuda")
@@ -261,6 +267,9 @@ def _check_types(options: RunOptions) -> None:
         raise ValueError(
             f"unknown corrector {options.corrector!r}; choose one of {sorted(CORRECTORS)}"
         )
+    if options.verify_interval is not None:
+        meaning = "strides between two checks of estimated energies, 0 for none"
+        whole_number("verify_interval", options.verify_interval, meaning)
     check_device(options.device)
     for name, method, kind in (
         ("corrector", "describe", "a name such as 'impulse', or a corrector"),

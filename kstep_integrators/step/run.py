@@ -11,10 +11,11 @@ from kstep_integrators.mechanics.bond_watch import Topology, bond_changes, find_
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.physics.protocol import Physics
 from kstep_integrators.state import PhasePoint, PhaseState, Reasons, mask_of
+from kstep_integrators.step.arrival import first_point, verified
 from kstep_integrators.step.info import StepInfo, split_info
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions
-from kstep_integrators.step.pace import Pace, next_pace, trouble_of
+from kstep_integrators.step.pace import Pace, begin_pace, next_pace, trouble_of
 from kstep_integrators.step.scheme import BoundScheme, Scheme
 from kstep_integrators.step.stats import Stats
 from kstep_integrators.step.stepper import step
@@ -96,7 +97,7 @@ def begin(state: PhaseState, scheme: BoundScheme, options: RunOptions) -> Run:
     Molecules that have no energy there are in ``point.physics.failures``.
     """
     meter = Meter(scheme.physics, state.n_molecules)
-    point = PhasePoint(state, meter(state, scheme.needs_forces), None)
+    point = first_point(state, scheme, meter, _first_k(options, scheme.timestep) * scheme.timestep)
     count = state.n_molecules
     run = Run(
         scheme=scheme,
@@ -111,10 +112,18 @@ def begin(state: PhaseState, scheme: BoundScheme, options: RunOptions) -> Run:
     return run.charged(meter)
 
 
+def _first_k(options: RunOptions, timestep: float) -> int:
+    """Base steps of the first stride."""
+    learning = options.learning
+    if learning is None:
+        return options.first_k
+    return begin_pace(options.first_k, timestep, learning.grow).k
+
+
 def moved_to(run: Run, state: PhaseState, scheme: BoundScheme) -> Run:
     """The run at a state that its user has set: evaluated there, its bonds found anew."""
     meter = Meter(scheme.physics, state.n_molecules)
-    point = PhasePoint(state, meter(state, scheme.needs_forces), None)
+    point = first_point(state, scheme, meter, run.next_k * scheme.timestep)
     return replaced(run, scheme=scheme, point=point, bonds=find_bonds(state)).charged(meter)
 
 
@@ -143,6 +152,9 @@ def advance(run: Run, rng: Noise, meter: Meter) -> tuple[Run, list[StepInfo], Re
         If the thermostat cannot act on the state.
     """
     point, info = step(run.point, run.scheme, run.next_k, rng, meter)
+    interval = run.scheme.verify_interval
+    if interval and (run.nsteps + 1) % interval == 0:
+        info = replaced(info, estimate_error=verified(point, run.scheme))
     bonds, changes = bond_changes(run.bonds, point.state)
     parts = split_info(info, point.state.batch, len(run.stats))
     stats, heat = list(run.stats), list(run.heat)

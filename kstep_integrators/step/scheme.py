@@ -48,6 +48,8 @@ class Scheme(_Decided):
         Base steps of the shortest jump that a stride may be divided into.
     label_forces : bool
         Whether forces are wanted as labels, where an energy would do for the step.
+    verify_interval : int
+        Strides between two evaluations at positions where the physics is estimated; 0 for none.
     """
 
     jump: Jump
@@ -57,6 +59,7 @@ class Scheme(_Decided):
     metropolis: Metropolis | None = None
     shortest_k: int = 1
     label_forces: bool = False
+    verify_interval: int = 0
 
     def check(self, state: PhaseState) -> None:
         """Refuse atoms that the parts of a step cannot act on.
@@ -83,10 +86,16 @@ class Scheme(_Decided):
         Raises
         ------
         ValueError
-            For the corrector ``"filtered"``, and for a Metropolis test.
+            For the correctors ``"filtered"`` and ``"mollified"``, and for a Metropolis test.
         """
         if not count:
             return
+        if self.corrector.averages:
+            raise ValueError(
+                f"the corrector {self.corrector.name!r} with {count} bonds of fixed length: the "
+                "derivative of its averaged positions is that of free atoms, and its kicks would "
+                f"not be those of an energy; use 'impulse' or 'none', or {otherwise}"
+            )
         if self.corrector.name == "filtered":
             raise ValueError(
                 f"the corrector 'filtered' with {count} bonds of fixed length: its modes are those "
@@ -112,6 +121,7 @@ class Scheme(_Decided):
             metropolis=self.metropolis,
             shortest_k=self.shortest_k,
             label_forces=self.label_forces,
+            verify_interval=self.verify_interval,
         )
 
 
@@ -127,7 +137,7 @@ class BoundScheme(_Decided):
     physics : Physics
     timestep : float
         Base step, ASE time units.
-    control, metropolis, shortest_k, label_forces
+    control, metropolis, shortest_k, label_forces, verify_interval
         As in :class:`Scheme`.
     """
 
@@ -140,6 +150,7 @@ class BoundScheme(_Decided):
     metropolis: Metropolis | None = None
     shortest_k: int = 1
     label_forces: bool = False
+    verify_interval: int = 0
 
 
 def shortest_part(k: int, allowed: tuple[int, ...] | None) -> int:

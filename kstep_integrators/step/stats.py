@@ -41,6 +41,9 @@ class Stats:
         Steps that were made otherwise, or rejected, as the potential raised or returned NaN.
     last_problem : str or None
         The last cause for any of these but an ordinary rejection.
+    verifications : int
+        Evaluations at positions whose energy had been estimated, to tell how good estimates are;
+        they are not among ``physics_evaluations``.
     bond_changes : int
         Steps after which a bond was found broken or formed.
     jump_seconds, physics_seconds : float
@@ -57,6 +60,7 @@ class Stats:
     failures: int = 0
     potential_failures: int = 0
     last_problem: str | None = None
+    verifications: int = 0
     bond_changes: int = 0
     jump_seconds: float = 0.0
     physics_seconds: float = 0.0
@@ -64,6 +68,7 @@ class Stats:
     _residual_count: int = 0
     _energy_squares: float = 0.0
     _energy_count: int = 0
+    _estimate_squares: float = 0.0
 
     @property
     def residual_rms(self) -> float | None:
@@ -84,6 +89,13 @@ class Stats:
             return None
         return math.sqrt(self._energy_squares / self._energy_count)
 
+    @property
+    def estimate_error(self) -> float | None:
+        """Rms error of estimated energies, eV, at the positions where they were verified."""
+        if not self.verifications:
+            return None
+        return math.sqrt(self._estimate_squares / self.verifications)
+
     def charged(self, evaluations: int, seconds: float) -> Stats:
         """The totals with evaluations that no step has reported."""
         return dataclasses.replace(
@@ -97,6 +109,10 @@ class Stats:
         stands = info.undone is None or not bool(info.undone[0])
         squares, count = _squares(info.residual if stands else None)
         error_squares, error_count = _squares(info.energy_error if stands else None)
+        estimates = info.estimate_error
+        if estimates is not None:
+            estimates = estimates[estimates.isfinite()]
+        estimate_squares, estimate_count = _squares(estimates)
         evaluations = 0 if info.evaluations is None else int(info.evaluations.sum())
         tested = 0 if info.verdict is None else len(info.verdict.accepted_at)
         accepted = 0 if info.verdict is None else int((info.verdict.accepted_at > 0).sum())
@@ -110,6 +126,8 @@ class Stats:
             flips=self.flips + tested - accepted,
             failures=self.failures + len(info.failures),
             potential_failures=self.potential_failures + _potential_failed(info),
+            verifications=self.verifications + estimate_count,
+            _estimate_squares=self._estimate_squares + estimate_squares,
             bond_changes=self.bond_changes + bonds_changed,
             last_problem=info.reason or self.last_problem,
             jump_seconds=self.jump_seconds + info.jump_seconds,

@@ -14,6 +14,7 @@ from kstep_integrators.state import (
     kinetic_energy,
     mask_of,
 )
+from kstep_integrators.step.arrival import first_point
 from kstep_integrators.step.info import StepInfo
 from kstep_integrators.step.metropolis import Metropolis, metropolized
 from kstep_integrators.step.on_error import controlled
@@ -24,18 +25,26 @@ from kstep_integrators.thermostats.noise import Noise
 __all__ = ["start", "step"]
 
 
-def start(state: PhaseState, scheme: BoundScheme) -> PhasePoint:
+def start(state: PhaseState, scheme: BoundScheme, k: int = 1) -> PhasePoint:
     """Evaluate the physics at the first state of a run: the one evaluation that is not a jump's.
+
+    Parameters
+    ----------
+    state : PhaseState
+    scheme : BoundScheme
+    k : int
+        Base steps of the first stride, for a corrector that averages positions.
 
     Raises
     ------
     EvaluationFailed
         If a molecule has no energy and force at the start.
     """
-    physics, _ = scheme.physics(state, scheme.needs_forces)
-    if physics.failures:
-        raise EvaluationFailed("; ".join(physics.failures.values()))
-    return PhasePoint(state, physics, None)
+    meter = Meter(scheme.physics, state.n_molecules)
+    point = first_point(state, scheme, meter, k * scheme.timestep)
+    if point.physics.failures:
+        raise EvaluationFailed("; ".join(point.physics.failures.values()))
+    return point
 
 
 def step(

@@ -20,6 +20,7 @@ from kstep_integrators.state import (
     no_evaluation,
     residual_of,
 )
+from kstep_integrators.step.arrival import arrive
 from kstep_integrators.step.guard import Guard, check_finite
 from kstep_integrators.step.scheme import BoundScheme
 
@@ -89,13 +90,15 @@ def make_stride(
     """
     state, corrector = point.state, scheme.corrector
     stride = k * scheme.timestep
-    began = time.perf_counter()
-    waited = 0.0
+    began, spent = time.perf_counter(), physics.seconds
+
+    def jump_seconds() -> float:
+        return time.perf_counter() - began - (physics.seconds - spent)
 
     def failed(error: EvaluationFailed) -> Landing:
         reasons = dict.fromkeys(range(state.n_molecules), f"potential: {error}")
         there = replaced(point, physics=no_evaluation(state))
-        return Landing(there, None, reasons, time.perf_counter() - began - waited)
+        return Landing(there, None, reasons, jump_seconds())
 
     try:
         inner = point.inner if point.inner is not None else scheme.jump.begin(state)
@@ -116,19 +119,19 @@ def make_stride(
     if undone:
         good = ~mask_of(undone, point.physics.energy)
         which = good if which is None else which & good
-    before_physics = time.perf_counter()
-    arrived = physics(landed, scheme.needs_forces, which)
-    waited = time.perf_counter() - before_physics
-    undone = {**undone, **arrived.failures}
-    if len(undone) == state.n_molecules:
-        there = replaced(point, state=landed, physics=arrived)
-        return Landing(there, info, undone, time.perf_counter() - began - waited)
     try:
-        closing = corrector(landed, arrived, info.end, stride, scheme.jump)
+        arrival = arrive(landed, info.end, scheme, physics, stride, which)
     except EvaluationFailed as error:
         return failed(error)
-    done = half_kick(landed, closing)
+    undone = {**undone, **arrival.failures}
+    there = replaced(
+        point, state=landed, physics=arrival.physics, site=arrival.site, inner=info.end,
+        correction=arrival.correction,
+    )  # fmt: skip
+    if len(undone) == state.n_molecules or arrival.correction is None:
+        return Landing(there, info, undone, jump_seconds())
+    done = half_kick(landed, arrival.correction)
     if guard is not None:
-        undone = {**guard.check_energy(state, point.physics, done, arrived), **undone}
-    there = replaced(point, state=done, physics=arrived, inner=info.end, correction=closing)
-    return Landing(there, info, undone, time.perf_counter() - began - waited)
+        undone = {**guard.check_energy(state, point.physics, done, arrival.physics), **undone}
+    there = replaced(there, state=done)
+    return Landing(there, info, undone, jump_seconds())

@@ -149,7 +149,7 @@ def sample_energies(
         timestep=timestep,
         metropolis=Metropolis(temperature) if run.metropolize else None,
     )
-    point = start(state, first)
+    point = start(state, first, run.k)
     for _ in range(run.equilibration):
         point, _ = step(point, first, run.k, rng)
     if run.conserving:

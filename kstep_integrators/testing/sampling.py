@@ -188,7 +188,7 @@ def sample(
     )
     averages = Averages(system.edges)
     changes, taken = [], []
-    point = start(state, scheme)
+    point = start(state, scheme, proposal.k)
     for number in range(equilibration + strides):
         point, info = step(point, scheme, proposal.k, rng)
         if number < equilibration:

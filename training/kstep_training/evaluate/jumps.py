@@ -17,7 +17,8 @@ from ase import Atoms
 
 from kstep_integrators import units
 from kstep_integrators.ensemble import Ensemble, EnsembleResult
-from kstep_integrators.jumps.base import BoundJump, Jump, JumpInfo
+from kstep_integrators.jumps.base import Averaged, BoundJump, Jump, JumpInfo
+from kstep_integrators.mechanics.averaging import Window
 from kstep_integrators.physics.workers import CalculatorFactory
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 from kstep_integrators.step.options import RunOptions
@@ -229,6 +230,9 @@ class _BoundWatched:
 
     def linearized(self, state: PhaseState) -> HessianProducts:
         return self.jump.linearized(state)
+
+    def averaged(self, state: PhaseState, inner: Evaluation, window: Window) -> Averaged:
+        return self.jump.averaged(state, inner, window)
 
     def __call__(
         self, state: PhaseState, physics: Evaluation, inner: Evaluation | None, k: int
