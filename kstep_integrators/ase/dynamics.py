@@ -364,7 +364,12 @@ class KStepDynamics(OptionAttributes):
     def _state(self) -> object | None:
         return None if self._run is None else self._run.point
 
-    def _estimates(self) -> Atoms | None:
+    def estimates(self) -> Atoms | None:
+        """A copy of the atoms with estimated energy and forces; None if they are computed.
+
+        Under ``corrector="mollified"`` the physics is computed at averaged positions, and this is
+        what log and trajectory show of it. ``atoms.get_potential_energy()`` is an evaluation.
+        """
         run = self._run
         if run is None or not bool(run.point.estimated.any()):
             return None

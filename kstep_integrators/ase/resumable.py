@@ -27,11 +27,11 @@ class _Logger(MDLogger):
     def __init__(
         self, dynamics: ResumableDynamics, atoms: Atoms, *args: Any, **kwargs: Any
     ) -> None:
-        super().__init__(dynamics, atoms, *args, **kwargs)  # type: ignore[no-untyped-call]
-        self._estimates = weakref.WeakMethod(dynamics._estimates)
+        super().__init__(dynamics, atoms, *args, **kwargs)
+        self._find = weakref.WeakMethod(dynamics.estimates)
 
     def _potential_energy(self) -> float:
-        find = self._estimates()
+        find = self._find()
         estimates = None if find is None else find()
         atoms = self.atoms if estimates is None else estimates
         return float(atoms.get_potential_energy())
@@ -114,12 +114,12 @@ class ResumableDynamics(MolecularDynamics, ABC):
         """The state of the run, the same object as long as it does not change."""
 
     @abstractmethod
-    def _estimates(self) -> Atoms | None:
-        """The atoms with what is estimated of them; None if everything is computed."""
+    def estimates(self) -> Atoms | None:
+        """A copy of the atoms with what is estimated of them; None if everything is computed."""
 
     def _traj_write_image(self, description: dict[str, Any]) -> None:
         """Write a frame: with what is estimated, if nothing else is known there."""
-        estimates = self._estimates()
+        estimates = self.estimates()
         if estimates is None:
             super()._traj_write_image(description)
             return
