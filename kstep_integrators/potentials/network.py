@@ -225,17 +225,15 @@ class NetworkPotential(SetOnce):
     def _bind(self, state: PhaseState, relative: _Bound | None) -> _Bound:
         """The same, anew; a relative is of the same atoms, with other weights to be learned."""
         species = species_of(self.header, state)
+        if self.packed is not None:
+            known = relative if isinstance(relative, NativeForces) else None
+            return NativeForces(self.packed, self.network, species, state, self.dtype, known)
         compiled = None if isinstance(relative, NativeForces | None) else relative.compiled
         largest = int(torch.bincount(state.batch).max())
         make = DenseForces if largest <= self.dense_limit else ListForces
         forces = make(
             self.network, species, state, self._device, self.backend == "compiled", compiled
         )
-        if self.packed is not None:
-            known = relative if isinstance(relative, NativeForces) else None
-            return NativeForces(
-                self.packed, self.network, species, state, self.dtype, forces, known
-            )
         if self._device.type != "cuda":
             return forces
         return GraphFlow(forces, state, relative if isinstance(relative, GraphFlow) else None)

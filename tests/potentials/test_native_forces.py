@@ -101,12 +101,15 @@ def test_energy_is_conserved_and_motion_reverses(dtype, state):
     assert (back.positions - state.positions).abs().max() < exact
 
 
-def test_hessians_are_those_of_automatic_differentiation(state):
-    native, eager = (one.bind(state) for one in pair("linear", torch.float32))
-    vectors = torch.randn(5, *state.positions.shape, dtype=torch.float64)
+@pytest.mark.parametrize(("dtype", "exact"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("at_once", [1, 50, 4000])
+def test_hessians_are_those_of_automatic_differentiation(dtype, exact, at_once, monkeypatch, state):
+    monkeypatch.setattr(native_forces, "ATOM_STEPS", at_once)
+    native, eager = (one.bind(state) for one in pair("linear", dtype))
+    vectors = torch.randn(7, *state.positions.shape, dtype=torch.float64)
     found, expected = (one.linearized(state.positions)(vectors) for one in (native, eager))
-    # The weights of the first have been rounded to float32 once, those of the second as well.
-    assert (found - expected).norm() < 1e-6 * expected.norm()
+    assert (found - expected).norm() < exact * expected.norm()
+    assert native.linearized(state.positions)(vectors[:0]).shape == (0, 9, 3)
 
 
 def test_other_learned_weights_cost_nothing_and_disturb_no_others(state):

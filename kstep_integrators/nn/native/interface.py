@@ -23,7 +23,9 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "system_pairs": (ctypes.c_uint64, (_POINTER,)),
     "forces": (_INT, (*[_POINTER] * 3, _INT, _POINTER, _POINTER)),
     "flow": (_INT, (*[_POINTER] * 4, _FLOAT, _INT, _INT, *[_POINTER] * 4)),
-    "hessian": (_INT, (*[_POINTER] * 3, _FLOAT, _INT, _POINTER, _INT, _POINTER)),
+    "hessian": (_INT, (*[_POINTER] * 3, _INT, _POINTER, _INT, _POINTER)),
+    "average": (_INT, (*[_POINTER] * 5, _INT, _INT, _INT, _POINTER, _POINTER)),
+    "average_adjoint": (_INT, (*[_POINTER] * 6, _INT, _INT, _INT, _POINTER, _POINTER)),
     "functions": (_INT, (_POINTER, _POINTER, _FLOAT, _POINTER, _POINTER)),
 }
 """Results and arguments of the C functions, whose names begin with ``kstep_``."""

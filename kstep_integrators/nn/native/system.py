@@ -16,11 +16,6 @@ FUNCTION_DISPLACEMENT = 1e-5
 """angstrom; of the central differences of the functions of a linear readout. In float64 rounding
 and truncation are then both near 1e-10."""
 
-FORCE_DISPLACEMENT = 5e-6
-"""angstrom; of the atom that moves most in the central differences of forces. In float64 they are
-right to some 1e-9: larger ones meet the kinks of third derivatives where pairs pass the cutoff,
-smaller ones the rounding of the forces."""
-
 
 class NativeSystem(Handle):
     """One set of molecules, and the memory that their forces are computed in.
@@ -153,7 +148,7 @@ class NativeSystem(Handle):
     def hessian_products(
         self, positions: ArrayLike, vectors: Array, linear: Array | None = None, threads: int = 1
     ) -> Array:
-        """Hessians times vectors, by central differences of the forces.
+        """Hessians times vectors, by derivatives of the forces along these.
 
         Parameters
         ----------
@@ -165,7 +160,7 @@ class NativeSystem(Handle):
         Returns
         -------
         (n, N, 3) eV/angstrom
-            Of a float64 network right to some 1e-9; of no use in float32.
+            As exact as the forces.
         """
         x, v = self._coordinates(positions), self._coordinates(vectors, (len(vectors),))
         products = np.empty_like(v)
@@ -174,7 +169,6 @@ class NativeSystem(Handle):
                 self.handle,
                 pointer(linear),
                 pointer(x),
-                FORCE_DISPLACEMENT,
                 len(v),
                 pointer(v),
                 threads,
@@ -182,6 +176,96 @@ class NativeSystem(Handle):
             )
         )
         return products
+
+    def average(
+        self,
+        path: Array,
+        mean: Array,
+        rest: Array,
+        rate: Array,
+        weights: Array,
+        steps: tuple[int, int],
+        linear: Array | None = None,
+        threads: int = 1,
+    ) -> None:
+        """Steps of velocity Verlet from rest, and the weighted mean of the positions, in place.
+
+        x_1 = x_0 + rate F(x_0) / 2, x_j+1 = 2 x_j - x_j-1 + rate F(x_j) and A = sum_j w_j x_j, as
+        in García-Archilla, Sanz-Serna and Skeel (1999), doi:10.1137/S1064827596313851.
+
+        Parameters
+        ----------
+        path : (n + 1, N, 3) float64, contiguous
+            angstrom; positions as far as the first of the steps are read, those after it written.
+        mean : (N, 3) float64, contiguous
+            angstrom; begun at the first position of all, then added to.
+        rest : (N, 3) float64, contiguous
+            Forces at the first position of all, eV/angstrom.
+        rate : (N,) float64, contiguous
+            Squared time step over mass, 0 for atoms that are fixed.
+        weights : (n + 1,) float64, contiguous
+            Of the positions; they sum to one.
+        steps : two of int
+            Positions to start from and to stop at, from 0 to n.
+        linear, threads
+            As for :meth:`forces`.
+        """
+        self._coordinates(path, (len(weights),))
+        self._checked(
+            self.lib.kstep_average(
+                self.handle,
+                pointer(linear),
+                pointer(rest),
+                pointer(rate),
+                pointer(weights),
+                *steps,
+                threads,
+                pointer(path),
+                pointer(mean),
+            )
+        )
+
+    def average_adjoint(
+        self,
+        path: Array,
+        vector: Array,
+        ahead: Array,
+        after: Array,
+        rate: Array,
+        weights: Array,
+        steps: tuple[int, int],
+        linear: Array | None = None,
+        threads: int = 1,
+    ) -> None:
+        """The steps of :meth:`average` backward, for A_x^T times a vector, in place.
+
+        Parameters
+        ----------
+        path, rate, weights, linear, threads
+            As :meth:`average` left or had them.
+        vector : (N, 3) float64, contiguous
+        ahead, after : (N, 3) float64, contiguous
+            Derivatives of the product of mean and vector by the last of the positions that have
+            been gone back to, and by the one after it, when these alone move and what follows from
+            them; the product at the end is ``ahead``.
+        steps : two of int
+            Positions to stop at and to start from, from 0 to n.
+        """
+        self._coordinates(path, (len(weights),))
+        self._checked(
+            self.lib.kstep_average_adjoint(
+                self.handle,
+                pointer(linear),
+                pointer(rate),
+                pointer(weights),
+                pointer(path),
+                pointer(vector),
+                *steps,
+                threads,
+                pointer(ahead),
+                pointer(after),
+            )
+        )
 
     def functions(self, positions: ArrayLike, slopes: bool = True) -> tuple[Array, Array | None]:
         """Functions of the linear readout, summed over the atoms of each element, one molecule.

@@ -1,10 +1,9 @@
-"""The kernel against the network in PyTorch: energies, forces, functions, Hessians."""
+"""The kernel against the network in PyTorch: energies, forces, functions."""
 
 from __future__ import annotations
 
 import copy
 import pickle
-import shutil
 
 import numpy as np
 import pytest
@@ -12,85 +11,31 @@ import torch
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
-from kstep_integrators import named_molecule
 from kstep_integrators.learning.force_features import force_features
-from kstep_integrators.nn.common.neighbor_lists import dense_layout
-from kstep_integrators.nn.energy.forces import energy_and_forces
-from kstep_integrators.nn.energy.hessians import hessian_products
-from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.native import library as libraries
-from kstep_integrators.nn.native.library import NativeLibrary, native_library, native_missing
-from kstep_integrators.nn.native.network import NativeNetwork
+from kstep_integrators.nn.native.library import NativeLibrary
 from kstep_integrators.nn.native.system import NativeSystem
-from tests.conftest import ELEMENTS, network
-
-TABLE = [[1.0, 0.8, 1.0, 1.2], [0.8, 1.1, 0.9, 1.0], [1.0, 0.9, 1.0, 1.0], [1.2, 1.0, 1.0, 1.0]]
-CONFIGS = {
-    "two layers": {},
-    "one layer": {"layers": 1, "radial": 5},
-    "odd widths": {"layers": 3, "radial": 7, "cutoff": 3.5},
-    "linear readout": {"linear": 21},
-    "linear readout alone": {"linear": 48, "readout": False, "repulsion": False},
-    "stretched": {"linear": 5, "stretch": TABLE, "layers": 3},
-}
-
-
-@pytest.fixture(scope="module")
-def library() -> NativeLibrary:
-    found = native_library()
-    if found is None and shutil.which("g++") is None and shutil.which("clang++") is None:
-        pytest.skip("no C++ compiler here")
-    assert found is not None, native_missing()
-    return found
-
-
-def squeezed(name: str = "ethanol", seed: int = 0) -> Atoms:
-    """A molecule with distances at which repulsion and frozen distances act."""
-    atoms = named_molecule(name)
-    rng = np.random.default_rng(seed)
-    atoms.positions = 0.8 * atoms.positions + rng.normal(0.0, 0.1, atoms.positions.shape)
-    return atoms
-
-
-def species(atoms: Atoms) -> list[int]:
-    return [ELEMENTS.index(z) for z in atoms.numbers]
-
-
-def native(net: EnergyNetwork, library: NativeLibrary, dtype: torch.dtype = torch.float64):
-    return NativeNetwork(net, dtype, library)
-
-
-def system(net: EnergyNetwork, library: NativeLibrary, atoms: Atoms, dtype=torch.float64):
-    return native(net, library, dtype).system(species(atoms), [len(atoms)])
-
-
-def weights(net: EnergyNetwork):
-    return None if net.linear is None else net.linear.weight.double().numpy()
-
-
-def eager(net: EnergyNetwork, atoms: Atoms):
-    """Energy and forces by PyTorch, and what a Hessian needs."""
-    kinds = torch.tensor(species(atoms))
-    padding, graph = dense_layout(kinds, torch.zeros_like(kinds), torch.device("cpu"))
-    x = padding.pad(torch.tensor(atoms.positions))
-    energy, forces = energy_and_forces(net, None, x, graph)
-    return energy.double().sum().item(), padding.flat(forces).numpy(), (x, graph)
-
-
-def off(found: np.ndarray, expected: np.ndarray) -> float:
-    """Relative error, root of mean squares."""
-    return float(np.linalg.norm(found - expected) / np.linalg.norm(expected))
+from tests.conftest import network
+from tests.nn.native.kernels import (
+    BOXES,
+    CONFIGS,
+    boxed,
+    configured,
+    eager,
+    native,
+    off,
+    periodic_reference,
+    species,
+    squeezed,
+    system,
+    weights,
+)
 
 
 @pytest.mark.parametrize("channels", [16, 24, 40, 64])
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_energies_and_forces_are_those_of_the_network(config, channels, library):
-    torch.manual_seed(1)
-    net = EnergyNetwork(ELEMENTS, channels=channels, scale=20.0, **config).double()
-    if net.linear is not None:
-        torch.nn.init.normal_(net.linear.weight, std=0.3)
-    net.requires_grad_(False)
-    atoms = squeezed()
+    net, atoms = configured(channels, config), squeezed()
     energy, forces, _ = eager(net, atoms)
     found, pulls = system(net, library, atoms).forces(atoms.positions, weights(net))
     assert found[0] == pytest.approx(energy, rel=1e-10)
@@ -118,58 +63,14 @@ def test_every_level_computes_the_same(level, library):
         assert off(pulls, forces) < bound
 
 
-def periodic_reference(net: EnergyNetwork, atoms: Atoms):
-    """Energy and forces of a periodic box by PyTorch, from every image within reach."""
-    from ase.neighborlist import neighbor_list
-
-    i, j, shifts = neighbor_list("ijS", atoms, net.cutoff)
-    width = int(np.bincount(i).max())
-    index, mask = np.zeros((len(atoms), width), int), np.zeros((len(atoms), width), bool)
-    offset = np.zeros((len(atoms), width, 3))
-    for atom in range(len(atoms)):
-        mine = np.flatnonzero(i == atom)
-        index[atom, : len(mine)], mask[atom, : len(mine)] = j[mine], True
-        offset[atom, : len(mine)] = shifts[mine] @ atoms.cell
-    x = torch.tensor(atoms.positions, requires_grad=True)
-    kinds = torch.tensor(species(atoms))
-    from kstep_integrators.nn.common.graph import Graph, pair_values
-    from kstep_integrators.nn.common.radial import frozen_below
-
-    graph = Graph(
-        kinds, torch.ones_like(kinds, dtype=torch.bool), torch.tensor(mask), torch.tensor(index)
-    )
-    vectors = x[graph.index] + torch.tensor(offset) - x.unsqueeze(1)
-    vectors = torch.where(graph.pair_mask.unsqueeze(-1), vectors, vectors.new_tensor([1e3, 0, 0]))
-    distances = vectors.norm(dim=-1)
-    seen = frozen_below(distances, pair_values(net.nearest, graph))
-    features = net.backbone(vectors * (seen / distances).unsqueeze(-1), seen, graph)
-    energy = (net.scale * net.readout(features[-1]) + net.repulsion(distances, graph)).sum()
-    return energy.item(), -torch.autograd.grad(energy, x)[0].numpy()
-
-
-@pytest.mark.parametrize(
-    ("cell", "pbc"),
-    [
-        (np.diag([4.0, 5.0, 9.0]), (True, True, True)),
-        (np.array([[4.5, 0, 0], [1.5, 5.0, 0], [-1.0, 2.0, 14.0]]), (True, True, True)),
-        (np.diag([6.0, 4.0, 11.0]), (True, False, True)),
-        (np.diag([13.0, 13.5, 14.0]), (True, True, True)),
-        (np.array([[0, 0, 6.0], [7.0, 0, 0], [0, 6.5, 1.0]]), (False, True, True)),
-    ],
-    ids=["small", "oblique", "two directions", "large", "left-handed"],
-)
-def test_periodic_images(cell, pbc, library):
-    atoms = squeezed("methanol")
-    atoms.set_cell(cell)
-    atoms.set_pbc(pbc)
-    atoms.positions += [7.0, -20.0, 3.0]  # anywhere, and not wrapped
-    atoms.positions[2] += 3 * cell[0] * pbc[0] - cell[2]
-    net = network(layers=2).double()
-    energy, forces = periodic_reference(net, atoms)
-    box = native(net, library).system(species(atoms), [len(atoms)], cell, pbc)
+@pytest.mark.parametrize("name", BOXES)
+def test_periodic_images(name, library):
+    net, atoms = network(layers=2).double(), boxed(name)
+    energy, x = periodic_reference(net, atoms)
+    box = native(net, library).system(species(atoms), [len(atoms)], *BOXES[name])
     found, pulls = box.forces(atoms.positions)
-    assert found[0] == pytest.approx(energy, rel=1e-10)
-    assert off(pulls, forces) < 1e-10
+    assert found[0] == pytest.approx(energy.item(), rel=1e-10)
+    assert off(pulls, -torch.autograd.grad(energy, x)[0].numpy()) < 1e-10
 
 
 def test_many_atoms_in_bins_as_without(library):
@@ -269,19 +170,6 @@ def test_functions_of_a_linear_readout_and_their_derivatives(library):
     assert off(sums, expected.energies.numpy()) < 1e-10
     assert off(-slopes, expected.forces.numpy()) < 1e-7
     assert system(net, library, atoms).functions(atoms.positions, slopes=False)[1] is None
-
-
-def test_products_with_the_hessian(library):
-    net, atoms = network(linear=48).double(), squeezed()
-    _, _, (x, graph) = eager(net, atoms)
-    vectors = torch.randn(4, 1, len(atoms), 3, dtype=torch.float64) * 30.0
-    vectors[1] = 0.0
-    expected = hessian_products(net, x, graph)(vectors)[:, 0].numpy()
-    found = system(net, library, atoms).hessian_products(
-        atoms.positions, vectors[:, 0].numpy(), weights(net)
-    )
-    assert off(found, expected) < 1e-8
-    assert (found[1] == 0).all()
 
 
 def test_memory_grows_with_the_atoms_and_is_told(library):

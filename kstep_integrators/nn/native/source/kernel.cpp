@@ -31,7 +31,7 @@ struct NetworkHandle {
 
 // Version of the C interface. Raise it with every change of a signature, here and in library.py:
 // a library that an older build left behind is then refused.
-KSTEP_EXPORT int kstep_abi(void) { return 2; }
+KSTEP_EXPORT int kstep_abi(void) { return 3; }
 
 KSTEP_EXPORT void* kstep_network_new(const KStepSizes* sizes, const double* numbers) {
     void* made = nullptr;
@@ -72,9 +72,19 @@ KSTEP_EXPORT int kstep_flow(void* system, const double* linear, const double* in
         static_cast<System*>(system)->flow(linear, inverse_masses, mobile, timestep, steps, threads, x, p, energy, f);
     });
 }
-KSTEP_EXPORT int kstep_hessian(void* system, const double* linear, const double* x, double displacement, int32_t count,
-                               const double* vectors, int32_t threads, double* products) {
-    return guarded([&] { static_cast<System*>(system)->hessian(linear, x, displacement, count, vectors, threads, products); });
+KSTEP_EXPORT int kstep_hessian(void* system, const double* linear, const double* x, int32_t count, const double* vectors,
+                               int32_t threads, double* products) {
+    return guarded([&] { static_cast<System*>(system)->hessian(linear, x, count, vectors, threads, products); });
+}
+KSTEP_EXPORT int kstep_average(void* system, const double* linear, const double* rest, const double* rate, const double* weights,
+                               int32_t first, int32_t last, int32_t threads, double* path, double* mean) {
+    return guarded([&] { static_cast<System*>(system)->average(linear, rest, rate, weights, first, last, threads, path, mean); });
+}
+KSTEP_EXPORT int kstep_average_adjoint(void* system, const double* linear, const double* rate, const double* weights, const double* path,
+                                       const double* g, int32_t first, int32_t last, int32_t threads, double* ahead, double* after) {
+    return guarded([&] {
+        static_cast<System*>(system)->average_adjoint(linear, rate, weights, path, g, first, last, threads, ahead, after);
+    });
 }
 KSTEP_EXPORT int kstep_functions(void* system, const double* x, double displacement, double* sums, double* slopes) {
     return guarded([&] { static_cast<System*>(system)->functions(x, displacement, sums, slopes); });

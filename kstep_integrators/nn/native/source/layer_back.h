@@ -5,32 +5,32 @@
 namespace {
 
 // Gradients by the invariants after a layer, added to those by its scalars and vectors.
-template <class T> void invariants_back(int layer, int n, const Weights<T>& w, Workspace<T>& space) {
-    const int wide = w.wide, vectors = wide / LANES<T>;
-    const T* v = vectors_after(layer, w, space);
+template <class N> void invariants_back(int layer, int n, const Weights<Real<N>>& w, Workspace<N>& space) {
+    const int wide = w.wide, vectors = wide / LANES<N>;
+    const N* v = vectors_after(layer, w, space);
     for (size_t i = 0; i < (size_t)n; ++i) {
-        const T *norm = space.invariants.data() + i * w.invariants + 2 * layer * wide;
-        const T *g = space.ginvariants.data() + i * w.invariants + 2 * layer * wide;
+        const N *norm = space.invariants.data() + i * w.invariants + 2 * layer * wide;
+        const N *g = space.ginvariants.data() + i * w.invariants + 2 * layer * wide;
         for (int k = 0; k < vectors; ++k) {
             at(space.gs + i * wide, k) += at(g, vectors + k);
-            const Vec<T> pull = at(g, k) / at(norm, k);
+            const Vec<N> pull = at(g, k) / at(norm, k);
             for (int a = 0; a < 3; ++a) at(space.gv + i * 3 * wide, a * vectors + k) += pull * at(v + i * 3 * wide, a * vectors + k);
         }
     }
 }
 
-template <class T> void update_back(int layer, Block block, const Weights<T>& w, Workspace<T>& space) {
-    const int wide = w.wide, vectors = wide / LANES<T>;
+template <class N> void update_back(int layer, Block block, const Weights<Real<N>>& w, Workspace<N>& space) {
+    const int wide = w.wide, vectors = wide / LANES<N>;
     const bool makes = makes_vectors(layer, w);
     const int made = makes ? 3 : 2;
-    const LayerWeights<T>& y = w.layers[layer];
-    const Kept<T>& kept = space.layers[layer];
+    const LayerWeights<Real<N>>& y = w.layers[layer];
+    const Kept<N>& kept = space.layers[layer];
     const int atoms = block.atoms;
-    T *g3 = space.h3.data(), *h = space.h.data(), *g6 = space.h6.data();
+    N *g3 = space.h3.data(), *h = space.h.data(), *g6 = space.h6.data();
     for (int n = 0; n < atoms; ++n) {
         const size_t i = block.first + n;
-        const T *gs = space.gs + i * wide, *gv = space.gv + i * 3 * wide, *lr = kept.lr + i * 6 * wide;
-        T* g = g3 + n * made * wide;
+        const N *gs = space.gs + i * wide, *gv = space.gv + i * 3 * wide, *lr = kept.lr + i * 6 * wide;
+        N* g = g3 + n * made * wide;
         for (int k = 0; k < vectors; ++k) {
             at(g, k) = at(gs, k);
             at(g, vectors + k) = at(gs, k) * at(kept.dot + i * wide, k);
@@ -41,19 +41,19 @@ template <class T> void update_back(int layer, Block block, const Weights<T>& w,
     }
     multiply(atoms, g3, made * wide, y.out_back, h, wide);
     for (int k = 0; k < atoms * vectors; ++k) at(h, k) *= at(kept.hidden_slope + block.first * wide, k);
-    T* gx = g3;  // the gradients by a_ss, a_sv, a_vv have been used
+    N* gx = g3;  // the gradients by a_ss, a_sv, a_vv have been used
     multiply(atoms, h, wide, y.hidden_back, gx, 2 * wide);
     for (int n = 0; n < atoms; ++n) {
         const size_t i = block.first + n;
-        T* gs = space.gs + i * wide;
-        const T *gv = space.gv + i * 3 * wide, *lr = kept.lr + i * 6 * wide, *out = kept.out + i * made * wide;
-        const T *g = gx + n * 2 * wide, *norm = kept.x + i * 2 * wide + wide;
-        T* to = g6 + n * 6 * wide;
+        N* gs = space.gs + i * wide;
+        const N *gv = space.gv + i * 3 * wide, *lr = kept.lr + i * 6 * wide, *out = kept.out + i * made * wide;
+        const N *g = gx + n * 2 * wide, *norm = kept.x + i * 2 * wide + wide;
+        N* to = g6 + n * 6 * wide;
         for (int k = 0; k < vectors; ++k) {
-            const Vec<T> gdot = at(gs, k) * at(out, vectors + k), gnorm = at(g, vectors + k) / at(norm, k);
+            const Vec<N> gdot = at(gs, k) * at(out, vectors + k), gnorm = at(g, vectors + k) / at(norm, k);
             for (int a = 0; a < 3; ++a) {
-                const Vec<T> left = at(lr, 2 * a * vectors + k), right = at(lr, (2 * a + 1) * vectors + k);
-                Vec<T> by_left = gdot * right;
+                const Vec<N> left = at(lr, 2 * a * vectors + k), right = at(lr, (2 * a + 1) * vectors + k);
+                Vec<N> by_left = gdot * right;
                 if (makes) by_left += at(gv, a * vectors + k) * at(out, 2 * vectors + k);
                 at(to, 2 * a * vectors + k) = by_left;
                 at(to, (2 * a + 1) * vectors + k) = gdot * left + gnorm * right;
@@ -65,16 +65,16 @@ template <class T> void update_back(int layer, Block block, const Weights<T>& w,
 }
 
 // From the gradients by messages and c v to those by scalars and vectors before the layer.
-template <class T> void prepare_messages_back(int layer, Block block, const Weights<T>& w, Workspace<T>& space) {
-    const int wide = w.wide, vectors = wide / LANES<T>;
-    const LayerWeights<T>& y = w.layers[layer];
-    const Kept<T>& kept = space.layers[layer];
-    T* h = space.h.data();
+template <class N> void prepare_messages_back(int layer, Block block, const Weights<Real<N>>& w, Workspace<N>& space) {
+    const int wide = w.wide, vectors = wide / LANES<N>;
+    const LayerWeights<Real<N>>& y = w.layers[layer];
+    const Kept<N>& kept = space.layers[layer];
+    N* h = space.h.data();
     for (size_t i = block.first; i < block.first + block.atoms; ++i) {
-        T *gc = space.gphi + i * 3 * wide + 2 * wide, *gv = space.gv + i * 3 * wide;
-        const T *g = space.gcv + i * 3 * wide, *c = kept.phi + i * 3 * wide + 2 * wide, *v = kept.v + i * 3 * wide;
+        N *gc = space.gphi + i * 3 * wide + 2 * wide, *gv = space.gv + i * 3 * wide;
+        const N *g = space.gcv + i * 3 * wide, *c = kept.phi + i * 3 * wide + 2 * wide, *v = kept.v + i * 3 * wide;
         for (int k = 0; k < vectors; ++k) {
-            Vec<T> sum = {};
+            Vec<N> sum = {};
             for (int a = 0; a < 3; ++a) {
                 sum += at(v, a * vectors + k) * at(g, a * vectors + k);
                 at(gv, a * vectors + k) += at(c, k) * at(g, a * vectors + k);

@@ -3,46 +3,25 @@
 // All of it in double precision, and handed on in that of the network.
 #pragma once
 #include "neighbours.h"
-#include "weights.h"
+#include "radial.h"
 
 namespace {
 
-constexpr double PI = 3.14159265358979323846;
-
-// 1 - 35 u^4 + 84 u^5 - 70 u^6 + 20 u^7 of u = d / cutoff, and its derivative by d.
-struct Envelope {
-    double value, slope;
-    Envelope(double d, double cutoff) {
-        const double u = std::fmin(d / cutoff, 1.0), u2 = u * u, w = u * (1 - u);
-        value = 1 - u2 * u2 * (35 - u * (84 - u * (70 - 20 * u)));
-        slope = -140 * w * w * w / cutoff;
-    }
-};
-
-// The distance that the backbone sees: constant for atoms closer than any it has learned from.
-struct Seen {
-    double value, slope;
-    Seen(double d, double nearest, double stretch) : value(stretch * d), slope(stretch) {
-        constexpr double width = 0.2;
-        if (d >= nearest) return;
-        const double t = std::fmin((1 - d / nearest) / width, 1.0), t2 = t * t;
-        const double excess = t2 * t2 * t * (7 - t * (14 - t * (10 - 2.5 * t)));
-        value = stretch * (std::fmax(d, (1 - width) * nearest) + width * nearest * excess);
-        slope = t < 1 ? stretch * (1 - t2 * t2 * (35 - t * (84 - t * (70 - 20 * t)))) : 0.0;
-    }
-};
-
-template <class T> struct Pairs {
+template <class N> struct Pairs {
+    using T = Real<N>;
     size_t count = 0, blocks = 0;
     std::vector<int32_t> i, j;
     Array<double> unit, distance, seen, slope;  // [pair][4] from i to j; slope: d seen / d distance
-    Array<T> direction;                         // [pair][4]
-    Array<T> basis, basis_slope;                // [block][radial + 1][BLOCK]
-    Array<T> gradient;  // of the energy by what is seen and by the direction, [pair][4]
+    Array<double> curve, turns, pulls, rates;   // of dual numbers; see `move`
+    Array<N> direction;                         // [pair][4]
+    Array<N> basis, basis_slope;                // [block][radial + 1][BLOCK]
+    Array<N> gradient;  // of the energy by what is seen and by the direction, [pair][4]
 
+    // Those at x that matter, and where they lie.
     void find(const std::vector<Candidate>& candidates, const double* x, const int32_t* species, const Cell& cell, const Weights<T>& w) {
         const size_t most = candidates.size() + BLOCK;
         double *u = unit.need(4 * most), *d = distance.need(most), *s = seen.need(most), *ds = slope.need(most);
+        double* dds = ALONG<N> ? curve.need(most) : nullptr;
         i.clear();
         j.clear();
         const double reach2 = w.reach * w.reach, cutoff = w.sizes.cutoff;
@@ -63,74 +42,60 @@ template <class T> struct Pairs {
             if (!(sees.value < cutoff) && !(w.sizes.repulsion && d[q] < w.radius[kinds])) continue;
             s[q] = sees.value;
             ds[q] = sees.slope;
+            if (ALONG<N>) dds[q] = sees.curve;
             for (int a = 0; a < 3; ++a) u[4 * q + a] = v[a] / d[q];
             i.push_back(c.i);
             j.push_back(c.j);
             ++count;
         }
         blocks = (count + BLOCK - 1) / BLOCK;
-        const size_t padded = blocks * BLOCK;
-        for (size_t q = count; q < padded; ++q) {
+        for (size_t q = count; q < blocks * BLOCK; ++q) {
             s[q] = 1;
             for (int a = 0; a < 3; ++a) u[4 * q + a] = 0;
         }
-        T* t = direction.need(4 * padded);
-        for (size_t n = 0; n < 4 * padded; ++n) t[n] = (T)u[n];
-        std::memset(gradient.need(4 * padded), 0, 4 * padded * sizeof(T));
-        radial(w);
+    }
+
+    // What the passes read of them, and no gradients yet.
+    void prepare(const Weights<T>& w) {
+        const size_t padded = blocks * BLOCK, K = w.sizes.radial + 1;
+        N* to = direction.need(4 * padded);
+        if constexpr (ALONG<N> == 0) {
+            for (size_t n = 0; n < 4 * padded; ++n) to[n] = (T)unit.data()[n];
+        } else {
+            for (size_t n = 0; n < 4 * padded; ++n) {
+                to[n].value = (T)unit.data()[n];
+                for (int v = 0; v < ALONG<N>; ++v) to[n].along[v] = (T)turns.data()[v * 4 * padded + n];
+            }
+        }
+        std::memset(gradient.need(4 * padded), 0, 4 * padded * sizeof(N));
+        radial_functions(blocks, w.sizes.radial, w.sizes.cutoff, seen.data(), rates.data(), basis.need(blocks * K * BLOCK),
+                         basis_slope.need(blocks * K * BLOCK));
+    }
+
+    // Rates of all of it while atoms move along directions, each of 3 atoms: of unit vectors
+    // ([directions][pair][4]), of distances ([directions][pair]), and of what is seen of these.
+    void move(const double* const* along) {
+        const size_t padded = blocks * BLOCK;
+        double *turn = turns.need(ALONG<N> * 4 * padded), *pull = pulls.need(ALONG<N> * padded), *rate = rates.need(ALONG<N> * padded);
+        std::memset(turn, 0, ALONG<N> * 4 * padded * sizeof(double));
+        std::memset(rate, 0, ALONG<N> * padded * sizeof(double));
+        for (int n = 0; n < ALONG<N>; ++n)
+            for (size_t q = 0; q < count; ++q) {
+                const double *u = unit.data() + 4 * q, *v = along[n];
+                double by[3];
+                for (int a = 0; a < 3; ++a) by[a] = v[3 * j[q] + a] - v[3 * i[q] + a];
+                const double stretching = by[0] * u[0] + by[1] * u[1] + by[2] * u[2];
+                pull[n * padded + q] = stretching;
+                rate[(q / BLOCK * ALONG<N> + n) * BLOCK + q % BLOCK] = slope.data()[q] * stretching;
+                for (int a = 0; a < 3; ++a) turn[(n * padded + q) * 4 + a] = (by[a] - stretching * u[a]) / distance.data()[q];
+            }
     }
 
     size_t bytes() const {
-        return unit.bytes() + distance.bytes() + seen.bytes() + slope.bytes() + direction.bytes() + basis.bytes() +
-               basis_slope.bytes() + gradient.bytes() + (i.capacity() + j.capacity()) * sizeof(int32_t);
-    }
-
-  private:
-    // sqrt(2 / rc) sin(n pi d / rc) / d times the envelope, and the envelope; with derivatives.
-    // Sines and cosines of multiples by recurrence.
-    void radial(const Weights<T>& w) {
-        const int R = w.sizes.radial, K = R + 1;
-        T *b = basis.need(blocks * K * BLOCK), *g = basis_slope.need(blocks * K * BLOCK);
-        const double rc = w.sizes.cutoff, norm = std::sqrt(2 / rc), lowest = PI / rc;
-        for (size_t n = 0; n < blocks; ++n, b += K * BLOCK, g += K * BLOCK) {
-            double s0[BLOCK], s1[BLOCK], c0[BLOCK], c1[BLOCK], twice[BLOCK], inverse[BLOCK], cut[BLOCK], fall[BLOCK];
-            for (int p = 0; p < BLOCK; ++p) {
-                const double d = seen.data()[n * BLOCK + p];
-                const Envelope e(d, rc);
-                cut[p] = e.value;
-                fall[p] = e.slope;
-                inverse[p] = 1 / d;
-                // About the middle of the range, where the series converge fastest.
-                const double y = lowest * std::fmin(d, rc) - 0.5 * PI, y2 = y * y;
-                double s = 1, c = 1;
-                KSTEP_UNROLL for (int m = 10; m >= 1; --m) {
-                    s = 1 - s * y2 * (1.0 / ((2 * m) * (2 * m + 1)));
-                    c = 1 - c * y2 * (1.0 / ((2 * m - 1) * (2 * m)));
-                }
-                s0[p] = 0;
-                s1[p] = c;
-                c0[p] = 1;
-                c1[p] = -s * y;
-                twice[p] = 2 * c1[p];
-            }
-            for (int k = 0; k < R; ++k) {
-                const double frequency = (k + 1) * lowest;
-                for (int p = 0; p < BLOCK; ++p) {
-                    const double f = norm * s1[p] * inverse[p], df = (norm * frequency * c1[p] - f) * inverse[p];
-                    b[k * BLOCK + p] = (T)(f * cut[p]);
-                    g[k * BLOCK + p] = (T)(df * cut[p] + f * fall[p]);
-                    const double s2 = twice[p] * s1[p] - s0[p], c2 = twice[p] * c1[p] - c0[p];
-                    s0[p] = s1[p];
-                    s1[p] = s2;
-                    c0[p] = c1[p];
-                    c1[p] = c2;
-                }
-            }
-            for (int p = 0; p < BLOCK; ++p) {
-                b[R * BLOCK + p] = (T)cut[p];
-                g[R * BLOCK + p] = (T)fall[p];
-            }
-        }
+        size_t sum = (i.capacity() + j.capacity()) * sizeof(int32_t);
+        for (const auto* a : {&unit, &distance, &seen, &slope, &curve, &turns, &pulls, &rates}) sum += a->bytes();
+        for (const auto* a : {&direction, &basis, &basis_slope, &gradient}) sum += a->bytes();
+        return sum;
     }
 };
 

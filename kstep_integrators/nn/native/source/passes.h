@@ -14,31 +14,9 @@ struct Molecule {
     Neighbours neighbours;
 };
 
-// Screened nuclear repulsion of one pair within its radius, and its derivative.
-// Ziegler, Biersack, Littmark (1985), doi:10.1007/978-1-4615-8103-1_3.
-struct Repulsion {
-    double energy = 0, slope = 0;
-    template <class T> Repulsion(double d, int a, int b, const Weights<T>& w) {
-        static const double parts[] = {0.18175, 0.50986, 0.28022, 0.02817}, rates[] = {3.19980, 0.94229, 0.40290, 0.20162};
-        const double radius = w.radius[a * w.sizes.species + b];
-        if (!(d < radius)) return;
-        const double rate = (w.power[a] + w.power[b]) / w.sizes.screening;
-        double screen = 0, change = 0;
-        for (int k = 0; k < 4; ++k) {
-            const double part = parts[k] * std::exp(-rates[k] * rate * d);
-            screen += part;
-            change -= rates[k] * rate * part;
-        }
-        const Envelope cut(d, radius);
-        const double front = w.sizes.coulomb * w.charge[a] * w.charge[b] / d;
-        energy = front * screen * cut.value;
-        slope = front * (change * cut.value + screen * cut.slope) - energy / d;
-    }
-};
-
-template <class T> void forward_pass(const Molecule& m, const int32_t* species, const Weights<T>& w, Workspace<T>& space) {
+template <class N> void forward_pass(const Molecule& m, const int32_t* species, const Weights<Real<N>>& w, Workspace<N>& space) {
     for (int l = 0; l < w.sizes.layers; ++l) {
-        T* v = vectors_after(l, w, space);
+        N* v = vectors_after(l, w, space);
         if (l == 0) {
             embed(m.atoms, species, w, space);
             send<false>(l, w, space, v);
@@ -51,8 +29,8 @@ template <class T> void forward_pass(const Molecule& m, const int32_t* species, 
     }
 }
 
-template <class T> void backward_pass(const Molecule& m, const Weights<T>& w, Workspace<T>& space) {
-    const size_t vectors = (size_t)m.atoms * 3 * w.wide * sizeof(T);
+template <class N> void backward_pass(const Molecule& m, const Weights<Real<N>>& w, Workspace<N>& space) {
+    const size_t vectors = (size_t)m.atoms * 3 * w.wide * sizeof(N);
     std::memset(space.gv, 0, vectors);
     for (int l = w.sizes.layers - 1; l >= 0; --l) {
         if (w.sizes.functions) invariants_back(l, m.atoms, w, space);
@@ -101,12 +79,31 @@ inline bool usable(const Molecule& m, const double* x, const Cell& cell) {
     return true;
 }
 
-template <class T>
-void begin(Molecule& m, const int32_t* species, const double* x, const Cell& cell, const Weights<T>& w, Workspace<T>& space) {
-    m.neighbours.refresh(m.atoms, x, cell, w.reach);
-    space.pairs.find(m.neighbours.candidates, x, species, cell, w);
+// The forward pass of a molecule whose pairs have been found.
+template <class N> void forward(const Molecule& m, const int32_t* species, const Weights<Real<N>>& w, Workspace<N>& space) {
+    space.pairs.prepare(w);
     space.prepare(m.atoms, w);
     forward_pass(m, species, w, space);
+}
+
+// Both passes; gradients by the pairs are left with these. Returns the energy, without repulsion.
+template <class N>
+double gradients(const Molecule& m, const int32_t* species, const Real<N>* linear, const Weights<Real<N>>& w, Workspace<N>& space) {
+    forward(m, species, w, space);
+    double energy = 0;
+    if (!w.sizes.readout) std::memset(space.gs, 0, (size_t)m.atoms * w.wide * sizeof(N));
+    in_blocks(m.atoms, [&](Block b) {
+        if (w.sizes.readout) energy += readout(b, w, space);
+        if (w.sizes.functions) energy += linear_readout(b, species, linear, w, space);
+    });
+    backward_pass(m, w, space);
+    return energy;
+}
+
+template <class N>
+void find_pairs(Molecule& m, const int32_t* species, const double* x, const Cell& cell, const Weights<Real<N>>& w, Workspace<N>& space) {
+    m.neighbours.refresh(m.atoms, x, cell, w.reach);
+    space.pairs.find(m.neighbours.candidates, x, species, cell, w);
 }
 
 // Energy (eV) and forces (3 atoms, eV/angstrom) at x (angstrom); not a number for a molecule with
@@ -119,14 +116,8 @@ double energy_forces(Molecule& m, const int32_t* species, const double* x, const
         std::fill(forces, forces + 3 * m.atoms, std::numeric_limits<double>::quiet_NaN());
         return std::numeric_limits<double>::quiet_NaN();
     }
-    begin(m, species, x, cell, w, space);
-    double energy = 0;
-    if (!w.sizes.readout) std::memset(space.gs, 0, (size_t)m.atoms * w.wide * sizeof(T));
-    in_blocks(m.atoms, [&](Block b) {
-        if (w.sizes.readout) energy += readout(b, w, space);
-        if (w.sizes.functions) energy += linear_readout(b, species, linear, w, space);
-    });
-    backward_pass(m, w, space);
+    find_pairs(m, species, x, cell, w, space);
+    const double energy = gradients(m, species, linear, w, space);
     return energy + pair_forces(m, species, w, space.pairs, forces);
 }
 
@@ -137,7 +128,8 @@ void functions_at(Molecule& m, const int32_t* species, const double* x, const Ce
     const size_t count = (size_t)w.sizes.species * w.sizes.functions;
     std::fill(sums, sums + count, usable(m, x, cell) ? 0.0 : std::numeric_limits<double>::quiet_NaN());
     if (!usable(m, x, cell)) return;
-    begin(m, species, x, cell, w, space);
+    find_pairs(m, species, x, cell, w, space);
+    forward(m, species, w, space);
     in_blocks(m.atoms, [&](Block b) { sum_functions(b, species, w, space, sums); });
 }
 

@@ -5,44 +5,45 @@
 namespace {
 
 // The readout of the last layer's scalars; gradients by these are written.
-template <class T> double readout(Block block, const Weights<T>& w, Workspace<T>& space) {
-    const int wide = w.wide, hidden = w.readout_wide, vectors = hidden / LANES<T>;
-    T* h = space.h.data();
+template <class N> double readout(Block block, const Weights<Real<N>>& w, Workspace<N>& space) {
+    const int wide = w.wide, hidden = w.readout_wide, vectors = hidden / LANES<N>;
+    N* h = space.h.data();
     multiply(block.atoms, space.s + block.first * wide, wide, w.readout, h, hidden);
     double energy = block.atoms * w.last_bias;
-    const T scale = (T)w.sizes.scale;
+    const Real<N> scale = (Real<N>)w.sizes.scale;
     for (int n = 0; n < block.atoms; ++n) {
-        Vec<T> sum = {};
+        Vec<N> sum = {};
         for (int k = 0; k < vectors; ++k) {
-            Vec<T> y = at(h + n * hidden, k);
-            const Vec<T> slope = silu<T>(y), weight = at(w.last.data(), k);
+            Vec<N> y = at(h + n * hidden, k);
+            const Vec<N> slope = silu(y);
+            const Vec<Real<N>> weight = at(w.last.data(), k);
             sum += weight * y;
             at(h + n * hidden, k) = scale * weight * slope;
         }
-        energy += total<T>(sum);
+        energy += total<Real<N>>(value_of(sum));
     }
     multiply(block.atoms, h, hidden, w.readout_back, space.gs + block.first * wide, wide);
     return energy * w.sizes.scale;
 }
 
 // Cosines of all invariants, weighted by element; gradients by the invariants are written.
-template <class T>
-double linear_readout(Block block, const int32_t* species, const T* weights, const Weights<T>& w, Workspace<T>& space) {
-    const int wide = w.functions_wide, vectors = wide / LANES<T>;
-    T* h = space.functions.data();
+template <class N>
+double linear_readout(Block block, const int32_t* species, const Real<N>* weights, const Weights<Real<N>>& w, Workspace<N>& space) {
+    const int wide = w.functions_wide, vectors = wide / LANES<N>;
+    N* h = space.functions.data();
     multiply(block.atoms, space.invariants.data() + block.first * w.invariants, w.invariants, w.directions, h, wide);
     double energy = 0;
-    const T amplitude = (T)w.sizes.amplitude;
+    const Real<N> amplitude = (Real<N>)w.sizes.amplitude;
     for (int n = 0; n < block.atoms; ++n) {
-        const T* mine = weights + (size_t)species[block.first + n] * wide;
-        Vec<T> sum = {};
+        const Real<N>* mine = weights + (size_t)species[block.first + n] * wide;
+        Vec<N> sum = {};
         for (int k = 0; k < vectors; ++k) {
-            Vec<T> sine, cosine;
-            sine_cosine<T>(at(h + n * wide, k), sine, cosine);
+            Vec<N> sine, cosine;
+            sine_cosine(at(h + n * wide, k), sine, cosine);
             sum += at(mine, k) * cosine;
             at(h + n * wide, k) = -amplitude * at(mine, k) * sine;
         }
-        energy += total<T>(sum);
+        energy += total<Real<N>>(value_of(sum));
     }
     multiply(block.atoms, h, wide, w.directions_back, space.ginvariants.data() + block.first * w.invariants, w.invariants);
     return energy * w.sizes.amplitude;
@@ -58,7 +59,7 @@ void sum_functions(Block block, const int32_t* species, const Weights<T>& w, Wor
         double* to = sums + (size_t)species[block.first + n] * w.sizes.functions;
         for (int k = 0; k < wide / LANES<T>; ++k) {
             Vec<T> sine, cosine;
-            sine_cosine<T>(at(h + n * wide, k), sine, cosine);
+            sine_cosine(at(h + n * wide, k), sine, cosine);
             for (int e = 0; e < LANES<T> && k * LANES<T> + e < w.sizes.functions; ++e)
                 to[k * LANES<T> + e] += w.sizes.amplitude * cosine[e];
         }

@@ -52,12 +52,14 @@ template <class T> KSTEP_INLINE double total(Vec<T> v) {
     return sum;
 }
 
-template <class T> KSTEP_INLINE Vec<T> root(Vec<T> v) {
+template <class T> KSTEP_INLINE Vec<T> root_of(Vec<T> v) {
     alignas(64) T each[LANES<T>];
     *reinterpret_cast<Vec<T>*>(each) = v;
     for (int e = 0; e < LANES<T>; ++e) each[e] = std::sqrt(each[e]);
     return *reinterpret_cast<Vec<T>*>(each);
 }
+KSTEP_INLINE Vec<float> root(Vec<float> v) { return root_of<float>(v); }
+KSTEP_INLINE Vec<double> root(Vec<double> v) { return root_of<double>(v); }
 
 // c[0] x^n + c[1] x^(n-1) + ... + c[n]
 template <class T, int N> KSTEP_INLINE Vec<T> polynomial(Vec<T> x, const T (&c)[N]) {
@@ -110,7 +112,7 @@ template <class T> KSTEP_INLINE Vec<T> exponential(Vec<T> x) {
 }
 
 // Sine and cosine of |x| up to some thousands.
-template <class T> KSTEP_INLINE void sine_cosine(Vec<T> x, Vec<T>& sine, Vec<T>& cosine) {
+template <class T> KSTEP_INLINE void sine_cosine_of(Vec<T> x, Vec<T>& sine, Vec<T>& cosine) {
     const Vec<T> k = nearest_whole(x * (T)0.6366197723675814);
     const Vec<T> r = ((x - k * Series<T>::quarter[0]) - k * Series<T>::quarter[1]) - k * Series<T>::quarter[2];
     const Vec<T> r2 = r * r, s = r * polynomial<T>(r2, Series<T>::sine), c = polynomial<T>(r2, Series<T>::cosine);
@@ -119,12 +121,16 @@ template <class T> KSTEP_INLINE void sine_cosine(Vec<T> x, Vec<T>& sine, Vec<T>&
     sine = (quadrant & 2) != 0 ? -a : a;
     cosine = ((quadrant + 1) & 2) != 0 ? -b : b;
 }
+KSTEP_INLINE void sine_cosine(Vec<float> x, Vec<float>& s, Vec<float>& c) { sine_cosine_of<float>(x, s, c); }
+KSTEP_INLINE void sine_cosine(Vec<double> x, Vec<double>& s, Vec<double>& c) { sine_cosine_of<double>(x, s, c); }
 
 // x becomes x / (1 + exp(-x)); returns the derivative.
-template <class T> KSTEP_INLINE Vec<T> silu(Vec<T>& x) {
+template <class T> KSTEP_INLINE Vec<T> silu_of(Vec<T>& x) {
     const Vec<T> y = x, s = (T)1 / ((T)1 + exponential<T>(-y));
     x = y * s;
     return s + y * s * ((T)1 - s);
 }
+KSTEP_INLINE Vec<float> silu(Vec<float>& x) { return silu_of<float>(x); }
+KSTEP_INLINE Vec<double> silu(Vec<double>& x) { return silu_of<double>(x); }
 
 }  // namespace

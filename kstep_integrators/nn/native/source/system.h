@@ -1,14 +1,11 @@
 // One set of molecules: energies and forces, steps of velocity Verlet, functions to be learned on.
 #pragma once
-#include <atomic>
-#include <exception>
-#include <memory>
-#include <mutex>
-#include <thread>
-
 #include "objects.h"
+#include "threads.h"
 
 namespace {
+
+constexpr int TOGETHER = 4;  // vectors whose products with a Hessian are computed together
 
 template <class T> class SystemOf final : public System {
     const std::shared_ptr<const NetworkOf<T>> network_;  // lives as long as a system of it
@@ -16,7 +13,9 @@ template <class T> class SystemOf final : public System {
     std::vector<int32_t> species_;
     std::vector<Molecule> molecules_;
     const Cell cell_;
-    std::vector<std::unique_ptr<Workspace<T>>> spaces_;  // of threads
+    Spaces<Workspace<T>> spaces_;
+    Spaces<Workspace<Dual<T, 1>>> dual_spaces_;
+    Spaces<Workspace<Dual<T, TOGETHER>>> together_spaces_;
     Array<T> linear_;
     std::mutex busy_;
 
@@ -29,7 +28,7 @@ template <class T> class SystemOf final : public System {
     void forces(const double* linear, const double* x, int threads, double* energy, double* f) override {
         const std::lock_guard<std::mutex> lock(busy_);
         set_linear(linear);
-        each(threads, [&](size_t n, Workspace<T>& space) { energy[n] = at_positions(n, x, space, f); });
+        spaces_.each(molecules_.size(), threads, [&](size_t n, Workspace<T>& space) { energy[n] = at_positions(n, x, space, f); });
     }
 
     // Positions, momenta, energies and forces are those at the start, and then at the end.
@@ -37,7 +36,7 @@ template <class T> class SystemOf final : public System {
               double* x, double* p, double* energy, double* f) override {
         const std::lock_guard<std::mutex> lock(busy_);
         set_linear(linear);
-        each(threads, [&](size_t n, Workspace<T>& space) {
+        spaces_.each(molecules_.size(), threads, [&](size_t n, Workspace<T>& space) {
             const size_t first = molecules_[n].first, end = first + molecules_[n].atoms;
             auto kick = [&] {
                 for (size_t i = first; i < end; ++i)
@@ -53,29 +52,46 @@ template <class T> class SystemOf final : public System {
         });
     }
 
-    // Hessians times vectors, [count][atoms of all][3], by central differences of the forces: along
-    // each vector, so far that the atom of a molecule that moves most goes by the displacement.
-    void hessian(const double* linear, const double* x, double displacement, int count, const double* vectors, int threads,
-                 double* products) override {
+    // Hessians times vectors, [count][atoms of all][3]: together as long as that is worth it.
+    void hessian(const double* linear, const double* x, int count, const double* vectors, int threads, double* products) override {
         const std::lock_guard<std::mutex> lock(busy_);
         set_linear(linear);
+        const int some = std::min(count, (count + 1) / TOGETHER * TOGETHER);
         const size_t all = 3 * species_.size();
-        each(threads, [&](size_t n, Workspace<T>& space) {
-            Molecule& m = molecules_[n];
-            const size_t first = 3 * m.first, size = 3 * (size_t)m.atoms;
-            std::vector<double> moved(size), below(size), above(size);
-            for (size_t c = 0; c < (size_t)count; ++c) {
-                const double* v = vectors + c * all + first;
-                double most = 0;
-                for (size_t i = 0; i < size; i += 3) most = std::fmax(most, v[i] * v[i] + v[i + 1] * v[i + 1] + v[i + 2] * v[i + 2]);
-                const double step = most > 0 ? displacement / std::sqrt(most) : 0.0;
-                for (size_t i = 0; i < size; ++i) moved[i] = x[first + i] - step * v[i];
-                forces_of(m, moved.data(), space, below.data());
-                for (size_t i = 0; i < size; ++i) moved[i] = x[first + i] + step * v[i];
-                forces_of(m, moved.data(), space, above.data());
-                double* to = products + c * all + first;
-                for (size_t i = 0; i < size; ++i) to[i] = most > 0 ? (below[i] - above[i]) / (2 * step) : 0.0;
-            }
+        auto multiply_by = [&](auto& spaces, size_t from, size_t to) {
+            if (from == to) return;
+            spaces.each(molecules_.size(), threads, [&](size_t n, auto& space) {
+                std::vector<const double*> v;
+                std::vector<double*> p;
+                for (size_t at = 3 * molecules_[n].first; from + v.size() < to;) {
+                    const size_t c = from + v.size();
+                    v.push_back(vectors + c * all + at);
+                    p.push_back(products + c * all + at);
+                }
+                products_of(n, x + 3 * molecules_[n].first, space, (int)v.size(), v.data(), p.data());
+            });
+        };
+        multiply_by(together_spaces_, 0, some);
+        multiply_by(dual_spaces_, some, count);
+    }
+
+    void average(const double* linear, const double* rest, const double* rate, const double* weights, int first, int last, int threads,
+                 double* path, double* mean) override {
+        const std::lock_guard<std::mutex> lock(busy_);
+        set_linear(linear);
+        spaces_.each(molecules_.size(), threads, [&](size_t n, Workspace<T>& space) {
+            average_steps(stretch(n, first, last), rest, rate, weights, path, mean,
+                          [&](const double* x, double* f) { forces_of(n, x, space, f); });
+        });
+    }
+
+    void average_adjoint(const double* linear, const double* rate, const double* weights, const double* path, const double* g,
+                         int first, int last, int threads, double* ahead, double* after) override {
+        const std::lock_guard<std::mutex> lock(busy_);
+        set_linear(linear);
+        dual_spaces_.each(molecules_.size(), threads, [&](size_t n, Workspace<Dual<T, 1>>& space) {
+            average_back(stretch(n, first, last), rate, weights, path, g, ahead, after,
+                         [&](const double* x, const double* v, double* product) { products_of(n, x, space, 1, &v, &product); });
         });
     }
 
@@ -84,7 +100,7 @@ template <class T> class SystemOf final : public System {
     void functions(const double* x, double displacement, double* sums, double* slopes) override {
         const std::lock_guard<std::mutex> lock(busy_);
         Molecule& m = molecules_[0];
-        Workspace<T>& space = *space_of(0);
+        Workspace<T>& space = *spaces_.of(0);
         functions_at(m, species_.data(), x, cell_, w_, space, sums);
         if (!slopes) return;
         const size_t count = (size_t)w_.sizes.species * w_.sizes.functions;
@@ -102,25 +118,30 @@ template <class T> class SystemOf final : public System {
         }
     }
 
-    size_t pairs() const override { return spaces_.empty() ? 0 : spaces_[0]->pairs.count; }
+    size_t pairs() override { return spaces_.of(0)->pairs.count; }
     size_t bytes() const override {
-        size_t sum = 0;
-        for (const auto& space : spaces_) sum += space->bytes();
+        size_t sum = spaces_.bytes() + dual_spaces_.bytes() + together_spaces_.bytes();
         for (const auto& m : molecules_) sum += m.neighbours.bytes();
         return sum;
     }
 
   private:
-    double forces_of(Molecule& m, const double* x, Workspace<T>& space, double* f) {
+    // Of molecule n, whose coordinates alone are given.
+    double forces_of(size_t n, const double* x, Workspace<T>& space, double* f) {
+        Molecule& m = molecules_[n];
         return energy_forces(m, species_.data() + m.first, x, cell_, linear_.data(), w_, space, f);
     }
-    double at_positions(size_t n, const double* x, Workspace<T>& space, double* f) {
+    template <int V>
+    void products_of(size_t n, const double* x, Workspace<Dual<T, V>>& space, int count, const double* const* vectors, double* const* products) {
         Molecule& m = molecules_[n];
-        return forces_of(m, x + 3 * m.first, space, f + 3 * m.first);
+        hessian_times(m, species_.data() + m.first, x, cell_, linear_.data(), w_, space, count, vectors, products);
     }
-    Workspace<T>* space_of(size_t thread) {
-        while (spaces_.size() <= thread) spaces_.push_back(std::make_unique<Workspace<T>>());
-        return spaces_[thread].get();
+    double at_positions(size_t n, const double* x, Workspace<T>& space, double* f) {
+        const size_t at = 3 * molecules_[n].first;
+        return forces_of(n, x + at, space, f + at);
+    }
+    Stretch stretch(size_t n, int first, int last) const {
+        return {3 * species_.size(), 3 * molecules_[n].first, 3 * (size_t)molecules_[n].atoms, first, last};
     }
     void set_linear(const double* linear) {
         const int S = w_.sizes.species, R = w_.sizes.functions, wide = w_.functions_wide;
@@ -128,35 +149,6 @@ template <class T> class SystemOf final : public System {
         T* to = linear_.need((size_t)S * wide);
         for (int s = 0; s < S; ++s)
             for (int n = 0; n < R; ++n) to[s * wide + n] = linear ? (T)linear[s * R + n] : (T)0;
-    }
-
-    // Molecule after molecule, each in the memory of the thread that has taken it: what a thread
-    // writes stays in its caches, and no sum depends on how many threads there are.
-    template <class Work> void each(int threads, Work work) {
-        const size_t count = molecules_.size(), workers = std::min<size_t>(std::max(threads, 1), count);
-        std::atomic<size_t> next{0};
-        std::exception_ptr failed;
-        std::mutex failing;
-        auto run = [&](Workspace<T>* space) {
-            try {
-                for (size_t n; (n = next++) < count;) work(n, *space);
-            } catch (...) {
-                const std::lock_guard<std::mutex> lock(failing);
-                failed = std::current_exception();
-            }
-        };
-        std::vector<Workspace<T>*> spaces;
-        for (size_t t = 0; t < workers; ++t) spaces.push_back(space_of(t));
-        std::vector<std::thread> others;
-        others.reserve(workers);
-        try {
-            for (size_t t = 1; t < workers; ++t) others.emplace_back(run, spaces[t]);
-        } catch (const std::exception&) {
-            // No more threads, or no memory for one: those that there are do all the work.
-        }
-        if (workers) run(spaces[0]);
-        for (std::thread& other : others) other.join();
-        if (failed) std::rethrow_exception(failed);
     }
 };
 

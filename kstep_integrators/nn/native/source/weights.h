@@ -138,7 +138,7 @@ template <class T> struct Weights {
             for (int n = 0; n < F; ++n) e[s * wide + n] = (T)embedded[s * F + n];
         Array<T> h((size_t)S * wide), all((size_t)S * 3 * wide);
         multiply(S, e, wide, y.in, h.data(), wide);
-        for (int k = 0; k < S * wide / LANES<T>; ++k) silu<T>(at(h.data(), k));
+        for (int k = 0; k < S * wide / LANES<T>; ++k) silu(at(h.data(), k));
         multiply(S, h.data(), wide, y.phi, all.data(), 3 * wide);
         T* f = first.need((size_t)S * 2 * wide);
         for (int s = 0; s < S; ++s) std::memcpy(f + s * 2 * wide, all.data() + s * 3 * wide, 2 * wide * sizeof(T));

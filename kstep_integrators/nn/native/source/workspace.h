@@ -8,36 +8,36 @@ constexpr int ATOMS = 24;                       // of a block that is taken thro
 constexpr size_t KEPT_FILTERS = (size_t)1 << 21;  // bytes of filters that are kept for the way back
 
 // What a layer leaves for the backward pass; rows of atoms, each of some times the channels.
-template <class T> struct Kept {
-    T *phi, *phi_slope;  // 3: a, b, c of the messages; 1
-    T *v, *cv;           // 3: vectors that came in; c times these
-    T *x;                // 2: scalars between message and update, norms
-    T *lr, *dot;         // 6: left and right vectors; 1: their product
-    T *out, *hidden_slope;  // 3: a_ss, a_sv, a_vv; 1
+template <class N> struct Kept {
+    N *phi, *phi_slope;  // 3: a, b, c of the messages; 1
+    N *v, *cv;           // 3: vectors that came in; c times these
+    N *x;                // 2: scalars between message and update, norms
+    N *lr, *dot;         // 6: left and right vectors; 1: their product
+    N *out, *hidden_slope;  // 3: a_ss, a_sv, a_vv; 1
 };
 
-template <class T> struct Workspace {
-    Pairs<T> pairs;
-    std::vector<Kept<T>> layers;
-    T *s, *v;                        // 1: scalars after a layer; 3: vectors after the last
-    T *gs, *gv, *gphi, *gcv;         // gradients by scalars, vectors, messages, and c times vectors
-    Array<T> filters, slopes;        // [layer][pair][3 wide]; [BLOCK][3 wide]
-    Array<T> invariants, ginvariants;  // [atom][2 layers wide], for a linear readout
-    Array<T> h, h3, h6;              // of a block of atoms
-    Array<T> functions;              // [ATOMS][functions]
+template <class N> struct Workspace {
+    Pairs<N> pairs;
+    std::vector<Kept<N>> layers;
+    N *s, *v;                        // 1: scalars after a layer; 3: vectors after the last
+    N *gs, *gv, *gphi, *gcv;         // gradients by scalars, vectors, messages, and c times vectors
+    Array<N> filters, slopes;        // [layer][pair][3 wide]; [BLOCK][3 wide]
+    Array<N> invariants, ginvariants;  // [atom][2 layers wide], for a linear readout
+    Array<N> h, h3, h6;              // of a block of atoms
+    Array<N> functions;              // [ATOMS][functions]
     bool keeps_filters = true;
 
-    void prepare(int n, const Weights<T>& w) {
+    void prepare(int n, const Weights<Real<N>>& w) {
         const size_t unit = (size_t)n * w.wide;
         const int L = w.sizes.layers;
-        T* free = rows_.need(unit * (23 * L + 14));
+        N* free = rows_.need(unit * (23 * L + 14));
         auto rows = [&free, unit](int count) {
-            T* mine = free;
+            N* mine = free;
             free += count * unit;
             return mine;
         };
         layers.resize(L);
-        for (Kept<T>& y : layers)
+        for (Kept<N>& y : layers)
             y = {rows(3), rows(1), rows(3), rows(3), rows(2), rows(6), rows(1), rows(3), rows(1)};
         s = rows(1);
         v = rows(3);
@@ -45,9 +45,9 @@ template <class T> struct Workspace {
         gv = rows(3);
         gphi = rows(3);
         gcv = rows(3);
-        const size_t pair = 3 * w.wide * sizeof(T), all = pairs.blocks * BLOCK * pair * L;
+        const size_t pair = 3 * w.wide * sizeof(N), all = pairs.blocks * BLOCK * pair * L;
         keeps_filters = all <= KEPT_FILTERS;
-        filters.need((keeps_filters ? all : BLOCK * pair) / sizeof(T));
+        filters.need((keeps_filters ? all : BLOCK * pair) / sizeof(N));
         slopes.need(BLOCK * 3 * w.wide);
         const int widest = std::max(w.wide, std::max(w.readout_wide, w.functions_wide));
         h.need((size_t)ATOMS * widest);
@@ -60,7 +60,7 @@ template <class T> struct Workspace {
         }
     }
     // Filters of a block of pairs in one layer.
-    T* filters_of(int layer, size_t block, int wide) {
+    N* filters_of(int layer, size_t block, int wide) {
         return filters.data() + (keeps_filters ? ((size_t)layer * pairs.blocks + block) * BLOCK * 3 * wide : 0);
     }
     size_t bytes() const {
@@ -69,7 +69,7 @@ template <class T> struct Workspace {
     }
 
   private:
-    Array<T> rows_;
+    Array<N> rows_;
 };
 
 }  // namespace
