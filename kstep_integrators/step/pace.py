@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from kstep_integrators import units
 from kstep_integrators.fields import GLOBAL, replaced, scoped
 from kstep_integrators.state import PhaseState, inverse_masses
@@ -70,13 +72,13 @@ def begin_pace(k: int, timestep: float, grow: bool = True) -> Pace:
 
 
 def trouble_of(
-    info: StepInfo, state: PhaseState, stride: float, kicked: bool, kelvin: float | None
+    info: StepInfo, state: PhaseState, stride: float, force: Tensor | None, kelvin: float | None
 ) -> float | None:
     r"""The error of one landing, of which 1 is as much as a stride may have.
 
     Under a Metropolis test, the rise of the total energy over 2 kT. Where the corrector kicks, the
-    kinetic energy :math:`\overline{(h r)^2 / 2m}` of the residual force r over the stride h, which
-    counts light atoms as they heat. Else the error of the predicted energy.
+    kinetic energy :math:`\overline{(h F)^2 / 2m}` of the correcting force F over the stride h,
+    which counts light atoms as they heat. Else the error of the predicted energy.
 
     Parameters
     ----------
@@ -86,8 +88,8 @@ def trouble_of(
         Where they landed.
     stride : float
         ASE time units.
-    kicked : bool
-        Whether the corrector kicks by the residual.
+    force : (N, 3) Tensor or None
+        That the corrector kicks by, eV/angstrom; None if it does not.
     kelvin : float or None
         Of the Metropolis test.
 
@@ -103,8 +105,8 @@ def trouble_of(
             return None
         change = info.verdict.first_change.clamp(min=0.0) / (2.0 * units.KB * kelvin)
         return float(change.mean())
-    if kicked and info.residual is not None:
-        kicks = (stride * info.residual).square() * (0.5 * inverse_masses(state))
+    if force is not None:
+        kicks = (stride * force).square() * (0.5 * inverse_masses(state))
         return float(kicks.sum()) / len(state.numbers) / KICK
     if info.energy_error is None:
         return None

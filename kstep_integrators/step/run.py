@@ -175,10 +175,13 @@ def advance(run: Run, rng: Noise, meter: Meter) -> tuple[Run, list[StepInfo], Re
             k, burn_in, production_start = burn_in.best, None, run.nsteps + 1
     pace = run.pace
     if pace is not None:
-        rule, corrector = run.scheme.metropolis, run.scheme.corrector
+        rule, last = run.scheme.metropolis, point.correction
         stride = run.next_k * run.scheme.timestep
+        force = info.residual if run.scheme.corrector.needs_forces else None
+        if last is not None:
+            force = last.force
         kelvin = None if rule is None else rule.temperature_K
-        trouble = trouble_of(info, point.state, stride, corrector.needs_forces, kelvin)
+        trouble = trouble_of(info, point.state, stride, force, kelvin)
         pace = next_pace(pace, trouble, run.nsteps + 1)
     after = replaced(
         run,

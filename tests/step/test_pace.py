@@ -98,32 +98,32 @@ def test_what_is_not_known_changes_nothing():
 def test_kicks_count_by_the_kinetic_energy_that_they_would_give(state: PhaseState):
     residual = torch.zeros_like(state.positions)
     residual[3, 0], stride = 0.2, 2.0 * FS
-    trouble = trouble_of(StepInfo(residual=residual), state, stride, True, None)
+    trouble = trouble_of(StepInfo(), state, stride, residual, None)
     mass = float(state.masses.flatten()[3])
     assert trouble == pytest.approx((0.2 * stride) ** 2 / (2.0 * mass) / 9 / KICK)
-    double = trouble_of(StepInfo(residual=residual), state, 2.0 * stride, True, None)
+    double = trouble_of(StepInfo(), state, 2.0 * stride, residual, None)
     assert double == pytest.approx(4.0 * trouble)
     fixed = state.replace(mobile=(torch.arange(9) != 3)[:, None])
-    assert trouble_of(StepInfo(residual=residual), fixed, stride, True, None) == 0.0
+    assert trouble_of(StepInfo(), fixed, stride, residual, None) == 0.0
 
 
 def test_without_kicks_the_error_of_the_energy_counts(state: PhaseState):
     info = StepInfo(
         residual=torch.ones_like(state.positions), energy_error=torch.tensor([-0.009]).double()
     )
-    trouble = trouble_of(info, state, 2.0 * FS, False, None)
+    trouble = trouble_of(info, state, 2.0 * FS, None, None)
     assert trouble == pytest.approx(0.009 / 9 / 2e-3)
-    assert trouble_of(StepInfo(), state, 2.0 * FS, False, None) is None
+    assert trouble_of(StepInfo(), state, 2.0 * FS, None, None) is None
 
 
 def test_under_metropolis_rises_of_the_total_energy_count(state: PhaseState):
     kt = units.KB * 300.0
     changes = torch.tensor([-5.0, 1.0, 3.0], dtype=torch.float64) * kt
     verdict = Verdict(torch.ones(3), changes, 1)
-    assert trouble_of(StepInfo(verdict=verdict), state, 1.0, True, 300.0) == pytest.approx(2 / 3)
+    assert trouble_of(StepInfo(verdict=verdict), state, 1.0, None, 300.0) == pytest.approx(2 / 3)
     failed = Verdict(torch.zeros(1), torch.tensor([math.inf]), 1)
-    assert trouble_of(StepInfo(verdict=failed), state, 1.0, True, 300.0) == math.inf
-    assert trouble_of(StepInfo(), state, 1.0, True, 300.0) is None
+    assert trouble_of(StepInfo(verdict=failed), state, 1.0, None, 300.0) == math.inf
+    assert trouble_of(StepInfo(), state, 1.0, None, 300.0) is None
 
 
 def test_undone_jumps_and_fallbacks(state: PhaseState):
@@ -132,4 +132,4 @@ def test_undone_jumps_and_fallbacks(state: PhaseState):
         StepInfo(residual=quiet, fallbacks={0: "too far"}),
         StepInfo(residual=quiet, undone=torch.tensor([True])),
     ):
-        assert trouble_of(info, state, 1.0, True, None) == math.inf
+        assert trouble_of(info, state, 1.0, quiet, None) == math.inf
