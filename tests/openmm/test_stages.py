@@ -43,7 +43,7 @@ def test_each_stage_has_a_meaning():
 
 def test_codes_of_correctors():
     assert {name: CORRECTORS_BY_CODE[code].name for name, code in CORRECTOR_CODES.items()} == {
-        name: name for name in CORRECTORS
+        name: name for name, kind in CORRECTORS.items() if not kind.averages
     }
 
 
