@@ -22,7 +22,6 @@ from kstep_integrators.testing import angular_momentum, flipped
 from kstep_integrators.testing.surfaces import Surface, morse
 from kstep_integrators.thermostats import NoThermostat
 from tests.conftest import REFERENCE, cheap, hot
-from tests.correctors.test_filtered import OtherForces
 
 FS = units.FS
 STRIDE = 8 * FS
@@ -259,7 +258,9 @@ def test_the_estimate_by_hand(state):
     there, site = estimate(state, inner, aim, computed)
     r = computed.forces - aim.inner.forces
     above = float(computed.energy - aim.inner.energy)
-    by_hand = float(inner.energy) + above - float((r * (state.positions - aim.state.positions)).sum())
+    by_hand = (
+        float(inner.energy) + above - float((r * (state.positions - aim.state.positions)).sum())
+    )
     assert float(there.energy) == pytest.approx(by_hand, abs=1e-12)
     assert torch.equal(there.forces, inner.forces + r)
     assert float(site.energy) == pytest.approx(float(inner.energy) + above, abs=1e-12)

@@ -76,7 +76,7 @@ def test_the_path_is_velocity_verlet_from_rest(state):
     """Half a step of the force at the start, and the same after as before it."""
     potential, *_ = vibrations(state)
     window = triangle(12.0 * FS)
-    mean, rate = the_average(potential, state, window)
+    mean, _ = the_average(potential, state, window)
     x, v = state.positions, torch.zeros_like(state.positions)
     h = window.timestep
     force = potential(x, None)[0].require_forces()
