@@ -309,7 +309,7 @@ def test_a_batch_is_its_molecules_one_by_one(backend, state):
 
 @pytest.mark.parametrize("reach", [0.0, -1.0, float("nan"), float("inf"), "wide", True, None])
 def test_a_reach_that_makes_no_sense_is_refused(reach):
-    with pytest.raises((ValueError, TypeError), match="reach is .*expected"):
+    with pytest.raises((ValueError, TypeError), match=r"reach is .*expected"):
         Mollified(reach)
 
 
