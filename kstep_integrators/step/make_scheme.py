@@ -65,7 +65,7 @@ def make_scheme(
             "second evaluation, for which corrector='none' makes another stride; use 'none' or "
             "'impulse', or leave metropolize out"
         )
-    if options.verify_interval is not None and not corrector.averages:
+    if options.verify_interval and not corrector.averages:
         raise ValueError(
             f"verify_interval={options.verify_interval} with the corrector {corrector.name!r}, "
             "which has the physics computed where it is wanted: there are no estimates to verify; "
