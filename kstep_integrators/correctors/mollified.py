@@ -14,7 +14,7 @@ from kstep_integrators.jumps.base import Averaged, BoundJump
 from kstep_integrators.mechanics.averaging import Window
 from kstep_integrators.state import Evaluation, PhaseState, Site
 
-__all__ = ["Mollified", "estimate", "pulled_back", "triangle"]
+__all__ = ["IMPULSE", "Mollified", "estimate", "pulled_back", "triangle"]
 
 REACH = 3.0
 """Strides to either side of a geometry that are averaged over."""

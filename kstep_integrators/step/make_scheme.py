@@ -18,7 +18,7 @@ from kstep_integrators.step.metropolis import make_metropolis
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.scheme import Scheme, shortest_part
 
-__all__ = ["changed_scheme", "make_scheme"]
+__all__ = ["LONGEST_IMPULSE", "changed_scheme", "make_scheme"]
 
 LONGEST_IMPULSE = 4.0 * units.FS
 """Longest stride at which the default corrector is that of impulses, ASE time units."""
