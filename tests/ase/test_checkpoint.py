@@ -35,6 +35,7 @@ KINDS = {
     "filtered": {**LANGEVIN, "corrector": Filtered("quartic", dense_limit=4)},
     "mollified": {**MOLLIFIED},
     "mollified langevin": {**MOLLIFIED, **LANGEVIN, "constraint": FixAtoms([1, 5])},
+    "mollified centred": {**MOLLIFIED, **LANGEVIN, "constraint": FixCom()},
     "mollified bussi": {
         **MOLLIFIED, "thermostat": "bussi", "temperature_K": 300, "taut": 50 * FS,
     },

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.constraints import FixAtoms, FixBondLengths
-from ase.io import read
+from ase.io import Trajectory, read
+from ase.md import MDLogger
 from ase.md.verlet import VelocityVerlet
 
 from kstep_integrators import (
@@ -194,6 +195,30 @@ def test_an_observer_that_asks_at_each_step_disturbs_nothing():
     np.testing.assert_array_equal(asked.atoms.positions, plain.atoms.positions)
     assert asked.stats.physics_evaluations == 6
     assert asked.atoms.calc.evaluations == 6 + 6
+
+
+def test_outputs_of_the_users_own_never_pass_one_geometry_for_another(tmp_path):
+    """ASE's logger makes a real evaluation each time; its trajectory has no energy of elsewhere."""
+    plain, dynamics = run_of(), run_of()
+    with (
+        MDLogger(dynamics, dynamics.atoms, str(tmp_path / "own.log")) as log,
+        Trajectory(tmp_path / "own.traj", "w", dynamics.atoms) as frames,
+    ):
+        dynamics.attach(frames.write)
+        dynamics.run(2)
+        assert dynamics.atoms.calc.evaluations == 3
+        dynamics.attach(log)
+        dynamics.run(2)
+    assert dynamics.atoms.calc.evaluations == 5 + 2
+    assert dynamics.stats.physics_evaluations == 5
+    for frame in read(tmp_path / "own.traj", ":"):
+        if frame.calc is not None and "energy" in frame.calc.results:
+            assert frame.get_potential_energy() == truth(frame).get_potential_energy()
+    last = (tmp_path / "own.log").read_text().splitlines()[-1]
+    real = truth(dynamics.atoms).get_potential_energy()
+    assert float(last.split()[2]) == pytest.approx(real, abs=1e-3)
+    plain.run(4)
+    np.testing.assert_array_equal(dynamics.atoms.positions, plain.atoms.positions)
 
 
 def test_the_error_of_estimates_by_hand():
