@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from ase import Atoms, units
 from ase.constraints import FixAtoms, FixBondLengths
-from ase.io import read
+from ase.io import Trajectory, read
+from ase.md import MDLogger
 from ase.md.verlet import VelocityVerlet
 
 from kstep_integrators import (
@@ -194,6 +195,30 @@ def test_an_observer_that_asks_at_each_step_disturbs_nothing():
     np.testing.assert_array_equal(asked.atoms.positions, plain.atoms.positions)
     assert asked.stats.physics_evaluations == 6
     assert asked.atoms.calc.evaluations == 6 + 6
+
+
+def test_outputs_of_the_users_own_never_pass_one_geometry_for_another(tmp_path):
+    """ASE's logger makes a real evaluation each time; its trajectory has no energy of elsewhere."""
+    plain, dynamics = run_of(), run_of()
+    with (
+        MDLogger(dynamics, dynamics.atoms, str(tmp_path / "own.log")) as log,
+        Trajectory(tmp_path / "own.traj", "w", dynamics.atoms) as frames,
+    ):
+        dynamics.attach(frames.write)
+        dynamics.run(2)
+        assert dynamics.atoms.calc.evaluations == 3
+        dynamics.attach(log)
+        dynamics.run(2)
+    assert dynamics.atoms.calc.evaluations == 5 + 2
+    assert dynamics.stats.physics_evaluations == 5
+    for frame in read(tmp_path / "own.traj", ":"):
+        if frame.calc is not None and "energy" in frame.calc.results:
+            assert frame.get_potential_energy() == truth(frame).get_potential_energy()
+    last = (tmp_path / "own.log").read_text().splitlines()[-1]
+    real = truth(dynamics.atoms).get_potential_energy()
+    assert float(last.split()[2]) == pytest.approx(real, abs=1e-3)
+    plain.run(4)
+    np.testing.assert_array_equal(dynamics.atoms.positions, plain.atoms.positions)
 
 
 def test_the_error_of_estimates_by_hand():
@@ -390,6 +415,8 @@ def test_a_failing_evaluation_is_stepped_over_with_the_physics_own_forces(tmp_pa
     np.testing.assert_allclose(dynamics.atoms.positions, other.positions, atol=1e-10)
     np.testing.assert_allclose(dynamics.atoms.get_momenta(), other.get_momenta(), atol=1e-9)
     assert dynamics.estimates() is None
+    dynamics.atoms.get_forces()
+    assert broken.calls == 37  # they are known
     last = read(tmp_path / "md.traj", "-1")
     assert "estimated" not in last.info
     real = truth(last)
@@ -526,6 +553,31 @@ def test_an_interrupted_step_is_made_again_the_same():
     dynamics.run(5 - dynamics.nsteps)
     plain.run(5)
     np.testing.assert_array_equal(dynamics.atoms.positions, plain.atoms.positions)
+
+
+def test_an_interrupted_verification_leaves_the_step_to_be_made_again():
+    """What had been computed at the averaged positions is known then."""
+
+    class Interrupted(BrokenCalculator):
+        def calculate(self, *arguments):
+            if self.calls == 2:
+                self.calls += 1
+                raise KeyboardInterrupt
+            super().calculate(*arguments)
+
+    dynamics = run_of(
+        calculator=Interrupted(physics(), []), verify_interval=1, rng=np.random.default_rng(2),
+        **BATH,
+    )  # fmt: skip
+    plain = run_of(rng=np.random.default_rng(2), **BATH)
+    with pytest.raises(KeyboardInterrupt):
+        dynamics.run(4)
+    assert dynamics.nsteps == 0
+    dynamics.run(4)
+    plain.run(4)
+    np.testing.assert_array_equal(dynamics.atoms.positions, plain.atoms.positions)
+    assert (dynamics.stats.physics_evaluations, dynamics.stats.verifications) == (5, 4)
+    assert dynamics.atoms.calc.calls == 5 + 4 + 1
 
 
 def test_fixed_atoms_stay_and_the_others_feel_them():

@@ -227,3 +227,20 @@ def test_of_computed_physics_there_is_nothing_to_verify(two):
     point = first_point(two, mixed, Meter(mixed.physics, 2), STRIDE)
     assert verified(point, mixed).isnan().tolist() == [False, True]
     assert mixed.physics.evaluations == 2 + 1
+
+
+def test_only_what_is_estimated_is_computed_before_the_physics_takes_over(two):
+    """The first molecule has come from physics steps; then both strides are undone."""
+    faulty = Faulty()
+    parts = scheme(two, faulty, force_tolerance=1e-9)
+    plain = scheme(two, faulty)
+    point = first_point(two, plain, Meter(plain.physics, 2), STRIDE)
+    faulty.calls = {faulty.called + K + 2}
+    mixed, _ = step(point, plain, K, np.random.default_rng(0))
+    assert mixed.estimated.tolist() == [True, False]
+    after, info = step(mixed, parts, K, np.random.default_rng(0))
+    assert set(info.fallbacks) == {0, 1}
+    assert info.evaluations.tolist() == [1 + 1 + K, 1 + K]
+    assert after.estimated.tolist() == [False, False]
+    here = springs(2.0).evaluate(after.state.positions, True)
+    torch.testing.assert_close(after.physics.energy, here.energy, rtol=0, atol=1e-12)

@@ -25,7 +25,8 @@ __all__ = ["Point", "energies", "learning", "spectra", "speed_and_error"]
 
 _LINES: Final = (PALETTE[0], PALETTE[2], PALETTE[4], PALETTE[5], PALETTE[1], PALETTE[3])
 _MARKER: Final = {
-    "verlet": "s", "impulse": "o", "filtered": "D", "mollified": "^", "respa": "v", "reference": "s",
+    "verlet": "s", "impulse": "o", "filtered": "D", "mollified": "^", "respa": "v",
+    "reference": "s",
 }  # fmt: skip
 
 
