@@ -77,7 +77,8 @@ class Watch:
             "k": dynamics.k,
             "labels": 0 if lessons is None else lessons.labels,
             "residual": residual,
-            "energy": float(dynamics.atoms.get_total_energy()),
+            "energy": float((dynamics.estimates() or dynamics.atoms).get_total_energy()),
+            "conserved": dynamics.get_conserved_energy(),
             "wall": time.perf_counter() - self._wall,
             "cpu": time.process_time() - self._cpu,
         })  # fmt: skip
@@ -286,12 +287,14 @@ class LearnedDFTOptions(Options):
     start: str = option("ethanol", "a bundled molecule, or a file with positions and momenta")
     base: str = option("organic-gfn2", "organic-gfn2, GFN2-xTB, GFN-FF or none")
     length_fs: float = option(1000.0, "of the run")
+    stride_fs: float = option(BASE_FS * K, "that the run may grow to")
+    verify_interval: int = option(0, "strides between two checks of estimates, beyond 4 fs")
     density_fit: bool = option(False, "fit densities")
     verlet_fs: float = option(0.0, "length of velocity Verlet at 0.5 and 1 fs beside it")
 
 
 def learning_dft(options: LearnedDFTOptions) -> dict[str, Any]:
-    """B3LYP/def2-SVP from the first step, strides of 4 fs, all learning included."""
+    """B3LYP/def2-SVP from the first step, all learning included."""
     file = Path(options.start)
     found = read(file) if file.is_file() else thermalized(options.start)
     atoms = found if isinstance(found, Atoms) else found[0]
@@ -303,8 +306,10 @@ def learning_dft(options: LearnedDFTOptions) -> dict[str, Any]:
     copy = atoms.copy()
     copy.calc = physics()
     dynamics = KStepDynamics(
-        copy, base_of(options.base), k=K, timestep=BASE_FS * units.fs, learn=Learning(refit=False)
-    )
+        copy, base_of(options.base), k=round(options.stride_fs / BASE_FS),
+        timestep=BASE_FS * units.fs, verify_interval=options.verify_interval or None,
+        learn=Learning(refit=False),
+    )  # fmt: skip
     watch = Watch(dynamics)
     while dynamics.get_time() < options.length_fs * units.fs:
         dynamics.run(1)
