@@ -252,7 +252,17 @@ class PhasePoint:
 
     def where(self, molecules: Tensor, other: PhasePoint) -> PhasePoint:
         """Choose: this point for the molecules of a mask (B,) bool, another for the rest."""
-        return where(Layout(molecules, self.state.batch), self, other)
+        one = self
+        if (one.site is None) != (other.site is None):
+            one, other = one._with_site(), other._with_site()
+        return where(Layout(molecules, self.state.batch), one, other)
+
+    def _with_site(self) -> PhasePoint:
+        """The same point, and that its physics has been computed at its positions."""
+        if self.site is not None:
+            return self
+        here = Site(self.state.positions, self.physics, self.physics.energy)
+        return replaced(self, site=here)
 
 
 Forces = Callable[[Tensor, Any], tuple[Evaluation, Any]]

@@ -54,6 +54,7 @@ from kstep_integrators.models.electrons import warn_of_electrons
 from kstep_integrators.physics.calculation import forget
 from kstep_integrators.physics.calculator_physics import CalculatorPhysics
 from kstep_integrators.physics.counting import Meter
+from kstep_integrators.physics.estimated import note_estimates
 from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.state import EvaluationFailed, PhaseState, kinetic_energy
@@ -235,6 +236,7 @@ class KStepDynamics(OptionAttributes):
         )  # fmt: skip
         check_one_bath(options)
         check_atoms(atoms)
+        note_estimates(atoms, False)  # of a frame that a run left, which this one computes anew
         check_outputs(trajectory, logfile, loginterval, checkpoint, **kwargs)
         check_folder(trajectory=trajectory, logfile=logfile or None, checkpoint=checkpoint)
         learning = options.learning

@@ -6,20 +6,10 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from kstep_integrators.physics.estimated import note_estimates
 from kstep_integrators.state import PhasePoint
 
-__all__ = ["ESTIMATED", "estimated_frame", "note_estimates"]
-
-ESTIMATED = "estimated"
-"""Entry of ``atoms.info`` that names what has not been computed there."""
-
-
-def note_estimates(atoms: Atoms, estimated: bool) -> None:
-    """Note in ``atoms.info`` that energy and forces are estimates; or take that note away."""
-    if estimated:
-        atoms.info[ESTIMATED] = "energy, forces"
-    else:
-        atoms.info.pop(ESTIMATED, None)
+__all__ = ["estimated_frame"]
 
 
 def estimated_frame(atoms: Atoms, point: PhasePoint) -> Atoms:

@@ -12,6 +12,7 @@ from kstep_integrators.ase.atoms import has_fixed_bonds
 from kstep_integrators.ase.resumable import ResumableDynamics
 from kstep_integrators.fields import replaced
 from kstep_integrators.jumps.base import Jump
+from kstep_integrators.state import EvaluationFailed
 from kstep_integrators.step.make_scheme import changed_scheme
 from kstep_integrators.step.options import RunOptions, make_rng
 from kstep_integrators.step.run import Run, moved_to
@@ -188,7 +189,13 @@ class OptionAttributes(ResumableDynamics):
             self._save()
 
     def _under(self, run: Run, scheme: Scheme, same_jump: bool, k: int) -> Run:
-        """The run with another scheme; evaluated again only if it lacks forces that it needs."""
+        """The run with another scheme; evaluated anew only where it needs what is not known.
+
+        Raises
+        ------
+        EvaluationFailed
+            If the physics fails then.
+        """
         if same_jump:
             names = (
                 "corrector", "thermostat", "control", "metropolis", "shortest_k", "verify_interval",
@@ -197,13 +204,16 @@ class OptionAttributes(ResumableDynamics):
             bound = dataclasses.replace(run.scheme, **parts)
         else:
             bound = scheme.bind(run.point.state, run.scheme.physics)
-        estimated = run.point.site is not None and not scheme.corrector.averages
-        if estimated or (bound.needs_forces and not run.scheme.needs_forces):
-            return replaced(moved_to(run, run.point.state, bound), k=k)
-        point = run.point
-        if scheme.corrector != run.scheme.corrector:
-            point = replaced(point, correction=None)
-        return replaced(run, scheme=bound, point=point, k=k)
+        after = replaced(run, scheme=bound, k=k)
+        lacks_forces = bound.needs_forces and not run.scheme.needs_forces
+        if lacks_forces or _aims_elsewhere(run, after):
+            moved = moved_to(after, run.point.state, bound)
+            if moved.point.physics.failures:
+                raise EvaluationFailed("; ".join(moved.point.physics.failures.values()))
+            return moved
+        if scheme.corrector.describe() != run.scheme.corrector.describe():
+            after = replaced(after, point=replaced(run.point, correction=None))
+        return after
 
     def _dt(self) -> None:
         """Let ASE's ``dt`` be the next stride."""
@@ -259,3 +269,13 @@ class OptionAttributes(ResumableDynamics):
                     f"mean {near[0]!r}?"
                 )
             super().__setattr__(name, value)
+
+
+def _aims_elsewhere(run: Run, after: Run) -> bool:
+    """True if a changed run wants the physics at other positions than it was computed at."""
+    old, new = run.scheme, after.scheme
+    if not (old.corrector.averages or new.corrector.averages):
+        return False
+    strides = [one.next_k * one.scheme.timestep for one in (run, after)]
+    correctors = [one.corrector.describe() for one in (old, new)]
+    return old.jump is not new.jump or strides[0] != strides[1] or correctors[0] != correctors[1]

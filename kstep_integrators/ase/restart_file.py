@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
-from kstep_integrators.ase.estimates import note_estimates
+from kstep_integrators.physics.estimated import note_estimates
 from kstep_integrators.state import PhasePoint
 
 __all__ = ["free_path", "write_restart"]

@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FIELDS", "SCHEMA_VERSION", "check_arrays", "check_metadata", "read_arrays"]
+__all__ = ["ESTIMATES", "FIELDS", "SCHEMA_VERSION", "check_arrays", "check_metadata", "read_arrays"]
 
 SCHEMA_VERSION = 1
 
@@ -39,6 +39,10 @@ FIELDS: Final = {
 
 STAGES: Final = ("production", "equilibration", "distorted", "run")
 """Parts of a simulation; windows are cut from production alone."""
+
+ESTIMATES: Final = "estimated_energies_eV"
+"""Entry of the metadata of a run whose corrector averages positions: the energies of its frames
+that are estimates, and null for those that were computed. In the arrays they are NaN."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 

@@ -45,6 +45,7 @@ from kstep_integrators.learning.settings import Learning
 from kstep_integrators.models.domain import warn_of_domain
 from kstep_integrators.models.electrons import warn_of_electrons
 from kstep_integrators.physics.counting import Meter
+from kstep_integrators.physics.estimated import note_estimates
 from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.physics.protocol import Physics
 from kstep_integrators.physics.worker_physics import WorkerPhysics
@@ -205,6 +206,7 @@ energy_tolerance, force_tolerance, verify_interval, guard, device, learn
         molecules = list(atoms_list)
         for one in molecules:
             check_atoms(one)
+            note_estimates(one, False)  # of a frame that a run left, which is computed anew
         check_outputs(trajectory, logfile, loginterval, checkpoint)
         if _resumed is None:
             check_earlier(None, checkpoint)

@@ -10,7 +10,7 @@ import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from kstep_integrators.ase.estimates import note_estimates
+from kstep_integrators.physics.estimated import note_estimates
 from kstep_integrators.state import PhasePoint
 from kstep_integrators.step.stats import Stats
 

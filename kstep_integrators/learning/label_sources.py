@@ -13,7 +13,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.trajectory import TrajectoryReader
 
 from kstep_integrators import units
-from kstep_integrators.diagnostics.npz_schema import read_arrays
+from kstep_integrators.diagnostics.npz_schema import ESTIMATES, read_arrays
 from kstep_integrators.learning.label_file import physics_of
 from kstep_integrators.learning.label_origin import (
     METHOD_KEYS,
@@ -23,6 +23,7 @@ from kstep_integrators.learning.label_origin import (
 )
 from kstep_integrators.learning.label_units import check_units, said_units
 from kstep_integrators.learning.labels import Label
+from kstep_integrators.physics.estimated import is_estimated
 
 __all__ = ["read_labels"]
 
@@ -63,8 +64,8 @@ def read_labels(
     ValueError
         If a file cannot be read, a frame is of no molecule of the run, has no energy, no forces
         where they are needed, or numbers that are not finite, if its numbers cannot be in the units
-        that they should be in, or if it says another method than the run's. Messages have both
-        values.
+        that they should be in, if they are estimates of a run whose corrector averages positions,
+        or if it says another method than the run's. Messages have both values.
 
     Warns
     -----
@@ -98,7 +99,7 @@ def read_labels(
             for number, frame in enumerate(frames)
         ]
         if not here:
-            raise ValueError(f"{path} has no frame with a label")
+            raise ValueError(f"{path} has no frame with a label{_estimates_in(path)}")
         check_units(here, path)
         found += here
     return found
@@ -156,6 +157,16 @@ def _npz(path: Path) -> tuple[list[Atoms], str | None]:
     return frames, metadata.get("method")
 
 
+def _estimates_in(path: Path) -> str:
+    """Why a file of `kstep run` has no label, where its energies are estimates."""
+    if path.suffix.lower() != ".npz" or ESTIMATES not in read_arrays(path)[1]:
+        return ""
+    return (
+        ": its run had corrector='mollified', whose energies and forces at these positions are "
+        "estimates; its file of labels, if it learned, has what was computed"
+    )
+
+
 def _label(
     frame: Atoms,
     molecules: Sequence[Atoms],
@@ -174,6 +185,12 @@ def _label(
         raise ValueError(
             f"{where} has no forces, which the run needs; its arrays are {sorted(frame.arrays)}, "
             "expected 'forces', as ASE names them"
+        )
+    if is_estimated(frame):
+        raise ValueError(
+            f"{where} has estimates of energy and forces, of a run with corrector='mollified', "
+            "and no label: what it computed, at averaged positions, is in its file of labels if it "
+            "learned (NAME.labels.traj); give that, or leave this one out"
         )
     molecule = molecule_of(frame, molecules, where, physics)
     energy, force = said_units(frame.info, where)

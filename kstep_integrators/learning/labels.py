@@ -15,6 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.jsonio import encode
 
 from kstep_integrators.physics.content_text import hash_of, text_of
+from kstep_integrators.physics.estimated import note_estimates
 from kstep_integrators.physics.store import geometry_of
 
 __all__ = ["INFO", "Label", "kept_results", "key_of", "template_hash"]
@@ -142,6 +143,7 @@ class Label:
         atoms.calc = SinglePointCalculator(atoms, energy=self.energy, **results)
         about = {"molecule": self.molecule, "step": self.step, "evaluations": self.evaluations}
         atoms.info[INFO] = about
+        note_estimates(atoms, False)
         return atoms
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from kstep_integrators.fields import replaced
 from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.physics.counting import Meter
-from kstep_integrators.state import Evaluation, PhasePoint, Reasons, Site, mask_of
+from kstep_integrators.state import Evaluation, PhasePoint, Reasons, mask_of
 from kstep_integrators.step.guard import CALM_STEPS
 from kstep_integrators.step.info import StepInfo
 from kstep_integrators.step.scheme import BoundScheme
@@ -123,8 +123,7 @@ def _physics_steps(
                 f"absurd too: {why}; the timestep may be too long, or the start far from "
                 "equilibrium"
             )
-    site = None if landed.site is None else Site(state.positions, arrived, arrived.energy)
-    made = replaced(landed, state=state, physics=arrived, inner=None, correction=None, site=site)
+    made = replaced(landed, state=state, physics=arrived, inner=None, correction=None, site=None)
     after = made.where(which, landed)
     return point.where(mask_of(lost, point.physics.energy), after), lost
 

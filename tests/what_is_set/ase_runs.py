@@ -133,7 +133,7 @@ def result(dynamics: KStepDynamics, folder: Path | None = None) -> Result:
         dynamics.get_time(),
         dynamics.nsteps,
         (stats.jumps, stats.physics_evaluations, stats.fallbacks, stats.shrinks, stats.exceeded,
-         stats.accepted, stats.flips),
+         stats.accepted, stats.flips, stats.verifications),
         dynamics.transferred_energy,
         tuple(written),
     )  # fmt: skip

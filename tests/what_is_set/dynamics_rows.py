@@ -24,6 +24,7 @@ LANGEVIN: Mapping[str, Any] = {"thermostat": "langevin", **BATH}
 BUSSI: Mapping[str, Any] = {"thermostat": "bussi", "temperature_K": 300.0, "taut": 10 * units.fs}
 METROPOLIS: Mapping[str, Any] = {**LANGEVIN, "metropolize": True}
 POOR: Mapping[str, Any] = {"model": cheap(depth=0.2), "energy_tolerance": 1e-6}
+MOLLIFIED: Mapping[str, Any] = {"k": 8, "corrector": "mollified"}
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ CASES = (
     Case("model", {}, {"model": cheap(depth=1.0)}, "no-such-model", ("jump",)),
     Case("k", {}, {"k": 4}, 2.5),
     Case("timestep", {}, {"timestep": 0.25 * units.fs}, -1.0),
-    Case("corrector", {}, {"corrector": "none"}, "impuls"),
+    Case("corrector", {"k": 8}, MOLLIFIED, "impuls"),
     Case("thermostat", LANGEVIN, BUSSI, "nose"),
     Case("temperature_K", LANGEVIN, {**LANGEVIN, "temperature_K": 600.0}, -300.0),
     Case("friction", LANGEVIN, {**LANGEVIN, "friction": 0.5 / units.fs}, "strong"),
@@ -222,6 +223,8 @@ CASES = (
     Case("energy_tolerance", {"model": cheap(depth=0.2)}, POOR, -1.0),
     Case("force_tolerance", POOR | {"energy_tolerance": None},
          POOR | {"energy_tolerance": None, "force_tolerance": 1e-3}, 0.0),
+    Case("verify_interval", {**MOLLIFIED, "verify_interval": 1},
+         {**MOLLIFIED, "verify_interval": 2}, -1),
     Case("guard", {"model": cheap(depth=0.2)},
          {"model": cheap(depth=0.2), "guard": Guard(max_energy_change=0.01)}, 3.0),
     Device("device", {}, {}, "gpu"),

@@ -23,6 +23,7 @@ LANGEVIN: Mapping[str, Any] = {"thermostat": "langevin", **BATH}
 BUSSI: Mapping[str, Any] = {"thermostat": "bussi", "temperature_K": 300.0, "taut": 10 * units.fs}
 LADDER: Mapping[str, Any] = {**LANGEVIN, "metropolize": True, "temperature_K": (300.0, 310.0)}
 POOR: Mapping[str, Any] = {"model": cheap(depth=0.2)}
+MOLLIFIED: Mapping[str, Any] = {"k": 8, "corrector": "mollified"}
 FILES = ("trajectory", "logfile", "checkpoint")
 
 
@@ -58,7 +59,7 @@ def result(ensemble: Ensemble, folder: Path) -> tuple[Any, ...]:
     for one in ensemble.result().replicas:
         stats = one.stats
         counts = (stats.jumps, stats.physics_evaluations, stats.fallbacks, stats.exceeded,
-                  stats.shrinks, stats.accepted, stats.flips)  # fmt: skip
+                  stats.shrinks, stats.accepted, stats.flips, stats.verifications)  # fmt: skip
         seen += [counts, one.atoms.positions.tolist(), one.atoms.get_momenta().tolist()]
     for path in sorted(folder.rglob("*")):
         if path.suffix == ".traj":
@@ -175,7 +176,7 @@ CASES = (
     Case("physics", {}, {"physics": soft_springs}, physics(), ("calculator",)),
     Case("k", {}, {"k": 4}, 2.5),
     Case("timestep", {}, {"timestep": 0.25 * units.fs}, -1.0),
-    Case("corrector", {}, {"corrector": "none"}, "impuls"),
+    Case("corrector", {"k": 8}, MOLLIFIED, "impuls"),
     Case("thermostat", LANGEVIN, BUSSI, "nose"),
     Case("temperature_K", LANGEVIN, {**LANGEVIN, "temperature_K": (300.0, 600.0)}, (300.0,) * 3),
     Case("friction", LANGEVIN, {**LANGEVIN, "friction": 0.5 / units.fs}, "strong"),
@@ -189,6 +190,8 @@ CASES = (
          {**POOR, "energy_tolerance": 1e-6, "on_error": "warn"}, "ignore"),
     Case("energy_tolerance", POOR, {**POOR, "energy_tolerance": 1e-6}, -1.0),
     Case("force_tolerance", POOR, {**POOR, "force_tolerance": 1e-3}, 0.0),
+    Case("verify_interval", {**MOLLIFIED, "verify_interval": 1},
+         {**MOLLIFIED, "verify_interval": 2}, -1),
     Case("guard", POOR, {**POOR, "guard": Guard(max_energy_change=0.01)}, 3.0),
     Case("learn", {}, {"learn": Learning(refit=False, grow=False)}, 1),
     Elsewhere("device", {}, {"device": "cpu"}, "gpu"),

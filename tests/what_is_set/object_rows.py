@@ -26,7 +26,7 @@ from kstep_integrators import (
     load_model,
 )
 from kstep_integrators.ase.atoms import state_from_atoms
-from kstep_integrators.correctors import Filtered
+from kstep_integrators.correctors import Filtered, Mollified
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.thermostats import Bussi, Langevin
 from tests.conftest import cheap, hot, network, physics
@@ -210,7 +210,7 @@ class Argument:
 
     def options(self, made: Any) -> dict[str, Any]:
         """Options of a run that has it."""
-        if isinstance(made, Filtered):
+        if isinstance(made, Filtered | Mollified):
             return {"corrector": made}
         if isinstance(made, Guard):
             return {"guard": made}
@@ -296,6 +296,7 @@ CELLS = (
     Argument(Guard, "max_energy_change", {}, 1e-3, NUMBERS, guarded),
     Argument(Filtered, "filter_name", {}, "quartic", ("magic", 3, None, ["octic"]), kicked),
     Argument(Filtered, "dense_limit", {}, 4, LIMITS, described),
+    Argument(Mollified, "reach", {}, 1.0, NUMBERS, kicked),
     Argument(Langevin, "temperature_K", {"temperature_K": 300.0, "friction": 0.1}, 600.0, NUMBERS,
              described),
     Argument(Langevin, "friction", {"temperature_K": 300.0, "friction": 0.1}, 1.0, NUMBERS,

@@ -20,14 +20,16 @@ from ase import Atoms
 
 from kstep_integrators import units
 from kstep_integrators.diagnostics.npz_schema import (
+    ESTIMATES,
     SCHEMA_VERSION,
     check_arrays,
     check_metadata,
     read_arrays,
 )
 from kstep_integrators.files import atomic_file
+from kstep_integrators.physics.estimated import is_estimated
 
-__all__ = ["SCHEMA_VERSION", "Trajectory", "read_npz", "trajectory_of", "write_npz"]
+__all__ = ["ESTIMATES", "SCHEMA_VERSION", "Trajectory", "read_npz", "trajectory_of", "write_npz"]
 
 Array = npt.NDArray[np.float64]
 
@@ -84,7 +86,8 @@ def trajectory_of(
 ) -> Trajectory:
     """The frames of one molecule as ASE has them.
 
-    Nothing is computed: energies and forces are those that are kept with the frames.
+    Nothing is computed: energies and forces are those that are kept with the frames, but for
+    estimates (:mod:`kstep_integrators.physics.estimated`), which are left out.
 
     Parameters
     ----------
@@ -98,7 +101,8 @@ def trajectory_of(
     Returns
     -------
     Trajectory
-        Energies and forces that are not known are NaN and have no label.
+        Energies and forces that are not known are NaN and have no label. Those that are estimates
+        are so too; their energies are in the metadata, as :data:`ESTIMATES`.
 
     Raises
     ------
@@ -119,6 +123,16 @@ def trajectory_of(
         if not np.array_equal(atoms.numbers, first.numbers):
             raise ValueError(f"frame {number} has other atoms than the first")
     results = [{} if atoms.calc is None else atoms.calc.results for atoms in frames]
+    estimates = [
+        float(known["energy"]) if is_estimated(atoms) and "energy" in known else None
+        for atoms, known in zip(frames, results, strict=True)
+    ]
+    metadata = dict(metadata or {})
+    if any(energy is not None for energy in estimates):
+        metadata[ESTIMATES] = estimates
+    results = [
+        {} if is_estimated(atoms) else known for atoms, known in zip(frames, results, strict=True)
+    ]
     no_forces = np.full((len(first), 3), np.nan)
     energies = np.array([float(known.get("energy", np.nan)) for known in results])
     forces = np.array([known.get("forces", no_forces) for known in results])
@@ -134,7 +148,7 @@ def trajectory_of(
         has_label=np.isfinite(energies) & np.isfinite(forces).all(axis=(1, 2)),
         cell=np.array(first.cell[:]),
         pbc=first.pbc.copy(),
-        metadata=metadata or {},
+        metadata=metadata,
     )
 
 

@@ -18,7 +18,7 @@ from kstep_training.dataset.dataset_file import file_hash
 from kstep_training.dataset.internal_coordinates import coordinate_moments, internal_coordinates
 from kstep_training.dataset.segments import Frames, labelled_frames
 from kstep_training.dataset.statistics import closest, increment_sums
-from kstep_training.trajectory import Trajectory, read_npz
+from kstep_training.trajectory import ESTIMATES, Trajectory, read_npz
 
 __all__ = ["Windows", "read_record", "same_identity", "source_stamps", "write_shard"]
 
@@ -94,7 +94,13 @@ def write_shard(
     _check_copies(files, parts)
     rows = np.concatenate([part.rows for part in parts])
     if not len(rows):
-        raise ValueError(f"{files[0]} (trajectory {name}) has no labelled frame; leave it out")
+        why = ""
+        if any(ESTIMATES in trajectory.metadata for trajectory in trajectories):
+            why = (
+                ": energies and forces of a run with corrector='mollified' are estimates, and what "
+                "it computed is in its labels"
+            )
+        raise ValueError(f"{files[0]} (trajectory {name}) has no labelled frame{why}; leave it out")
     timestep = _timestep(files, parts)
     offsets = np.cumsum([0] + [len(part.rows) for part in parts]).tolist()
     segments = [

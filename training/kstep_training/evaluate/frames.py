@@ -10,10 +10,11 @@ import numpy as np
 
 from kstep_integrators import units
 from kstep_integrators.notices import KStepWarning
+from kstep_integrators.physics.estimated import is_estimated
 from kstep_training.evaluate.record import Record
 from kstep_training.inputs.foreign_frames import read_frames
 from kstep_training.inputs.format_units import TIME_UNITS, GivenUnits
-from kstep_training.trajectory import read_npz
+from kstep_training.trajectory import ESTIMATES, read_npz
 
 __all__ = ["read_trajectory"]
 
@@ -62,7 +63,8 @@ def read_trajectory(
     Warns
     -----
     KStepWarning
-        If ``interval_fs`` is not what the file says, or velocities without a unit are left out.
+        If ``interval_fs`` is not what the file says; of velocities without a unit, and of
+        energies that are estimates of a run with ``corrector="mollified"``: both are left out.
     """
     path, given = Path(path), given or GivenUnits()
     for file in (path, *([Path(topology)] if topology is not None else [])):
@@ -124,6 +126,7 @@ def read_trajectory(
 
 def _from_npz(path: Path) -> tuple[Any, ...]:
     t = read_npz(path)
+    _warn_of_estimates(path, sum(e is not None for e in t.metadata.get(ESTIMATES, ())))
     p = t.velocities * t.masses[:, None]
     energies = np.where(t.has_label, t.energies, np.nan)
     pbc = tuple(bool(b) for b in t.pbc)
@@ -141,6 +144,7 @@ def _from_ase(path: Path, given: GivenUnits) -> tuple[Any, ...]:
         )
     if not frames.atoms:
         raise ValueError(f"{path} has 0 frames; an evaluation needs two or more")
+    _warn_of_estimates(path, sum(is_estimated(atoms) for atoms in frames.atoms))
     first = frames.atoms[0]
     for number, atoms in enumerate(frames.atoms):
         if not np.array_equal(atoms.numbers, first.numbers):
@@ -151,6 +155,16 @@ def _from_ase(path: Path, given: GivenUnits) -> tuple[Any, ...]:
     p = None if frames.velocities is None else np.array(frames.velocities) * m[:, None]
     pbc = tuple(bool(b) for b in first.pbc)
     return first.numbers, m, x, p, frames.energies, frames.time, first.cell[:], pbc
+
+
+def _warn_of_estimates(path: Path, count: int) -> None:
+    if count:
+        warnings.warn(
+            f"{count} frames of {path} have estimates in place of computed energies, of a run with "
+            "corrector='mollified'; they are left out: its conserved energy is judged by kstep run",
+            KStepWarning,
+            stacklevel=4,
+        )
 
 
 def _from_mdanalysis(path: Path, topology: Path) -> tuple[Any, ...]:

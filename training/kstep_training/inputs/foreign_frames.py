@@ -21,6 +21,7 @@ from ase.calculators.lammps import convert
 from ase.io.formats import UnknownFileTypeError, filetype, open_with_compression
 
 from kstep_integrators import units
+from kstep_integrators.physics.estimated import is_estimated
 from kstep_integrators.units import LENGTH_UNITS
 from kstep_training.inputs.format_units import (
     LAMMPS_UNITS,
@@ -66,7 +67,7 @@ class ForeignFrames:
     velocities : (F, N, 3) array or None
         Angstrom / ASE time; None if the file has none, or of no unit.
     energies : (F,) array
-        eV; NaN where there is none.
+        eV; NaN where there is none, or only an estimate.
     left_out : str
         Where there are velocities of no unit; empty if there are none.
     """
@@ -140,7 +141,7 @@ def _comments(path: Path) -> Iterator[str]:
 
 
 def _energy(atoms: Atoms) -> float:
-    known = {} if atoms.calc is None else atoms.calc.results
+    known = {} if atoms.calc is None or is_estimated(atoms) else atoms.calc.results
     return float(known.get("energy", np.nan))
 
 

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.io.trajectory import Trajectory
 from torch.utils.data import Dataset
 
+from kstep_integrators.physics.estimated import is_estimated
 from kstep_training.dataset.batches import Batch
 
 __all__ = ["TargetBatches", "Targets", "read_targets"]
@@ -68,7 +69,7 @@ def read_targets(path: Path, elements: Sequence[int]) -> Targets:
         If there is no such file.
     ValueError
         If it is no trajectory of ASE, or a frame is periodic, has an element that the network does
-        not know, or numbers that are not finite.
+        not know, numbers that are not finite, or estimates in place of computed ones.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no {path}, which has the labels of a refit")
@@ -95,6 +96,11 @@ def _checked(path: Path, number: int, atoms: Atoms, elements: Sequence[int]) -> 
         raise ValueError(
             f"{where} has the atomic numbers {unknown}, which the network of the refit does not "
             f"cover; it covers {list(elements)}"
+        )
+    if is_estimated(atoms):
+        raise ValueError(
+            f"{where} has estimates of energy and forces, of a run with corrector='mollified'; a "
+            "refit takes what was computed: the labels of that run"
         )
     known = {} if atoms.calc is None else atoms.calc.results
     if "energy" not in known:

@@ -18,7 +18,7 @@ from kstep_integrators.mechanics.degrees_of_freedom import atomic_degrees_of_fre
 from kstep_integrators.step.stats import Stats
 from kstep_integrators.units import KB, MEV, PS
 from kstep_training.run.settings import RunSettings
-from kstep_training.trajectory import Trajectory, trajectory_of
+from kstep_training.trajectory import ESTIMATES, Trajectory, trajectory_of
 
 __all__ = ["mark_frame", "read_run", "summarize", "unmark_frame"]
 
@@ -27,13 +27,20 @@ _MARK = "kstep"
 
 
 def mark_frame(dynamics: KStepDynamics) -> None:
-    """Note time, heat and interruptions of the run in ``info`` of the atoms, and so in the file."""
+    """Note time, heat and interruptions of the run in ``info`` of the atoms, and so in the file.
+
+    Where its energies are estimates, the energy that its motion conserves is noted too.
+    """
     stats = dynamics.stats
-    dynamics.atoms.info[_MARK] = {
+    mark = {
         "time": dynamics.get_time(),
         "heat": dynamics.transferred_energy,
         "breaks": stats.fallbacks + stats.shrinks + stats.flips,
     }
+    if dynamics.scheme.corrector.averages:
+        mark["conserved"] = dynamics.get_conserved_energy()
+    # Last: atoms with another info are others, whose energy would be an evaluation.
+    dynamics.atoms.info[_MARK] = mark
 
 
 def unmark_frame(dynamics: KStepDynamics) -> None:
@@ -55,8 +62,10 @@ def read_run(path: Path, settings: RunSettings, metadata: dict[str, Any]) -> Tra
     Returns
     -------
     Trajectory
-        Energies and forces that were not computed are NaN and have no label. ``segments`` of the
-        metadata are the frames at which a segment begins.
+        Energies and forces that were not computed are NaN and have no label; estimated energies
+        are in the metadata (:data:`~kstep_training.trajectory.ESTIMATES`), and ``conserved_eV``,
+        the energy that the motion conserves, where they are. ``segments`` of the metadata are the
+        frames at which a segment begins.
 
     Raises
     ------
@@ -67,6 +76,7 @@ def read_run(path: Path, settings: RunSettings, metadata: dict[str, Any]) -> Tra
         frames: list[Atoms] = list(reader)
     if not frames:
         raise ValueError(f"{path} holds no frame: the run ended before its first stride")
+    conserved = [atoms.info[_MARK].get("conserved") for atoms in frames]
     return trajectory_of(
         frames,
         np.array([atoms.info[_MARK]["time"] for atoms in frames]),
@@ -78,6 +88,7 @@ def read_run(path: Path, settings: RunSettings, metadata: dict[str, Any]) -> Tra
             "segment": 0,
             "segments": segment_starts(frames, settings.thermostat is not None).tolist(),
             "heat_eV": [float(atoms.info[_MARK]["heat"]) for atoms in frames],
+            **({"conserved_eV": conserved} if any(e is not None for e in conserved) else {}),
             "settings": asdict(settings),
             "versions": {name: importlib.metadata.version(name) for name in ("ase", "torch")},
         },
@@ -143,6 +154,9 @@ def summarize(
     share = np.broadcast_to(share, momenta.shape[:2])
     kinetic = kinetic_energy(momenta, run.masses)
     conserved = run.energies + kinetic - np.array(run.metadata["heat_eV"])
+    noted = run.metadata.get("conserved_eV")
+    if noted is not None:
+        conserved = np.array([np.nan if energy is None else energy for energy in noted])
     known = np.isfinite(conserved)
     # A Metropolis test makes the energy of the physics jump with every rejection.
     drift = None
@@ -152,6 +166,7 @@ def summarize(
         "simulated_ps": float(run.time[-1] - run.time[0]) / PS,
         "frames": len(run),
         "labelled_frames": int(run.has_label.sum()),
+        **_estimates(run, stats),
         "strides": stats.jumps,
         "evaluations": stats.physics_evaluations,
         "fallbacks": stats.fallbacks,
@@ -170,4 +185,18 @@ def summarize(
         "energy_error_meV": None if stats.energy_error is None else stats.energy_error / MEV,
         "jump_seconds": stats.jump_seconds,
         "physics_seconds": stats.physics_seconds,
+    }
+
+
+def _estimates(run: Trajectory, stats: Stats) -> dict[str, Any]:
+    """What the numbers of a run are of, whose physics was computed at averaged positions."""
+    estimates = run.metadata.get(ESTIMATES)
+    if estimates is None:
+        return {}
+    error = stats.estimate_error
+    return {
+        "estimated_frames": sum(energy is not None for energy in estimates),
+        "verifications": stats.verifications,
+        "estimate_error_meV_per_atom": None if error is None else error / MEV / len(run.masses),
+        "drift_of": "the conserved energy, K + V(x) + D(A(x)); energies of frames are estimates",
     }
