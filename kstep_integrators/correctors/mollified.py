@@ -14,7 +14,7 @@ from kstep_integrators.jumps.base import Averaged, BoundJump
 from kstep_integrators.mechanics.averaging import Window
 from kstep_integrators.state import Evaluation, PhaseState, Site
 
-__all__ = ["Mollified", "estimate", "pulled_back", "triangle"]
+__all__ = ["IMPULSE", "Mollified", "estimate", "pulled_back", "triangle"]
 
 REACH = 3.0
 """Strides to either side of a geometry that are averaged over."""
@@ -57,8 +57,8 @@ class Mollified(SetOnce, HalfKicks):
 
     Notes
     -----
-    n forces and n products of the potential's Hessian with a vector in each stride, n being the
-    reach in steps of at most 2 fs: 12 at 8 fs.
+    n - 1 forces and n - 1 products of the potential's Hessian with a vector in each stride beside
+    those of the jump, n being the reach in steps of at most 2 fs: 12 at 8 fs.
     """
 
     name = "mollified"

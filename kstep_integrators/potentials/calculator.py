@@ -116,6 +116,8 @@ class _CalculatorForces:
         self._stood: Atoms | None = None
 
     def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, Any]:
+        if not bool(positions.isfinite().all()):  # of which calculators make what they like
+            raise EvaluationFailed("the motion on it leads nowhere: positions are not finite")
         self.atoms.positions[:] = positions.cpu().numpy()
         answer = ask(self.atoms, True, self._stood)
         self._stood = getattr(self.atoms.calc, "atoms", None)
@@ -166,12 +168,18 @@ class _ForcesInTurn:
         return Evaluation(energies, every, failures), failures
 
     def linearized(self, positions: Tensor) -> HessianProducts:
-        """The Hessian of each molecule, by central differences."""
+        """The Hessian of each molecule, by central differences; NaN for one where it fails."""
         places = positions.split(self.sizes)
         products = [forces.linearized(x) for forces, x in zip(self.forces, places, strict=True)]
 
+        def of_one(product: HessianProducts, vectors: Tensor) -> Tensor:
+            try:
+                return product(vectors)
+            except EvaluationFailed:
+                return torch.full_like(vectors, math.nan)
+
         def product(vectors: Tensor) -> Tensor:
             parts = vectors.split(self.sizes, dim=1)
-            return torch.cat([one(part) for one, part in zip(products, parts, strict=True)], dim=1)
+            return torch.cat([of_one(*both) for both in zip(products, parts, strict=True)], dim=1)
 
         return product

@@ -26,6 +26,9 @@ from kstep_integrators.step.scheme import BoundScheme
 
 __all__ = ["Arrival", "arrive", "first_point", "verified"]
 
+POTENTIAL = "potential: "
+"""Beginning of the reasons that are the potential's."""
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -94,11 +97,14 @@ def arrive(
     computed = physics(aim.state, True, which)
     failures = {**computed.failures, **undone}
     there, site = estimate(state, inner, aim, computed)
-    there = replaced(there, failures=failures)
     if len(failures) == state.n_molecules:
-        return Arrival(there, None, site, failures)
-    residual = residual_force(corrector.name, computed, aim.inner)
-    return Arrival(there, Correction(pulled_back(aim, residual), stride), site, failures)
+        return Arrival(replaced(there, failures=failures), None, site, failures)
+    force = pulled_back(aim, residual_force(corrector.name, computed, aim.inner))
+    for i in _lost(force, state):
+        if which is None or bool(which[i]):
+            failures.setdefault(i, f"{POTENTIAL}its average has no derivative")
+    there = replaced(there, failures=failures)
+    return Arrival(there, Correction(force, stride), site, failures)
 
 
 def first_point(
@@ -122,7 +128,13 @@ def first_point(
         except EvaluationFailed:  # of the potential: the first stride says so, and does without it
             pass
         else:
-            return PhasePoint(state, arrival.physics, inner, arrival.correction, site=arrival.site)
+            point = PhasePoint(state, arrival.physics, inner, arrival.correction, site=arrival.site)
+            without = {i for i, why in arrival.failures.items() if why.startswith(POTENTIAL)}
+            if not without:
+                return point
+            which = mask_of(without, state.time)
+            here = replaced(point, physics=physics(state, True, which), site=None)
+            return here.where(which, point)
     return PhasePoint(state, physics(state, scheme.needs_forces), None)
 
 
@@ -151,8 +163,13 @@ def verified(point: PhasePoint, scheme: BoundScheme) -> Tensor | None:
 
 def _undone(aim: Averaged) -> Reasons:
     """Molecules that have no averaged positions, and why."""
-    undone = {i: f"potential: {why}" for i, why in aim.inner.failures.items()}
-    lost = aim.state.batch[~aim.state.positions.isfinite().all(1)]
-    for i in torch.unique(lost).tolist():
-        undone.setdefault(i, "potential: its motion from rest leads nowhere")
+    undone = {i: f"{POTENTIAL}{why}" for i, why in aim.inner.failures.items()}
+    for i in _lost(aim.state.positions, aim.state):
+        undone.setdefault(i, f"{POTENTIAL}its motion from rest leads nowhere")
     return undone
+
+
+def _lost(values: Tensor, state: PhaseState) -> list[int]:
+    """Molecules with values (N, 3) that are not finite."""
+    lost: list[int] = torch.unique(state.batch[~values.isfinite().all(1)]).tolist()
+    return lost

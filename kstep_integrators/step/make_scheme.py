@@ -18,7 +18,7 @@ from kstep_integrators.step.metropolis import make_metropolis
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.scheme import Scheme, shortest_part
 
-__all__ = ["changed_scheme", "make_scheme"]
+__all__ = ["LONGEST_IMPULSE", "changed_scheme", "make_scheme"]
 
 LONGEST_IMPULSE = 4.0 * units.FS
 """Longest stride at which the default corrector is that of impulses, ASE time units."""
@@ -65,7 +65,7 @@ def make_scheme(
             "second evaluation, for which corrector='none' makes another stride; use 'none' or "
             "'impulse', or leave metropolize out"
         )
-    if options.verify_interval is not None and not corrector.averages:
+    if options.verify_interval and not corrector.averages:
         raise ValueError(
             f"verify_interval={options.verify_interval} with the corrector {corrector.name!r}, "
             "which has the physics computed where it is wanted: there are no estimates to verify; "

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from kstep_integrators.fields import replaced
+from kstep_integrators.fields import Layout, replaced, where
 from kstep_integrators.mechanics.verlet import verlet_flow
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.state import Evaluation, PhasePoint, Reasons, mask_of
@@ -93,10 +93,11 @@ def _physics_steps(
     """
     which = mask_of(undone, point.physics.energy)
     failed: Reasons = {}
-    beginning = point.physics
-    if bool((point.estimated & which).any()):  # of which the first kick is to be the physics' own
-        beginning = physics(point.state, True, which)
-        failed.update(beginning.failures)
+    beginning, estimated = point.physics, point.estimated & which
+    if bool(estimated.any()):  # of which the first kick is to be the physics' own
+        computed = physics(point.state, True, estimated)
+        failed.update(computed.failures)
+        beginning = where(Layout(estimated, point.state.batch), computed, beginning)
 
     def forces(positions: Tensor, _: Any) -> tuple[Evaluation, None]:
         left = which & ~mask_of(failed, point.physics.energy)

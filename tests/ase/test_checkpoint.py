@@ -19,6 +19,7 @@ from tests.direct_systems import silent
 FS = units.fs
 STEPS = 17
 LANGEVIN = {"temperature_K": 300, "friction": 0.02 / FS}
+MOLLIFIED = {"corrector": "mollified", "k": 24, "verify_interval": 2}
 
 KINDS = {
     "nve": {},
@@ -32,6 +33,14 @@ KINDS = {
         "model": cheap(depth=1.2),
     },
     "filtered": {**LANGEVIN, "corrector": Filtered("quartic", dense_limit=4)},
+    "mollified": {**MOLLIFIED},
+    "mollified langevin": {**MOLLIFIED, **LANGEVIN, "constraint": FixAtoms([1, 5])},
+    "mollified centred": {**MOLLIFIED, **LANGEVIN, "constraint": FixCom()},
+    "mollified bussi": {
+        **MOLLIFIED, "thermostat": "bussi", "temperature_K": 300, "taut": 50 * FS,
+    },
+    "mollified shrink": {**MOLLIFIED, "on_error": "shrink", "force_tolerance": 0.05},
+    "mollified fallback": {**MOLLIFIED, "force_tolerance": 0.05},
     "guard": {"corrector": "none", "guard": Guard(max_energy_change=0.02)},
     "shrink": {**LANGEVIN, "on_error": "shrink", "force_tolerance": 0.3},
     "fixed": {**LANGEVIN, "constraint": FixAtoms([1, 5])},
@@ -99,12 +108,14 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(kind, tmp_path):
         assert_same_run(resumed, through)
         evaluations += resumed.atoms.calc.evaluations
         assert evaluations == through.atoms.calc.evaluations
-        assert evaluations == through.stats.physics_evaluations
+        assert evaluations == through.stats.physics_evaluations + through.stats.verifications
     if "metropolize" in KINDS[kind]:
         assert 0 < through.stats.flips < STEPS
-    if kind == "shrink":
+    if kind.endswith("shrink"):
         assert through.stats.shrinks > 0
-    if kind == "guard":
+    if kind.startswith("mollified"):
+        assert through.stats.verifications > 0
+    if kind in ("guard", "mollified fallback"):
         assert 0 < through.stats.fallbacks < STEPS
 
 

@@ -25,6 +25,9 @@ KINDS = {
     "langevin": LANGEVIN,
     "bussi": {"thermostat": "bussi", "temperature_K": 300, "taut": 50 * FS},
     "filtered": {"corrector": "filtered", **LANGEVIN},
+    "mollified": {"corrector": "mollified", "k": 24, "verify_interval": 3},
+    "mollified langevin": {"corrector": "mollified", "k": 24, "verify_interval": 3, **LANGEVIN},
+    "mollified network": {"model": "organic-gfn2", "corrector": "mollified", "k": 16},
     "metropolized": {"metropolize": True, "extra_chances": 1, "k": 24, "stop": 9, **LANGEVIN},
     "none": {"metropolize": True, "extra_chances": 1, "corrector": "none", "k": 24,
              "temperature_K": 300, "friction": np.inf},
@@ -44,7 +47,7 @@ def began(folder, kind, calculator=None, interval=4):
     folder.mkdir(exist_ok=True)
     options = {**KINDS[kind]}
     settings = {"stop": options.pop("stop", None)}
-    if kind == "network":
+    if kind.endswith("network"):
         settings["backbone"] = None
     atoms = start(calculator)
     fixed = options.pop("fixed", None)

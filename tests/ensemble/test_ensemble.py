@@ -54,6 +54,8 @@ def generators(count, seed=7):
 BATHS = {
     "nve": {},
     "filtered": {"corrector": "filtered"},
+    "mollified": {"corrector": "mollified", "k": 24, "verify_interval": 3},
+    "mollified tolerances": {"corrector": "mollified", "k": 24, "force_tolerance": 0.5},
     "langevin": {"temperature_K": 300, "friction": 0.05 / FS},
     "bussi": {"temperature_K": 300, "thermostat": "bussi", "taut": 10 * FS},
     "metropolized": {
@@ -87,19 +89,30 @@ def test_each_replica_is_the_run_of_its_own(kind):
             replica.atoms.get_momenta(), dynamics.atoms.get_momenta(), atol=1e-12
         )
         mine, theirs = replica.stats, dynamics.stats
-        for name in ("jumps", "physics_evaluations", "fallbacks", "accepted", "flips"):
+        for name in (
+            "jumps",
+            "physics_evaluations",
+            "fallbacks",
+            "accepted",
+            "flips",
+            "verifications",
+        ):
             assert getattr(mine, name) == getattr(theirs, name)
-        assert mine.physics_evaluations == counters[i].evaluations
+        if mine.verifications:
+            assert mine.estimate_error == pytest.approx(theirs.estimate_error, rel=1e-9)
+        assert mine.physics_evaluations + mine.verifications == counters[i].evaluations
         assert mine.energy_error == pytest.approx(theirs.energy_error, rel=1e-9)
         assert replica.transferred_energy == pytest.approx(dynamics.transferred_energy, abs=1e-10)
         assert replica.atoms.info["time"] == pytest.approx(dynamics.get_time())
-        energy = dynamics.atoms.get_potential_energy()
+        shown = dynamics.estimates() or dynamics.atoms
+        assert replica.atoms.info.get("estimated") == shown.info.get("estimated")
+        energy = shown.get_potential_energy()
         assert replica.atoms.get_potential_energy() == pytest.approx(energy, abs=1e-11)
     total = sum(replica.stats.physics_evaluations for replica in result.replicas)
     assert result.physics_evaluations == total
     assert result.jump_seconds > 0.0
     assert result.physics_seconds > 0.0
-    if kind == "tolerances":
+    if kind.endswith("tolerances"):
         assert sum(replica.stats.fallbacks for replica in result.replicas) > 0
 
 

@@ -21,6 +21,8 @@ KINDS = {
     "nve": {},
     "langevin": LANGEVIN,
     "filtered": {"corrector": "filtered"},
+    "mollified": {"corrector": "mollified", "k": 24, "verify_interval": 2},
+    "mollified langevin": {"corrector": "mollified", "k": 24, "verify_interval": 2, **LANGEVIN},
     "metropolized": TESTED,
     "shrink": {"on_error": "shrink", "force_tolerance": 0.5},
     "temperatures": {**LANGEVIN, "temperature_K": [250, 300, 350]},

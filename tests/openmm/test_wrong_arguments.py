@@ -108,6 +108,12 @@ def test_arguments_of_the_integrator(model, arguments):
         KStepIntegrator(water(), model, **arguments)
 
 
+def test_a_corrector_that_wants_the_physics_elsewhere_is_refused(model):
+    with pytest.raises(ValueError, match=r"corrector=.*at averaged positions; use 'impulse'"):
+        KStepIntegrator(water(), model, k=2, corrector="mollified")
+    KStepIntegrator(water(), model, k=2, timestep=0.004)  # whose default is another in ASE
+
+
 @pytest.mark.parametrize("steps", [1.5, -1, "a", None, True])
 def test_steps(model, steps):
     context, integrator = started(model)

@@ -63,6 +63,7 @@ OTHERS: Final[Mapping[str, Any]] = MappingProxyType(
         "evaluate.physics": "GFN1-xTB",
         "evaluate.respa": "none",
         "evaluate.correctors": ["filtered"],
+        "evaluate.verify_interval": 10,
         "evaluate.strides_fs": [4.0],
         "evaluate.ensemble_strides_fs": [20.0],
         "evaluate.timestep_fs": 0.25,
@@ -84,7 +85,7 @@ TOGETHER: Final[Mapping[str, list[str]]] = MappingProxyType(
         "metropolize": ["thermostat=langevin"],
         "extra_chances": ["thermostat=langevin", "metropolize=true"],
         "taut_fs": ["thermostat=bussi"],
-        "verify_interval": ["corrector=mollified"],
+        "run.verify_interval": ["corrector=mollified"],
         "fit.freeze_layers": ["fit.init_from=organic-gfn2"],
         "fit.structure_weight": _DIRECT,
         "fit.penalty_weight": _DIRECT,
@@ -144,7 +145,9 @@ class KeyRow:
         )
 
     def made(self, *more: str) -> Any:
-        return override(self.settings, [*TOGETHER.get(self.key.name, []), *more])
+        name = self.key.name
+        beside = TOGETHER.get(f"{self.command}.{name}", TOGETHER.get(name, []))
+        return override(self.settings, [*beside, *more])
 
     def value(self, settings: Any) -> Any:
         for part in self.key.name.split("."):

@@ -34,6 +34,7 @@ PALETTE: Final = ("#0072B2", "#56B4E9", "#D55E00", "#7F7F7F", "#009E73", "#CC79A
 _FAMILY: Final = {
     "impulse": "#D55E00",
     "filtered": "#0072B2",
+    "mollified": "#8B5CB5",
     "metropolis": "#009E73",
     "verlet": "#3a3f47",
     "respa": "#CC79A7",
@@ -42,7 +43,7 @@ _FAMILY: Final = {
     "ballistic": "#8a8f98",
     "learned": "#009E73",
     "learning": "#56B4E9",
-    "refitted": "#8B5CB5",
+    "refitted": "#B2182B",
     "trajectory": "#D55E00",
     "direct": "#D55E00",
 }

@@ -11,7 +11,7 @@ from kstep_training.evaluate.settings import EvaluateSettings
 TEMPERATURE = 300.0
 SETTINGS = EvaluateSettings(
     physics="GFN2-xTB", length_ps=1.4, ensemble_length_ps=4.0, seeds=8, strides_fs=[2.0, 4.0],
-    ensemble_strides_fs=[20.0], respa="none", spot_checks=4,
+    ensemble_strides_fs=[20.0], respa="none", spot_checks=4, correctors=["impulse", "filtered"],
 )  # fmt: skip
 METHODS = make_methods("organic-gfn2", SETTINGS)
 

@@ -59,7 +59,8 @@ def test_methods_have_all_controls_and_one_length():
     methods = {m.name: m for m in make_methods("organic-gfn2", settings)}
     assert set(methods) == {
         "reference", "fine", "verlet-1", "verlet-2", "verlet-4", "verlet-8", "impulse-2",
-        "impulse-4", "impulse-8", "filtered-2", "filtered-4", "filtered-8", "potential-only",
+        "impulse-4", "impulse-8", "filtered-2", "filtered-4", "filtered-8", "mollified-4",
+        "mollified-8", "potential-only",
         "ballistic", "respa-2", "respa-4", "respa-8", "langevin", "metropolis-20", "metropolis-50",
         "metropolis-100", "untested-20",
     }  # fmt: skip
@@ -74,6 +75,22 @@ def test_methods_have_all_controls_and_one_length():
     other = dataclasses.replace(settings, ensemble_length_ps=0.0, strides_fs=[], respa="none")
     names = [m.name for m in make_methods("organic-gfn2", other)]
     assert names == ["reference", "fine", "verlet-1"]
+
+
+def test_what_has_learned_goes_on_with_the_corrector_of_its_stride():
+    settings = EvaluateSettings(learn=True, strides_fs=[2.0, 4.0, 8.0], ensemble_length_ps=0.0)
+    found = {m.name: m.corrector for m in make_methods("organic-gfn2", settings) if m.learn}
+    assert {found[f"{kind}-{h}"] for kind in ("learned", "learning") for h in (2, 4)} == {"impulse"}
+    assert found["learned-8"] == found["learning-8"] == "mollified"
+    other = dataclasses.replace(settings, correctors=["filtered"])
+    assert {m.corrector for m in make_methods("organic-gfn2", other) if m.learn} == {"filtered"}
+
+
+def test_what_a_mollified_run_verifies_is_in_its_key():
+    settings = EvaluateSettings()
+    more = dataclasses.replace(settings, verify_interval=5)
+    changed = {name for name, key in keys(settings).items() if keys(more)[name] != key}
+    assert changed == {"mollified-4", "mollified-8"}
 
 
 def keys(settings, model="organic-gfn2", molecule=WATER, seed=0):

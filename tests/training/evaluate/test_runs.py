@@ -10,10 +10,12 @@ from ase import Atoms
 from kstep_integrators import units
 from kstep_integrators.diagnostics import kinetic_energy
 from kstep_integrators.state import Evaluation
+from kstep_training.evaluate.counting import compare_reports, extra_evaluations
+from kstep_training.evaluate.plan import make_methods
 from kstep_training.evaluate.runs import kept_start, make_records
 from kstep_training.inputs.physics import make_physics
 from tests.training import evaluate_physics as springs
-from tests.training.evaluate.water_runs import METHODS, SETTINGS, WATER, run
+from tests.training.evaluate.water_runs import CHEAP, METHODS, SETTINGS, WATER, run
 
 
 def physics_energy(positions):
@@ -101,6 +103,46 @@ def test_reported_errors_are_those_that_fresh_calculators_find(starts):
         atoms = Atoms(record.numbers, positions=record.positions[record.landings[1]])
         gap = springs.physics(atoms).get_forces(atoms) - springs.cheap(atoms).get_forces(atoms)
         assert record.facts["spot"]["residual"][0] == pytest.approx(np.sqrt(np.mean(gap**2)))
+
+
+def test_a_mollified_run_has_the_physics_where_it_is_and_counts_apart(starts):
+    settings = dataclasses.replace(
+        SETTINGS, strides_fs=[4.0, 8.0], verify_interval=2, length_ps=0.064, spot_checks=3
+    )
+    method = next(m for m in make_methods(CHEAP, settings) if m.name == "mollified-8")
+    records = make_records(method, starts, make_physics(settings), settings, [11, 12])
+    for record in records:
+        assert record.whole
+        assert len(record.landings) == 9
+        # Of every landing, and of no estimate.
+        for frame in record.landings:
+            energy = physics_energy(record.positions[frame])
+            assert record.energies[frame] == pytest.approx(energy, abs=1e-12)
+        facts = record.facts
+        assert (facts["evaluations"], facts["verifications"], facts["counted"]) == (9, 4, 13)
+        assert facts["record_evaluations"] == 9
+        verified = [facts["estimate_errors"][i] for i in (2, 4, 6, 8)]
+        assert facts["estimate_error"] == pytest.approx(np.sqrt(np.mean(np.square(verified))))
+        assert facts["estimate_error"] > 1e-6
+        assert np.abs(facts["spot"]["energy"]).max() < 1e-9
+        assert facts["spot"]["predicted"] == []
+        assert len(facts["spot"]["residual"]) == 3
+    assert extra_evaluations(records, method) == 0
+    reports = compare_reports(records)
+    assert reports["evaluations"] == [[13, 13], [13, 13]]
+    assert (reports["verifications"], reports["record_evaluations"]) == (8, 18)
+    assert reports["estimate_error_measured"] == pytest.approx(
+        np.sqrt(np.mean([np.mean(np.square(r.facts["estimate_errors"])) for r in records]))
+    )
+
+
+def test_residuals_of_a_mollified_run_are_of_where_it_computed(starts):
+    """Looked at in all landings, they are what the run has reported to the last digits."""
+    settings = dataclasses.replace(SETTINGS, strides_fs=[8.0], length_ps=0.064, spot_checks=8)
+    method = next(m for m in make_methods(CHEAP, settings) if m.name == "mollified-8")
+    for record in make_records(method, starts, make_physics(settings), settings, [11, 12]):
+        measured = np.sqrt(np.mean(np.square(record.facts["spot"]["residual"])))
+        assert measured == pytest.approx(record.facts["residual_rms"], rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["langevin", "metropolis-20", "untested-20"])

@@ -5,7 +5,7 @@ Energies and forces that a run reports are computed again by fresh calculators a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -13,19 +13,22 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, Calculator
+from numpy.typing import NDArray
 
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.diagnostics import cost_per_ps
+from kstep_integrators.jumps.base import Averaged
 from kstep_integrators.physics.calculation import ask
 from kstep_integrators.physics.workers import CalculatorFactory
 from kstep_integrators.potentials import Potential
-from kstep_integrators.state import EvaluationFailed
+from kstep_integrators.state import Evaluation, EvaluationFailed
 from kstep_integrators.testing import CountingCalculator
 from kstep_training.evaluate.noise import Estimate, estimate, written
 from kstep_training.evaluate.plan import Method
 from kstep_training.evaluate.record import Record
 
 __all__ = [
+    "Aim",
     "CountedPhysics",
     "compare_reports",
     "cost",
@@ -34,6 +37,10 @@ __all__ = [
     "extra_evaluations",
     "spot_check",
 ]
+
+
+Aim = Callable[[NDArray[np.float64]], Averaged | None]
+"""Positions (N, 3) -> what the physics is computed at for them; None if at the positions."""
 
 
 class CountedPhysics:
@@ -104,11 +111,15 @@ def cost(runs: Sequence[Record], method: Method) -> dict[str, Any] | None:
 
 
 def extra_evaluations(runs: Sequence[Record], method: Method) -> int | None:
-    """Most evaluations of a run beyond its plan; None where fallbacks or failures add theirs."""
+    """Most evaluations of a run beyond its plan; None where fallbacks or failures add theirs.
+
+    Those that verify estimates are apart: they are counted by :func:`compare_reports`.
+    """
     plain = [r for r in runs if r.whole and not r.facts.get("fallbacks")]
     if method.kind == "ballistic" or not plain:
         return None
-    return max(int(r.facts["counted"]) - 1 - method.steps for r in plain)
+    spent = [int(r.facts["counted"]) - int(r.facts.get("verifications", 0)) for r in plain]
+    return max(spent) - 1 - method.steps
 
 
 def spot_check(
@@ -117,6 +128,7 @@ def spot_check(
     physics: CalculatorFactory,
     count: int,
     potential: Potential | None = None,
+    aim: Aim | None = None,
 ) -> dict[str, list[float]]:
     """Energies, residuals and errors of predicted energies at some landings, computed again.
 
@@ -131,6 +143,10 @@ def spot_check(
         Landings, evenly spread.
     potential : Potential, optional
         Of the jumps, if they ask for forces and it has an energy.
+    aim : Aim, optional
+        Where a corrector that averages positions has the physics computed: its residuals are of
+        there. Changes of energy are not looked at then, as what the run compares its predictions
+        with are estimates.
 
     Returns
     -------
@@ -147,7 +163,13 @@ def spot_check(
     bound: Any = None
     for index in chosen:
         places = [record.positions[landings[index - step]] for step in (1, 0)]
-        reported = float(record.energies[landings[index]])
+        try:
+            averaged = None if aim is None else aim(places[1])
+        except EvaluationFailed:
+            checks["failed"].append(float(index))
+            continue
+        if averaged is not None:
+            places = [averaged.state.positions.cpu().numpy(), places[1]]
         answers = []
         for place in places[1:] if potential is None else places:
             here = atoms.copy()
@@ -157,8 +179,11 @@ def spot_check(
         if any(answer.failure for answer in answers):
             checks["failed"].append(float(index))
             continue
-        checks["energy"].append(reported - answers[-1].energy)
+        checks["energy"].append(float(record.energies[landings[index]]) - answers[-1].energy)
         if potential is None:
+            continue
+        if averaged is not None:
+            checks["residual"].append(_residual(answers[0].forces, averaged.inner))
             continue
         if bound is None:
             bound = potential.bind(state_from_atoms(atoms))
@@ -168,18 +193,24 @@ def spot_check(
         except EvaluationFailed:
             checks["failed"].append(float(index))
             continue
-        forces = inner[1].require_forces().cpu().numpy()
-        residual = answers[1].forces - forces
-        checks["residual"].append(float(np.sqrt(np.mean(residual**2))))
+        checks["residual"].append(_residual(answers[1].forces, inner[1]))
         change = float(inner[1].energy[0] - inner[0].energy[0])
         checks["predicted"].append(change - (answers[1].energy - answers[0].energy))
     return checks
 
 
+def _residual(physics: Any, potential: Evaluation) -> float:
+    """Rms component of the difference of forces, eV/A."""
+    forces = potential.require_forces().cpu().numpy()
+    return float(np.sqrt(np.mean((physics - forces) ** 2)))
+
+
 def compare_reports(runs: Sequence[Record]) -> dict[str, Any]:
     """Reports of runs beside counts and spot checks: evaluations, energies, residuals, bonds."""
     row: dict[str, Any] = {
-        "evaluations": [[r.facts.get("evaluations"), r.facts.get("counted")] for r in runs],
+        "evaluations": [[_spent(r), r.facts.get("counted")] for r in runs],
+        "verifications": sum(int(r.facts.get("verifications", 0)) for r in runs),
+        "record_evaluations": sum(int(r.facts.get("record_evaluations", 0)) for r in runs),
         "fallbacks": sum(int(r.facts.get("fallbacks", 0)) for r in runs),
         "accepted": sum(int(r.facts.get("accepted", 0)) for r in runs),
         "jumps": sum(int(r.facts.get("jumps", 0)) for r in runs),
@@ -191,11 +222,18 @@ def compare_reports(runs: Sequence[Record]) -> dict[str, Any]:
     row["failed_checks"] = sum(len(spot.get("failed", [])) for spot in spots)
     if energy:
         row["energy_deviation_eV"] = max(energy)
-    for fact, check in (("residual_rms", "residual"), ("energy_error", "predicted")):
+    found = [
+        {**s, "estimate": r.facts.get("estimate_errors")} for r, s in zip(runs, spots, strict=True)
+    ]
+    for fact, check in (
+        ("residual_rms", "residual"),
+        ("energy_error", "predicted"),
+        ("estimate_error", "estimate"),
+    ):
         pairs = [
-            (float(r.facts[fact]) ** 2, float(np.mean(np.square(spot[check]))))
-            for r, spot in zip(runs, spots, strict=True)
-            if r.facts.get(fact) and spot.get(check)
+            (float(r.facts[fact]) ** 2, float(np.mean(np.square(measured[check]))))
+            for r, measured in zip(runs, found, strict=True)
+            if r.facts.get(fact) and measured.get(check)
         ]
         reported = [float(r.facts[fact]) for r in runs if r.facts.get(fact) is not None]
         if reported:
@@ -204,6 +242,12 @@ def compare_reports(runs: Sequence[Record]) -> dict[str, Any]:
             row[f"{fact}_measured"] = float(np.sqrt(np.mean([b for _, b in pairs])))
             row[f"{fact}_factor"] = _factor([a for a, _ in pairs], [b for _, b in pairs])
     return row
+
+
+def _spent(record: Record) -> int | None:
+    """Evaluations that a run has reported, those that verify its estimates included."""
+    spent: int | None = record.facts.get("evaluations")
+    return None if spent is None else spent + int(record.facts.get("verifications", 0))
 
 
 def _factor(reported: Sequence[float], measured: Sequence[float]) -> dict[str, Any] | None:

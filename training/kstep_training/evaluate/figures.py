@@ -24,7 +24,10 @@ from kstep_training.figure_style import FILL, PALETTE, POINTS, colour, make_figu
 __all__ = ["Point", "energies", "learning", "spectra", "speed_and_error"]
 
 _LINES: Final = (PALETTE[0], PALETTE[2], PALETTE[4], PALETTE[5], PALETTE[1], PALETTE[3])
-_MARKER: Final = {"verlet": "s", "impulse": "o", "filtered": "D", "respa": "v", "reference": "s"}
+_MARKER: Final = {
+    "verlet": "s", "impulse": "o", "filtered": "D", "mollified": "^", "respa": "v",
+    "reference": "s",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

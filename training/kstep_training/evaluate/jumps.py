@@ -25,6 +25,7 @@ from kstep_integrators.step.options import RunOptions
 from kstep_training.evaluate.counting import CountedPhysics, counts
 from kstep_training.evaluate.plan import Method
 from kstep_training.evaluate.record import EachFrame, Frame, Record, record_of
+from kstep_training.evaluate.recorded import RecordedEnergies
 
 __all__ = ["WatchedJump", "jump_runs"]
 
@@ -63,12 +64,14 @@ def jump_runs(
     part = round(method.frame_fs / timestep_fs)
     # The potential of a run that learns changes inside its jump: nothing can stand before it.
     watched = jump if options.learning else WatchedJump(jump, part)
-    counted = CountedPhysics(physics)
+    counted, energies = CountedPhysics(physics), RecordedEnergies(physics)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         with Ensemble(starts, watched, counted, rng=rng, **vars(options)) as ensemble:
             inside = options.first_k // part - 1
-            last, frames, seconds = _follow(ensemble, watched, method, inside, counted, each_frame)
+            last, frames, seconds = _follow(
+                ensemble, watched, method, inside, counted, energies, each_frame
+            )
     records = []
     for i, (atoms, replica) in enumerate(zip(starts, last.replicas, strict=True)):
         stats = replica.stats
@@ -79,6 +82,10 @@ def jump_runs(
             "jump_seconds": stats.jump_seconds,
             "residual_rms": stats.residual_rms,
             "energy_error": stats.energy_error,
+            "estimate_error": stats.estimate_error,
+            "estimate_errors": energies.errors.get(i, []),
+            "verifications": stats.verifications,
+            "record_evaluations": energies.evaluations.get(i, 0),
             "jumps": stats.jumps,
             "fallbacks": stats.fallbacks,
             "accepted": stats.accepted,
@@ -97,6 +104,7 @@ def _follow(
     method: Method,
     inside: int,
     counted: CountedPhysics,
+    energies: RecordedEnergies,
     each_frame: EachFrame | None,
 ) -> tuple[EnsembleResult, list[list[Frame]], float]:
     """The end, the frames of each replica, and the seconds that all of them took."""
@@ -105,7 +113,8 @@ def _follow(
     frames: list[list[Frame]] = [[] for _ in before.replicas]
 
     def land(number: int, atoms: Atoms) -> None:
-        frames[number].append(_frame(atoms))
+        energy = energies(number, atoms)
+        frames[number].append((atoms.get_positions(), atoms.get_momenta(), energy))
         if each_frame is not None:
             each_frame(number, atoms, counted.counters[number].evaluations)
 
@@ -131,11 +140,6 @@ def _follow(
         if len(after.failures) == len(frames):
             break
     return before, frames, seconds * method.steps / max(method.steps - 1, 1)
-
-
-def _frame(atoms: Atoms) -> Frame:
-    energy = np.nan if atoms.calc is None else float(atoms.calc.results["energy"])
-    return atoms.get_positions(), atoms.get_momenta(), energy
 
 
 def _between(watched: Jump, inside: int, replicas: int) -> list[list[Frame]]:

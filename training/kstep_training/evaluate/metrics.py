@@ -76,6 +76,12 @@ def molecule_metrics(
                 "extra_evaluations": extra_evaluations(runs, method),
             },
         }
+        if errors := [e for r in runs for e in r.facts.get("estimate_errors", [])]:
+            rms = float(np.sqrt(np.mean(np.square(errors))))
+            row["estimates"] = {
+                "count": len(errors),
+                "error_meV_per_atom": rms / units.MEV / len(first.numbers),
+            }
         if history := runs[0].facts.get("learning"):
             row["learning"] = {
                 name: history[name] for name in ("evaluations", "seconds", "fallbacks")

@@ -9,6 +9,9 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from kstep_integrators.correctors.mollified import IMPULSE
+from kstep_integrators.step.make_scheme import LONGEST_IMPULSE
+from kstep_integrators.units import FS
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.inputs.models import model_identity, model_label, trained_strides
 from kstep_training.inputs.molecules import InputMolecule
@@ -179,6 +182,9 @@ def _dynamics(model: str, s: EvaluateSettings, trained: dict[float, str]) -> lis
         )  # fmt: skip
     for corrector in s.correctors if not trained else ():
         for h in strides:
+            # Mollified strides so short are impulses.
+            if corrector == "mollified" and h * FS <= IMPULSE and "impulse" in s.correctors:
+                continue
             methods.append(jumps(f"{corrector}-{h:g}", "test", h, model, corrector))
     if strides:
         h = max(strides)
@@ -198,10 +204,12 @@ def _dynamics(model: str, s: EvaluateSettings, trained: dict[float, str]) -> lis
 def _learned(model: str, s: EvaluateSettings) -> list[Method]:
     """Jumps of a model that has learned the molecule; those that learn on have landings only."""
     kinds = [FROZEN, LEARNING, *([REFITTED] if s.learn_refit else [])]
+    first = (s.correctors or ["impulse"])[0]
+    long = "mollified" if "mollified" in s.correctors else first
     return [
         Method(f"{learn}-{h:g}", "dynamics", "test", "jumps", h,
                h if learn == LEARNING else min(h, s.frame_fs), s.length_ps, model,
-               (s.correctors or ["impulse"])[0], learn=learn)
+               long if h * FS > LONGEST_IMPULSE else first, learn=learn)
         for learn in kinds
         for h in s.strides_fs
     ]  # fmt: skip
@@ -307,6 +315,8 @@ def _run(run: Run, settings: EvaluateSettings, by: _By) -> dict[str, Any]:
             "corrector": method.corrector,
             "metropolize": method.metropolize,
         }
+        if method.corrector == "mollified":
+            described["verify_interval"] = settings.verify_interval
         if method.learn:
             described |= {
                 "learn": method.learn,

@@ -38,12 +38,14 @@ class Record:
     momenta : (F, N, 3)
         NaN where none are known: inside a jump that was undone, in a file without any.
     energies : (F,) eV
-        Potential energies of the physics, as the run reported them; NaN where none are known, as
-        inside strides.
+        Potential energies of the physics, as the run reported them, or where it has estimates,
+        computed for the record; NaN where none are known, as inside strides.
     facts : dict
         Bookkeeping, where it applies: ``evaluations`` as the run reported them and ``counted``
         inside the calculator; ``scf_cycles``; ``seconds``, ``physics_seconds``, ``jump_seconds``;
-        ``residual_rms`` (eV/A) and ``energy_error`` (eV) as reported; ``jumps``, ``fallbacks``,
+        ``residual_rms`` (eV/A), ``energy_error`` and ``estimate_error`` (eV) as reported;
+        ``estimate_errors`` (eV) as found at the landings by ``record_evaluations``, which are none
+        of the run's; ``verifications``, its own, which are counted; ``jumps``, ``fallbacks``,
         ``accepted``, ``flips``, ``bond_changes``, ``warnings``; ``error``, why the run did not come
         to its end; ``spot``, results of fresh calculators at some landings.
     cell : (3, 3) angstrom

@@ -138,6 +138,10 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     residuals = [r["reported"].get("residual_rms") for r in rows]
     known = [r for r in residuals if r is not None]
     row["residual_meV_per_A"] = 1e3 * float(np.sqrt(np.mean(np.square(known)))) if known else None
+    if off := [r["estimates"]["error_meV_per_atom"] for r in rows if r.get("estimates")]:
+        row["estimate_error_meV_per_atom"] = {"median": float(np.median(off)), "largest": max(off)}
+        row["record_evaluations"] = sum(r["reported"]["record_evaluations"] for r in rows)
+        row["verifications"] = sum(r["reported"]["verifications"] for r in rows)
     for key in ("drift", "fluctuation", "distance"):
         means = [_mean(np.abs(r[key])) for r in rows if key in r]
         if means:

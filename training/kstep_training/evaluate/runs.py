@@ -7,19 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.md.velocitydistribution import thermalize_momenta
+from numpy.typing import NDArray
 
 from kstep_integrators import Learning, units
+from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.correctors import CORRECTORS
 from kstep_integrators.files import atomic_file
-from kstep_integrators.jumps.base import Jump
+from kstep_integrators.jumps.base import Averaged, Jump
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.physics.workers import CalculatorFactory
 from kstep_integrators.potentials import Potential
 from kstep_integrators.step.options import RunOptions
 from kstep_training.evaluate.controls import free_flight, langevin, velocity_verlet
-from kstep_training.evaluate.counting import spot_check
+from kstep_training.evaluate.counting import Aim, spot_check
 from kstep_training.evaluate.jumps import jump_runs
 from kstep_training.evaluate.plan import LEARNING, Method, start_key, start_noise
 from kstep_training.evaluate.record import Record
@@ -120,7 +124,9 @@ def make_records(
     records = _with_physics(method, starts, physics, settings, entropy)
     for atoms, record in zip(starts, records, strict=True):
         potential = _potential(method, atoms) if settings.spot_checks else None
-        record.facts["spot"] = spot_check(record, atoms, physics, settings.spot_checks, potential)
+        aim = _aim(method, atoms, potential, settings)
+        spot = spot_check(record, atoms, physics, settings.spot_checks, potential, aim)
+        record.facts["spot"] = spot
     return records
 
 
@@ -145,8 +151,9 @@ def _learned(
     for atoms, record in zip(starts, records, strict=True):
         # What learns on is another potential at each landing.
         known = None if options.learning else potential
-        spot = settings.spot_checks
-        record.facts["spot"] = spot_check(record, atoms, physics, spot, known if spot else None)
+        known = known if settings.spot_checks else None
+        aim = _aim(method, atoms, known, settings)
+        record.facts["spot"] = spot_check(record, atoms, physics, settings.spot_checks, known, aim)
         record.facts["learning"] = history
     return records
 
@@ -182,6 +189,9 @@ def _options(method: Method, jump: Jump, settings: EvaluateSettings) -> RunOptio
     options = RunOptions(
         k=round(method.stride_fs * units.FS / jump.timestep),
         corrector=method.corrector,
+        verify_interval=(
+            settings.verify_interval if CORRECTORS[method.corrector].averages else None
+        ),
         learn=Learning(refit=False, grow=False) if method.learn == LEARNING else False,
     )
     if method.part != "ensemble":
@@ -203,3 +213,20 @@ def _potential(method: Method, atoms: Atoms) -> Potential | None:
         return None
     model = read_model(method.potential, atoms)
     return None if isinstance(model, DirectJump) else model
+
+
+def _aim(
+    method: Method, atoms: Atoms, potential: Potential | None, settings: EvaluateSettings
+) -> Aim | None:
+    """Where the physics of a method is computed, if its corrector averages positions."""
+    if potential is None or not CORRECTORS[method.corrector].averages:
+        return None
+    corrector = CORRECTORS[method.corrector]()
+    state = state_from_atoms(atoms, potential.device)
+    jump = make_jump(potential, settings.timestep_fs * units.FS).bind(state)
+
+    def aim(positions: NDArray[np.float64]) -> Averaged | None:
+        there = state.replace(positions=torch.from_numpy(positions.copy()).to(potential.device))
+        return corrector.aim(there, jump.begin(there), method.stride_fs * units.FS, jump)
+
+    return aim

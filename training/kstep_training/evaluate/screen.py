@@ -71,6 +71,15 @@ def print_summary(console: Console, report: Mapping[str, Any], files: Sequence[P
         "chance.",
         highlight=False,
     )
+    for name, row in report["summary"].items():
+        if off := row.get("estimate_error_meV_per_atom"):
+            console.print(
+                f"{name}: energies are the physics at the landings, by {row['record_evaluations']} "
+                "evaluations for the record alone; the runs estimate them, off by "
+                f"{off['median']:.2g} meV/atom rms (median of molecules; largest "
+                f"{off['largest']:.2g}), and verified {row['verifications']}, which count",
+                highlight=False,
+            )
     for name, why in report["not_evaluated"].items():
         console.print(f"[yellow]not evaluated[/] {name}: {next(iter(why.values()))}")
     for molecule in report["molecules"]:

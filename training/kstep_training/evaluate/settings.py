@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from kstep_integrators.arguments import whole_number
 from kstep_integrators.potentials.backends import check_backend
 from kstep_training.inputs.format_units import GivenUnits
 from kstep_training.inputs.physics import PhysicsSettings
@@ -48,7 +49,14 @@ class EvaluateSettings(PhysicsSettings):
         2.5, "length of each run at constant energy; 0 leaves that part out", "ps"
     )
     strides_fs: list[float] = setting([2.0, 4.0, 8.0], "strides at constant energy", "fs")
-    correctors: list[str] = setting(["impulse", "filtered"], "correctors at constant energy")
+    correctors: list[str] = setting(
+        ["impulse", "filtered", "mollified"],
+        "correctors at constant energy; the first is that of what has learned too, but for strides "
+        "beyond 4 fs, if mollified is among them",
+    )
+    verify_interval: int | None = setting(
+        None, "strides between a mollified run's own checks of its estimates; null: 100, 0: none"
+    )
     bar_fs: float = setting(1.0, "step of the velocity Verlet that jumps have to beat", "fs")
     compared_fs: float = setting(160.0, "when the distance from the reference is taken", "fs")
     respa: str = setting(
@@ -120,6 +128,9 @@ class EvaluateSettings(PhysicsSettings):
                 f"seed is {self.seed}, spot_checks {self.spot_checks} and interval_fs "
                 f"{self.interval_fs}; expected numbers from 0"
             )
+        if self.verify_interval is not None:
+            meaning = "strides between two checks of estimated energies, 0 for none"
+            whole_number("verify_interval", self.verify_interval, meaning)
         if self.learn_labels < 1:
             raise ValueError(f"learn_labels is {self.learn_labels}, expected at least 1")
         if not self.learn and (self.learn_labels != 100 or self.learn_refit):

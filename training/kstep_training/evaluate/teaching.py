@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.md.velocitydistribution import thermalize_momenta
 
 from kstep_integrators import KStepDynamics, Learning, load_model, units
+from kstep_integrators.correctors import CORRECTORS
 from kstep_integrators.files import write_text_atomically
 from kstep_integrators.physics.workers import CalculatorFactory
 from kstep_integrators.potentials import NetworkPotential, Potential, SumPotential
@@ -90,6 +91,7 @@ def _teach(
         k=round(method.stride_fs / settings.timestep_fs),
         timestep=settings.timestep_fs * FS,
         corrector=method.corrector,
+        verify_interval=0 if CORRECTORS[method.corrector].averages else None,
         temperature_K=kelvin,
         friction=settings.friction_per_ps / units.PS,
         rng=rng,

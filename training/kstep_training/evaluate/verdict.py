@@ -82,7 +82,11 @@ def check_reference(name: str, row: Mapping[str, Any]) -> list[Check]:
 def check_honesty(name: str, row: Mapping[str, Any]) -> list[Check]:
     """Reports of runs against measurements: evaluations, energies, residuals, broken bonds."""
     checks = [*_evaluations(name, row), *_energies(name, row["reported"])]
-    for fact, what in (("residual_rms", "residual"), ("energy_error", "predicted energies")):
+    for fact, what in (
+        ("residual_rms", "residual"),
+        ("energy_error", "predicted energies"),
+        ("estimate_error", "estimated energies"),
+    ):
         factor = row["reported"].get(f"{fact}_factor")
         if factor:
             good = abs(factor["mean"]) <= factor["limit"]
