@@ -17,6 +17,7 @@ FAMILIES = {
     "verlet": "velocity Verlet",
     "impulse": "`organic-gfn2`, `impulse`",
     "filtered": "`organic-gfn2`, `filtered`",
+    "mollified": "`organic-gfn2`, `mollified`",
     "potential-only": "`organic-gfn2` alone (control)",
     "ballistic": "free flight (control)",
     "respa": "r-RESPA with GFN-FF inside (control)",

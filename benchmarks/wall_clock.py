@@ -53,9 +53,9 @@ class NetworkCalculator(Calculator):
 
     implemented_properties = ["energy", "forces"]  # noqa: RUF012
 
-    def __init__(self, backend: str = "auto") -> None:
+    def __init__(self, backend: str = "auto", model: str = MODEL) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.potential = load_model(MODEL, device="cpu", backend=backend)
+        self.potential = load_model(model, device="cpu", backend=backend)
         self.bound: Any = None
 
     def calculate(self, atoms: Any = None, properties: Any = (), system_changes: Any = all_changes

@@ -21,7 +21,7 @@ REACH = 3.0
 IMPULSE = 2.0 * units.FS
 """Longest stride that is made with impulses at the positions themselves, ASE time units."""
 TIMESTEP = 2.0 * units.FS
-"""Longest timestep of the motion that is averaged, ASE time units: 3 fs is where Verlet steps of
+"""Longest timestep of the motion that is averaged, ASE time units: 2.4 fs is where Verlet steps of
 the fastest bond, that of H2, become unstable."""
 
 

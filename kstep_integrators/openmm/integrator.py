@@ -60,7 +60,7 @@ class KStepIntegrator(ContextAwareIntegrator):
         only one that a direct jump has.
     corrector : str, optional
         ``"impulse"`` (the default), ``"filtered"`` or ``"none"``; a direct jump takes one only,
-        ``"delta"`` or ``"none"`` by its baseline.
+        ``"delta"`` or ``"none"`` by its baseline. ``"mollified"`` is of ASE alone.
     temperature : Quantity or float, optional
         K. With a friction: Langevin, half before and half after each jump (OBABO).
     friction : Quantity or float, optional

@@ -142,6 +142,8 @@ def verified(point: PhasePoint, scheme: BoundScheme) -> Tensor | None:
     """Compute the physics where it has been estimated, to tell how good the estimates are.
 
     It costs evaluations that no step makes and none counts among its own. The point stays as it is.
+    In a run that learns they are labels, with forces: those at averaged positions say little of the
+    stiff modes that were averaged out.
 
     Parameters
     ----------
@@ -157,7 +159,7 @@ def verified(point: PhasePoint, scheme: BoundScheme) -> Tensor | None:
     which = point.estimated
     if not bool(which.any()):
         return None
-    computed, _ = scheme.physics(point.state, False, which)
+    computed, _ = scheme.physics(point.state, scheme.label_forces, which)
     return (point.physics.energy - computed.energy).masked_fill(~which, torch.nan)
 
 

@@ -11,7 +11,7 @@ from ase.io import read
 
 from kstep_integrators import DynamicsFailed, Guard, KStepDynamics, KStepWarning, load_model
 from kstep_integrators.ase.checkpoint_file import read_checkpoint
-from kstep_integrators.correctors import Filtered
+from kstep_integrators.correctors import Filtered, Mollified
 from kstep_integrators.testing import BrokenCalculator, CountingCalculator, MorseNetwork
 from tests.conftest import REFERENCE, cheap, hot, physics, potential
 from tests.direct_systems import silent
@@ -35,6 +35,7 @@ KINDS = {
     "filtered": {**LANGEVIN, "corrector": Filtered("quartic", dense_limit=4)},
     "mollified": {**MOLLIFIED},
     "mollified langevin": {**MOLLIFIED, **LANGEVIN, "constraint": FixAtoms([1, 5])},
+    "mollified reach": {**MOLLIFIED, "corrector": Mollified(2.0)},
     "mollified centred": {**MOLLIFIED, **LANGEVIN, "constraint": FixCom()},
     "mollified bussi": {
         **MOLLIFIED, "thermostat": "bussi", "temperature_K": 300, "taut": 50 * FS,

@@ -415,6 +415,8 @@ def test_a_failing_evaluation_is_stepped_over_with_the_physics_own_forces(tmp_pa
     np.testing.assert_allclose(dynamics.atoms.positions, other.positions, atol=1e-10)
     np.testing.assert_allclose(dynamics.atoms.get_momenta(), other.get_momenta(), atol=1e-9)
     assert dynamics.estimates() is None
+    dynamics.atoms.get_forces()
+    assert broken.calls == 37  # they are known
     last = read(tmp_path / "md.traj", "-1")
     assert "estimated" not in last.info
     real = truth(last)
@@ -551,6 +553,31 @@ def test_an_interrupted_step_is_made_again_the_same():
     dynamics.run(5 - dynamics.nsteps)
     plain.run(5)
     np.testing.assert_array_equal(dynamics.atoms.positions, plain.atoms.positions)
+
+
+def test_an_interrupted_verification_leaves_the_step_to_be_made_again():
+    """What had been computed at the averaged positions is known then."""
+
+    class Interrupted(BrokenCalculator):
+        def calculate(self, *arguments):
+            if self.calls == 2:
+                self.calls += 1
+                raise KeyboardInterrupt
+            super().calculate(*arguments)
+
+    dynamics = run_of(
+        calculator=Interrupted(physics(), []), verify_interval=1, rng=np.random.default_rng(2),
+        **BATH,
+    )  # fmt: skip
+    plain = run_of(rng=np.random.default_rng(2), **BATH)
+    with pytest.raises(KeyboardInterrupt):
+        dynamics.run(4)
+    assert dynamics.nsteps == 0
+    dynamics.run(4)
+    plain.run(4)
+    np.testing.assert_array_equal(dynamics.atoms.positions, plain.atoms.positions)
+    assert (dynamics.stats.physics_evaluations, dynamics.stats.verifications) == (5, 4)
+    assert dynamics.atoms.calc.calls == 5 + 4 + 1
 
 
 def test_fixed_atoms_stay_and_the_others_feel_them():

@@ -30,6 +30,10 @@ STEPS = 9
 KINDS = {
     "langevin": LANGEVIN,
     "bussi": {"thermostat": "bussi", "temperature_K": 300, "taut": 50 * FS},
+    "mollified": {"corrector": "mollified", "k": 24, "verify_interval": 2},
+    "mollified langevin": {
+        **LANGEVIN, "corrector": "mollified", "k": 24, "verify_interval": 2,
+    },
     "metropolized": {**LANGEVIN, "metropolize": True, "extra_chances": 1, "k": 16},
     "exchange": {"temperature_K": [250, 300, 350], "friction": np.inf, "metropolize": True,
                  "exchange_interval": 2, "corrector": "none", "k": 16},
@@ -104,6 +108,8 @@ def test_different_molecules(tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_goes_on_as_if_it_had_never_stopped(kind, tmp_path):
     more = {"settings": {"stop": 18}} if "metropolize" in KINDS[kind] else {}
+    if kind.startswith("mollified"):
+        more = {"settings": {"grow": False}}
     with begin(tmp_path / "through", kind, **more) as through:
         through.run(STEPS)
     with begin(tmp_path / "cut", kind, **more) as first:
@@ -121,8 +127,10 @@ def test_it_goes_on_as_if_it_had_never_stopped(kind, tmp_path):
     assert_same_files(tmp_path / "cut", tmp_path / "through")
     assert_same_lessons(again, through)
     assert len(again._learning.labels) == len(through._learning.labels)
-    if more:
+    if "metropolize" in KINDS[kind]:
         assert through.production_start is not None
+    if kind.startswith("mollified"):
+        assert [one.stats.verifications for one in through.result().replicas] == [STEPS // 2] * 3
 
 
 def failing(atoms: Atoms):

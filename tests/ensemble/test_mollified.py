@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from ase import units
+from ase.constraints import FixBondLengths
 from ase.io import read
 
 from kstep_integrators import CalculatorPotential, Ensemble, KStepWarning, run_ensemble
@@ -125,3 +126,36 @@ def test_a_verification_that_fails_is_that_of_its_replica_alone():
     assert [one.fallbacks for one in stats] == [0, 0, 0]
     assert all(np.isfinite(one.estimate_error) for one in stats)
     assert_the_others_are_whole(result)
+
+
+def test_what_it_cannot_go_with_is_refused_for_replicas_too():
+    bath = {"temperature_K": 300, "friction": 0.02 / FS}
+    with pytest.raises(ValueError, match=r"metropolize=True with the corrector 'mollified'"):
+        Ensemble(starts(), cheap(), morse, **{**MOLLIFIED, "metropolize": True}, **bath)
+    bound = starts()
+    bound[1].set_constraint(FixBondLengths([[0, 3], [0, 4]]))
+    with pytest.raises(ValueError, match=r"'mollified' with 2 bonds of fixed length"):
+        Ensemble(bound, cheap(), morse, **MOLLIFIED)
+    with pytest.raises(ValueError, match=r"verify_interval=2 with the corrector 'impulse'"):
+        Ensemble(starts(), cheap(), morse, corrector="impulse", verify_interval=2)
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({}, "mollified"),
+        ({"k": 8}, "impulse"),
+        ({"temperature_K": 300, "friction": 0.02 / FS, "metropolize": True}, "impulse"),
+    ],
+)
+def test_the_default_corrector_at_8_fs(more, expected):
+    with Ensemble(starts(), cheap(), morse, **{"k": K, "timestep": 0.5 * FS, **more}) as ensemble:
+        assert ensemble.scheme.corrector.name == expected
+
+
+def test_fixed_bonds_in_one_replica_keep_the_default_of_all_at_impulses():
+    bound = starts()
+    bound[1].set_constraint(FixBondLengths([[0, 3], [0, 4]]))
+    with Ensemble(bound, cheap(), morse, k=K, timestep=0.5 * FS) as ensemble:
+        assert ensemble.scheme.corrector.name == "impulse"
+        ensemble.run(1)

@@ -24,12 +24,15 @@ def test_a_small_demonstration(tmp_path, capsys):
     assert main([*arguments, "--output", str(output)]) == 0
     printed = capsys.readouterr().out
     assert "Break-even" in printed
+    assert "Mollified kicks at 8 fs" in printed
     assert (output / "demo.png").stat().st_size > 20_000
     report = json.loads((output / "demo.json").read_text())
     runs = {run["name"]: run for run in report["runs"]}
     assert runs["Verlet 0.5 fs"]["evaluations"] == 121
     assert runs["Verlet 1 fs"]["evaluations"] == 61
     assert runs["k-step 2 fs"]["evaluations"] == 31
+    kick = report["mollified_at_8_fs"]
+    assert 5 * kick["force_seconds"] < kick["kick_seconds"] < 200 * kick["force_seconds"]
     frames = read(output / "trajectory.traj", ":")
     assert len(frames) == 31
 

@@ -40,6 +40,22 @@ def test_a_molecule_is_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str
     load_model(tmp_path / "dimethylformamide.safetensors", device="cpu")
 
 
+def test_at_long_strides_its_energies_are_computed_apart(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beyond 4 fs the run has estimates: what the demonstration shows is the physics, and not paid
+    for by the run."""
+    command = ["demo", "--learn", "--name", "water", "-k", "16", "--timestep", "0.5"]
+    assert main([*command, "--time", "120", "--output", str(tmp_path)]) == 0
+    learning, base = json.loads((tmp_path / "demo.json").read_text())["runs"]
+    assert base["evaluations"] == base["record_evaluations"] == 16
+    assert learning["evaluations"] == len(learning["stride_fs"]) + 1
+    averaged = int((np.array(learning["stride_fs"]) > 2.1).sum())
+    assert learning["record_evaluations"] == averaged > 0
+    assert f"and {averaged} for the energies of this record alone" in capsys.readouterr().out
+    assert len(ase.io.read(tmp_path / "labels.traj", ":")) == learning["evaluations"]
+
+
 def test_the_molecule_is_outside_of_the_list() -> None:
     molecule = read_molecule(str(OUTSIDE))
     assert molecule.name == "dimethylformamide"

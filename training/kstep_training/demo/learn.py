@@ -158,13 +158,17 @@ def _print(console: Console, title: str, runs: Sequence[LearnedRun]) -> None:
     console.print(table)
     outside = learning.seconds - learning.physics_seconds - learning.jump_seconds
     labels = len(learning.residual)
+    apart = ""
+    if learning.record_evaluations:
+        apart = f", and {learning.record_evaluations} for the energies of this record alone"
     for line in (
         f"Residuals are of landings whose label has not been learned yet; base: {base.name}, in a "
         "run of its own.",
         f"Fluctuation of the total energy, second half: {learning.late_drift.fluctuation:.2f} "
         f"meV/atom learning, {base.late_drift.fluctuation:.2f} with the {base.name}.",
-        f"{learning.evaluations} evaluations, no dataset; {1e3 * outside / labels:.0f} ms for each "
-        f"label to be learned, {1e3 * learning.jump_seconds / labels:.0f} ms for its jump. A run "
+        f"{learning.evaluations} evaluations, no dataset{apart}; "
+        f"{1e3 * outside / labels:.0f} ms for each label to be learned, "
+        f"{1e3 * learning.jump_seconds / labels:.0f} ms for its jump. A run "
         "with refits beside it goes further.",
     ):
         console.print(line, highlight=False)

@@ -42,6 +42,9 @@ class LearnedRun:
     evaluations : int
     seconds, physics_seconds, jump_seconds : float
         What is left of the first is learning.
+    record_evaluations : int
+        Made for the energies of the record alone, where the run has estimates; they are not among
+        the evaluations, nor is their time among the seconds.
     """
 
     name: str
@@ -54,6 +57,7 @@ class LearnedRun:
     seconds: float
     physics_seconds: float
     jump_seconds: float
+    record_evaluations: int = 0
 
     @property
     def time(self) -> Array:
@@ -82,6 +86,7 @@ class LearnedRun:
             "name": self.name,
             "simulated_fs": float(self.time[-1]),
             "evaluations": self.evaluations,
+            "record_evaluations": self.record_evaluations,
             "residual_meV_per_A": (self.residual / MEV).tolist(),
             "stride_fs": self.stride_fs.tolist(),
             "residual_second_half_meV_per_A": self.late_residual / MEV,
@@ -132,8 +137,13 @@ def followed_run(
     )
     energy, residual, strides = list[float](), list[float](), list[float]()
     squares, began = 0.0, time.perf_counter()
+    recorded, recording = 0, 0.0
     for _ in dynamics.irun(int(time_fs * FS / timestep)):
+        asked = time.perf_counter()
         energy.append(float(atoms.get_total_energy()))
+        if dynamics.estimates() is not None:  # then it has been computed for this record alone
+            recorded += 1
+            recording += time.perf_counter() - asked
         stats = dynamics.stats
         if stats.jumps:
             after = stats.jumps * (stats.residual_rms or 0.0) ** 2
@@ -152,8 +162,9 @@ def followed_run(
         np.array(energy),
         len(atoms),
         stats.physics_evaluations,
-        time.perf_counter() - began,
+        time.perf_counter() - began - recording,
         stats.physics_seconds,
         stats.jump_seconds,
+        recorded,
     )
     return run, dynamics

@@ -17,8 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from kstep_integrators import load_model
+from kstep_integrators import NetworkPotential, load_model
 from kstep_integrators.models.molecules import bonded_pairs
+from kstep_training.demo.averaging import averaging_cost
 from kstep_training.demo.learn import run_learning_demo
 from kstep_training.demo.plan import make_methods, warm_up_method
 from kstep_training.demo.report import break_even, print_report, write_json
@@ -85,7 +86,10 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
         runs = make_runs(methods, start.atoms, model, physics, settings, progress)
 
     balance = break_even(runs[0], runs[2])
-    print_report(console, title, runs, balance, warm_up)
+    averaging = None
+    if isinstance(model, NetworkPotential):
+        averaging = averaging_cost(model, start.atoms)
+    print_report(console, title, runs, balance, warm_up, averaging)
     details = {
         "molecule": molecule.atoms.get_chemical_formula(),
         "settings": {
@@ -93,6 +97,9 @@ def run_demo(settings: DemoSettings, console: Console | None = None) -> dict[str
             for key, value in asdict(settings).items()
         },
         "warm_up_seconds": warm_up,
+        "mollified_at_8_fs": None
+        if averaging is None
+        else {"kick_seconds": averaging.kick, "force_seconds": averaging.force},
     }
     report = write_json(settings.output / "demo.json", runs, balance, details)
     # Imported here, so that nobody waits for matplotlib before the first progress bar.

@@ -24,8 +24,13 @@ from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
 from kstep_integrators.step.options import RunOptions
 from kstep_training.evaluate.counting import CountedPhysics, counts
 from kstep_training.evaluate.plan import Method
-from kstep_training.evaluate.record import EachFrame, Frame, Record, record_of
-from kstep_training.evaluate.recorded import RecordedEnergies
+from kstep_training.evaluate.record import (
+    EachFrame,
+    Frame,
+    Record,
+    RecordedEnergies,
+    record_of,
+)
 
 __all__ = ["WatchedJump", "jump_runs"]
 
