@@ -20,9 +20,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 from ase.io import read, write
-from ipi.pes._ase import ASEDriver
-from ipi.scripting import InteractiveSimulation
-from ipi.utils.units import unit_to_internal
 
 from benchmarks.wall_clock import NetworkCalculator
 from kstep_integrators import KStepDynamics, load_model
@@ -61,32 +58,28 @@ INPUT = """<simulation verbosity='quiet' safe_stride='1000000'>
 </simulation>"""
 
 
-class Method(ASEDriver):  # type: ignore[misc]  # i-PI has no annotations
-    """Energies and forces of GFN2, or of a model file, for i-PI."""
+class Method:
+    """Energies and forces of GFN2, or of a model file, as i-PI asks its Python forces for them."""
 
-    def __init__(self, template: str, model: str, *arguments: Any, **keywords: Any) -> None:
-        self.model = model
-        super().__init__(template, True, True, False, *arguments, **keywords)
+    def __init__(self, template: str, model: str, **_: Any) -> None:
+        found = read(template)
+        self.atoms = found if isinstance(found, Atoms) else found[0]
+        self.atoms.pbc, self.atoms.cell = False, None  # it has a cell for i-PI alone
+        own = model != "GFN2-xTB"
+        self.atoms.calc = NetworkCalculator(model=model) if own else xtb_calculator(model)
 
-    def check_parameters(self) -> None:
-        """Make the calculator; the template has a cell for i-PI alone."""
-        super().check_parameters()
-        self.template_ase.pbc, self.template_ase.cell = False, None
-        own = self.model != "GFN2-xTB"
-        calculator = NetworkCalculator(model=self.model) if own else xtb_calculator(self.model)
-        self.template_ase.calc = calculator
-
-    def compute_structure(self, cell: Any, pos: Any) -> tuple[Any, Any, Any, str]:
-        """Energy, forces, no virial, and nothing else, in i-PI's units."""
-        atoms = self.template_ase
-        _, atoms.positions[:] = self.convert_units(cell, pos)
-        energy = unit_to_internal("energy", "electronvolt", atoms.get_potential_energy())
-        forces = unit_to_internal("force", "ev/ang", atoms.get_forces())
-        return np.float64(energy), np.asarray(forces), np.zeros((3, 3)), ""
+    def __call__(self, cell: Any, pos: Any) -> tuple[Any, Any, Any, str]:
+        """Energy, forces, no virial, and nothing else, in atomic units."""
+        self.atoms.positions[:] = pos * units.Bohr
+        energy = self.atoms.get_potential_energy() / units.Hartree
+        forces = self.atoms.get_forces() * (units.Bohr / units.Hartree)
+        return np.float64(energy), forces, np.zeros((3, 3)), ""
 
 
 def mts(atoms: Atoms, model: str, stride_fs: float, strides: int) -> list[float]:
     """Total energies of a run of i-PI after each stride, eV."""
+    from ipi.scripting import InteractiveSimulation
+
     boxed = atoms.copy()
     boxed.cell, boxed.pbc = [50.0] * 3, True
     with tempfile.TemporaryDirectory() as folder:
