@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "benchmarks/README.md", "docs/guide.md", "docs/theory.md")
 TABLES = (
     *("documents", "tables_cost", "tables_energy", "tables_ensembles", "tables_jumps"),
-    *("tables_learning", "tables_physics"),
+    *("tables_learning", "tables_mollified", "tables_physics"),
 )
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 

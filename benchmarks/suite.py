@@ -93,6 +93,7 @@ MODULES = {
     },
     "wall_clock": {
         "wall_clock": "seconds per ps under GFN2 by the plain call, r-RESPA and velocity Verlet",
+        "mollified_cost": "time of flow, average, pull back and GFN2 at strides of 4 and 8 fs",
     },
     "openmm_overhead": {
         "openmm_overhead": "time of a jump in OpenMM beyond jump and corrector, and beyond the "
@@ -104,6 +105,14 @@ MODULES = {
         "learning_nve": "energy of strides of 4 fs after learning, beside velocity Verlet",
         "learning_metropolis": "acceptance at long strides after a burn-in that learned",
         "learning_dft": "a run that learns under DFT from its first step; an hour",
+    },
+    "mollified": {
+        "mollified_nve": "strides of 4 to 12 fs on potentials that learned: true energy, distance, "
+        "stretches, beside r-RESPA and velocity Verlet; an hour",
+    },
+    "mollified_nvt": {
+        "mollified_nvt": "Langevin and Bussi at 8 fs on potentials that learned, against exact "
+        "ensembles: energies, bonds, angles, dihedrals, temperatures",
     },
     "learning_peers": {
         "learning_peers": "sGDML and MACE fitted from scratch to labels of a run, in environments "

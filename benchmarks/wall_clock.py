@@ -5,6 +5,9 @@ Verlet at 0.5 and 1 fs, all without outputs, at constant energy from the same st
 They advance in turns in one process, a segment at a time, so that whatever else the machine does
 falls on all of them; figures are medians over segments, ratios those of the same segments. The
 parts of a stride are seconds of the processor: physics, the jump with its corrections, the rest.
+
+``mollified_cost`` sets the parts of strides with averaged kicks beside one another, and whole
+strides: all in turns, seconds of the processor.
 """
 
 from __future__ import annotations
@@ -26,15 +29,16 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_mom
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
-from benchmarks.kernel import MODEL, system
+from benchmarks.kernel import MODEL, Native, bound_force, gfn2, in_turns, levels, system
 from benchmarks.results import kept
 from benchmarks.suite import Options, option
-from kstep_integrators import CalculatorPotential, KStepDynamics, load_model
+from kstep_integrators import CalculatorPotential, FlowJump, KStepDynamics, load_model
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import xtb_calculator
+from kstep_integrators.correctors import Mollified
 from kstep_integrators.step.guard import DynamicsFailed
 
-__all__ = ["NetworkCalculator", "wall_clock"]
+__all__ = ["NetworkCalculator", "mollified_cost", "wall_clock"]
 
 K, BASE_FS = 8, 0.5
 STRIDE_FS = K * BASE_FS
@@ -192,3 +196,87 @@ def wall_clock(options: WallClockOptions) -> dict[str, Any]:
         for name in options.molecules
     ]
     return {"k": K, "base_fs": BASE_FS, "rows": rows}
+
+
+def _flow(potential: Any, atoms: Atoms, k: int) -> Callable[[], None]:
+    """A flow of k steps from where the last one landed; no physics."""
+    state = state_from_atoms(atoms)
+    jump = FlowJump(potential, BASE_FS * units.fs).bind(state)
+    at: list[Any] = [state, jump.begin(state)]
+
+    def go() -> None:
+        at[0], info = jump(at[0], at[1], at[1], k)
+        at[1] = info.end
+
+    return go
+
+
+def _averaging(potential: Any, atoms: Atoms, stride: float) -> dict[str, Callable[[], Any]]:
+    """The average, with the potential there, and the pull back of a force."""
+    state = state_from_atoms(atoms)
+    jump = FlowJump(potential, BASE_FS * units.fs).bind(state)
+    inner, window = jump.begin(state), Mollified().window(stride)
+    if inner is None:
+        raise TypeError(f"a flow on {potential!r} has no potential")
+    aim, forces = jump.averaged(state, inner, window), inner.require_forces()
+    return {
+        "average": lambda: jump.averaged(state, inner, window),
+        "pull back": lambda: aim.pull_back(forces),
+    }
+
+
+def parts_of(name: str, rounds: int) -> dict[str, Any]:
+    """Processor time of every part of a stride of one molecule, and of whole strides."""
+    atoms, (library, *_) = start(name), levels().values()
+    potential = load_model(MODEL, device="cpu")
+    native = Native(atoms, library, torch.float64)
+    ways: dict[str, Callable[[], Any]] = {"force": bound_force(potential, atoms)}
+    ways["gfn2"] = gfn2(atoms, native)
+    for k in (8, 16):
+        fs = k * BASE_FS
+        ways[f"flow {fs:g}"] = _flow(potential, atoms, k)
+        parts = _averaging(potential, atoms, fs * units.fs)
+        ways |= {f"{part} {fs:g}": call for part, call in parts.items()}
+    for corrector, k in (("impulse", 8), ("mollified", 8), ("mollified", 16)):
+        copy = atoms.copy()
+        copy.calc = xtb_calculator("GFN2-xTB")
+        dynamics = KStepDynamics(
+            copy, potential, k=k, timestep=BASE_FS * units.fs, corrector=corrector
+        )
+        ways[f"{corrector} {k * BASE_FS:g}"] = lambda dynamics=dynamics: dynamics.run(1)  # type: ignore[misc]
+    for call in ways.values():
+        call()
+    made = in_turns(ways, rounds, "force", time.process_time)
+    us = {way: one["us"] for way, one in made.items()}
+    # The gradient from which on 8 fs with one of them take no longer than 2 x 4 fs with two.
+    more = (us["mollified 8"] - us["gfn2"]) - 2 * (us["impulse 4"] - us["gfn2"])
+    return {
+        "molecule": name, "atoms": len(atoms), "ways": made, "break_even_ms": 1e-3 * more,
+        "break_even_forces": more / us["force"], "break_even_gfn2": more / us["gfn2"],
+        "impulse_4_over_mollified_8": 2 * us["impulse 4"] / us["mollified 8"],
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MollifiedCostOptions(Options):
+    """Molecules and rounds."""
+
+    molecules: tuple[str, ...] = option(tuple(LENGTHS_FS), "some of them")
+    rounds: int = option(7, "in which all take turns")
+
+    @classmethod
+    def smoke(cls, cache: Path) -> MollifiedCostOptions:
+        """Ethanol, once."""
+        return cls(cache, ("ethanol",), 1)
+
+
+def mollified_cost(options: MollifiedCostOptions) -> dict[str, Any]:
+    """Flow, average, pull back and GFN2 at 4 and 8 fs, and the gradient that 8 fs pay from."""
+    rows = [
+        kept(
+            options.cache / "mollified_cost" / f"{name}.json",
+            lambda name=name: parts_of(name, options.rounds),  # type: ignore[misc]
+        )
+        for name in options.molecules
+    ]
+    return {"base_fs": BASE_FS, "rows": rows}

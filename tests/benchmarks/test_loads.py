@@ -50,10 +50,11 @@ def test_results_are_json_with_the_machine_at_their_head():
 
 
 def test_the_size_of_the_benchmarks():
-    """At most 34 modules and 7,100 lines: an instrument, not a second project.
+    """At most 38 modules and 8,100 lines: an instrument, not a second project.
 
-    Raised from 26 and 5,000 for suites of learning while running, and from 30 and 6,000 for time:
-    the native kernel, sizes of its networks, runs under GFN2, GPUs, other packages.
+    Raised from 26 and 5,000 for suites of learning while running, from 30 and 6,000 for time: the
+    native kernel, sizes of its networks, runs under GFN2, GPUs, other packages; and from 34 and
+    7,100 for averaged kicks at constant energy and temperature, and i-PI beside them.
     """
-    assert len(MODULES) <= 34
-    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 7100
+    assert len(MODULES) <= 38
+    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 8100

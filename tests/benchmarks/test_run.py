@@ -8,7 +8,10 @@ from benchmarks import evaluation, results, run
 from benchmarks.results import kept
 from benchmarks.suite import SUITES, add_options, options_from
 
-SMALL = ("kernel", "nve", "nvt", "pyscf_memory", "scf_cycles", "wall_clock")
+SMALL = (
+    *("kernel", "mollified_cost", "mollified_nve", "mollified_nvt", "nve", "nvt"),
+    *("pyscf_memory", "scf_cycles", "wall_clock"),
+)
 
 
 @pytest.mark.parametrize("name", SMALL)
