@@ -183,7 +183,7 @@ def _indices(constraint: FixAtoms, atoms: Atoms) -> torch.Tensor:
 
 
 def has_fixed_bonds(atoms: Atoms) -> bool:
-    """Whether lengths of bonds are held fixed, so that positions cannot be averaged."""
+    """True if lengths of bonds are held fixed, so that positions cannot be averaged."""
     return any(type(constraint) is FixBondLengths for constraint in atoms.constraints)
 
 

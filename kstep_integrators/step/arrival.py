@@ -24,15 +24,16 @@ from kstep_integrators.state import (
 )
 from kstep_integrators.step.scheme import BoundScheme
 
-__all__ = ["Arrival", "arrive", "first_point", "verified"]
+__all__ = ["NO_DERIVATIVE", "Arrival", "arrive", "first_point", "lost_molecules", "verified"]
 
 POTENTIAL = "potential: "
 """Beginning of the reasons that are the potential's."""
+NO_DERIVATIVE = f"{POTENTIAL}its average has no derivative"
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """What is known at the positions where a stride ends or a run begins.
+    """The physics and the correction at the positions where a stride ends or a run begins.
 
     Attributes
     ----------
@@ -100,9 +101,9 @@ def arrive(
     if len(failures) == state.n_molecules:
         return Arrival(replaced(there, failures=failures), None, site, failures)
     force = pulled_back(aim, residual_force(corrector.name, computed, aim.inner))
-    for i in _lost(force, state):
+    for i in lost_molecules(force, state):
         if which is None or bool(which[i]):
-            failures.setdefault(i, f"{POTENTIAL}its average has no derivative")
+            failures.setdefault(i, NO_DERIVATIVE)
     there = replaced(there, failures=failures)
     return Arrival(there, Correction(force, stride), site, failures)
 
@@ -166,12 +167,12 @@ def verified(point: PhasePoint, scheme: BoundScheme) -> Tensor | None:
 def _undone(aim: Averaged) -> Reasons:
     """Molecules that have no averaged positions, and why."""
     undone = {i: f"{POTENTIAL}{why}" for i, why in aim.inner.failures.items()}
-    for i in _lost(aim.state.positions, aim.state):
+    for i in lost_molecules(aim.state.positions, aim.state):
         undone.setdefault(i, f"{POTENTIAL}its motion from rest leads nowhere")
     return undone
 
 
-def _lost(values: Tensor, state: PhaseState) -> list[int]:
+def lost_molecules(values: Tensor, state: PhaseState) -> list[int]:
     """Molecules with values (N, 3) that are not finite."""
     lost: list[int] = torch.unique(state.batch[~values.isfinite().all(1)]).tolist()
     return lost

@@ -20,7 +20,7 @@ from kstep_integrators.state import (
     no_evaluation,
     residual_of,
 )
-from kstep_integrators.step.arrival import arrive
+from kstep_integrators.step.arrival import NO_DERIVATIVE, arrive, lost_molecules
 from kstep_integrators.step.guard import Guard, check_finite
 from kstep_integrators.step.scheme import BoundScheme
 
@@ -102,7 +102,7 @@ def make_stride(
 
     try:
         inner = point.inner if point.inner is not None else scheme.jump.begin(state)
-        opened = state
+        opened, opening = state, None
         if corrector.kicks_before:
             opening = point.correction
             if opening is None or opening.stride != stride:
@@ -112,6 +112,9 @@ def make_stride(
     except EvaluationFailed as error:
         return failed(error)
     undone = check_finite(landed) if guard is None else guard.check_jump(state, landed)
+    kick = None if opening is None else opening.force
+    if undone and corrector.averages and kick is not None:  # it may have led nowhere
+        undone.update(dict.fromkeys(lost_molecules(kick, state), NO_DERIVATIVE))
     for known in (inner, info.end):
         if known is not None:
             undone.update({i: f"potential: {why}" for i, why in known.failures.items()})

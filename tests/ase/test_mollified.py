@@ -1,14 +1,17 @@
 """Mollified runs under ASE: what is computed, what is estimated, and what is said of it."""
 
 import math
+import re
 import warnings
 
 import numpy as np
 import pytest
 from ase import Atoms, units
+from ase.build import molecule
 from ase.constraints import FixAtoms, FixBondLengths
 from ase.io import Trajectory, read
 from ase.md import MDLogger
+from ase.md.velocitydistribution import thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 
 from kstep_integrators import (
@@ -19,6 +22,7 @@ from kstep_integrators import (
     KStepWarning,
     load_model,
 )
+from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.correctors import Impulse, Mollified
 from kstep_integrators.state import EvaluationFailed
 from kstep_integrators.testing import BrokenCalculator, CountingCalculator
@@ -105,6 +109,22 @@ def test_the_potential_is_asked_as_the_documentation_says():
     # 32 steps; of the 12 weights of a triangle over 24 fs the first is at the landing, whose force
     # is known; the force at the average; and 11 products by differences of two forces.
     assert inner.evaluations - first == 4 * (32 + 10 + 1 + 2 * 11)
+
+
+@pytest.mark.parametrize(("k", "options"), [(32, {}), (16, {}), (8, {}), (32, {"corrector": None})])
+def test_what_a_calculator_is_asked_is_said_before_the_run(k, options, caplog):
+    inner = CountingCalculator(physics(depth=1.8))
+    with caplog.at_level("INFO", logger="kstep_integrators.step.make_scheme"):
+        dynamics = run_of(model=CalculatorPotential(inner), k=k, **options)
+    assert inner.evaluations == 0
+    said = [re.findall(r"(\d+) calls of .* the (\d+) of the jump", m) for m in caplog.messages]
+    dynamics.run(1)
+    first = inner.evaluations
+    dynamics.run(1)
+    if k == 8:  # 2 fs: impulses
+        assert said == []
+    else:
+        assert inner.evaluations - first == sum(int(n) for n in said[0][0])
 
 
 # The same again
@@ -234,7 +254,7 @@ def test_the_error_of_estimates_by_hand():
 
 
 def energies_of(dynamics: KStepDynamics, steps: int) -> tuple[list[float], list[float]]:
-    """What is conserved, and the estimated total energy, at each step."""
+    """The conserved energy, and the estimated total energy, at each step."""
     conserved, shown = [], []
     for _ in dynamics.irun(steps):
         conserved.append(dynamics.get_conserved_energy())
@@ -556,7 +576,7 @@ def test_an_interrupted_step_is_made_again_the_same():
 
 
 def test_an_interrupted_verification_leaves_the_step_to_be_made_again():
-    """What had been computed at the averaged positions is known then."""
+    """The evaluation at the averaged positions is known then."""
 
     class Interrupted(BrokenCalculator):
         def calculate(self, *arguments):
@@ -590,3 +610,30 @@ def test_fixed_atoms_stay_and_the_others_feel_them():
     np.testing.assert_array_equal(atoms.positions[[0, 5]], before[[0, 5]])
     assert abs(atoms.positions - before).max() > 0.05
     assert np.ptp(energies) < 0.02
+
+
+@pytest.mark.parametrize("formula", ["CH4", "CO2"])
+def test_an_exactly_symmetric_start_is_stepped_over(formula):
+    """Vectors of a network vanish at its middle atom, where their length has a kink: the
+    transposed derivative of the average is 1e5 times what it is a hundredth of an angstrom away."""
+    atoms = molecule(formula)
+    thermalize_momenta(atoms, temperature_K=300, rng=np.random.default_rng(0))
+    atoms.calc = CountingCalculator(xtb_calculator("GFN2-xTB"))
+    dynamics = KStepDynamics(atoms, "organic-gfn2", k=16, timestep=0.5 * FS, verify_interval=0)
+    reference = atoms.copy()
+    reference.calc = xtb_calculator("GFN2-xTB")
+    with pytest.warns(KStepWarning, match="step 1: the potential failed: its average has no"):
+        dynamics.run(1)
+    VelocityVerlet(reference, 0.5 * FS).run(16)
+    np.testing.assert_allclose(atoms.positions, reference.positions, atol=1e-8)
+    dynamics.run(9)
+    assert dynamics.stats.fallbacks == 1
+    assert dynamics.stats.last_problem == "potential: its average has no derivative"
+    assert atoms.calc.evaluations == dynamics.stats.physics_evaluations
+
+
+def test_a_reach_below_a_step_is_averaged_too():
+    dynamics = run_of(corrector=Mollified(0.2))
+    dynamics.run(3)
+    assert dynamics.estimates() is not None
+    assert dynamics.stats.fallbacks == 0

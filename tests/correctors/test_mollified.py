@@ -312,6 +312,23 @@ def test_rows_that_are_not_known_stay_so_and_harm_no_other_molecule(state):
     torch.testing.assert_close(found[9:], whole[9:], rtol=0, atol=1e-13)
 
 
+@pytest.mark.parametrize(("grown", "stands"), [(29.0, True), (31.0, False)])
+def test_what_grows_more_than_30_fold_is_no_derivative(grown, stands, state):
+    """In mass-weighted length: a force on a carbon counts less than the same on a hydrogen."""
+    both = join_states([state, state])
+    residual = torch.randn(18, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    residual = residual * both.masses.sqrt()  # each component counts the same
+    growth = torch.full_like(residual, 0.5)
+    growth[9:] = grown
+    jump = FlowJump(springs(1.5), 0.5 * FS).bind(both)
+    aim = Mollified().aim(both, jump.begin(both), STRIDE, jump)
+    found = pulled_back(dataclasses.replace(aim, pull_back=lambda force: growth * force), residual)
+    torch.testing.assert_close(found[:9], 0.5 * residual[:9], rtol=0, atol=0)
+    assert bool(found[9:].isfinite().all() if stands else found[9:].isnan().all())
+    zero = torch.zeros_like(residual)
+    assert not pulled_back(aim, zero).any()
+
+
 @pytest.mark.parametrize("backend", ["native", "eager"])
 def test_a_batch_is_its_molecules_one_by_one(backend, state):
     other = state.replace(positions=state.positions.flip(1) + 0.01)

@@ -59,6 +59,13 @@ def test_the_triangle_by_hand():
     torch.testing.assert_close(window.weights, by_hand, rtol=0, atol=1e-15)
 
 
+def test_a_reach_of_one_step_is_made_in_two():
+    """Of a single step the end has no weight: (1, 1/2 to either side, 0) over 2."""
+    window = triangle(1.5 * FS)
+    assert window.timestep == pytest.approx(0.75 * FS)
+    assert window.weights.tolist() == [0.5, 0.5]
+
+
 @pytest.mark.parametrize("reach", [1.0, 5.0, 24.0])
 def test_steps_are_at_most_2_fs_and_a_triangle_is_fejers_kernel(reach):
     window = triangle(reach * FS)

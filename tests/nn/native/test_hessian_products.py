@@ -51,7 +51,7 @@ def test_products_are_those_of_automatic_differentiation(config, channels, libra
 
 
 def test_at_every_distance_of_a_pair(library):
-    """Where it is repelled, frozen, neither, and at the cutoff."""
+    """A pair at distances where it is repelled, frozen, neither, and at the cutoff."""
     net = network(layers=2, linear=48).double()
     pair = Atoms("CO", np.zeros((2, 3)))
     one, v = system(net, library, pair), vectors(2, pair)

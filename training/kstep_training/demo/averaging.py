@@ -46,7 +46,7 @@ class AveragingCost:
     force: float
 
     def line(self, physics: float) -> str:
-        """What it costs and from where on it pays, beside the cost of an evaluation, seconds."""
+        """Its cost, and from where on it pays, beside the cost of an evaluation, seconds."""
         return (
             f"Mollified kicks at {LONG_FS:g} fs (corrector='mollified'): {1e3 * self.kick:.2g} ms "
             f"per stride, {self.kick / self.force:.0f} forces of the model. They take less time "

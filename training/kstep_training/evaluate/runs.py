@@ -218,7 +218,7 @@ def _potential(method: Method, atoms: Atoms) -> Potential | None:
 def _aim(
     method: Method, atoms: Atoms, potential: Potential | None, settings: EvaluateSettings
 ) -> Aim | None:
-    """Where the physics of a method is computed, if its corrector averages positions."""
+    """A note on where the physics of a method is computed, if its corrector averages positions."""
     if potential is None or not CORRECTORS[method.corrector].averages:
         return None
     corrector = CORRECTORS[method.corrector]()

@@ -189,7 +189,7 @@ def summarize(
 
 
 def _estimates(run: Trajectory, stats: Stats) -> dict[str, Any]:
-    """What the numbers of a run are of, whose physics was computed at averaged positions."""
+    """A note on the numbers of a run whose physics was computed at averaged positions."""
     estimates = run.metadata.get(ESTIMATES)
     if estimates is None:
         return {}
