@@ -7,6 +7,9 @@ the true energy at their positions, from an evaluation for the record that no ru
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_mom
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
 
+from benchmarks.documents import ROOT
 from benchmarks.learning import start_of
 from benchmarks.learning_peers import MOLECULES
 from benchmarks.results import kept
@@ -38,7 +42,7 @@ from kstep_integrators.potentials import Potential
 from kstep_integrators.step.guard import DynamicsFailed
 from kstep_training.evaluate.jumps import WatchedJump
 
-__all__ = ["LISTED", "drawn", "learned", "mollified_nve"]
+__all__ = ["LISTED", "drawn", "learned", "mollified_nve", "peers_mts"]
 
 LISTED = ("ethanol", "glycine", "acetamide", "dimethyl_ether", "phenol")
 """Of the list that ``organic-gfn2`` was trained on."""
@@ -49,6 +53,7 @@ WATCHED_FS, RESOLUTION = 2.0, 20.0
 """Interval of the momenta that spectra are made of, and cm^-1 that they resolve."""
 STRETCHES = (2500.0, 4000.0)
 """Their band, cm^-1."""
+MTS = Path(__file__).with_name("peer_mts.py")
 APART = 25
 """Labels between the positions of two starts."""
 METHODS = (
@@ -300,3 +305,51 @@ def mollified_nve(options: MollifiedNVEOptions) -> dict[str, Any]:
                 print(f"{name} {seed}: fluctuation {wide['mollified-8']:.2f} meV/atom at 8 fs, "
                       f"{below} Verlet's {wide['verlet-1']:.2f} at 1 fs", flush=True)  # fmt: skip
     return {"physics": "GFN2-xTB", "base_fs": BASE_FS, "refit": options.refit, "rows": rows}
+
+
+@dataclass(frozen=True)
+class MTSOptions(Options):
+    """The environment of i-PI, and which runs."""
+
+    ipi: str = option("", "Python of an environment with i-PI and this package")
+    molecules: tuple[str, ...] = option(("ethanol", "pyrimidine", "propanal"), "of either list")
+    strides_fs: tuple[float, ...] = option((4.0, 8.0), "of each molecule")
+    learned: int = option(300, "labels of the run before")
+    length_ps: float = option(1.0, "of each run")
+
+
+def peers_mts(options: MTSOptions) -> dict[str, Any]:
+    """i-PI's multiple time stepping with the learned potential inside, beside our correctors.
+
+    All begin at the same start; energies are those of GFN2 at the positions.
+    ValueError: if no environment is named.
+    """
+    if not options.ipi:
+        raise ValueError("no environment of i-PI is named; expected --ipi PYTHON")
+    folder, rows = options.cache / "mollified", list[dict[str, Any]]()
+    path = {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'training'}", "OMP_NUM_THREADS": "1"}
+    for name in options.molecules:
+        _, frames, _ = learned(name, options.learned, "no", 1, options.cache)
+        file = folder / f"mts-{name}.traj"
+        write(file, drawn(frames[0], 0).copy())  # without a calculator
+        for stride in options.strides_fs:
+            count = round(1000.0 * options.length_ps / stride)
+            part = folder / f"mts-{name}-{stride:g}-{count}.json"
+            model = folder / f"learned-{name}-{options.learned}-no" / "potential.pt"
+            if not part.exists():
+                command = [options.ipi, "-W", "ignore", str(MTS), str(file), str(model)]
+                subprocess.run(
+                    [*command, f"{stride:g}", str(count), str(part)],
+                    env=os.environ | path,
+                    check=True,
+                )
+            made = json.loads(part.read_text())
+            row = {"molecule": name, "stride_fs": stride, "version": made["version"]}
+            for run, energies in made["energies"].items():
+                times = np.arange(count) * stride * units.fs
+                judged = energy_drift(times, np.array(energies), made["atoms"])
+                row[run] = {"fluctuation": judged.fluctuation, "drift": judged.drift}
+            pair = np.array([made["energies"]["impulse"], made["energies"]["i-PI"]])
+            row["apart_meV_at_100_fs"] = 1e3 * float(np.ptp(pair[:, round(100 / stride)]))
+            rows.append(row)
+    return {"physics": "GFN2-xTB", "base_fs": BASE_FS, "length_ps": options.length_ps, "rows": rows}

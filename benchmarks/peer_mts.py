@@ -3,8 +3,8 @@
     PYTHON benchmarks/peer_mts.py START.traj MODEL STRIDE_FS STRIDES OUT
 
 GFN2 is the slow force and the potential of the model file the fast one: r-RESPA, at constant
-energy. Beside it runs the ``impulse`` corrector of this project from the same start. The energies
-are those of GFN2 at the positions of both.
+energy. Beside it run the correctors ``impulse`` and ``mollified`` of this project from the same
+start. The energies are those of GFN2 at the positions of each.
 """
 
 from __future__ import annotations
@@ -102,18 +102,18 @@ def mts(atoms: Atoms, model: str, stride_fs: float, strides: int) -> list[float]
     return energies
 
 
-def impulse(atoms: Atoms, model: str, stride_fs: float, strides: int) -> list[float]:
-    """The same of this project, corrector ``impulse``."""
-    own = atoms.copy()
-    own.calc = xtb_calculator("GFN2-xTB")
+def own(corrector: str, atoms: Atoms, model: str, stride_fs: float, strides: int) -> list[float]:
+    """The same of a run of this project."""
+    moving, aside, energies = atoms.copy(), atoms.copy(), []
+    moving.calc, aside.calc = xtb_calculator("GFN2-xTB"), xtb_calculator("GFN2-xTB")
     dynamics = KStepDynamics(
-        own, load_model(model, device="cpu"), k=round(stride_fs / BASE_FS),
-        timestep=BASE_FS * units.fs, corrector="impulse",
+        moving, load_model(model, device="cpu"), k=round(stride_fs / BASE_FS),
+        timestep=BASE_FS * units.fs, corrector=corrector,
     )  # fmt: skip
-    energies = []
     for _ in range(strides):
         dynamics.run(1)
-        energies.append(float(own.get_total_energy()))
+        aside.positions[:] = moving.positions
+        energies.append(float(aside.get_potential_energy() + moving.get_kinetic_energy()))
     return energies
 
 
@@ -129,7 +129,8 @@ def main() -> None:
     found = read(given.start)
     atoms, out = found if isinstance(found, Atoms) else found[0], given.out.absolute()
     run = (str(Path(given.model).absolute()), given.stride_fs, given.strides)
-    energies = {"impulse": impulse(atoms, *run), "i-PI": mts(atoms, *run)}
+    energies = {name: own(name, atoms, *run) for name in ("impulse", "mollified")}
+    energies["i-PI"] = mts(atoms, *run)
     version = importlib.metadata.version("ipi")
     out.write_text(json.dumps({"atoms": len(atoms), "version": version, "energies": energies}))
 

@@ -109,6 +109,7 @@ MODULES = {
     "mollified": {
         "mollified_nve": "strides of 4 to 12 fs on potentials that learned: true energy, distance, "
         "stretches, beside r-RESPA and velocity Verlet; an hour",
+        "peers_mts": "i-PI's multiple time stepping with a learned potential inside",
     },
     "mollified_nvt": {
         "mollified_nvt": "Langevin and Bussi at 8 fs on potentials that learned, against exact "

@@ -11,7 +11,7 @@ from benchmarks.results import load
 
 __all__ = [
     "mollified_cost", "mollified_distances", "mollified_distributions", "mollified_molecules",
-    "mollified_nve", "mollified_nvt",
+    "mollified_nve", "mollified_nvt", "peers_mts",
 ]  # fmt: skip
 
 NAMES = {
@@ -201,3 +201,18 @@ def mollified_distributions() -> str:
         ]  # fmt: skip
         lines.append([row["molecule"], f"`{row['run']}`", *cells])
     return markdown(["molecule", "run", *kinds], lines)
+
+
+def peers_mts() -> str:
+    """i-PI's multiple time stepping beside impulses and mollified impulses from the same start."""
+    lines = [
+        [row["molecule"], f"{row['stride_fs']:g}",
+         *(f"{row[run]['fluctuation']:.2f} / {row[run]['drift']:+.2f}"
+           for run in ("i-PI", "impulse", "mollified")),
+         f"{row['apart_meV_at_100_fs']:.1g}"]
+        for row in load("peers_mts")["rows"]
+    ]  # fmt: skip
+    header = ["molecule", "stride fs", "i-PI 3.3: fluctuation meV/atom / drift meV/atom/ps",
+              "`impulse`", "`mollified`",
+              "i-PI and `impulse` apart after 100 fs, meV"]  # fmt: skip
+    return markdown(header, lines)
