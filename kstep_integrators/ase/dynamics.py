@@ -29,7 +29,7 @@ from kstep_integrators.ase.checkpoint import (
 )
 from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.ase.edits import Written, check_learnable
-from kstep_integrators.ase.estimates import estimated_frame
+from kstep_integrators.ase.estimates import estimated_frame, say_calls
 from kstep_integrators.ase.option_attributes import OptionAttributes, check_names, check_one_bath
 from kstep_integrators.ase.output_arguments import (
     check_apart,
@@ -257,6 +257,7 @@ class KStepDynamics(OptionAttributes):
             self.scheme = dataclasses.replace(self.scheme, label_forces=True)
         self.options, self.jump = options, self.scheme.jump
         check_two(self.jump, atoms.calc)
+        say_calls(self.scheme.corrector, self.jump, options.first_k)
         self._run: Run | None = None
         self._written: Written | None = None
         self._physics: CalculatorPhysics | None = None

@@ -79,7 +79,7 @@ class Mollified(SetOnce, HalfKicks):
         return triangle(self.reach * stride)
 
     def calls(self, stride: float) -> int:
-        """Force calls of a stride, ASE time units, beside those of the jump, if a product is two."""
+        """Force calls of a stride, ASE time units, beside those of the jump; a product is two."""
         if stride <= IMPULSE * (1.0 + 1e-9):
             return 0
         return 3 * (len(self.window(stride).weights) - 1)

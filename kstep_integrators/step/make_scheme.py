@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from kstep_integrators import units
-from kstep_integrators.correctors import Corrector, Mollified, make_corrector
+from kstep_integrators.correctors import make_corrector
 from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.jumps.make import make_jump
 from kstep_integrators.potentials.base import Potential
-from kstep_integrators.potentials.calculator import CalculatorPotential
 from kstep_integrators.step.guard import Control
 from kstep_integrators.step.metropolis import make_metropolis
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.scheme import Scheme, shortest_part
 
 __all__ = ["LONGEST_IMPULSE", "changed_scheme", "make_scheme"]
-
-_log = logging.getLogger(__name__)
 
 LONGEST_IMPULSE = 4.0 * units.FS
 """Longest stride at which the default corrector is that of impulses, ASE time units."""
@@ -75,7 +71,6 @@ def make_scheme(
             "which has the physics computed where it is wanted: there are no estimates to verify; "
             "leave it out, or set it to None, or use corrector='mollified'"
         )
-    _say_calls(corrector, jump, options.first_k)
     interval = VERIFY_INTERVAL if options.verify_interval is None else options.verify_interval
     metropolis = None
     if options.metropolize:
@@ -100,19 +95,6 @@ def _default_corrector(jump: Jump, options: RunOptions, averages: bool) -> str:
     if averages and stride > LONGEST_IMPULSE * (1.0 + 1e-9):
         return "mollified"
     return jump.correctors[0]
-
-
-def _say_calls(corrector: Corrector, jump: Jump, k: int) -> None:
-    """Say what averages along the flow of a calculator cost, before the run makes them."""
-    if not isinstance(corrector, Mollified) or not isinstance(jump, FlowJump):
-        return
-    calls = corrector.calls(k * jump.timestep)
-    if calls and isinstance(jump.potential, CalculatorPotential):
-        _log.info(
-            "corrector %r: %d calls of the cheap calculator per stride beside the %d of the jump: "
-            "Hessian products by central differences",
-            corrector.name, calls, k,
-        )  # fmt: skip
 
 
 def changed_scheme(

@@ -114,7 +114,7 @@ def test_the_potential_is_asked_as_the_documentation_says():
 @pytest.mark.parametrize(("k", "options"), [(32, {}), (16, {}), (8, {}), (32, {"corrector": None})])
 def test_what_a_calculator_is_asked_is_said_before_the_run(k, options, caplog):
     inner = CountingCalculator(physics(depth=1.8))
-    with caplog.at_level("INFO", logger="kstep_integrators.step.make_scheme"):
+    with caplog.at_level("INFO", logger="kstep_integrators.ase.estimates"):
         dynamics = run_of(model=CalculatorPotential(inner), k=k, **options)
     assert inner.evaluations == 0
     said = [re.findall(r"(\d+) calls of .* the (\d+) of the jump", m) for m in caplog.messages]
