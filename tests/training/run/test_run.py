@@ -206,7 +206,7 @@ def test_interrupted_and_killed_is_the_same_as_neither(tmp_path: Path) -> None:
             time.sleep(0.02)
         process.send_signal(kind)
         with suppress(subprocess.TimeoutExpired):  # Python drops an interrupt in a destructor,
-            process.wait(2)  # such as those that xtb's objects have: a user presses again
+            process.wait(10)  # such as those that xtb's objects have: a user presses again
         if process.poll() is None:
             process.send_signal(kind)
         assert process.wait(60) == code
