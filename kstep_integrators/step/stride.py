@@ -126,7 +126,7 @@ def make_stride(
         arrival = arrive(landed, info.end, scheme, physics, stride, which)
     except EvaluationFailed as error:
         return failed(error)
-    undone = {**undone, **arrival.failures}
+    undone = {**arrival.failures, **undone}  # the first reason is the cause
     there = replaced(
         point, state=landed, physics=arrival.physics, site=arrival.site, inner=info.end,
         correction=arrival.correction,

@@ -21,6 +21,7 @@ from kstep_integrators import (
     KStepDynamics,
     KStepWarning,
     load_model,
+    run_ensemble,
 )
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.correctors import Impulse, Mollified
@@ -630,6 +631,23 @@ def test_an_exactly_symmetric_start_is_stepped_over(formula):
     assert dynamics.stats.fallbacks == 1
     assert dynamics.stats.last_problem == "potential: its average has no derivative"
     assert atoms.calc.evaluations == dynamics.stats.physics_evaluations
+
+
+def test_among_others_a_symmetric_start_has_the_same_reason():
+    atoms = [molecule("CH4"), molecule("H2O")]
+    for seed, one in enumerate(atoms):  # at rest it would stay symmetric
+        thermalize_momenta(one, temperature_K=300, rng=np.random.default_rng(seed))
+    with pytest.warns(KStepWarning, match="replica 0, step 1: .* its average has no derivative"):
+        result = run_ensemble(
+            atoms,
+            "organic-gfn2",
+            lambda _: xtb_calculator("GFN2-xTB"),
+            2,
+            k=16,
+            timestep=0.5 * FS,
+            verify_interval=0,
+        )
+    assert [one.stats.fallbacks for one in result.replicas] == [1, 0]
 
 
 def test_a_reach_below_a_step_is_averaged_too():
