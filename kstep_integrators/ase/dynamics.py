@@ -524,6 +524,8 @@ class KStepDynamics(OptionAttributes):
         self._dt()
         if before.burn_in is not None and after.burn_in is None:
             self._freeze()
+        if info.estimate_error is not None and bool(info.estimate_error.isfinite()):
+            self._say_verified(after.stats[0], float(info.estimate_error))
         # Last: a warning may have been made an error, and the jump stands then too.
         where = f"step {self.nsteps + 1}"
         old, new = before.stats[0].residual_sum, after.stats[0].residual_sum
@@ -558,6 +560,18 @@ class KStepDynamics(OptionAttributes):
         line = (
             f"step {self.production_start}: the burn-in is over, k = {self.k} "
             f"({self.dt / FS:g} fs) from here on; production starts here"
+        )
+        _log.info(line)
+        self._say(line)
+
+    def _say_verified(self, stats: Stats, error: float) -> None:
+        """Say how good the estimated energy is here, in the log of the run too."""
+        per_atom = 1e3 / len(self.atoms)
+        rms = per_atom * (stats.estimate_error or 0.0)
+        line = (
+            f"step {self.nsteps + 1}: the estimated energy is off by {per_atom * error:+.3f} "
+            f"meV/atom (rms of {stats.verifications}: {rms:.3f}); conserved energy "
+            f"{self.get_conserved_energy():.6f} eV"
         )
         _log.info(line)
         self._say(line)

@@ -144,6 +144,25 @@ def test_the_same_seed_is_the_same_path():
 # What is shown
 
 
+def test_the_log_says_how_good_the_estimates_are(tmp_path):
+    dynamics = run_of(logfile=tmp_path / "md.log", verify_interval=2)
+    errors = []
+    for _ in range(4):
+        dynamics.run(1)
+        there = truth(dynamics.atoms).get_potential_energy()
+        errors.append(1e3 * (dynamics.estimates().get_potential_energy() - there) / 9)
+    pattern = r"# step (\d): the estimated energy is off by (\S+) meV/atom \(rms of (\d): (\S+)\)"
+    said = re.findall(pattern, (tmp_path / "md.log").read_text())
+    assert [(int(step), int(count)) for step, _, count, _ in said] == [(2, 1), (4, 2)]
+    assert [float(error) for _, error, _, _ in said] == pytest.approx(errors[1::2], abs=6e-4)
+    both = math.hypot(errors[1], errors[3]) / math.sqrt(2.0)
+    assert float(said[1][3]) == pytest.approx(both, abs=6e-4)
+    assert (
+        f"conserved energy {dynamics.get_conserved_energy():.6f} eV"
+        in ((tmp_path / "md.log").read_text().splitlines()[-2])
+    )
+
+
 def test_log_and_trajectory_show_estimates_and_cost_nothing(tmp_path):
     dynamics = run_of(trajectory=tmp_path / "md.traj", logfile=tmp_path / "md.log")
     shown = []
