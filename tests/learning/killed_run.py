@@ -15,6 +15,8 @@ def go(folder: Path, steps: int) -> KStepDynamics:
     if path.exists():
         dynamics = KStepDynamics.resume(path, physics(), cheap(depth=DEPTH))
     else:
+        # Killed before its first checkpoint: a run that begins anew, whose log ASE appends to.
+        (folder / "md.log").unlink(missing_ok=True)
         dynamics = begin(
             folder, start(physics()), learn=learning(folder.parent), checkpoint=path,
             checkpoint_interval=5, trajectory=folder / "md.traj", logfile=folder / "md.log",
