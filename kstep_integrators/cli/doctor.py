@@ -43,6 +43,7 @@ EXTRAS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
         "tensorboardX": ("train", "curves of fits for TensorBoard"),
         "jinja2": ("train", "reports of kstep evaluate"),
         "e3nn": ("e3nn", "networks with tensor products"),
+        "torch_geometric": ("observables", "networks for couplings and X-ray spectra"),
         "MDAnalysis": ("mdanalysis", "kstep evaluate of DCD trajectories and the like"),
         "wandb": ("wandb", "curves of fits in Weights & Biases"),
     }

@@ -1,6 +1,8 @@
 """Samplers of ``openmm.app`` around a KStepIntegrator: the averages of wells, which are known."""
 
 import math
+import random
+from collections.abc import Iterator
 
 import numpy as np
 import openmm
@@ -17,6 +19,15 @@ R = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvi
 ATOMS, STRIDE = 10, 0.002
 STIFF = 1.008 * (0.8 / STRIDE) ** 2  # 0.8 radian in a stride
 DEGREES = 3 * ATOMS
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> Iterator[None]:
+    """The samplers of openmm.app draw exchanges from Python's own generator, which has no seed."""
+    kept = random.getstate()
+    random.seed(11)
+    yield
+    random.setstate(kept)
 
 
 def wells(model, **settings):
