@@ -16,9 +16,10 @@ from kstep_training.inputs.foreign_frames import read_frames
 from kstep_training.inputs.format_units import TIME_UNITS, GivenUnits
 from kstep_training.trajectory import ESTIMATES, read_npz
 
-__all__ = ["read_trajectory"]
+__all__ = ["MDANALYSIS_SUFFIXES", "read_trajectory"]
 
-_MDANALYSIS = (".dcd", ".xtc", ".trr", ".nc", ".ncdf", ".h5md", ".h5")
+MDANALYSIS_SUFFIXES = (".dcd", ".xtc", ".trr", ".nc", ".ncdf", ".h5md", ".h5")
+"""Of files that MDAnalysis reads."""
 
 _CREATORS = ("openmm", "charmm", "namd")
 """Programs that write the step of a DCD file in the unit of CHARMM, and their names in it."""
@@ -70,7 +71,7 @@ def read_trajectory(
     for file in (path, *([Path(topology)] if topology is not None else [])):
         if not file.is_file():
             raise FileNotFoundError(f"no file {file}")
-    if path.suffix in (".npz", *_MDANALYSIS):
+    if path.suffix in (".npz", *MDANALYSIS_SUFFIXES):
         for name, value in vars(given).items():
             if value is not None:
                 raise ValueError(
@@ -78,7 +79,7 @@ def read_trajectory(
                 )
     if path.suffix == ".npz":
         columns = _from_npz(path)
-    elif path.suffix in _MDANALYSIS:
+    elif path.suffix in MDANALYSIS_SUFFIXES:
         if topology is None:
             raise ValueError(
                 f"{path} does not say which atoms it has; give a topology (PDB, PSF) as well"
