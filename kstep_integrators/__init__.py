@@ -10,6 +10,8 @@ from kstep_integrators.learning import AdaptedPotential, Learning
 from kstep_integrators.models.model_file import ModelFileError, bundled_models
 from kstep_integrators.models.molecules import named_molecule
 from kstep_integrators.notices import KStepWarning
+from kstep_integrators.observables.observable import Observable
+from kstep_integrators.observables.recorder import ObservableRecorder
 from kstep_integrators.potentials.calculator import CalculatorPotential
 from kstep_integrators.potentials.network import NetworkPotential
 from kstep_integrators.potentials.sum import SumPotential
@@ -32,6 +34,8 @@ __all__ = [
     "Learning",
     "ModelFileError",
     "NetworkPotential",
+    "Observable",
+    "ObservableRecorder",
     "StrideTuning",
     "SumPotential",
     "bundled_models",

@@ -39,7 +39,7 @@ class CouplingObservable(Observable):
     def _predicted(self, batch: Sequence[Atoms], reference: Atoms) -> dict[str, Array]:
         from kstep_integrators.observables.networks.graphs import Batch
 
-        carrier = self.header.carrier
+        carrier = str(self.header.carrier)
         orbitals = orbital_reference(reference, carrier)
         states = [dimer_state(atoms, carrier, orbitals) for atoms in batch]
         graphs = [graph_of_dimer(a, s) for a, s in zip(batch, states, strict=True)]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ase import Atoms
 from ase.data import chemical_symbols
 
 from kstep_integrators.calculators.electrons import electrons_noted
-from kstep_integrators.observables.observable_file import ObservableHeader
+
+if TYPE_CHECKING:
+    from kstep_integrators.observables.observable_file import ObservableHeader
 
 __all__ = ["check_domain"]
 
@@ -45,14 +49,31 @@ def check_domain(atoms: Atoms, header: ObservableHeader) -> None:
             "was fitted to molecules in free space; set atoms.pbc = False for a molecule that is "
             "whole, or cut it out of its cell"
         )
+    lowest, highest = header.charge
+    charge, multiplicity = _electrons(atoms)
+    if charge is not None and not lowest <= charge <= highest:
+        raise ValueError(
+            f"{atoms.get_chemical_formula()} has charge {charge}, but {name} was fitted to "
+            f"{lowest if lowest == highest else f'{lowest} to {highest}'}; fit one to labels of "
+            "such molecules"
+        )
+    allowed = header.multiplicities
+    electrons = int(atoms.numbers.sum()) - (charge or 0)
+    if multiplicity is None and all((electrons + m) % 2 == 0 for m in allowed):
+        multiplicity = 1 + electrons % 2  # the lowest that so many electrons can have
+    if multiplicity is not None and multiplicity not in allowed:
+        raise ValueError(
+            f"{atoms.get_chemical_formula()} has multiplicity {multiplicity}, but {name} was "
+            f"fitted to {', '.join(map(str, allowed))}; fit one to labels of such molecules"
+        )
+
+
+def _electrons(atoms: Atoms) -> tuple[int | None, int | None]:
+    """Charge and multiplicity that the calculator was made with, or that the atoms carry."""
     noted = electrons_noted(atoms)._asdict()
     given = getattr(atoms.calc, "parameters", None) or {}
-    expected = {"charge": header.charge, "multiplicity": header.multiplicity}
-    for key, wanted in expected.items():
-        own = given.get(key)
-        value = own if isinstance(own, int) and not isinstance(own, bool) else noted[key]
-        if value is not None and value != wanted:
-            raise ValueError(
-                f"{atoms.get_chemical_formula()} has {key} {value}, but {name} was fitted to "
-                f"{key} {wanted}; fit one to labels of such molecules"
-            )
+    for key in noted:
+        value = given.get(key)
+        if isinstance(value, int) and not isinstance(value, bool):
+            noted[key] = value
+    return noted["charge"], noted["multiplicity"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +13,11 @@ import torch
 from ase import Atoms
 
 from kstep_integrators.observables.domain import check_domain
-from kstep_integrators.observables.observable_file import ObservableHeader, read_observable
+
+if TYPE_CHECKING:  # whose networks need e3nn
+    from kstep_integrators.observables.coupling_observable import CouplingObservable
+    from kstep_integrators.observables.observable_file import ObservableHeader
+    from kstep_integrators.observables.spectrum_observable import SpectrumObservable
 
 __all__ = ["Observable"]
 
@@ -52,7 +56,9 @@ class Observable(ABC):
         self.digest = digest
 
     @staticmethod
-    def load(path: str | Path, device: str = "cpu") -> Observable:
+    def load(
+        path: str | Path, device: str = "cpu", element: str | None = None
+    ) -> CouplingObservable | SpectrumObservable:
         """Read an observable from its file.
 
         Parameters
@@ -61,20 +67,29 @@ class Observable(ABC):
             Made by ``kstep fit`` of a folder of labels.
         device : str
             PyTorch's name of where the network works.
+        element : str, optional
+            Of spectra that know several edges: whose edge is asked for.
 
         Raises
         ------
+        ValueError
+            If an element is given that the observable has no edge of, or none where it has several.
         ModelFileError
             If the file is missing, damaged, of another program or another format version.
         ImportError
             If e3nn or torch_geometric is missing; the message names the extra.
         """
         from kstep_integrators.observables.coupling_observable import CouplingObservable
+        from kstep_integrators.observables.observable_file import read_observable
         from kstep_integrators.observables.spectrum_observable import SpectrumObservable
 
         network, header, digest = read_observable(path)
-        kinds = {one.kind: one for one in (CouplingObservable, SpectrumObservable)}
-        return kinds[header.kind](network.to(device), header, digest)
+        network = network.to(device)
+        if header.kind == "spectrum":
+            return SpectrumObservable(network, header, digest, element)
+        if element is not None:
+            raise ValueError(f"element is {element!r}, but {path} is of couplings; leave it out")
+        return CouplingObservable(network, header, digest)
 
     def __call__(self, frames: Atoms | Iterable[Atoms]) -> Array:
         """The property of one structure, or of each of several.
@@ -100,9 +115,7 @@ class Observable(ABC):
         values = np.asarray(self.measure([frames] if single else frames)[self.kind])
         return np.asarray(values[0] if single else values)
 
-    def measure(
-        self, frames: Iterable[Atoms], reference: Atoms | None = None
-    ) -> dict[str, Array]:
+    def measure(self, frames: Iterable[Atoms], reference: Atoms | None = None) -> dict[str, Array]:
         """The property of each of several structures, with what it was made from.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -12,14 +12,34 @@ from ase.data import chemical_symbols
 
 from kstep_integrators.observables.observable import Array, Observable
 
+if TYPE_CHECKING:
+    from kstep_integrators.observables.observable_file import ObservableHeader
+
 __all__ = ["SpectrumObservable"]
 
 
 class SpectrumObservable(Observable):
     """X-ray absorption spectrum per absorbing atom, oscillator strength per eV.
 
-    The mean over the absorbing atoms of a structure; :meth:`per_absorber` has each of them. Their
-    energies are in :attr:`energies`.
+    The mean over the absorbing atoms of a structure; :meth:`per_absorber` has each of them.
+
+    Parameters
+    ----------
+    network, header, digest
+        As of :class:`~kstep_integrators.observables.observable.Observable`.
+    element : str, optional
+        Whose edge is asked for; the only one that the observable has, if it has one.
+
+    Attributes
+    ----------
+    element : str
+    energies : (E,) array
+        Photon energies of the spectra, eV.
+
+    Raises
+    ------
+    ValueError
+        If there are several edges and no element is given, or one that has no edge here.
 
     Examples
     --------
@@ -32,10 +52,28 @@ class SpectrumObservable(Observable):
     kind: ClassVar[str] = "spectrum"
     unit: ClassVar[str] = "1/eV"
 
-    @property
-    def energies(self) -> Array:
-        """Photon energies of the spectra, (E,), eV."""
-        return np.asarray(self.header.grid, dtype=np.float64)
+    def __init__(
+        self,
+        network: torch.nn.Module,
+        header: ObservableHeader,
+        digest: str,
+        element: str | None = None,
+    ) -> None:
+        super().__init__(network, header, digest)
+        edges = {chemical_symbols[int(z)]: e for z, e in header.network["edges"].items()}
+        if element is None and len(edges) > 1:
+            raise ValueError(
+                f"observable {header.name!r} has the edges of {', '.join(edges)}; say whose is "
+                "asked for, such as element='C'"
+            )
+        chosen = next(iter(edges)) if element is None else element
+        if chosen not in edges:
+            raise ValueError(
+                f"element is {element!r}, expected one of {', '.join(edges)}, whose edges "
+                f"observable {header.name!r} has"
+            )
+        self.element = chosen
+        self.energies = edges[chosen] + np.asarray(header.grid, dtype=np.float64)
 
     def absorbers(self, atoms: Atoms) -> list[int]:
         """Indices of the atoms whose edge it is.
@@ -49,13 +87,11 @@ class SpectrumObservable(Observable):
         ValueError
             If there is none.
         """
-        edges = self.header.absorbers
-        found = [int(i) for i in np.flatnonzero(np.isin(atoms.numbers, edges))]
+        found = [i for i, symbol in enumerate(atoms.symbols) if symbol == self.element]
         if not found:
-            names = ", ".join(chemical_symbols[z] for z in edges)
             raise ValueError(
-                f"{atoms.get_chemical_formula()} has no atom of {names}, whose edge observable "
-                f"{self.header.name!r} has learned"
+                f"{atoms.get_chemical_formula()} has no atom of {self.element}, whose edge it is "
+                f"that observable {self.header.name!r} is asked for"
             )
         return found
 

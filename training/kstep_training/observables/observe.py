@@ -17,7 +17,7 @@ from rich.markup import escape
 
 from kstep_integrators.files import atomic_file, write_text_atomically
 from kstep_integrators.observables.observable import Observable
-from kstep_integrators.units import FS, PS
+from kstep_integrators.units import FS
 from kstep_training.evaluate.frames import MDANALYSIS_SUFFIXES, read_trajectory
 from kstep_training.inputs.foreign_frames import read_frames
 from kstep_training.inputs.format_units import GivenUnits
@@ -53,6 +53,7 @@ class ObserveSettings:
     )
     time_unit: str | None = setting(None, "unit of the time in files that leave it open")
     lammps_units: str | None = setting(None, "units of dumps of LAMMPS that do not say")
+    element: str | None = setting(None, "of spectra that know several edges: whose is asked for")
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -99,7 +100,7 @@ def run_observe(
         For frames that the observable was not made for, or settings out of their range.
     """
     settings = override(ObserveSettings, overrides)
-    observable = Observable.load(model)
+    observable = Observable.load(model, element=settings.element)
     names = [path.name for path in trajectories]
     if len({*names}) < len(names):
         raise ValueError(f"trajectories are named {names}; expected names that differ")
@@ -159,8 +160,11 @@ def observed(observable: Observable, frames: Sequence[Atoms], parts: Path, updat
 def _digest(path: Path) -> str:
     if not path.is_file():
         raise FileNotFoundError(f"no file {path}")
+    digest = hashlib.sha256()
     with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _frames(

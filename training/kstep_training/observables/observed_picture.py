@@ -72,9 +72,7 @@ def _draw_coupling(figure: Figure, runs: Sequence[Mapping[str, Array]], average:
     course.set_ylabel("coupling (meV)")
     together = np.concatenate(values)
     bins = int(np.clip(np.sqrt(len(together)), 8, 60))
-    distribution.hist(
-        together, bins=bins, density=True, color=FILL, orientation="horizontal"
-    )
+    distribution.hist(together, bins=bins, density=True, color=FILL, orientation="horizontal")
     distribution.axhline(1000.0 * average.mean, color=PALETTE[2], lw=1.2)
     distribution.set_xlabel("density (1/meV)")
     distribution.sharey(course)
