@@ -20,35 +20,21 @@ from kstep_integrators.files import write_text_atomically
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.increments.network import IncrementNetwork
-from kstep_training.dataset.batches import BatchSampler
 from kstep_training.dataset.dataset_file import DatasetFile, open_dataset
 from kstep_training.dataset.frames import FrameDataset
 from kstep_training.dataset.windows import WindowDataset
 from kstep_training.fit.increment_fit import IncrementFit
 from kstep_training.fit.lightning_module import EnergyFit
+from kstep_training.fit.loaders import batch_loader
 from kstep_training.fit.network_fit import NetworkFit
 from kstep_training.fit.settings import FitSettings, FitStage
 from kstep_training.fit.starting_point import starting_network
 from kstep_training.fit.structure_losses import InternalCoordinates
-from kstep_training.fit.throughput import TimedLoader
 from kstep_training.fit.trainer import curves, train
 from kstep_training.manifest import keep_identity
 from kstep_training.options import override
 
 __all__ = ["fit", "report_fit", "run_fit"]
-
-
-def _loader(data: Any, settings: FitSettings, shuffle: bool) -> TimedLoader:
-    sampler = BatchSampler(
-        data.offsets, settings.batch_size, settings.seed, shuffle, settings.devices
-    )
-    workers: dict[str, Any] = {}
-    if settings.loader_workers:
-        # Spawned: a process forked after PyTorch has used its threads may hang.
-        workers = {"multiprocessing_context": "spawn", "persistent_workers": True}
-    return TimedLoader(
-        data, sampler=sampler, batch_size=None, num_workers=settings.loader_workers, **workers
-    )
 
 
 _FREE = ("settings.fit.loader_workers", "settings.fit.wandb")
@@ -137,7 +123,8 @@ def fit(
     network, origin = starting_network(stage, data)
     sets = _datasets(stage, data, network)
     loader, validation_loader = (
-        _loader(part, settings, shuffle) for part, shuffle in zip(sets, (True, False), strict=True)
+        batch_loader(part, settings, shuffle)
+        for part, shuffle in zip(sets, (True, False), strict=True)
     )
     module = _module(network, data, settings, len(loader))
     keep_identity(output / "fit.json", identity, f"{output} holds a fit", _FREE)
