@@ -50,12 +50,12 @@ def test_turned_arrays_are_those_of_turned_structures(
 ) -> None:
     turn = random_orientations(len(SHAPES), torch.Generator().manual_seed(3))
     batch = Batch.from_data_list([graph(*one) for one in structures])
-    before = {key: batch[key].clone() for key in batch.keys()}
+    before = {key: batch[key].clone() for key in batch.to_dict()}
     turned = reoriented(batch, turn)
     expected = Batch.from_data_list(
         [graph(x @ its.numpy().T, q) for (x, q), its in zip(structures, turn, strict=True)]
     )
-    for key in expected.keys():
+    for key in expected.to_dict():
         torch.testing.assert_close(turned[key], expected[key], rtol=0.0, atol=1e-12)
     assert all(torch.equal(batch[key], before[key]) for key in before)
 
@@ -71,7 +71,7 @@ def test_jitter_moves_positions_alone(structures: list[tuple[np.ndarray, np.ndar
     batch = Batch.from_data_list([graph(*one) for one in structures] * 50)
     moved = augmented(batch, torch.Generator().manual_seed(0), jitter=0.02, rotate=False)
     assert float((moved.pos - batch.pos).std()) == pytest.approx(0.02, rel=0.05)
-    assert all(torch.equal(moved[key], batch[key]) for key in batch.keys() if key != "pos")
+    assert all(torch.equal(moved[key], batch[key]) for key in batch.to_dict() if key != "pos")
 
 
 def test_the_generator_decides(structures: list[tuple[np.ndarray, np.ndarray]]) -> None:
@@ -84,4 +84,4 @@ def test_the_generator_decides(structures: list[tuple[np.ndarray, np.ndarray]]) 
 def test_nothing_is_asked_for(structures: list[tuple[np.ndarray, np.ndarray]]) -> None:
     batch = Batch.from_data_list([graph(*one) for one in structures])
     same = augmented(batch, torch.Generator().manual_seed(0), jitter=0.0, rotate=False)
-    assert all(torch.equal(same[key], batch[key]) for key in batch.keys())
+    assert all(torch.equal(same[key], batch[key]) for key in batch.to_dict())

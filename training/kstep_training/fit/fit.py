@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,8 @@ from kstep_training.fit.network_fit import NetworkFit
 from kstep_training.fit.settings import FitSettings, FitStage
 from kstep_training.fit.starting_point import starting_network
 from kstep_training.fit.structure_losses import InternalCoordinates
-from kstep_training.fit.trainer import curves, train
+from kstep_training.fit.throughput import typical_throughput
+from kstep_training.fit.trainer import curves, load_averaged, train
 from kstep_training.manifest import keep_identity
 from kstep_training.options import override
 
@@ -132,7 +132,7 @@ def fit(
     path = output / f"{stage.name}.safetensors"
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return path
-    module.load_state_dict(state["state_dict"])  # where the callback puts the averaged weights
+    load_averaged(module, state)
     record = {
         **identity,
         **({"init_from": origin} if origin else {}),
@@ -156,20 +156,9 @@ def fit(
     )
     write_model(path, network, header)
     rows = curves(output)
-    with_curves = {**record, "throughput": _throughput(rows), "curves": rows}
+    with_curves = {**record, "throughput": typical_throughput(rows), "curves": rows}
     write_text_atomically(output / f"{stage.name}.json", json.dumps(with_curves, indent=1) + "\n")
     return path
-
-
-def _throughput(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Medians over epochs; the first, which compiles, counts only where it is alone."""
-    rows = [row for row in rows if "frames_per_second" in row]
-    rows = rows[1:] or rows
-    return {
-        key: statistics.median(row[key] for row in rows)
-        for key in ("frames_per_second", "loader_share")
-        if rows
-    }
 
 
 def run_fit(source: Path, overrides: Sequence[str], output: Path) -> Path:

@@ -49,12 +49,13 @@ def coupling_samples(parts: Iterable[Mapping[str, Any]]) -> CouplingSamples:
     Parameters
     ----------
     parts : iterable of mapping
-        Arrays of each part of a folder of labels.
+        Arrays of each part of a folder of labels:
+        :func:`~kstep_training.observables.label_folder.read_labels`.
 
     Raises
     ------
     ValueError
-        If there is no frame, or a number is not finite.
+        If there is no frame.
 
     Examples
     --------
@@ -83,12 +84,6 @@ def coupling_samples(parts: Iterable[Mapping[str, Any]]) -> CouplingSamples:
         }
         table = np.stack(list(columns.values()), axis=1)
         for i, frame in enumerate(part["frame"].tolist()):
-            if not np.isfinite(table[i]).all():
-                values = dict(zip(columns, table[i].tolist(), strict=True))
-                raise ValueError(
-                    f"frame {frame} of trajectory {str(part['trajectory'])!r} has {values}, "
-                    "expected finite numbers; remove its part and label it again"
-                )
             graphs.append(
                 dimer_graph(
                     part["numbers"],

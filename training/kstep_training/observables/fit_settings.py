@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from kstep_training.fit.optimization import (
     OptimizationSettings,
@@ -10,7 +10,6 @@ from kstep_training.fit.optimization import (
     positive,
 )
 from kstep_training.keys import setting
-from kstep_training.observables.split import SplitSettings
 
 __all__ = ["CouplingFitSettings", "GraphFitSettings", "SpectrumFitSettings"]
 

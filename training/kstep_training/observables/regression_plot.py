@@ -75,6 +75,7 @@ def spectra_picture(
     parts : mapping of str to ((A, E), (A, E)) 1/eV
         Reference and predicted spectra of each part.
     energies : (E,) eV
+        From the edge.
     errors : mapping of str to (A,)
         Of each spectrum.
 
@@ -107,5 +108,5 @@ def spectra_picture(
             row[0].set_ylabel("absorption / eV$^{-1}$")
         panels[0][0].legend(frameon=False)
         for axes in panels[-1]:
-            axes.set_xlabel("energy / eV")
+            axes.set_xlabel("energy from the edge / eV")
         return svg(figure)

@@ -37,7 +37,8 @@ class Samples:
     >>> import numpy as np
     >>> from kstep_integrators.observables.networks.graphs import structure_graph
     >>> graph = structure_graph([6, 8], [[0, 0, 0], [0, 0, 1.1]], [0])
-    >>> samples = Samples((graph, graph), np.array(["a", "b"]), np.array(["CO", "CO"]), np.arange(2))
+    >>> names, kinds = np.array(["a", "b"]), np.array(["CO", "CO"])
+    >>> samples = Samples((graph, graph), names, kinds, np.arange(2))
     >>> len(samples.chosen([1])), samples.elements
     (1, [6, 8])
     """
@@ -104,11 +105,13 @@ def by_part(samples: AnySamples, parts: Mapping[str, str]) -> dict[str, AnySampl
     >>> import numpy as np
     >>> from kstep_integrators.observables.networks.graphs import structure_graph
     >>> graph = structure_graph([6, 8], [[0, 0, 0], [0, 0, 1.1]], [0])
-    >>> samples = Samples((graph, graph), np.array(["a", "b"]), np.array(["CO", "CO"]), np.arange(2))
-    >>> {part: len(some) for part, some in by_part(samples, {"a": "train", "b": "test"}).items()}
-    {'train': 1, 'test': 1}
+    >>> names, kinds = np.array(["a", "b"]), np.array(["CO", "CO"])
+    >>> samples = Samples((graph, graph), names, kinds, np.arange(2))
+    >>> sorted(by_part(samples, {"a": "train", "b": "test"}))
+    ['test', 'train']
     """
     belongs = np.array([parts[name] for name in samples.trajectory.tolist()])
     return {
-        part: samples.chosen(np.flatnonzero(belongs == part)) for part in dict.fromkeys(belongs)
+        part: samples.chosen(np.flatnonzero(belongs == part))
+        for part in dict.fromkeys(belongs.tolist())
     }

@@ -40,12 +40,17 @@ class SplitSettings:
     )
     held_out: list[str] = setting([], "kinds that are not trained on at all, such as [C2H4+C4H4S]")
     seed: int = setting(0, "seed of which trajectories are taken")
+    labels: int | None = setting(
+        None, "labels to train on at most, spread evenly over the training set; null: all"
+    )
 
     def __post_init__(self) -> None:
         validation, test = self.validation_fraction, self.test_fraction
         for name, value in (("validation_fraction", validation), ("test_fraction", test)):
             if not 0.0 <= value < 1.0:
                 raise ValueError(f"{name} is {value}, expected 0 <= {name} < 1")
+        if self.labels is not None and self.labels < 1:
+            raise ValueError(f"labels is {self.labels}, expected at least 1")
         if validation + test >= 1.0:
             raise ValueError(
                 f"validation_fraction and test_fraction are {validation} and {test}, which leaves "
@@ -77,8 +82,8 @@ def split_labels(trajectories: Mapping[str, str], settings: SplitSettings) -> di
     Examples
     --------
     >>> parts = split_labels({f"run-{i}": "C2H4" for i in range(8)}, SplitSettings())
-    >>> sorted(parts.values()).count("train"), set(parts.values()) == {"train", "validation", "test"}
-    (6, True)
+    >>> sorted(parts.values())
+    ['test', 'train', 'train', 'train', 'train', 'train', 'train', 'validation']
     """
     kinds = sorted(set(trajectories.values()))
     for kind in settings.held_out:

@@ -1,18 +1,13 @@
-"""Simple predictions that a network has to beat."""
+"""Simple predictions of couplings that a network has to beat."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
-from scipy.spatial.distance import cdist
 
 from kstep_training.observables.coupling_samples import CouplingSamples
+from kstep_training.observables.samples import Array
 
-__all__ = ["NearestSpectra", "linear_correction", "mean_spectra", "ridge_correction"]
-
-Array = npt.NDArray[np.float64]
+__all__ = ["linear_correction", "ridge_correction"]
 
 
 def linear_correction(train: CouplingSamples, samples: CouplingSamples) -> Array:
