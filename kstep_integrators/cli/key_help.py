@@ -19,9 +19,11 @@ SETTINGS: Final = {
     "fit": ("kstep_training.fit.settings", "FitStage"),
     "run": ("kstep_training.run.settings", "RunSettings"),
     "evaluate": ("kstep_training.evaluate.settings", "EvaluateSettings"),
+    "xanes": ("kstep_training.observables.xanes_labels", "XANESLabelSettings"),
     "recipe": ("kstep_training.config", "Recipe"),
 }
-"""Module and class of the settings of each command that has keys."""
+"""Module and class of the settings of each command that has keys; of ``kstep label KIND``, the
+kind's."""
 
 _INDENT: Final = "      "
 
