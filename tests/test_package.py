@@ -15,7 +15,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 
-HEAVY = ("openmm", "pyscf", "gpu4pyscf", "cupy", "lightning", "pytorch_lightning", "tblite", "xtb")
+HEAVY = (
+    "openmm", "pyscf", "gpu4pyscf", "cupy", "lightning", "pytorch_lightning", "tblite", "xtb",
+    "e3nn", "torch_geometric",
+)  # fmt: skip
 PUBLIC = [
     "kstep_integrators",
     "kstep_integrators.calculators",
@@ -48,7 +51,7 @@ def test_importing_loads_nothing_optional(module: str) -> None:
 
 def test_a_demonstration_needs_the_extra_demo_alone(tmp_path: Path) -> None:
     """Of the optional packages, it runs with those of ``demo``; SMILES and OpenMM need others."""
-    missing = {*HEAVY, *ALSO_NOT, "openmmml", "e3nn", "h5py", "tensorboardX", "tqdm", "yaml"}
+    missing = {*HEAVY, *ALSO_NOT, "openmmml", "h5py", "tensorboardX", "tqdm", "yaml"}
     missing -= {"tblite", "kstep_training"}
     code = f"""\
 import sys

@@ -80,6 +80,6 @@ def test_what_a_flow_does_not_take(settings: dict[str, Any], message: str) -> No
 def test_settings_as_overrides_and_back() -> None:
     settings = FitSettings(init_from="a b", padding=[3, 5], patience=None, compile=False, epochs=7)
     overrides = as_overrides(settings)
-    assert overrides == ['init_from="a b"', "epochs=7", "padding=[3, 5]", "compile=false"]
+    assert overrides == ["epochs=7", 'init_from="a b"', "padding=[3, 5]", "compile=false"]
     assert override(FitSettings, overrides) == settings
     assert as_overrides(FitSettings()) == []

@@ -25,7 +25,8 @@ from kstep_training.dataset.dataset_file import DatasetFile, open_dataset
 from kstep_training.dataset.frames import FrameDataset
 from kstep_training.dataset.windows import WindowDataset
 from kstep_training.fit.increment_fit import IncrementFit
-from kstep_training.fit.lightning_module import EnergyFit, NetworkFit
+from kstep_training.fit.lightning_module import EnergyFit
+from kstep_training.fit.network_fit import NetworkFit
 from kstep_training.fit.settings import FitSettings, FitStage
 from kstep_training.fit.starting_point import starting_network
 from kstep_training.fit.structure_losses import InternalCoordinates

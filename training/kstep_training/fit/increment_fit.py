@@ -10,7 +10,7 @@ from torch import Tensor
 
 from kstep_integrators.nn.increments.network import IncrementNetwork, Increments
 from kstep_training.dataset.batches import WindowBatch
-from kstep_training.fit.lightning_module import NetworkFit
+from kstep_training.fit.lightning_module import TrajectoryFit
 from kstep_training.fit.losses import force_loss, force_squared_error, increment_loss
 from kstep_training.fit.settings import FitSettings
 from kstep_training.fit.structure_losses import (
@@ -22,7 +22,7 @@ from kstep_training.fit.structure_losses import (
 __all__ = ["IncrementFit"]
 
 
-class IncrementFit(NetworkFit):
+class IncrementFit(TrajectoryFit):
     """Increments in units of their standard deviations, optionally with forces at the landing.
 
     Its validation errors are root mean squares over those of the increments themselves, so that a

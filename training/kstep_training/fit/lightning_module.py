@@ -1,25 +1,23 @@
-"""The Lightning modules that fit networks: what they share, and force and energy matching."""
+"""The Lightning modules of the stage ``fit``: what they share, and force and energy matching."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol
 
-import lightning
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from kstep_integrators.nn.energy.compiled_forces import CompiledForces
 from kstep_integrators.nn.energy.forces import ForceFunction, energy_and_forces
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_training.dataset.batches import Batch
 from kstep_training.fit.losses import energy_loss, force_loss, force_squared_error
+from kstep_training.fit.network_fit import NetworkFit
 from kstep_training.fit.rotations import AnyBatch, rotated
 from kstep_training.fit.settings import FitSettings
 
-__all__ = ["EnergyFit", "NetworkFit", "learning_rate_factor"]
+__all__ = ["EnergyFit", "TrajectoryFit", "learning_rate_factor"]
 
 
 def learning_rate_factor(step: int, warmup: int, total: int, final: float) -> float:
@@ -30,109 +28,25 @@ def learning_rate_factor(step: int, warmup: int, total: int, final: float) -> fl
     return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-class _Movable(Protocol):
-    def to(self, device: torch.device | str) -> _Movable: ...
+class TrajectoryFit(NetworkFit):
+    """Rotations of batches from trajectories, and the schedule of the stage ``fit``."""
 
+    settings: FitSettings
 
-class NetworkFit(lightning.LightningModule):
-    """Optimizer, schedule, and validation errors that are kept with the weights.
-
-    Parameters
-    ----------
-    network : nn.Module
-        Weights that do not require a gradient stay as they are.
-    settings : FitSettings
-    total_steps : int
-        Optimizer steps of the whole fit, for the learning-rate schedule.
-
-    Attributes
-    ----------
-    monitor : str
-        The validation error that early stopping goes by.
-    validation : dict of str to float
-        Errors of the last validation.
-    """
-
-    monitor: ClassVar[str]
-
-    def __init__(self, network: nn.Module, settings: FitSettings, total_steps: int) -> None:
-        super().__init__()
-        self.network = network
-        self.settings = settings
-        self.total_steps = total_steps
-        self.validation: dict[str, float] = {}
-        self._sums: dict[str, Tensor] = {}
-
-    def errors(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """The validation errors from the sums over the whole validation set."""
-        raise NotImplementedError
+    def learning_rate_factor(self, step: int) -> float:
+        """Linear warm-up, then half a cosine: :func:`learning_rate_factor`."""
+        s = self.settings
+        final = s.final_learning_rate / s.learning_rate
+        return learning_rate_factor(step, s.warmup_steps, self.total_steps, final)
 
     def augmented(self, batch: AnyBatch, index: int) -> AnyBatch:
-        """A batch in a random orientation, if the settings ask for it.
-
-        The rotation depends on where in the fit the batch stands and on nothing before, so that a
-        resumed fit makes the same ones.
-        """
+        """A batch in a random orientation, if the settings ask for it."""
         if self.settings.augmentation == "none":
             return batch
-        place = [self.settings.seed, self.current_epoch, index, self.global_rank]
-        seed = int(np.random.SeedSequence(place).generate_state(1)[0])
-        generator = torch.Generator().manual_seed(seed)
-        return rotated(batch, generator, self.settings.augmentation)
-
-    def on_validation_epoch_start(self) -> None:
-        """Start the sums from which the errors of the whole set are made."""
-        self._sums = {}
-
-    def counted(self, index: int) -> int:
-        """Number of frames of a validation batch that count; the others fill it up."""
-        loader: Any = self.trainer.val_dataloaders
-        place = index * self.trainer.world_size + self.trainer.global_rank
-        count: int = loader.sampler.counted(place)
-        return count
-
-    def add(self, **parts: Tensor | int) -> None:
-        """Add what a validation batch comes to, to the sums."""
-        for key, value in parts.items():
-            part = torch.as_tensor(value).detach().cpu().double()
-            self._sums[key] = self._sums.get(key, torch.zeros(())) + part
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the errors; the sums are those over all devices."""
-        keys = sorted(self._sums)
-        sums = torch.stack([self._sums[key] for key in keys]).to(self.device)
-        sums = self.trainer.strategy.reduce(sums, reduce_op="sum")
-        self.validation = self.errors(dict(zip(keys, sums.tolist(), strict=True)))
-        self.log_dict(self.validation, prog_bar=True)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the errors with the weights they belong to."""
-        checkpoint["validation"] = self.validation
-
-    def configure_optimizers(self) -> Any:
-        """AdamW with the schedule of :func:`learning_rate_factor`."""
-        s = self.settings
-        optimizer = torch.optim.AdamW(
-            [p for p in self.network.parameters() if p.requires_grad],
-            lr=s.learning_rate,
-            weight_decay=s.weight_decay,
-            amsgrad=True,
-        )
-        final = s.final_learning_rate / s.learning_rate
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer,
-            lambda step: learning_rate_factor(step, s.warmup_steps, self.total_steps, final),
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def transfer_batch_to_device(
-        self, batch: _Movable, device: torch.device, index: int
-    ) -> _Movable:
-        """Move a batch (Lightning does not know the dataclass)."""
-        return batch.to(device)
+        return rotated(batch, self.generator(index), self.settings.augmentation)
 
 
-class EnergyFit(NetworkFit):
+class EnergyFit(TrajectoryFit):
     """Force and energy matching.
 
     Its validation errors are ``val_force_rms`` in meV/angstrom and ``val_energy_rms`` in meV/atom.

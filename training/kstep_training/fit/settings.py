@@ -2,31 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
+from kstep_training.fit.optimization import (
+    OptimizationSettings,
+    at_least,
+    not_negative,
+    one_of,
+    positive,
+)
 from kstep_training.keys import setting
 
 __all__ = ["FitSettings", "FitStage", "NetworkSettings"]
 
 _KINDS = ("flow", "direct")
-_PRECISIONS = ("32", "bf16-mixed", "16-mixed")
 _AUGMENTATIONS = ("none", "batch", "graph")
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
-
-
-def _at_least(name: str, value: int | None, least: int) -> None:
-    if value is not None and value < least:
-        raise ValueError(f"{name} is {value}, expected at least {least}")
-
-
-def _not_negative(name: str, value: float) -> None:
-    if not 0.0 <= value < math.inf:
-        raise ValueError(f"{name} is {value}, expected a number from 0")
 
 
 @dataclass(frozen=True)
@@ -62,17 +52,16 @@ class NetworkSettings:
     force_head: bool = setting(False, "direct: whether the forces at the landing are predicted too")
 
     def __post_init__(self) -> None:
-        _one_of("kind", self.kind, _KINDS)
-        _one_of("baseline", self.baseline, ("verlet", "plain"))
+        one_of("kind", self.kind, _KINDS)
+        one_of("baseline", self.baseline, ("verlet", "plain"))
         for name in ("channels", "layers", "radial", "heads"):
-            _at_least(name, getattr(self, name), 1)
+            at_least(name, getattr(self, name), 1)
         for name in ("cutoff", "scale", "bound"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
+            positive(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
-class FitSettings:
+class FitSettings(OptimizationSettings):
     """Optimization. The learning rate warms up linearly and falls as a cosine over ``epochs``.
 
     Raises
@@ -87,24 +76,7 @@ class FitSettings:
     freeze_layers: int = setting(
         0, "how many layers keep the weights of init_from; the embedding is the first"
     )
-    batch_size: int = setting(32, "frames or windows of a batch, on each device")
-    accumulate: int = setting(1, "batches for one step of the optimizer")
-    epochs: int = setting(60, "passes over the data")
-    patience: int | None = setting(
-        None,
-        "stop after this many epochs without a better validation error, and keep the best weights; "
-        "null: the last ones",
-    )
-    learning_rate: float = setting(2.0e-3, "learning rate after the warm-up (AdamW)")
-    final_learning_rate: float = setting(
-        1.0e-5, "learning rate at the end, reached along half a cosine"
-    )
     warmup_steps: int = setting(500, "steps of the optimizer over which the learning rate grows")
-    weight_decay: float = setting(0.0, "weight decay of AdamW")
-    gradient_clip: float = setting(10.0, "largest norm of a gradient")
-    ema_decay: float = setting(
-        0.999, "decay of the averaged weights, which are validated and written; 0: the last weights"
-    )
     energy_weight: float = setting(
         0.1, "flow: weight of the squared energy error per atom, against 1 for forces"
     )
@@ -140,39 +112,22 @@ class FitSettings:
     precision: str = setting(
         "32", "precision of the passes: 32; direct also bf16-mixed, and on a GPU 16-mixed"
     )
-    devices: int = setting(1, "devices to fit on, one process for each")
-    loader_workers: int = setting(0, "processes that read batches ahead")
-    wandb: str | None = setting(
-        None, "project of Weights & Biases that the curves are sent to as well"
-    )
-    seed: int = setting(0, "seed of weights, shuffling and rotations")
 
     def __post_init__(self) -> None:
-        _one_of("precision", self.precision, _PRECISIONS)
-        _one_of("augmentation", self.augmentation, _AUGMENTATIONS)
-        for name in ("batch_size", "accumulate", "epochs", "patience", "devices"):
-            _at_least(name, getattr(self, name), 1)
-        for name in ("freeze_layers", "warmup_steps", "loader_workers", "seed"):
-            _at_least(name, getattr(self, name), 0)
+        super().__post_init__()
+        one_of("augmentation", self.augmentation, _AUGMENTATIONS)
+        for name in ("freeze_layers", "warmup_steps"):
+            at_least(name, getattr(self, name), 0)
         for name in (
-            "weight_decay",
             "energy_weight",
             "force_weight",
             "structure_weight",
             "penalty_weight",
             "penalty_tolerance",
         ):
-            _not_negative(name, getattr(self, name))
-        for name in ("learning_rate", "gradient_clip", "huber_delta", "increment_delta"):
-            if not 0.0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
-        if not 0.0 <= self.final_learning_rate <= self.learning_rate:
-            raise ValueError(
-                f"final_learning_rate is {self.final_learning_rate}, expected 0 to learning_rate "
-                f"({self.learning_rate})"
-            )
-        if not 0.0 <= self.ema_decay < 1.0:
-            raise ValueError(f"ema_decay is {self.ema_decay}, expected 0 <= ema_decay < 1")
+            not_negative(name, getattr(self, name))
+        for name in ("huber_delta", "increment_delta"):
+            positive(name, getattr(self, name))
         if self.freeze_layers and self.init_from is None:
             raise ValueError(
                 f"freeze_layers is {self.freeze_layers}, but there is no init_from whose weights "

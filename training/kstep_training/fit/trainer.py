@@ -24,8 +24,8 @@ from lightning.pytorch.callbacks import (
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
 
-from kstep_training.fit.lightning_module import NetworkFit
-from kstep_training.fit.settings import FitSettings
+from kstep_training.fit.network_fit import NetworkFit
+from kstep_training.fit.optimization import OptimizationSettings
 from kstep_training.fit.throughput import ThroughputRecorder, TimedLoader
 
 __all__ = ["averaging_decay", "curves", "train"]
@@ -147,7 +147,7 @@ def train(
     module: NetworkFit,
     loader: TimedLoader,
     validation_loader: TimedLoader,
-    settings: FitSettings,
+    settings: OptimizationSettings,
     output: Path,
     callbacks: Sequence[Callback] = (),
     watched: bool = True,
@@ -163,7 +163,7 @@ def train(
     module : NetworkFit
     loader, validation_loader : TimedLoader
         Their samplers give each process its own batches.
-    settings : FitSettings
+    settings : OptimizationSettings
     output : Path
     callbacks : sequence of lightning Callback
     watched : bool

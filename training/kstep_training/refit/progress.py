@@ -10,7 +10,7 @@ import lightning
 from lightning.pytorch.callbacks import Checkpoint
 
 from kstep_integrators.files import write_text_atomically
-from kstep_training.fit.lightning_module import NetworkFit
+from kstep_training.fit.network_fit import NetworkFit
 
 __all__ = ["ProgressFile"]
 

@@ -1,0 +1,1 @@
+"""Observables along a trajectory: couplings of dimers, and X-ray absorption spectra."""
