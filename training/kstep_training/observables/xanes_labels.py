@@ -41,7 +41,7 @@ class XANESLabelSettings(LabelSettings):
     tda: bool = setting(False, "Tamm-Dancoff approximation: no de-excitations")
     grid: int = setting(2, "level of the integration grid of the functional, 0 to 9")
     density_fit: bool = setting(
-        True, "density fitting in the ground state: a third of its time, energies to 1 meV"
+        True, "density fitting in the ground state: a third of its time, energies to 2 meV"
     )
     window_eV: float = setting(
         25.0, "excitations are kept up to this energy above the first of the trajectory", "eV"
