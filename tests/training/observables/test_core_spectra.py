@@ -151,7 +151,8 @@ def test_labels_of_frames() -> None:
     arrays, failures = label_xanes(frames, settings, frames[0])
     assert (arrays["kind"].item(), failures) == ("H2O", {})
     single = core_excitations(frames[1], "O", settings.levels)
-    count = int((single.energies < single.energies[0] + 30.0).sum())
+    count = 1 + int((single.energies < single.energies[0] + 30.0).sum())
+    assert single.energies[count - 1] > single.energies[0] + 30.0
     assert arrays["excitations"].shape == (2, count) < (2, len(single.energies) + 1)
     np.testing.assert_allclose(arrays["excitations"][1], single.energies[:count], atol=1e-9)
     assert arrays["hole"].shape == (2, count, 1)

@@ -230,7 +230,7 @@ def test_problems_are_on_the_console(
     ("damage", "message"),
     [
         ({"hole": None}, "has no array 'hole', which labels of xanes have"),
-        ({"strengths": np.full((2, 1), np.nan)}, "'strengths' in .* has numbers that are not fin"),
+        ({"strengths": np.full((2, 2), np.nan)}, "'strengths' in .* has numbers that are not fin"),
         ({"strengths": np.zeros((2, 3))}, r"'strengths' in .* has the shape \(2, 3\), expected \("),
         ({"frame": np.zeros(2)}, "'frame' in .* has the type float64, expected int"),
         ({"frame": np.array([None, None])}, "is no file of plain arrays"),

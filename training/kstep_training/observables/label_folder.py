@@ -110,7 +110,7 @@ def read_labels(folder: str | Path) -> Labels:
     ...     ended = [report["status"] for _, report in reports]
     ...     labels = read_labels(f"{place}/labels")
     >>> ended, labels.kind, labels.parts[0]["hole"].shape
-    (['done'], 'xanes', (1, 1, 1))
+    (['done'], 'xanes', (1, 2, 1))
     """
     folder = Path(folder)
     path = folder / "manifest.json"

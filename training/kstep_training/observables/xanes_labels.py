@@ -44,7 +44,9 @@ class XANESLabelSettings(LabelSettings):
         True, "density fitting in the ground state: a third of its time, energies to 2 meV"
     )
     window_eV: float = setting(
-        25.0, "excitations are kept up to this energy above the first of the trajectory", "eV"
+        25.0,
+        "excitations are kept up to this energy above the first of the frame, and the next one",
+        "eV",
     )
 
     def __post_init__(self) -> None:
@@ -80,7 +82,7 @@ def label_xanes(
     arrays : dict
         ``kind``, the formula; ``absorbers`` (A,) int; ``excitations`` (F', n) eV, ``strengths``
         (F', n) and ``hole`` (F', n, A), of the frames that did not fail. All frames of a part have
-        as many excitations: as many as the widest window of them needs.
+        as many excitations: as many as one of them needs to reach beyond its window.
     failures : dict
         Reasons by the place of the frame.
 
@@ -95,7 +97,7 @@ def label_xanes(
     >>> settings = XANESLabelSettings(element="O", basis="sto-3g", window_eV=1.0)
     >>> arrays, failures = label_xanes([water], settings, water)
     >>> arrays["kind"].item(), arrays["excitations"].shape, failures
-    ('H2O', (1, 1), {})
+    ('H2O', (1, 2), {})
     """
 
     def label(atoms: Atoms) -> dict[str, Any]:
@@ -121,7 +123,8 @@ def label_xanes(
             KStepWarning,
             stacklevel=2,
         )
-    count = min(energies.shape[1], int((energies <= end).sum(axis=1).max()))
+    # One beyond the window, so that all frames say that there are no others within it.
+    count = min(energies.shape[1], 1 + int((energies <= end).sum(axis=1).max()))
     return {
         "kind": np.array(reference.get_chemical_formula()),
         "absorbers": arrays["absorbers"][0].astype(np.int64),
