@@ -49,7 +49,7 @@ ARRAYS: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyType(
         },
     }
 )
-"""Type and shape of the arrays of each kind of labels: F frames, N atoms, A absorbers, n
+"""Type and shape of the arrays of each kind of labels, with F frames, N atoms, A absorbers and n
 excitations. In angstrom, eV, e angstrom, e angstrom^2, fs and radian."""
 
 _MAY_BE_UNKNOWN: Final = ("time_fs",)
