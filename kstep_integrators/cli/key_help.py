@@ -19,6 +19,7 @@ SETTINGS: Final = {
     "fit": ("kstep_training.fit.settings", "FitStage"),
     "run": ("kstep_training.run.settings", "RunSettings"),
     "evaluate": ("kstep_training.evaluate.settings", "EvaluateSettings"),
+    "label xanes": ("kstep_training.observables.xanes_labels", "XANESLabelSettings"),
     "recipe": ("kstep_training.config", "Recipe"),
 }
 """Module and class of the settings of each command that has keys."""
@@ -59,8 +60,8 @@ class CommandParser(argparse.ArgumentParser):
 
     @property
     def command(self) -> str:
-        """Name of the command."""
-        return self.prog.split()[-1]
+        """Name of the command, such as ``run`` or ``label xanes``."""
+        return self.prog.partition(" ")[2]
 
     def format_help(self) -> str:
         """The help of the arguments, and the keys below it."""
@@ -85,7 +86,7 @@ class _Help(argparse.Action):
         del option_string
         asked = list(values or [])
         given = getattr(namespace, "overrides", None) or []
-        command = parser.prog.split()[-1]
+        command = parser.prog.partition(" ")[2]
         mistyped = [word for word in given if "=" in word]
         if not asked and not (command in SETTINGS and mistyped):
             parser.print_help()

@@ -12,7 +12,7 @@ from kstep_integrators.cli import main
 from kstep_integrators.cli.key_help import SETTINGS, describe_keys
 from kstep_training.keys import Key, keys_of
 
-UNITS = {"_per_ps": "1/ps", "_fs": "fs", "_ps": "ps", "_K": "K"}
+UNITS = {"_per_ps": "1/ps", "_fs": "fs", "_ps": "ps", "_K": "K", "_eV": "eV"}
 """Ends of names, and the units that they promise."""
 WITH_UNIT = {
     "charge", "cutoff", "distortions", "energy_tolerance", "force_tolerance", "huber_delta",
@@ -44,7 +44,7 @@ def test_every_key_has_a_default_a_unit_and_a_meaning(command: str, key: Key) ->
 @pytest.mark.parametrize("command", SETTINGS)
 def test_help_lists_every_key(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "usage: kstep" in text

@@ -29,6 +29,7 @@ __all__ = [
     "Batch",
     "Data",
     "DataLoader",
+    "batch_of",
     "dimer_graph",
     "pairs_within",
     "scatter",
@@ -50,7 +51,7 @@ def dimer_graph(
     labels: Mapping[str, ArrayLike] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Data:
-    """Graph of a dimer, as :class:`~kstep_integrators.observables.networks.DeltaCoupling` takes it.
+    """Graph of a dimer, as ``DeltaCoupling`` takes it.
 
     It has no edges: networks make them of the positions, which may be rotated and jittered first.
 
@@ -120,7 +121,7 @@ def structure_graph(
     labels: Mapping[str, ArrayLike] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> Data:
-    """Graph of a structure, as :class:`~kstep_integrators.observables.networks.XANESNetwork` takes.
+    """Graph of a structure, as ``XANESNetwork`` takes it.
 
     Parameters
     ----------
@@ -203,6 +204,19 @@ def pairs_within(positions: Tensor, batch: Tensor, cutoff: float) -> tuple[Tenso
     apart = (positions[receivers] - positions[senders]).detach().square().sum(-1)
     near = (apart < cutoff**2) & (receivers != senders)
     return receivers[near], senders[near]
+
+
+def batch_of(data: Data) -> Tensor:
+    """Graph of each atom (n,) int64, ascending; that of the only one is 0.
+
+    Examples
+    --------
+    >>> from kstep_integrators.observables.networks.graphs import batch_of, structure_graph
+    >>> batch_of(structure_graph([6, 8], [[0, 0, 0], [0, 0, 1]], [0])).tolist()
+    [0, 0]
+    """
+    batch: Tensor | None = data.batch
+    return torch.zeros_like(data.z) if batch is None else batch
 
 
 def _atoms(numbers: ArrayLike, positions: ArrayLike, dtype: torch.dtype) -> Data:
