@@ -149,9 +149,11 @@ def _add_dataset(commands: Any) -> None:
 def _add_fit(commands: Any) -> None:
     fit = commands.add_parser(
         "fit",
-        help="a network fitted to a dataset; resumes where interrupted",
+        help="a network fitted to a dataset, or to labels; resumes where interrupted",
     )
-    fit.add_argument("dataset", type=Path, metavar="DATASET", help="made by kstep dataset")
+    fit.add_argument(
+        "dataset", type=Path, metavar="DATASET", help="made by kstep dataset or kstep label"
+    )
     fit.add_argument(
         "overrides",
         nargs="*",

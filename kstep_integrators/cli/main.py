@@ -199,9 +199,16 @@ def _recipe(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
-    from kstep_training.fit.fit import run_fit
+    from kstep_training.observables.label_folder import holds_labels
 
     output = arguments.output or Path(f"{arguments.dataset.resolve().name}_fit")
+    if holds_labels(arguments.dataset):
+        from kstep_training.observables.fit_observable import run_fit_observable
+
+        run_fit_observable(arguments.dataset, list(arguments.overrides), output)
+        return
+    from kstep_training.fit.fit import run_fit
+
     run_fit(arguments.dataset, list(arguments.overrides), output)
 
 

@@ -81,7 +81,7 @@ class CouplingFit(GraphFit):
         """Loss of one batch."""
         batch = self.augmented(batch, index)
         error = self.network(batch) - batch.correction
-        loss = (batch.weight * error.abs()).mean() / self.spread
+        loss: Tensor = (batch.weight * error.abs()).mean() / self.spread
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=batch.num_graphs)
         return loss
 

@@ -37,7 +37,7 @@ class FitData:
         Of each part.
     """
 
-    target: Any
+    target: Any  # of one of the two; its samples are of the same kind
     samples: dict[str, Any]
     trajectories: dict[str, list[str]]
 
@@ -62,8 +62,9 @@ def make_fit_data(stage: CouplingFitStage | SpectrumFitStage, labels: Labels) ->
             f"the settings are a {type(stage).__name__}, but the labels are {labels.kind}; "
             f"expected a {expected.__name__}"
         )
-    couplings = isinstance(stage, CouplingFitStage)
-    target = CouplingTarget(stage) if couplings else SpectrumTarget(stage)
+    target: CouplingTarget | SpectrumTarget = (
+        CouplingTarget(stage) if isinstance(stage, CouplingFitStage) else SpectrumTarget(stage)
+    )
     samples = target.samples(labels.parts)
     parts = split_labels(samples.trajectories, stage.split)
     split = by_part(samples, parts)

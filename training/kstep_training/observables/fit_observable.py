@@ -80,7 +80,7 @@ def fit_observable(
     identity = {"settings": dataclasses.asdict(stage), "labels_sha256": labels.digest}
     keep_identity(output / "fit.json", identity, f"{output} holds a fit", _FREE)
     network, state = _fitted(data, output, callbacks)
-    networks = {"network": network}
+    networks: dict[str, nn.Module] = {"network": network}
     if stage.twin:
         twin = dataclasses.replace(data, target=data.target.twin())
         networks[data.target.twin_name], _ = _fitted(twin, output / "twin", callbacks)
@@ -116,7 +116,7 @@ def fit_observable(
 
 def _fitted(
     data: FitData, output: Path, callbacks: Sequence[Callback]
-) -> tuple[nn.Module, dict[str, Any]]:
+) -> tuple[Any, dict[str, Any]]:
     """A network with its averaged weights, and the checkpoint that they are from."""
     settings, target = data.target.stage.fit, data.target
     lightning.seed_everything(settings.seed, verbose=False)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ARRAYS", "Labels", "read_labels"]
+__all__ = ["ARRAYS", "Labels", "holds_labels", "read_labels"]
 
 _COMMON: Final[dict[str, tuple[Any, ...]]] = {
     "numbers": (int, "N"),
@@ -78,6 +78,21 @@ class Labels:
     settings: dict[str, Any]
     parts: tuple[dict[str, npt.NDArray[Any]], ...]
     digest: str
+
+
+def holds_labels(folder: str | Path) -> bool:
+    """Whether a folder is one of labels, rather than a dataset of trajectories.
+
+    Examples
+    --------
+    >>> holds_labels("no/such/folder")
+    False
+    """
+    path = Path(folder) / "manifest.json"
+    if not path.is_file():
+        return False
+    settings = json.loads(path.read_text()).get("settings")
+    return isinstance(settings, dict) and settings.get("kind") in ARRAYS
 
 
 def read_labels(folder: str | Path) -> Labels:

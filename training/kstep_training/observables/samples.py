@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kstep_integrators.observables.networks.graphs import Data
+from kstep_training.observables.split import PARTS
 
 __all__ = ["Samples", "by_part"]
 
@@ -107,11 +108,10 @@ def by_part(samples: AnySamples, parts: Mapping[str, str]) -> dict[str, AnySampl
     >>> graph = structure_graph([6, 8], [[0, 0, 0], [0, 0, 1.1]], [0])
     >>> names, kinds = np.array(["a", "b"]), np.array(["CO", "CO"])
     >>> samples = Samples((graph, graph), names, kinds, np.arange(2))
-    >>> sorted(by_part(samples, {"a": "train", "b": "test"}))
-    ['test', 'train']
+    >>> list(by_part(samples, {"a": "test", "b": "train"}))
+    ['train', 'test']
     """
     belongs = np.array([parts[name] for name in samples.trajectory.tolist()])
     return {
-        part: samples.chosen(np.flatnonzero(belongs == part))
-        for part in dict.fromkeys(belongs.tolist())
+        part: samples.chosen(np.flatnonzero(belongs == part)) for part in PARTS if part in belongs
     }
