@@ -25,6 +25,9 @@ def test_the_cheap_coupling_is_positive_and_the_product_stays(couplings: Path) -
     assert (cheap < 0.0).any()
     np.testing.assert_array_equal(samples.cheap, np.abs(cheap))
     np.testing.assert_array_equal(samples.cheap * samples.reference, cheap * reference)
+    magnitudes = coupling_samples(parts, magnitude=True)
+    np.testing.assert_array_equal(magnitudes.cheap, samples.cheap)
+    np.testing.assert_array_equal(magnitudes.reference, np.abs(reference))
     graph = samples.graphs[7]
     row = [getattr(samples, name)[7] for name in ("separation", "angle", "cheap", "participation")]
     np.testing.assert_allclose(graph.globals[0].numpy(), row, rtol=1e-6)
@@ -61,7 +64,7 @@ def test_one_name_for_two_trajectories() -> None:
 
 def test_spectra_have_the_strength_as_their_area() -> None:
     part = spectrum_part("run", frames=4, seed=1)
-    samples = spectrum_samples([part], GridSettings(start=-6.0, stop=12.0, gaussian=0.5))
+    samples = spectrum_samples([part], GridSettings(start_eV=-6.0, stop_eV=12.0, gaussian=0.5))
     area = samples.rows.sum(1) * samples.spacing
     np.testing.assert_allclose(area, part["strengths"].sum(1), rtol=1e-9)
     assert samples.edges == {8: part["excitations"].min()}

@@ -23,7 +23,7 @@ class CouplingSamples(Samples):
     cheap : (S,) eV
         V0, not negative.
     reference : (S,) eV
-        Vref, with the sign that goes with that.
+        Vref, with the sign that goes with that, or its magnitude.
     separation : (S,) angstrom
     angle : (S,) radian
     participation : (S,)
@@ -40,17 +40,23 @@ class CouplingSamples(Samples):
     participation: Array
 
 
-def coupling_samples(parts: Iterable[Mapping[str, Any]]) -> CouplingSamples:
+def coupling_samples(
+    parts: Iterable[Mapping[str, Any]], magnitude: bool = False
+) -> CouplingSamples:
     """The samples of labelled couplings.
 
     The sign of an orbital is arbitrary, and both couplings change with it. They are turned so that
-    the cheap one is not negative; what is learned is then a function of the structure alone.
+    the cheap one is not negative; what is learned is then a function of the structure alone. Where
+    the two methods change their signs in different places, that function jumps, and only the
+    magnitude of the reference can be learned.
 
     Parameters
     ----------
     parts : iterable of mapping
         Arrays of each part of a folder of labels:
         :func:`~kstep_training.observables.label_folder.read_labels`.
+    magnitude : bool
+        Whether the references lose their signs.
 
     Raises
     ------
@@ -80,7 +86,7 @@ def coupling_samples(parts: Iterable[Mapping[str, Any]]) -> CouplingSamples:
             "angle": part["angle"],
             "cheap": sign * part["cheap"],
             "participation": part["participation"],
-            "reference": sign * part["reference"],
+            "reference": np.abs(part["reference"]) if magnitude else sign * part["reference"],
         }
         table = np.stack(list(columns.values()), axis=1)
         for i, frame in enumerate(part["frame"].tolist()):

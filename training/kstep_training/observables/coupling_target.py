@@ -58,7 +58,7 @@ class CouplingTarget:
 
     def samples(self, parts: Sequence[Mapping[str, Any]]) -> CouplingSamples:
         """Samples of the parts of a folder of labels."""
-        return coupling_samples(parts)
+        return coupling_samples(parts, self.stage.magnitude)
 
     def methods(self, settings: Mapping[str, Any]) -> dict[str, str]:
         """What the header of the file says of the methods of labels.

@@ -59,6 +59,12 @@ class CouplingFitStage:
         "whether a second network, which knows no cheap coupling, is fitted the same way for "
         "comparison",
     )
+    magnitude: bool = setting(
+        True,
+        "whether the magnitude of the reference is learned, to which the cheap coupling gives its "
+        "sign; false: the sign relative to the cheap coupling as well, which needs methods that "
+        "change sign together",
+    )
     split: SplitSettings = field(default_factory=SplitSettings)
     network: CouplingNetworkSettings = field(default_factory=CouplingNetworkSettings)
     fit: CouplingFitSettings = field(default_factory=CouplingFitSettings)

@@ -35,13 +35,13 @@ class GridSettings:
     Broadening(gaussian=0.6, lorentzian=0.0, growth=0.0, edge=0.0)
     """
 
-    start: float | None = setting(
+    start_eV: float | None = setting(
         None,
         "first energy, from the lowest excitation of the element in all frames; null: three widths "
         "before it",
         "eV",
     )
-    stop: float | None = setting(
+    stop_eV: float | None = setting(
         None,
         "last energy, counted likewise; null: up to where all frames have excitations, the lowest "
         "of their highest",
@@ -146,7 +146,7 @@ def spectrum_grid(
         first, last = float(excitations.min()), float(excitations.max(-1).min())
         lowest[element] = min(first, lowest.get(element, first))
         highest[element] = min(last, highest.get(element, last))
-    start, stop = settings.start, settings.stop
+    start, stop = settings.start_eV, settings.stop_eV
     if start is None:
         start = -_MARGIN * (settings.gaussian + settings.lorentzian)
     if stop is None:
