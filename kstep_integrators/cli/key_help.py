@@ -35,6 +35,10 @@ FURTHER: Final = {
         ),
         "a fit to labels of spectra": ("kstep_training.observables.fit_stages", "SpectrumFitStage"),
     },
+    "recipe": {
+        "the recipe couplings": ("kstep_training.observable_recipe", "CouplingRecipe"),
+        "the recipe xanes": ("kstep_training.observable_recipe", "SpectrumRecipe"),
+    },
 }
 """Those of commands that have others as well, by what they are for."""
 
