@@ -8,7 +8,10 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from kstep_training.keys import Key
 
 __all__ = ["SETTINGS", "CommandParser", "describe_keys"]
 
@@ -23,6 +26,17 @@ SETTINGS: Final = {
     "recipe": ("kstep_training.config", "Recipe"),
 }
 """Module and class of the settings of each command that has keys."""
+
+FURTHER: Final = {
+    "fit": {
+        "a fit to labels of couplings": (
+            "kstep_training.observables.fit_stages",
+            "CouplingFitStage",
+        ),
+        "a fit to labels of spectra": ("kstep_training.observables.fit_stages", "SpectrumFitStage"),
+    },
+}
+"""Those of commands that have others as well, by what they are for."""
 
 _INDENT: Final = "      "
 
@@ -70,6 +84,8 @@ class CommandParser(argparse.ArgumentParser):
             return text
         try:
             keys = describe_keys(self.command)
+            for purpose in FURTHER.get(self.command, {}):
+                keys += f"\n\nkeys of {purpose}:\n{describe_keys(self.command, purpose=purpose)}"
         except ImportError as error:
             keys = f"  cannot be listed: {error}; pip install 'kstep-integrators[train]'"
         return f"{text}\nkeys (key=default [unit], null is no value):\n{keys}\n"
@@ -102,7 +118,7 @@ class _Help(argparse.Action):
         parser.exit()
 
 
-def describe_keys(command: str, names: Sequence[str] = ()) -> str:
+def describe_keys(command: str, names: Sequence[str] = (), purpose: str | None = None) -> str:
     """Default, unit and meaning of the keys of a command.
 
     Parameters
@@ -111,6 +127,8 @@ def describe_keys(command: str, names: Sequence[str] = ()) -> str:
         One of :data:`SETTINGS`.
     names : sequence of str
         Those that are asked for; all if there are none.
+    purpose : str, optional
+        One of :data:`FURTHER` of the command, whose keys are listed in place of the usual ones.
 
     Raises
     ------
@@ -127,8 +145,14 @@ def describe_keys(command: str, names: Sequence[str] = ()) -> str:
     """
     from kstep_training.keys import keys_of, nearest
 
-    module, settings = SETTINGS[command]
-    keys = {key.name: key for key in keys_of(getattr(importlib.import_module(module), settings))}
+    further = FURTHER.get(command, {})
+    sources = [SETTINGS[command]] if purpose is None else [further[purpose]]
+    if names:  # of what they are for, nobody has said
+        sources += further.values()
+    keys: dict[str, Key] = {}
+    for module, settings in sources:
+        for key in keys_of(getattr(importlib.import_module(module), settings)):
+            keys.setdefault(key.name, key)
     for name in names:
         if name not in keys:
             near = nearest(name, keys)

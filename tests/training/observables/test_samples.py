@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kstep_training.observables.coupling_samples import coupling_samples
+from kstep_training.observables.coupling_target import CouplingTarget
 from kstep_training.observables.fit_data import make_fit_data
 from kstep_training.observables.fit_stages import CouplingFitStage, SpectrumFitStage
 from kstep_training.observables.label_folder import holds_labels, read_labels
@@ -31,6 +32,17 @@ def test_the_cheap_coupling_is_positive_and_the_product_stays(couplings: Path) -
     graph = samples.graphs[7]
     row = [getattr(samples, name)[7] for name in ("separation", "angle", "cheap", "participation")]
     np.testing.assert_allclose(graph.globals[0].numpy(), row, rtol=1e-6)
+
+
+def test_a_second_reference_method_is_judged_as_a_prediction() -> None:
+    part = coupling_part("H2O+HF", "run", 6, seed=0)
+    assert np.isnan(coupling_samples([part]).second).all()
+    part["reference_2"] = 1.1 * part["reference"]
+    samples = coupling_samples([part])
+    np.testing.assert_allclose(samples.second, 1.1 * samples.reference)
+    target = CouplingTarget(CouplingFitStage())
+    predicted = target.baselines(samples, samples)["second reference"]
+    assert target.errors(predicted, samples, samples)["mape"] == pytest.approx(10.0)
 
 
 def test_no_trajectory_is_in_two_parts(couplings: Path) -> None:

@@ -27,6 +27,8 @@ class CouplingSamples(Samples):
     separation : (S,) angstrom
     angle : (S,) radian
     participation : (S,)
+    second : (S,) eV
+        The coupling by another reference method, in the gauge of Vref; NaN if there is none.
 
     Examples
     --------
@@ -38,6 +40,7 @@ class CouplingSamples(Samples):
     separation: Array
     angle: Array
     participation: Array
+    second: Array
 
 
 def coupling_samples(
@@ -81,12 +84,18 @@ def coupling_samples(
     graphs, rows, names = [], [], []
     for part in parts:
         sign = np.where(part["cheap"] < 0.0, -1.0, 1.0)
+        turned = {
+            name: np.abs(its) if magnitude else sign * its
+            for name in ("reference", "reference_2")
+            if (its := part.get(name)) is not None
+        }
         columns = {
             "separation": part["separation"],
             "angle": part["angle"],
             "cheap": sign * part["cheap"],
             "participation": part["participation"],
-            "reference": np.abs(part["reference"]) if magnitude else sign * part["reference"],
+            "reference": turned["reference"],
+            "second": turned.get("reference_2", np.full(len(sign), np.nan)),
         }
         table = np.stack(list(columns.values()), axis=1)
         for i, frame in enumerate(part["frame"].tolist()):
@@ -106,7 +115,7 @@ def coupling_samples(
             names.append((str(part["trajectory"]), str(part["kind"]), frame))
     if not rows:
         raise ValueError("the folder of labels holds no frame; label trajectories first")
-    separation, angle, cheap, participation, reference = np.array(rows).T
+    separation, angle, cheap, participation, reference, second = np.array(rows).T
     trajectory, kind, frames = zip(*names, strict=True)
     return CouplingSamples(
         tuple(graphs),
@@ -118,4 +127,5 @@ def coupling_samples(
         separation=separation,
         angle=angle,
         participation=participation,
+        second=second,
     )

@@ -108,12 +108,14 @@ class CouplingTarget:
         return coupling_errors(predicted, samples.reference, self.stage.fit.smallest_meV)
 
     def baselines(self, train: CouplingSamples, samples: CouplingSamples) -> dict[str, Array]:
-        """Simple predictions by their names."""
-        return {
+        """Simple predictions by their names, and the second reference method if there is one."""
+        simple = {
             "V0 alone": samples.cheap,
             "a V0 + b": linear_correction(train, samples),
             "ridge": ridge_correction(train, samples),
         }
+        known = bool(np.isfinite(samples.second).all())
+        return {**simple, **({"second reference": samples.second} if known else {})}
 
     def picture(
         self,

@@ -39,6 +39,7 @@ ARRAYS: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyType(
             "participation": (float, "F"),
             "cheap": (float, "F"),
             "reference": (float, "F"),
+            "reference_2": (float, "F"),
         },
         "xanes": {
             **_COMMON,
@@ -51,6 +52,11 @@ ARRAYS: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyType(
 )
 """Type and shape of the arrays of each kind of labels, with F frames, N atoms, A absorbers and n
 excitations. In angstrom, eV, e angstrom, e angstrom^2, fs and radian."""
+
+_MAY_LACK: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"couplings": ("reference_2",), "xanes": ()}
+)
+"""Arrays that labels have only if they were asked for."""
 
 _MAY_BE_UNKNOWN: Final = ("time_fs",)
 """NaN there stands for what a trajectory does not say."""
@@ -69,7 +75,8 @@ class Labels:
     settings : dict
         That they were made with.
     parts : tuple of dict
-        Arrays of each part that is done, by name: those of :data:`ARRAYS`.
+        Arrays of each part that is done, by name: those of :data:`ARRAYS`. Couplings have a
+        ``reference_2`` only if they were labelled by a second method.
     digest : str
         SHA-256 of the files.
     """
@@ -163,6 +170,8 @@ def _part(content: bytes, kind: str, path: str) -> dict[str, npt.NDArray[Any]]:
         ) from error
     sizes: dict[str, int] = {}
     for name, (type_, *shape) in ARRAYS[kind].items():
+        if name not in arrays and name in _MAY_LACK[kind]:
+            continue
         if name not in arrays:
             raise ValueError(
                 f"{path} has no array {name!r}, which labels of {kind} have; remove it and label "
