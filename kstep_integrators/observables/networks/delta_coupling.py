@@ -208,7 +208,8 @@ class DeltaCoupling(ObservableNetwork):
         parts = [invariants(mean, self.irreps), known]
         if self.field is not None:
             parts.append(invariants(features[atoms:], self.irreps))
-        result = self.result(torch.cat(parts, dim=-1)).squeeze(-1)
+        # The mean in full precision, even where the layers were computed in less.
+        result = self.result(torch.cat(parts, dim=-1)).squeeze(-1).to(self.dtype)
         corrections: Tensor = self.correction_mean + self.correction_scale * result
         return corrections
 

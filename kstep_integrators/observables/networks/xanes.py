@@ -226,7 +226,8 @@ class XANESNetwork(ObservableNetwork):
         if self.pooling != "absorber":
             pooled = self._pooled(features, positions, absorbers, batch)
             parts.append(invariants(pooled, self.irreps, self.norms))
-        result = self.result(torch.cat(parts, dim=-1))
+        # The spectrum in full precision, even where the layers were computed in less.
+        result = self.result(torch.cat(parts, dim=-1)).to(self.dtype)
         shift = self.largest_shift * torch.tanh(result[:, -1])
         coefficients = self.scale * functional.softplus(self.offsets[kind] + result[:, :-1])
         spectra: Tensor = self.basis(coefficients, shift)
