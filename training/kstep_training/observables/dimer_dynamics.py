@@ -111,9 +111,13 @@ class DimerSettings:
     40
     """
 
-    temperature_K: float = setting(300.0, "temperature", "K")
-    least: float = setting(3.3, "distance of the centres below which they are pushed apart", "A")
-    most: float = setting(4.5, "distance of the centres beyond which they are pulled back", "A")
+    temperature_K: float = setting(300.0, "temperature of the run", "K")
+    least: float = setting(
+        3.3, "distance of the centres, below which they are pushed apart", "angstrom"
+    )
+    most: float = setting(
+        4.5, "distance of the centres beyond which they are pulled back", "angstrom"
+    )
     stiffness: float = setting(0.5, "of the restraint", "eV/angstrom^2")
     frames: int = setting(40, "frames that are kept")
     interval_fs: float = setting(100.0, "time between two of them", "fs")
