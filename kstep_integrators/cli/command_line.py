@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_fit(commands)
     _add_run(commands)
     _add_evaluate(commands)
+    _add_label(commands)
     _add_recipe(commands)
     return parser
 
@@ -148,9 +149,11 @@ def _add_dataset(commands: Any) -> None:
 def _add_fit(commands: Any) -> None:
     fit = commands.add_parser(
         "fit",
-        help="a network fitted to a dataset; resumes where interrupted",
+        help="a network fitted to a dataset, or to labels; resumes where interrupted",
     )
-    fit.add_argument("dataset", type=Path, metavar="DATASET", help="made by kstep dataset")
+    fit.add_argument(
+        "dataset", type=Path, metavar="DATASET", help="made by kstep dataset or kstep label"
+    )
     fit.add_argument(
         "overrides",
         nargs="*",
@@ -213,6 +216,33 @@ def _add_evaluate(commands: Any) -> None:
     place = evaluate.add_mutually_exclusive_group()
     _add_workers(place, "processes, one method of one molecule each")
     place.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
+
+
+def _add_label(commands: Any) -> None:
+    label = commands.add_parser(
+        "label",
+        help="an observable of frames of trajectories, computed; resumes where interrupted",
+    )
+    kinds = label.add_subparsers(
+        dest="kind", metavar="KIND", required=True, parser_class=CommandParser
+    )
+    for kind, what in (
+        ("couplings", "electronic couplings of pairs of molecules, cheap and expensive"),
+        ("xanes", "core-level excitations, for X-ray absorption spectra near an edge"),
+    ):
+        one = kinds.add_parser(kind, help=what)
+        one.add_argument(
+            "overrides",
+            nargs="*",
+            metavar="TRAJECTORY or key=value",
+            help="files that ASE reads, and settings, e.g. stride=10",
+        )
+        one.add_argument(
+            "--output", type=Path, metavar="DIR", help="folder (kstep_KIND if none is given)"
+        )
+        where = one.add_mutually_exclusive_group()
+        _add_workers(where, "processes, one part of a trajectory each")
+        where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
 
 
 def _add_recipe(commands: Any) -> None:

@@ -8,7 +8,10 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from kstep_training.keys import Key
 
 __all__ = ["SETTINGS", "CommandParser", "describe_keys"]
 
@@ -19,9 +22,25 @@ SETTINGS: Final = {
     "fit": ("kstep_training.fit.settings", "FitStage"),
     "run": ("kstep_training.run.settings", "RunSettings"),
     "evaluate": ("kstep_training.evaluate.settings", "EvaluateSettings"),
+    "label xanes": ("kstep_training.observables.xanes_labels", "XANESLabelSettings"),
     "recipe": ("kstep_training.config", "Recipe"),
 }
 """Module and class of the settings of each command that has keys."""
+
+FURTHER: Final = {
+    "fit": {
+        "a fit to labels of couplings": (
+            "kstep_training.observables.fit_stages",
+            "CouplingFitStage",
+        ),
+        "a fit to labels of spectra": ("kstep_training.observables.fit_stages", "SpectrumFitStage"),
+    },
+    "recipe": {
+        "the recipe couplings": ("kstep_training.observable_recipe", "CouplingRecipe"),
+        "the recipe xanes": ("kstep_training.observable_recipe", "SpectrumRecipe"),
+    },
+}
+"""Those of commands that have others as well, by what they are for."""
 
 _INDENT: Final = "      "
 
@@ -59,8 +78,8 @@ class CommandParser(argparse.ArgumentParser):
 
     @property
     def command(self) -> str:
-        """Name of the command."""
-        return self.prog.split()[-1]
+        """Name of the command, such as ``run`` or ``label xanes``."""
+        return self.prog.partition(" ")[2]
 
     def format_help(self) -> str:
         """The help of the arguments, and the keys below it."""
@@ -69,6 +88,8 @@ class CommandParser(argparse.ArgumentParser):
             return text
         try:
             keys = describe_keys(self.command)
+            for purpose in FURTHER.get(self.command, {}):
+                keys += f"\n\nkeys of {purpose}:\n{describe_keys(self.command, purpose=purpose)}"
         except ImportError as error:
             keys = f"  cannot be listed: {error}; pip install 'kstep-integrators[train]'"
         return f"{text}\nkeys (key=default [unit], null is no value):\n{keys}\n"
@@ -85,7 +106,7 @@ class _Help(argparse.Action):
         del option_string
         asked = list(values or [])
         given = getattr(namespace, "overrides", None) or []
-        command = parser.prog.split()[-1]
+        command = parser.prog.partition(" ")[2]
         mistyped = [word for word in given if "=" in word]
         if not asked and not (command in SETTINGS and mistyped):
             parser.print_help()
@@ -101,7 +122,7 @@ class _Help(argparse.Action):
         parser.exit()
 
 
-def describe_keys(command: str, names: Sequence[str] = ()) -> str:
+def describe_keys(command: str, names: Sequence[str] = (), purpose: str | None = None) -> str:
     """Default, unit and meaning of the keys of a command.
 
     Parameters
@@ -110,6 +131,8 @@ def describe_keys(command: str, names: Sequence[str] = ()) -> str:
         One of :data:`SETTINGS`.
     names : sequence of str
         Those that are asked for; all if there are none.
+    purpose : str, optional
+        One of :data:`FURTHER` of the command, whose keys are listed in place of the usual ones.
 
     Raises
     ------
@@ -126,8 +149,14 @@ def describe_keys(command: str, names: Sequence[str] = ()) -> str:
     """
     from kstep_training.keys import keys_of, nearest
 
-    module, settings = SETTINGS[command]
-    keys = {key.name: key for key in keys_of(getattr(importlib.import_module(module), settings))}
+    further = FURTHER.get(command, {})
+    sources = [SETTINGS[command]] if purpose is None else [further[purpose]]
+    if names:  # of what they are for, nobody has said
+        sources += further.values()
+    keys: dict[str, Key] = {}
+    for module, settings in sources:
+        for key in keys_of(getattr(importlib.import_module(module), settings)):
+            keys.setdefault(key.name, key)
     for name in names:
         if name not in keys:
             near = nearest(name, keys)

@@ -83,6 +83,7 @@ _RESUME: Final = {
     "dataset": "run the same command again to resume where it stopped",
     "run": "run the same command again to resume where it stopped",
     "fit": "run the same command again to resume where it stopped",
+    "label": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -170,6 +171,20 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     )
 
 
+def _label(arguments: argparse.Namespace) -> None:
+    from kstep_training.observables.label import run_label
+
+    overrides, trajectories = _settings_and_paths(arguments.overrides)
+    run_label(
+        arguments.kind,
+        trajectories,
+        overrides,
+        arguments.output or Path(f"kstep_{arguments.kind}"),
+        arguments.workers,
+        arguments.scheduler,
+    )
+
+
 def _recipe(arguments: argparse.Namespace) -> None:
     from kstep_training.recipe import run_recipe
 
@@ -184,9 +199,16 @@ def _recipe(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
-    from kstep_training.fit.fit import run_fit
+    from kstep_training.observables.label_folder import holds_labels
 
     output = arguments.output or Path(f"{arguments.dataset.resolve().name}_fit")
+    if holds_labels(arguments.dataset):
+        from kstep_training.observables.fit_observable import run_fit_observable
+
+        run_fit_observable(arguments.dataset, list(arguments.overrides), output)
+        return
+    from kstep_training.fit.fit import run_fit
+
     run_fit(arguments.dataset, list(arguments.overrides), output)
 
 
@@ -212,9 +234,7 @@ def _simulate(arguments: argparse.Namespace) -> None:
 def _dataset(arguments: argparse.Namespace) -> None:
     from kstep_training.dataset.make_dataset import run_dataset
 
-    given = arguments.overrides
-    overrides = [text for text in given if "=" in text and not Path(text).exists()]
-    folders = [Path(text) for text in given if text not in overrides]
+    overrides, folders = _settings_and_paths(arguments.overrides)
     if not folders and (arguments.output is None or overrides or not arguments.verify):
         raise ValueError(
             "no trajectories are given; name folders made by kstep simulate, or a finished dataset "
@@ -222,6 +242,12 @@ def _dataset(arguments: argparse.Namespace) -> None:
         )
     output = arguments.output or Path(f"{folders[0].resolve().name}_dataset")
     run_dataset(folders, overrides, output, arguments.verify)
+
+
+def _settings_and_paths(words: Sequence[str]) -> tuple[list[str], list[Path]]:
+    """Words ``key=value`` apart from paths, which may have ``=`` in them as well."""
+    overrides = [word for word in words if "=" in word and not Path(word).exists()]
+    return overrides, [Path(word) for word in words if word not in overrides]
 
 
 _COMMANDS: Final = {
@@ -233,6 +259,7 @@ _COMMANDS: Final = {
     "dataset": _dataset,
     "run": _run,
     "fit": _fit,
+    "label": _label,
     "recipe": _recipe,
 }
 

@@ -9,23 +9,25 @@ import re
 import pytest
 
 from kstep_integrators.cli import main
-from kstep_integrators.cli.key_help import SETTINGS, describe_keys
+from kstep_integrators.cli.key_help import FURTHER, SETTINGS, describe_keys
 from kstep_training.keys import Key, keys_of
 
-UNITS = {"_per_ps": "1/ps", "_fs": "fs", "_ps": "ps", "_K": "K"}
+UNITS = {"_per_ps": "1/ps", "_fs": "fs", "_ps": "ps", "_K": "K", "_eV": "eV", "_meV": "meV"}
 """Ends of names, and the units that they promise."""
 WITH_UNIT = {
-    "charge", "cutoff", "distortions", "energy_tolerance", "force_tolerance", "huber_delta",
-    "resolution", "scale", "temperatures",
+    "charge", "cutoff", "distance_scale", "distortions", "energy_tolerance", "force_tolerance",
+    "gaussian", "huber_delta", "jitter", "largest_shift", "least", "lorentzian", "most", "reach",
+    "resolution", "scale", "spacing", "stiffness", "temperatures", "widths",
 }  # fmt: skip
 """Other keys that have one."""
 
 
 def keys() -> list[tuple[str, Key]]:
     listed = []
-    for command, (module, settings) in SETTINGS.items():
-        made = keys_of(getattr(importlib.import_module(module), settings))
-        listed += [(command, key) for key in made]
+    for command, first in SETTINGS.items():
+        for module, settings in (first, *FURTHER.get(command, {}).values()):
+            made = keys_of(getattr(importlib.import_module(module), settings))
+            listed += [(command, key) for key in made]
     return listed
 
 
@@ -44,7 +46,7 @@ def test_every_key_has_a_default_a_unit_and_a_meaning(command: str, key: Key) ->
 @pytest.mark.parametrize("command", SETTINGS)
 def test_help_lists_every_key(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
+        main([*command.split(), "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert "usage: kstep" in text
@@ -53,7 +55,7 @@ def test_help_lists_every_key(command: str, capsys: pytest.CaptureFixture[str]) 
     listed = re.findall(r"^  ([\w.]+)=(.*?)(?: \[(.*)\])?$", table, flags=re.MULTILINE)
     expected = [key for name, key in keys() if name == command]
     assert [name for name, _, _ in listed] == [key.name for key in expected]
-    for key in expected:
+    for key in {key.name: key for key in reversed(expected)}.values():  # the first of a name
         assert describe_keys(command, [key.name]) in text
 
 
@@ -75,6 +77,7 @@ def test_help_of_one_key(capsys: pytest.CaptureFixture[str]) -> None:
         (["simulate", "FOLDER", "method=mm", "-h"], "method", "physics=mm"),
         (["dataset", "--help", "strides"], "strides", "k=[4, 8, 12]"),
         (["fit", "data", "fit.epoch=3", "--help"], "fit.epoch", "fit.epochs=60"),
+        (["fit", "labels", "split.held_uot=[]", "--help"], "split.held_uot", "split.held_out=[]"),
         (["recipe", "--help", "run.calculator"], "run.calculator", "run.physics="),
         (["evaluate", "--help", "picoseconds"], "picoseconds", "length_ps="),
         (["prep", "--help", "conformer"], "conformer", "conformers=10"),

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from kstep_training.config import Recipe, load_recipe
+from kstep_training.config import Recipe, load_recipe, observable_of, recipe_path
 from kstep_training.fit.settings import FitSettings
 from kstep_training.prep.molecules import bundled_list, read_smiles
 
-BUNDLED = sorted(
+ALL = sorted(
     Path(entry.name).stem
     for entry in (importlib.resources.files("kstep_training") / "recipes").iterdir()
 )
+BUNDLED = [name for name in ALL if observable_of(recipe_path(name)) is None]
 
 
 def recipe_file(folder: Path, text: str) -> Path:
@@ -33,6 +34,7 @@ def test_there_are_recipes() -> None:
         "qm-gfn2-direct",
         "qm-transfer",
     } == set(BUNDLED)
+    assert {"couplings", "xanes"} == set(ALL) - set(BUNDLED)
 
 
 @pytest.mark.parametrize("name", BUNDLED)

@@ -19,6 +19,7 @@ from kstep_training.fit import fit
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.keys import Key, keys_of
 from kstep_training.manifest import keep_identity, open_manifest
+from kstep_training.observables import label
 from kstep_training.options import override
 from kstep_training.run import run
 from kstep_training.simulate import simulate
@@ -70,6 +71,9 @@ OTHERS: Final[Mapping[str, Any]] = MappingProxyType(
         "evaluate.frame_fs": 1.0,
         "evaluate.bar_fs": 2.0,
         "evaluate.compared_fs": 240.0,
+        "label xanes.frames": 10,
+        "label xanes.element": "O",
+        "label xanes.basis": "6-31g",
     }
 )
 """Another value of a key, where twice the number or the other truth value is none."""
@@ -95,6 +99,7 @@ TOGETHER: Final[Mapping[str, list[str]]] = MappingProxyType(
         "network.kind": ["network.k=[8]"],
         "learn_labels": ["learn=true"],
         "learn_refit": ["learn=true"],
+        **{f"label xanes.{name}": [] for name in ("xc", "basis", "density_fit")},
         **{f"learning.{field.name}": ["learn=true"] for field in dataclasses.fields(Learning)},
     }
 )
@@ -246,8 +251,16 @@ def _evaluate(first: Any, second: Any, folder: Path) -> str:
     return HONOURED if reported or keys(first) != keys(second) else "ignored"
 
 
+def _label_xanes(first: Any, second: Any, folder: Path) -> str:
+    return _going_on(
+        lambda settings: open_manifest(folder, label._Made("xanes", settings), reports="parts"),
+        first,
+        second,
+    )
+
+
 AGAIN = {"prep": _prep, "simulate": _simulate, "dataset": _dataset, "fit": _fit, "run": _run,
-         "evaluate": _evaluate}  # fmt: skip
+         "evaluate": _evaluate, "label xanes": _label_xanes}  # fmt: skip
 
 TEXT = {
     "prep": "Another value, for a folder that holds molecules.",
@@ -257,6 +270,7 @@ TEXT = {
     "run": "Another value, for a folder that holds a run, finished or not.",
     "evaluate": "Tables and figures are made anew; runs are kept under all that they depend on, "
     "so that another value has runs of its own.",
+    "label xanes": "Another value, for a folder that holds labels.",
 }
 
 

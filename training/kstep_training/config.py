@@ -14,12 +14,12 @@ from pathlib import Path
 from kstep_training.dataset.make_dataset import DatasetSettings
 from kstep_training.fit.settings import FitSettings, FitStage, NetworkSettings
 from kstep_training.keys import setting
-from kstep_training.options import read_options
+from kstep_training.options import read_mapping, read_options
 from kstep_training.prep.prepare import PrepSettings
 from kstep_training.run.settings import RunSettings
 from kstep_training.simulate.settings import SimulateSettings
 
-__all__ = ["Recipe", "load_recipe"]
+__all__ = ["Recipe", "load_recipe", "observable_of", "recipe_path"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,27 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
         If a key is unknown (the message names the nearest), a value has the wrong type, or the
         file is no YAML mapping.
     """
+    return read_options(Recipe, recipe_path(name_or_file), overrides)
+
+
+def recipe_path(name_or_file: str | Path) -> Path:
+    """File of a recipe.
+
+    Parameters
+    ----------
+    name_or_file : str or Path
+        A bundled recipe (``"qm-gfn2"``) or the path of a YAML file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such recipe.
+
+    Examples
+    --------
+    >>> recipe_path("qm-gfn2").name
+    'qm-gfn2.yaml'
+    """
     path = Path(name_or_file)
     if not path.is_file():
         folder = Path(str(importlib.resources.files("kstep_training") / "recipes"))
@@ -81,4 +102,27 @@ def load_recipe(name_or_file: str | Path, overrides: Sequence[str] = ()) -> Reci
         if not path.is_file():
             bundled = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
             raise FileNotFoundError(f"no recipe {str(name_or_file)!r}; bundled recipes: {bundled}")
-    return read_options(Recipe, path, overrides)
+    return path
+
+
+def observable_of(path: Path) -> str | None:
+    """The kind of labels that a recipe makes of an observable, None for a recipe of a model.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        If the kind is unknown.
+
+    Examples
+    --------
+    >>> observable_of(recipe_path("couplings")), observable_of(recipe_path("qm-gfn2"))
+    ('couplings', None)
+    """
+    given = read_mapping(path)
+    if "observable" not in given:
+        return None
+    return str(given["observable"])

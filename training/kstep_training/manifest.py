@@ -120,7 +120,9 @@ def keep_identity(
     write_text_atomically(path, json.dumps(identity, indent=1))
 
 
-def open_manifest(folder: Path, settings: Any, free: Sequence[str] = ()) -> dict[str, Any]:
+def open_manifest(
+    folder: Path, settings: Any, free: Sequence[str] = (), reports: str = "molecules"
+) -> dict[str, Any]:
     """The manifest of a folder; a new one, and the folder, where there is none.
 
     Parameters
@@ -130,11 +132,13 @@ def open_manifest(folder: Path, settings: Any, free: Sequence[str] = ()) -> dict
         What the results are made with.
     free : sequence of str
         Settings that may differ from those on record, which stay there; see :func:`differences`.
+    reports : str
+        Key of the reports.
 
     Returns
     -------
     dict
-        ``settings``, and ``molecules``: a report for each name.
+        ``settings``, and ``molecules``, or what the reports are of: a report for each name.
 
     Raises
     ------
@@ -154,7 +158,7 @@ def open_manifest(folder: Path, settings: Any, free: Sequence[str] = ()) -> dict
         return manifest
     # Before the first result: one without its settings on record could be mixed with others.
     folder.mkdir(parents=True, exist_ok=True)
-    manifest = {"settings": described, "molecules": {}}
+    manifest = {"settings": described, reports: {}}
     write_manifest(folder, manifest)
     return manifest
 

@@ -17,7 +17,7 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 
 from kstep_training.keys import nearest
 
-__all__ = ["as_overrides", "override", "read_options"]
+__all__ = ["as_overrides", "override", "read_mapping", "read_options"]
 
 T = TypeVar("T")
 
@@ -46,13 +46,28 @@ def read_options(settings: type[T], path: Path, overrides: Sequence[str] = ()) -
         If a key is unknown (the message names the nearest), a value has the wrong type, or the
         file is no YAML mapping.
     """
+    return _merged(settings, read_mapping(path), overrides, f"{path}: ")
+
+
+def read_mapping(path: Path) -> DictConfig:
+    """The keys and values of a YAML file, as they stand there.
+
+    Parameters
+    ----------
+    path : Path
+
+    Raises
+    ------
+    ValueError
+        If the file is no YAML mapping.
+    """
     try:
         given = OmegaConf.load(path)
     except (YAMLError, OSError) as error:  # OSError also for a file that is one number
         raise ValueError(f"{path} is not a recipe: {error}") from error
     if not isinstance(given, DictConfig):
         raise ValueError(f"{path} is not a recipe: it is a list, not keys with values")
-    return _merged(settings, given, overrides, f"{path}: ")
+    return given
 
 
 def override(settings: type[T], overrides: Sequence[str]) -> T:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
-from rich.console import Console
-from rich.markup import escape
 
-from kstep_integrators.files import write_text_atomically
-from kstep_training.config import Recipe, load_recipe
+from kstep_training.config import Recipe, load_recipe, observable_of, recipe_path
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.make_dataset import run_dataset
 from kstep_training.fit.fit import fit, report_fit
 from kstep_training.fit.settings import FitStage
+from kstep_training.observable_recipe import run_observable_recipe
 from kstep_training.options import as_overrides
 from kstep_training.prep.prepare import run_prep
+from kstep_training.recipe_record import StageRecord
 from kstep_training.run.run import run_dynamics
 from kstep_training.simulate.simulate import run_simulate
 
@@ -34,30 +30,6 @@ class _Workers:
     scheduler: str | None
 
 
-class _Record:
-    """``recipe.json``: the recipe, and the seconds that each stage has taken, over all calls."""
-
-    def __init__(self, recipe: Recipe, output: Path) -> None:
-        self.path = output / "recipe.json"
-        self.seconds: dict[str, float] = {}
-        if self.path.exists():
-            self.seconds = json.loads(self.path.read_text())["seconds"]
-        self.recipe = recipe
-
-    def timed(self, stage: str, make: Callable[[], Any]) -> None:
-        console = Console()
-        console.rule(escape(stage), align="left")
-        started = time.perf_counter()
-        try:
-            make()
-        finally:  # an interrupted stage has taken time as well
-            taken = time.perf_counter() - started
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + taken
-            content = {"recipe": dataclasses.asdict(self.recipe), "seconds": self.seconds}
-            write_text_atomically(self.path, json.dumps(content, indent=1) + "\n")
-        console.print(f"{stage}: {taken:.1f} s", highlight=False)
-
-
 def run_recipe(
     name_or_file: str | Path,
     overrides: Sequence[str],
@@ -65,7 +37,7 @@ def run_recipe(
     workers: int,
     scheduler: str | None = None,
 ) -> Path:
-    """Make the data of a recipe, fit its model, and run with it.
+    """Make the data of a recipe, fit its model, and run with it; or fit an observable.
 
     Parameters
     ----------
@@ -76,7 +48,8 @@ def run_recipe(
     output : Path
         Gets ``prepared``, ``trajectories``, ``dataset``, ``fit`` and ``run``, with a recipe to
         start from also ``pretrain``, and ``recipe.json`` with the time of each stage. Run again
-        with the same folder, every stage goes on where it stopped.
+        with the same folder, every stage goes on where it stopped. For recipes of observables see
+        :func:`~kstep_training.observable_recipe.run_observable_recipe`.
     workers : int
         Processes that simulate.
     scheduler : str, optional
@@ -98,6 +71,9 @@ def run_recipe(
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}, expected at least 1")
+    path = recipe_path(name_or_file)
+    if (observable := observable_of(path)) is not None:
+        return run_observable_recipe(observable, path, overrides, output, workers, scheduler)
     deeper = [text for text in overrides if text.startswith("pretrain.")]
     recipe = load_recipe(name_or_file, [text for text in overrides if text not in deeper])
     if deeper and recipe.pretrain is None:
@@ -114,7 +90,7 @@ def run_recipe(
     model = _model(recipe, output, _Workers(workers, scheduler))
     if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         molecule, settings_of_run = _molecule(recipe, output), as_overrides(recipe.run)
-        _Record(recipe, output).timed(
+        StageRecord(recipe, output).timed(
             "run", lambda: run_dynamics(str(model), molecule, settings_of_run, output / "run")
         )
     return model
@@ -130,7 +106,7 @@ def _model(recipe: Recipe, output: Path, workers: _Workers) -> Path:
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         # One of several processes of a fit, started by the first when the data were there.
         return fit(stage, dataset, output / "fit")
-    record = _Record(recipe, output)
+    record = StageRecord(recipe, output)
     record.timed("prep", lambda: run_prep(recipe.molecules, as_overrides(recipe.prep), prepared))
     record.timed(
         "simulate",

@@ -30,6 +30,7 @@ from kstep_integrators.observables.networks.observable_network import (
     invariants,
     perceptron,
 )
+from kstep_integrators.observables.networks.products import HarmonicProducts
 
 __all__ = ["DeltaCoupling"]
 
@@ -129,8 +130,10 @@ class DeltaCoupling(ObservableNetwork):
         self.irreps = feature_irreps(features)
         harmonics = o3.Irreps.spherical_harmonics(lmax)
         with self.exact_parts():
+            products = HarmonicProducts(self.irreps, harmonics)
+            kinds = 4 if field_node else 2
             self.edges = EdgeEmbedding(
-                harmonics, radial, cutoff, learned_frequencies, kinds=4 if field_node else 2
+                harmonics, products, radial, cutoff, learned_frequencies, kinds
             )
             self.element = nn.Embedding(len(self.elements), attributes)
             self.populations = nn.Sequential(
@@ -139,7 +142,7 @@ class DeltaCoupling(ObservableNetwork):
             self.embedding = o3.Linear(o3.Irreps([(attributes, "0e")]), self.irreps)
             self.field = FieldNode(self.irreps, attributes) if field_node else None
             self.layers = nn.ModuleList(
-                Interaction(self.irreps, harmonics, attributes, self.edges.size, hidden)
+                Interaction(self.irreps, products, attributes, self.edges.size, hidden)
                 for _ in range(layers)
             )
             count = self.irreps.num_irreps * (2 if field_node else 1)
@@ -205,7 +208,8 @@ class DeltaCoupling(ObservableNetwork):
         parts = [invariants(mean, self.irreps), known]
         if self.field is not None:
             parts.append(invariants(features[atoms:], self.irreps))
-        result = self.result(torch.cat(parts, dim=-1)).squeeze(-1)
+        # The mean in full precision, even where the layers were computed in less.
+        result = self.result(torch.cat(parts, dim=-1)).squeeze(-1).to(self.dtype)
         corrections: Tensor = self.correction_mean + self.correction_scale * result
         return corrections
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from kstep_integrators.nn.common.radial import BesselBasis, smooth_cutoff
 from kstep_integrators.observables.networks.graphs import scatter
+from kstep_integrators.observables.networks.products import HarmonicProducts
 
 __all__ = ["EdgeEmbedding", "Edges", "RadialBasis"]
 
@@ -19,23 +20,24 @@ SOFTENING = 0.05
 
 @dataclass(frozen=True)
 class Edges:
-    """Directed edges, and what layers need of them.
+    """Directed edges, which are the last axis of all arrays, and what layers need of them.
 
     Attributes
     ----------
     receivers, senders : (P,) int64
-    basis : (P, R)
-        Radial functions, followed by 1 in the column of the edge's kind.
-    harmonics : (P, H)
-        Spherical harmonics of the directions from receivers to senders.
-    weights : (P, 1)
+    basis : (R, P)
+        Radial functions, followed by 1 in the row of the edge's kind.
+    couplings : (C, P)
+        Of :class:`~kstep_integrators.observables.networks.products.HarmonicProducts`, with the
+        directions from receivers to senders.
+    weights : (P,)
         Of messages in the sum over senders; zero at the cutoff, with three derivatives.
     """
 
     receivers: Tensor
     senders: Tensor
     basis: Tensor
-    harmonics: Tensor
+    couplings: Tensor
     weights: Tensor
 
 
@@ -67,6 +69,8 @@ class EdgeEmbedding(nn.Module):
     ----------
     harmonics : e3nn.o3.Irreps
         Spherical harmonics of the directions.
+    products : HarmonicProducts
+        Of features with these harmonics.
     radial : int
         Number of radial functions.
     cutoff : float
@@ -83,6 +87,7 @@ class EdgeEmbedding(nn.Module):
     def __init__(
         self,
         harmonics: o3.Irreps,
+        products: HarmonicProducts,
         radial: int,
         cutoff: float,
         learned: bool = False,
@@ -91,6 +96,7 @@ class EdgeEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.harmonics, self.kinds, self.mean = harmonics, kinds, mean
+        self.products = products
         self.radial = RadialBasis(radial, cutoff, learned)
         self.size = radial + kinds
 
@@ -109,11 +115,12 @@ class EdgeEmbedding(nn.Module):
         harmonics = o3.spherical_harmonics(
             self.harmonics, vectors / distance, normalize=False, normalization="component"
         )
+        distance = distance.squeeze(-1)
         weights = smooth_cutoff(distance, self.radial.cutoff)
         if self.mean:
             slot = receivers * self.kinds + kind
             count = scatter(weights, slot, 0, len(positions) * self.kinds, "sum")
             weights = weights / (1.0 + count[slot])
         told = nn.functional.one_hot(kind, self.kinds).to(positions.dtype)
-        basis = torch.cat([self.radial(distance.squeeze(-1)), told], dim=-1)
-        return Edges(receivers, senders, basis, harmonics, weights)
+        basis = torch.cat([self.radial(distance), told], dim=-1).T.contiguous()
+        return Edges(receivers, senders, basis, self.products.couplings(harmonics), weights)

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from kstep_integrators.observables.networks.edges import Edges
 from kstep_integrators.observables.networks.graphs import scatter
+from kstep_integrators.observables.networks.products import HarmonicProducts
 
 __all__ = ["Interaction"]
 
@@ -27,7 +28,8 @@ class Interaction(nn.Module):
     ----------
     features : e3nn.o3.Irreps
         Of the nodes.
-    harmonics : e3nn.o3.Irreps
+    products : HarmonicProducts
+        Of these features, the same for all layers.
     attributes : int
         Number of scalars that describe a node.
     radial : int
@@ -37,7 +39,12 @@ class Interaction(nn.Module):
     """
 
     def __init__(
-        self, features: o3.Irreps, harmonics: o3.Irreps, attributes: int, radial: int, hidden: int
+        self,
+        features: o3.Irreps,
+        products: HarmonicProducts,
+        attributes: int,
+        radial: int,
+        hidden: int,
     ) -> None:
         super().__init__()
         scalars = o3.Irreps([one for one in features if one.ir.l == 0])
@@ -46,22 +53,11 @@ class Interaction(nn.Module):
         self.activation = Gate(
             scalars, [functional.silu] * len(scalars), gates, [torch.sigmoid] * len(gates), vectors
         )
-        paths: list[tuple[int, int, int, str, bool]] = []
-        products: list[tuple[int, o3.Irrep]] = []
-        for i, (count, left) in enumerate(features):
-            for j, (_, right) in enumerate(harmonics):
-                for out in left * right:
-                    if out in features:
-                        paths.append((i, j, len(products), "uvu", True))
-                        products.append((count, out))
-        self.product = o3.TensorProduct(
-            features, harmonics, o3.Irreps(products), paths, shared_weights=False
-        )
+        self.products = products
         self.sent = o3.Linear(features, features)
-        self.filter = nn.Sequential(
-            nn.Linear(radial, hidden), nn.SiLU(), nn.Linear(hidden, self.product.weight_numel)
-        )
-        self.gathered = o3.Linear(self.product.irreps_out, self.activation.irreps_in)
+        self.hidden = nn.Linear(radial, hidden)
+        self.filter = nn.Linear(hidden, products.weights)
+        self.gathered = o3.Linear(products.irreps_out, self.activation.irreps_in)
         kept = features + o3.Irreps([(attributes, "0e")])
         self.kept = o3.Linear(kept, self.activation.irreps_in)
         self.gate = nn.Parameter(torch.zeros(features.num_irreps))
@@ -80,10 +76,11 @@ class Interaction(nn.Module):
         attributes : (n, A)
         edges : Edges
         """
-        sent = self.sent(features)[edges.senders]
-        weights = self.filter(edges.basis) * edges.weights
-        messages = self.product(sent, edges.harmonics, weights)
-        gathered = scatter(messages, edges.receivers, 0, len(features), "sum")
+        sent = self.sent(features).T.index_select(1, edges.senders)
+        hidden = self.hidden.weight @ edges.basis + self.hidden.bias.unsqueeze(-1)
+        filters = self.filter.weight @ functional.silu(hidden) + self.filter.bias.unsqueeze(-1)
+        messages = self.products(sent, edges.couplings, filters * edges.weights)
+        gathered = scatter(messages, edges.receivers, 1, len(features), "sum").T
         kept = self.kept(torch.cat([features, attributes], dim=-1))
         update: Tensor = self.activation(self.gathered(gathered) + kept)
         return update * self.gate[self.channel]

@@ -76,8 +76,8 @@ class SpectralBasis(nn.Module):
         shift : (A,) eV
             By which each spectrum lies higher than without.
         """
-        spectra: Tensor = (self.gaussians(shift) @ coefficients.unsqueeze(-1)).squeeze(-1)
-        return spectra
+        # No matrix product, which mixed precision would make one of half precision.
+        return (self.gaussians(shift) * coefficients.unsqueeze(1)).sum(-1)
 
     def gaussians(self, shift: Tensor) -> Tensor:
         """Values (A, E, K) of the Gaussians on the grid, 1/eV, shifted by (A,) eV."""

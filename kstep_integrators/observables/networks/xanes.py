@@ -28,6 +28,7 @@ from kstep_integrators.observables.networks.observable_network import (
     invariants,
     perceptron,
 )
+from kstep_integrators.observables.networks.products import HarmonicProducts
 from kstep_integrators.observables.networks.spectral_basis import SpectralBasis
 
 __all__ = ["POOLINGS", "XANESNetwork"]
@@ -166,12 +167,13 @@ class XANESNetwork(ObservableNetwork):
         self.irreps, scalars = irreps, irreps.count("0e")
         harmonics = o3.Irreps.spherical_harmonics(lmax)
         with self.exact_parts():
+            products = HarmonicProducts(irreps, harmonics)
             self.basis = SpectralBasis(energies, deviations)
-            self.edges = EdgeEmbedding(harmonics, radial, cutoff, mean=False)
+            self.edges = EdgeEmbedding(harmonics, products, radial, cutoff, mean=False)
             self.element = nn.Embedding(len(self.elements), scalars)
             self.embedding = o3.Linear(o3.Irreps([(scalars, "0e")]), irreps)
             self.layers = nn.ModuleList(
-                Interaction(irreps, harmonics, scalars, self.edges.size, hidden)
+                Interaction(irreps, products, scalars, self.edges.size, hidden)
                 for _ in range(layers)
             )
             if pooling == "attention":
@@ -224,7 +226,8 @@ class XANESNetwork(ObservableNetwork):
         if self.pooling != "absorber":
             pooled = self._pooled(features, positions, absorbers, batch)
             parts.append(invariants(pooled, self.irreps, self.norms))
-        result = self.result(torch.cat(parts, dim=-1))
+        # The spectrum in full precision, even where the layers were computed in less.
+        result = self.result(torch.cat(parts, dim=-1)).to(self.dtype)
         shift = self.largest_shift * torch.tanh(result[:, -1])
         coefficients = self.scale * functional.softplus(self.offsets[kind] + result[:, :-1])
         spectra: Tensor = self.basis(coefficients, shift)

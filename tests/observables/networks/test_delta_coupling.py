@@ -256,3 +256,11 @@ def test_a_batch_is_of_dimers_of_any_size() -> None:
     together = network(Batch.from_data_list(graphs))
     alone = torch.cat([network(graph) for graph in graphs])
     assert torch.allclose(together, alone, rtol=0.0, atol=1e-12)
+
+
+def test_mixed_precision_ends_in_single_precision() -> None:
+    network = shaken(coupling()).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = network(dimer())
+    assert mixed.dtype == torch.float32
+    assert torch.allclose(mixed, network(dimer()), rtol=0.05, atol=0.05)

@@ -190,3 +190,11 @@ def test_other_arguments_are_refused(config: dict[str, Any], message: str) -> No
     sizes = {"elements": ELEMENTS, "edges": {6: 285.0}, "grid": GRID, "features": "8x0e + 4x1o"}
     with pytest.raises(ValueError, match=message):
         XANESNetwork(**{**sizes, **config})
+
+
+def test_mixed_precision_ends_in_single_precision() -> None:
+    network = shaken(spectrum()).float()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = network(structure())
+    assert mixed.dtype == torch.float32
+    assert torch.allclose(mixed, network(structure()), rtol=0.05, atol=0.05)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,35 +19,22 @@ from kstep_integrators.files import write_text_atomically
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.increments.network import IncrementNetwork
-from kstep_training.dataset.batches import BatchSampler
 from kstep_training.dataset.dataset_file import DatasetFile, open_dataset
 from kstep_training.dataset.frames import FrameDataset
 from kstep_training.dataset.windows import WindowDataset
 from kstep_training.fit.increment_fit import IncrementFit
 from kstep_training.fit.lightning_module import EnergyFit
+from kstep_training.fit.loaders import batch_loader
 from kstep_training.fit.network_fit import NetworkFit
 from kstep_training.fit.settings import FitSettings, FitStage
 from kstep_training.fit.starting_point import starting_network
 from kstep_training.fit.structure_losses import InternalCoordinates
-from kstep_training.fit.throughput import TimedLoader
-from kstep_training.fit.trainer import curves, train
+from kstep_training.fit.throughput import typical_throughput
+from kstep_training.fit.trainer import curves, load_averaged, train
 from kstep_training.manifest import keep_identity
 from kstep_training.options import override
 
 __all__ = ["fit", "report_fit", "run_fit"]
-
-
-def _loader(data: Any, settings: FitSettings, shuffle: bool) -> TimedLoader:
-    sampler = BatchSampler(
-        data.offsets, settings.batch_size, settings.seed, shuffle, settings.devices
-    )
-    workers: dict[str, Any] = {}
-    if settings.loader_workers:
-        # Spawned: a process forked after PyTorch has used its threads may hang.
-        workers = {"multiprocessing_context": "spawn", "persistent_workers": True}
-    return TimedLoader(
-        data, sampler=sampler, batch_size=None, num_workers=settings.loader_workers, **workers
-    )
 
 
 _FREE = ("settings.fit.loader_workers", "settings.fit.wandb")
@@ -137,7 +123,8 @@ def fit(
     network, origin = starting_network(stage, data)
     sets = _datasets(stage, data, network)
     loader, validation_loader = (
-        _loader(part, settings, shuffle) for part, shuffle in zip(sets, (True, False), strict=True)
+        batch_loader(part, settings, shuffle)
+        for part, shuffle in zip(sets, (True, False), strict=True)
     )
     module = _module(network, data, settings, len(loader))
     keep_identity(output / "fit.json", identity, f"{output} holds a fit", _FREE)
@@ -145,7 +132,7 @@ def fit(
     path = output / f"{stage.name}.safetensors"
     if rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         return path
-    module.load_state_dict(state["state_dict"])  # where the callback puts the averaged weights
+    load_averaged(module, state)
     record = {
         **identity,
         **({"init_from": origin} if origin else {}),
@@ -169,20 +156,9 @@ def fit(
     )
     write_model(path, network, header)
     rows = curves(output)
-    with_curves = {**record, "throughput": _throughput(rows), "curves": rows}
+    with_curves = {**record, "throughput": typical_throughput(rows), "curves": rows}
     write_text_atomically(output / f"{stage.name}.json", json.dumps(with_curves, indent=1) + "\n")
     return path
-
-
-def _throughput(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Medians over epochs; the first, which compiles, counts only where it is alone."""
-    rows = [row for row in rows if "frames_per_second" in row]
-    rows = rows[1:] or rows
-    return {
-        key: statistics.median(row[key] for row in rows)
-        for key in ("frames_per_second", "loader_share")
-        if rows
-    }
 
 
 def run_fit(source: Path, overrides: Sequence[str], output: Path) -> Path:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import lightning
 from lightning.pytorch.callbacks import Callback
 from torch.utils.data import DataLoader
 
-__all__ = ["ThroughputRecorder", "TimedLoader"]
+__all__ = ["ThroughputRecorder", "TimedLoader", "typical_throughput"]
 
 
 class TimedLoader(DataLoader[Any]):
@@ -78,3 +79,20 @@ class ThroughputRecorder(Callback):
             },
             rank_zero_only=True,
         )
+
+
+def typical_throughput(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Medians over epochs; the first, which compiles, counts only where it is alone.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        Curves of a fit.
+    """
+    rows = [row for row in rows if "frames_per_second" in row]
+    rows = rows[1:] or rows
+    return {
+        key: statistics.median(row[key] for row in rows)
+        for key in ("frames_per_second", "loader_share")
+        if rows
+    }

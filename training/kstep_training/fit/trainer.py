@@ -7,7 +7,7 @@ import importlib
 import logging
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from kstep_training.fit.network_fit import NetworkFit
 from kstep_training.fit.optimization import OptimizationSettings
 from kstep_training.fit.throughput import ThroughputRecorder, TimedLoader
 
-__all__ = ["averaging_decay", "curves", "train"]
+__all__ = ["averaging_decay", "curves", "load_averaged", "train"]
 
 
 class _Stopper(EarlyStopping):
@@ -143,6 +143,22 @@ def averaging_decay(decay: float, steps: int) -> float:
     return min(decay, max(0.0, 1.0 - 10.0 / steps))
 
 
+def load_averaged(module: NetworkFit, state: Mapping[str, Any]) -> None:
+    """Give a module the averaged weights of a checkpoint.
+
+    Parameters
+    ----------
+    module : NetworkFit
+    state : mapping
+        Of :func:`train`.
+    """
+    # What is averaged is a copy of the module, and copies of torch.fx's modules, which e3nn makes
+    # tensor products of, count their constants among the weights.
+    names = module.state_dict()
+    averaged = {name: value for name, value in state["state_dict"].items() if name in names}
+    module.load_state_dict(averaged)
+
+
 def train(
     module: NetworkFit,
     loader: TimedLoader,
@@ -174,8 +190,8 @@ def train(
     Returns
     -------
     dict
-        The checkpoint whose averaged weights (``state_dict``) are the result: the last one, or with
-        ``patience`` the best.
+        The checkpoint whose averaged weights are the result, for :func:`load_averaged`: the last
+        one, or with ``patience`` the best.
 
     Raises
     ------

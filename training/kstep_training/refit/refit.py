@@ -20,7 +20,7 @@ from kstep_training.dataset.batches import BatchSampler
 from kstep_training.fit.lightning_module import EnergyFit
 from kstep_training.fit.settings import FitSettings
 from kstep_training.fit.throughput import TimedLoader
-from kstep_training.fit.trainer import curves, train
+from kstep_training.fit.trainer import curves, load_averaged, train
 from kstep_training.manifest import keep_identity
 from kstep_training.options import read_options
 from kstep_training.refit.progress import ProgressFile
@@ -100,7 +100,7 @@ def refit(folder: str | Path, quiet: bool = False, callbacks: Sequence[Callback]
         watched=not quiet,
         accelerator={"cuda": "gpu"}.get(settings.device.partition(":")[0], settings.device),
     )
-    module.load_state_dict(state["state_dict"])  # where the callback puts the averaged weights
+    load_averaged(module, state)
     record["validation"] = state["validation"]
     whole = {**record, "seconds": round(progress.seconds, 1), "curves": curves(state_folder)}
     write_text_atomically(folder / "record.json", json.dumps(whole, indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""Labels of frames for networks that read an observable, and what is fitted to them."""

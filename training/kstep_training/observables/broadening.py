@@ -1,0 +1,144 @@
+r"""Sticks of excitations broadened to a spectrum on a grid of energies.
+
+A stick of strength f becomes a line whose area is f, so that a spectrum in 1/eV has the sum of the
+strengths as its area. Lines are Lorentzians (the life of the core hole), Gaussians (the resolution)
+or their convolution, a Voigt profile; the width may grow with the energy above the edge, as the
+life of the final states shortens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Broadening", "broaden", "energy_grid"]
+
+Array = npt.NDArray[np.float64]
+
+_SIGMA: Final = 2.0 * np.sqrt(2.0 * np.log(2.0))
+"""Full width at half maximum of a Gaussian over its standard deviation."""
+
+
+@dataclass(frozen=True)
+class Broadening:
+    """Widths of lines.
+
+    Attributes
+    ----------
+    gaussian, lorentzian : float
+        Full widths at half maximum, eV; one may be 0.
+    growth : float
+        By which the Lorentzian width grows for each eV above ``edge``.
+    edge : float
+        eV.
+
+    Raises
+    ------
+    ValueError
+        If a width is negative or both are 0.
+
+    Examples
+    --------
+    >>> Broadening(gaussian=0.5, lorentzian=0.2)
+    Broadening(gaussian=0.5, lorentzian=0.2, growth=0.0, edge=0.0)
+    """
+
+    gaussian: float = 0.8
+    lorentzian: float = 0.0
+    growth: float = 0.0
+    edge: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("gaussian", "lorentzian", "growth"):
+            value = getattr(self, name)
+            if not 0.0 <= value < np.inf:
+                raise ValueError(f"{name} is {value}, expected a number from 0")
+        if not np.isfinite(self.edge):
+            raise ValueError(f"edge is {self.edge}, expected an energy in eV")
+        if not self.gaussian and not (self.lorentzian or self.growth):
+            raise ValueError("gaussian and lorentzian are both 0, expected a width of lines in eV")
+
+
+def energy_grid(start: float, stop: float, spacing: float) -> Array:
+    """Energies from ``start`` to ``stop``, both among them, at most ``spacing`` apart; eV.
+
+    Raises
+    ------
+    ValueError
+        If they do not rise, or the spacing is not positive.
+
+    Examples
+    --------
+    >>> energy_grid(280.0, 281.0, 0.5)
+    array([280. , 280.5, 281. ])
+    """
+    if not (np.isfinite([start, stop]).all() and start < stop and 0.0 < spacing < np.inf):
+        raise ValueError(
+            f"a grid from {start} to {stop} eV by {spacing} eV was asked for, expected rising "
+            "energies and a positive spacing"
+        )
+    return np.linspace(start, stop, 1 + max(1, round((stop - start) / spacing)))
+
+
+def broaden(
+    energies: npt.ArrayLike,
+    strengths: npt.ArrayLike,
+    grid: npt.ArrayLike,
+    lines: Broadening | None = None,
+    hole: npt.ArrayLike | None = None,
+) -> Array:
+    """Spectra of sticks, in 1/eV.
+
+    Parameters
+    ----------
+    energies : (..., n) array
+        eV.
+    strengths : (..., n) array
+    grid : (E,) array
+        eV.
+    lines : Broadening, optional
+    hole : (..., n, A) array, optional
+        Share of each absorber in the hole.
+
+    Returns
+    -------
+    (..., E) array, or (..., A, E) with ``hole``
+        The spectra of the absorbers add up to that without ``hole``.
+
+    Examples
+    --------
+    A line of strength 0.1, whose area is found again:
+
+    >>> grid = energy_grid(270.0, 290.0, 0.1)
+    >>> spectrum = broaden([280.0], [0.1], grid, Broadening(gaussian=1.0))
+    >>> round(float(np.trapezoid(spectrum, grid)), 9)
+    0.1
+    """
+    lines = lines or Broadening()
+    e, f = np.asarray(energies, dtype=float), np.asarray(strengths, dtype=float)
+    weights = f[..., None] if hole is None else f[..., None] * np.asarray(hole, dtype=float)
+    profiles = _profiles(e, np.asarray(grid, dtype=float), lines)
+    spectra: Array = np.einsum("...na,...ne->...ae", weights, profiles)
+    return spectra[..., 0, :] if hole is None else spectra
+
+
+def _profiles(energies: Array, grid: Array, lines: Broadening) -> Array:
+    """Lines of unit area, (..., n, E)."""
+    offset = grid - energies[..., None]
+    width = lines.lorentzian + lines.growth * np.maximum(energies - lines.edge, 0.0)
+    half, sigma = width[..., None] / 2.0, lines.gaussian / _SIGMA
+    found: Array
+    if not lines.gaussian:
+        # A line at the edge that has no width of its own yet would be infinitely high.
+        half = np.maximum(half, np.diff(grid).min() / 2.0)
+        found = half / np.pi / (offset**2 + half**2)
+    elif not width.any():
+        found = np.exp(-0.5 * (offset / sigma) ** 2) / (sigma * np.sqrt(2.0 * np.pi))
+    else:
+        from scipy.special import voigt_profile
+
+        found = voigt_profile(offset, sigma, np.broadcast_to(half, offset.shape))
+    return found

@@ -1,0 +1,217 @@
+"""Labelled core excitations as spectra to fit to, broadened when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from kstep_integrators.observables.networks.graphs import structure_graph
+from kstep_training.keys import setting
+from kstep_training.observables.broadening import Broadening, broaden, energy_grid
+from kstep_training.observables.samples import Array, Samples
+
+__all__ = ["GridSettings", "SpectrumSamples", "spectrum_grid", "spectrum_samples"]
+
+_MARGIN = 3.0
+"""Of the grid before the first excitation, in widths of a line."""
+
+
+@dataclass(frozen=True)
+class GridSettings:
+    """Energies of spectra, and widths of their lines.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+
+    Examples
+    --------
+    >>> GridSettings(gaussian=0.6).lines
+    Broadening(gaussian=0.6, lorentzian=0.0, growth=0.0, edge=0.0)
+    """
+
+    start_eV: float | None = setting(
+        None,
+        "first energy, from the lowest excitation of the element in all frames; null: three widths "
+        "before it",
+        "eV",
+    )
+    stop_eV: float | None = setting(
+        None,
+        "last energy, counted likewise; null: up to where all frames have excitations, the lowest "
+        "of their highest",
+        "eV",
+    )
+    spacing: float = setting(0.1, "distance of the energies", "eV")
+    gaussian: float = setting(0.8, "full width at half maximum of lines, Gaussian part", "eV")
+    lorentzian: float = setting(0.0, "full width at half maximum, Lorentzian part", "eV")
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.spacing < np.inf:
+            raise ValueError(f"spacing is {self.spacing}, expected a positive number in eV")
+        Broadening(self.gaussian, self.lorentzian)  # checks the widths
+
+    @property
+    def lines(self) -> Broadening:
+        """The lines."""
+        return Broadening(self.gaussian, self.lorentzian)
+
+
+@dataclass(frozen=True)
+class SpectrumSamples(Samples):
+    """Structures with a spectrum of each absorber.
+
+    Attributes
+    ----------
+    spectra : tuple of (A, E) 1/eV
+        Of the absorbers of each frame.
+    energies : (E,) eV
+        From the edge of the absorbing element, the same for all.
+    edges : dict of int to float
+        Energies from which they are counted, eV, by atomic numbers.
+
+    Examples
+    --------
+    See :func:`spectrum_samples`.
+    """
+
+    spectra: tuple[Array, ...]
+    energies: Array
+    edges: dict[int, float]
+
+    shared: ClassVar[tuple[str, ...]] = ("energies", "edges")
+
+    @property
+    def rows(self) -> Array:
+        """Spectra of all absorbers of all frames, one after the other, (rows, E)."""
+        return np.concatenate(self.spectra)
+
+    @property
+    def owner(self) -> npt.NDArray[np.int64]:
+        """The sample of each row."""
+        return np.repeat(np.arange(len(self)), [len(spectra) for spectra in self.spectra])
+
+    @property
+    def absorber(self) -> npt.NDArray[np.int64]:
+        """Atomic number of the absorber of each row."""
+        return np.concatenate([graph.z[graph.absorber_index].numpy() for graph in self.graphs])
+
+    @property
+    def spacing(self) -> float:
+        """Distance of the energies, eV."""
+        return float(self.energies[1] - self.energies[0])
+
+
+def spectrum_grid(
+    parts: Sequence[Mapping[str, Any]], settings: GridSettings
+) -> tuple[Array, dict[int, float]]:
+    """Energies that the spectra of labels are on, from the edges of their elements.
+
+    Parameters
+    ----------
+    parts : sequence of mapping
+        Arrays of each part of a folder of labels.
+    settings : GridSettings
+
+    Returns
+    -------
+    energies : (E,) eV
+    edges : dict of int to float
+        The lowest excitation in all frames, eV, by the atomic number of the absorbers.
+
+    Raises
+    ------
+    ValueError
+        If they do not rise.
+
+    Examples
+    --------
+    >>> part = {
+    ...     "numbers": np.array([6, 8]), "absorbers": np.array([0]),
+    ...     "excitations": np.array([[285.0, 290.0], [286.0, 291.0]]),
+    ... }
+    >>> energies, edges = spectrum_grid([part], GridSettings(spacing=0.5, gaussian=1.0))
+    >>> energies[[0, -1]].tolist(), edges
+    ([-3.0, 5.0], {6: 285.0})
+    """
+    lowest: dict[int, float] = {}
+    highest: dict[int, float] = {}
+    for part in parts:
+        element, excitations = _element(part), part["excitations"]
+        first, last = float(excitations.min()), float(excitations.max(-1).min())
+        lowest[element] = min(first, lowest.get(element, first))
+        highest[element] = min(last, highest.get(element, last))
+    start, stop = settings.start_eV, settings.stop_eV
+    if start is None:
+        start = -_MARGIN * (settings.gaussian + settings.lorentzian)
+    if stop is None:
+        stop = min(highest[element] - edge for element, edge in lowest.items())
+    return energy_grid(start, stop, settings.spacing), dict(sorted(lowest.items()))
+
+
+def spectrum_samples(parts: Sequence[Mapping[str, Any]], settings: GridSettings) -> SpectrumSamples:
+    """The samples of labelled excitations.
+
+    Parameters
+    ----------
+    parts : sequence of mapping
+        Arrays of each part of a folder of labels:
+        :func:`~kstep_training.observables.label_folder.read_labels`.
+    settings : GridSettings
+
+    Raises
+    ------
+    ValueError
+        If there is no frame.
+
+    Examples
+    --------
+    >>> part = {
+    ...     "numbers": np.array([6, 8]), "positions": np.array([[[0, 0, 0], [0, 0, 1.1]]]),
+    ...     "absorbers": np.array([0]), "excitations": np.array([[285.0, 290.0]]),
+    ...     "strengths": np.array([[0.1, 0.02]]), "hole": np.ones((1, 2, 1)),
+    ...     "trajectory": np.array("run"), "kind": np.array("CO"), "frame": np.array([0]),
+    ... }
+    >>> samples = spectrum_samples([part], GridSettings())
+    >>> samples.rows.shape, round(float(samples.energies[samples.rows[0].argmax()]), 6)
+    ((1, 75), 0.0)
+    """
+    parts = [part for part in parts if len(part["frame"])]
+    if not parts:
+        raise ValueError("the folder of labels holds no frame; label trajectories first")
+    energies, edges = spectrum_grid(parts, settings)
+    graphs, spectra, names = [], [], []
+    for part in parts:
+        excitations = part["excitations"] - edges[_element(part)]
+        made = broaden(excitations, part["strengths"], energies, settings.lines, part["hole"])
+        for i, frame in enumerate(part["frame"].tolist()):
+            graphs.append(
+                structure_graph(
+                    part["numbers"],
+                    part["positions"][i],
+                    part["absorbers"].tolist(),
+                    {"spectrum": made[i]},
+                )
+            )
+            spectra.append(made[i])
+            names.append((str(part["trajectory"]), str(part["kind"]), frame))
+    trajectory, kind, frames = zip(*names, strict=True)
+    return SpectrumSamples(
+        tuple(graphs),
+        np.array(trajectory),
+        np.array(kind),
+        np.array(frames, dtype=np.int64),
+        spectra=tuple(spectra),
+        energies=energies,
+        edges=edges,
+    )
+
+
+def _element(part: Mapping[str, Any]) -> int:
+    """Atomic number of the absorbers of a part."""
+    return int(part["numbers"][part["absorbers"][0]])
