@@ -1,4 +1,4 @@
-"""Recipes of observables from molecules to a network, with the real engines, tiny ones."""
+"""Recipes of observables from molecules to an observed run, with the real engines, tiny ones."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from kstep_integrators.observables.observable_file import read_observable
 from kstep_training.config import recipe_path
-from kstep_training.observable_recipe import RECIPES, CouplingRecipe
+from kstep_training.observable_recipe import RECIPES, CouplingRecipe, SpectrumRecipe
 from kstep_training.observables.label_folder import read_labels
 from kstep_training.options import read_options
 from kstep_training.recipe import run_recipe
@@ -27,6 +28,7 @@ COUPLINGS = [
     *FIT,
     "pairs=[ethene+ethene]",
     "trajectories=3",
+    "observed_frames=4",
     "dynamics.frames=3",
     "dynamics.interval_fs=20",
     "dynamics.equilibration_fs=20",
@@ -39,12 +41,13 @@ XANES = [
     "dynamics.length_ps=0.016",
     "dynamics.equilibration_ps=0",
     "dynamics.interval_fs=8",
+    "observed_ps=0.02",
     "label.element=O",
     "label.basis=sto-3g",
     "label.xc=hf",
     "label.window_eV=5",
 ]
-STAGES = ["dynamics", "label", "fit"]
+STAGES = ["dynamics", "label", "fit", "run", "observe"]
 
 
 @pytest.mark.parametrize(("name", "words"), [("couplings", COUPLINGS), ("xanes", XANES)])
@@ -65,6 +68,9 @@ def test_a_recipe_and_again(
         "validation": 1,
         "test": 1,
     }
+    [observed] = (output / "observed").glob("*.npz")
+    with np.load(observed) as file:
+        assert all(np.isfinite(file[key]).all() for key in file.files)
     recorded = json.loads((output / "recipe.json").read_text())
     assert list(recorded["seconds"]) == STAGES
     assert recorded["recipe"]["observable"] == name
@@ -101,6 +107,8 @@ def test_recipes_that_cannot_be_used(tmp_path: Path) -> None:
         CouplingRecipe(trajectories=0)
     with pytest.raises(ValueError, match="number of pairs is 0, expected at least 1"):
         CouplingRecipe(pairs=[])
+    with pytest.raises(ValueError, match="observed_ps is 0"):
+        SpectrumRecipe(observed_ps=0.0)
 
 
 def test_a_run_that_ends_early(tmp_path: Path) -> None:

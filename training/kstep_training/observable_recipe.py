@@ -1,9 +1,9 @@
-"""Recipes of observables: trajectories, labels, and a fit with its evaluation."""
+"""Recipes of observables: trajectories, labels, a fit with its evaluation, and an observed run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from kstep_training.observables.fit_stages import (
     SpectrumNetworkSettings,
 )
 from kstep_training.observables.label import run_label
+from kstep_training.observables.observe import ObserveSettings, run_observe
 from kstep_training.observables.spectrum_samples import GridSettings
 from kstep_training.observables.split import SplitSettings
 from kstep_training.observables.structure_dynamics import StructureSettings, structure_dynamics
@@ -33,7 +34,7 @@ __all__ = ["RECIPES", "CouplingRecipe", "SpectrumRecipe", "run_observable_recipe
 
 @dataclass(frozen=True)
 class CouplingRecipe:
-    """Settings of all stages from pairs of molecules to a network of their couplings.
+    """Settings of all stages from pairs of molecules to couplings along a run.
 
     Raises
     ------
@@ -53,6 +54,7 @@ class CouplingRecipe:
         ["ethene+ethene"], "the two molecules of each dimer, as kstep run takes them, with a plus"
     )
     trajectories: int = setting(6, "runs of each dimer whose frames are labelled")
+    observed_frames: int = setting(200, "frames of the run of the first dimer that is observed")
     twin: bool = setting(False, "whether a network that knows no cheap coupling is fitted as well")
     magnitude: bool = setting(
         True, "whether the magnitude is learned, and the sign is that of the cheap coupling"
@@ -62,10 +64,12 @@ class CouplingRecipe:
     split: SplitSettings = field(default_factory=SplitSettings)
     network: CouplingNetworkSettings = field(default_factory=CouplingNetworkSettings)
     fit: CouplingFitSettings = field(default_factory=CouplingFitSettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
 
     def __post_init__(self) -> None:
         _several("number of pairs", len(self.pairs))
-        _several("trajectories", self.trajectories)
+        for name in ("trajectories", "observed_frames"):
+            _several(name, getattr(self, name))
         for pair in self.pairs:
             if len([word for word in pair.split("+") if word]) != 2:
                 raise ValueError(
@@ -88,7 +92,12 @@ class CouplingRecipe:
 
 @dataclass(frozen=True)
 class SpectrumRecipe:
-    """Settings of all stages from molecules to a network of their spectra.
+    """Settings of all stages from molecules to spectra along a run.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
 
     Examples
     --------
@@ -99,6 +108,7 @@ class SpectrumRecipe:
     observable: str = setting("xanes", "what is observed")
     name: str = setting("xanes", "name of the file of the observable")
     description: str = setting("", "one line on the observable")
+    observed_ps: float = setting(5.0, "length of the run of the first molecule, observed", "ps")
     twin: bool = setting(False, "whether a network of scalars only is fitted as well")
     dynamics: StructureSettings = field(default_factory=StructureSettings)
     label: XANESLabelSettings = field(default_factory=XANESLabelSettings)
@@ -106,6 +116,11 @@ class SpectrumRecipe:
     split: SplitSettings = field(default_factory=SplitSettings)
     network: SpectrumNetworkSettings = field(default_factory=SpectrumNetworkSettings)
     fit: SpectrumFitSettings = field(default_factory=SpectrumFitSettings)
+    observe: ObserveSettings = field(default_factory=ObserveSettings)
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.observed_ps < float("inf"):
+            raise ValueError(f"observed_ps is {self.observed_ps}, expected a positive number")
 
     @property
     def stage(self) -> SpectrumFitStage:
@@ -135,7 +150,7 @@ def run_observable_recipe(
     workers: int,
     scheduler: str | None = None,
 ) -> Path:
-    """Make trajectories and their labels, and fit a network to them, with its evaluation.
+    """Make trajectories and their labels, fit a network to them, and observe a run with it.
 
     Parameters
     ----------
@@ -146,8 +161,9 @@ def run_observable_recipe(
     overrides : sequence of str
         ``key=value``.
     output : Path
-        Gets ``trajectories``, ``labels`` and ``fit``, and ``recipe.json`` with the time of each
-        stage. Run again with the same folder, every stage goes on where it stopped.
+        Gets ``trajectories``, ``labels``, ``fit``, ``run`` and ``observed``, and ``recipe.json``
+        with the time of each stage. Run again with the same folder, every stage goes on where it
+        stopped.
     workers : int
         Processes that make trajectories and labels.
     scheduler : str, optional
@@ -179,7 +195,11 @@ def run_observable_recipe(
     record.timed("label", lambda: run_label(observable, made, settings, labels, workers, scheduler))
     stage = as_overrides(recipe.stage)
     record.timed("fit", lambda: run_fit_observable(labels, stage, output / "fit"))
-    return output / "fit" / f"{recipe.name}.safetensors"
+    model, runs = output / "fit" / f"{recipe.name}.safetensors", list[Path]()
+    record.timed("run", lambda: runs.extend(_followed(_observed_run(recipe, output / "run"))))
+    observe = as_overrides(recipe.observe)
+    record.timed("observe", lambda: run_observe(model, runs, observe, output / "observed"))
+    return model
 
 
 def _labelled_runs(
@@ -190,6 +210,23 @@ def _labelled_runs(
             recipe.dimers, recipe.trajectories, recipe.dynamics, folder, workers, scheduler
         )
     return structure_dynamics(recipe.dynamics, folder, workers, scheduler)
+
+
+def _observed_run(recipe: CouplingRecipe | SpectrumRecipe, folder: Path) -> _Runs:
+    """One run more, that no label is from."""
+    if isinstance(recipe, CouplingRecipe):
+        seed = recipe.dynamics.seed + recipe.trajectories
+        changed = replace(recipe.dynamics, frames=recipe.observed_frames, seed=seed)
+        return dimer_runs(recipe.dimers[:1], 1, changed, folder)
+    seed = recipe.dynamics.seed + recipe.dynamics.trajectories
+    longer = replace(
+        recipe.dynamics,
+        molecules=recipe.dynamics.molecules[:1],
+        trajectories=1,
+        length_ps=recipe.observed_ps,
+        seed=seed,
+    )
+    return structure_dynamics(longer, folder)
 
 
 def _followed(runs: _Runs) -> list[Path]:

@@ -37,7 +37,7 @@ def run_recipe(
     workers: int,
     scheduler: str | None = None,
 ) -> Path:
-    """Make the data of a recipe, fit its model, and run with it; or fit an observable.
+    """Make the data of a recipe, fit its model, and run with it; or fit an observable, and observe.
 
     Parameters
     ----------
