@@ -37,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands)
     _add_evaluate(commands)
     _add_label(commands)
+    _add_observe(commands)
     _add_recipe(commands)
     return parser
 
@@ -243,6 +244,29 @@ def _add_label(commands: Any) -> None:
         where = one.add_mutually_exclusive_group()
         _add_workers(where, "processes, one part of a trajectory each")
         where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
+
+
+def _add_observe(commands: Any) -> None:
+    observe = commands.add_parser(
+        "observe",
+        help="couplings or spectra along trajectories, averages and a picture; resumes",
+    )
+    observe.add_argument("model", type=Path, metavar="MODEL", help="made by kstep fit of labels")
+    observe.add_argument(
+        "trajectory", metavar="TRAJECTORY", help="a file that ASE reads, NPZ or DCD"
+    )
+    observe.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="TRAJECTORY or key=value",
+        help="further runs of the same molecules, and settings, e.g. every=10",
+    )
+    observe.add_argument(
+        "--output", type=Path, default=Path("kstep_observed"), metavar="DIR", help="folder"
+    )
+    observe.add_argument(
+        "--topology", type=Path, metavar="FILE", help="of DCD files and the like: PDB or PSF"
+    )
 
 
 def _add_recipe(commands: Any) -> None:

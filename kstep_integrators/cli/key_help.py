@@ -22,7 +22,9 @@ SETTINGS: Final = {
     "fit": ("kstep_training.fit.settings", "FitStage"),
     "run": ("kstep_training.run.settings", "RunSettings"),
     "evaluate": ("kstep_training.evaluate.settings", "EvaluateSettings"),
+    "label couplings": ("kstep_training.observables.coupling_labels", "CouplingLabelSettings"),
     "label xanes": ("kstep_training.observables.xanes_labels", "XANESLabelSettings"),
+    "observe": ("kstep_training.observables.observe", "ObserveSettings"),
     "recipe": ("kstep_training.config", "Recipe"),
 }
 """Module and class of the settings of each command that has keys."""

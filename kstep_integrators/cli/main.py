@@ -84,6 +84,7 @@ _RESUME: Final = {
     "run": "run the same command again to resume where it stopped",
     "fit": "run the same command again to resume where it stopped",
     "label": "run the same command again to resume where it stopped",
+    "observe": "run the same command again to resume where it stopped",
     "recipe": "run the same command again to resume where it stopped",
 }
 
@@ -185,6 +186,15 @@ def _label(arguments: argparse.Namespace) -> None:
     )
 
 
+def _observe(arguments: argparse.Namespace) -> None:
+    from kstep_training.observables.observe import run_observe
+
+    given = [arguments.trajectory, *arguments.overrides]
+    overrides = [text for text in given if "=" in text and not Path(text).exists()]
+    paths = [Path(text) for text in given if text not in overrides]
+    run_observe(arguments.model, paths, overrides, arguments.output, arguments.topology)
+
+
 def _recipe(arguments: argparse.Namespace) -> None:
     from kstep_training.recipe import run_recipe
 
@@ -260,6 +270,7 @@ _COMMANDS: Final = {
     "run": _run,
     "fit": _fit,
     "label": _label,
+    "observe": _observe,
     "recipe": _recipe,
 }
 

@@ -9,7 +9,13 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from kstep_integrators.observables.couplings import DimerState, dimer_state, orbital_reference
+from kstep_integrators.observables.couplings import (
+    DimerState,
+    OrbitalReference,
+    dimer_state,
+    orbital_reference,
+    split_dimer,
+)
 from kstep_integrators.observables.observable import Array, Observable
 
 if TYPE_CHECKING:
@@ -36,11 +42,35 @@ class CouplingObservable(Observable):
     kind: ClassVar[str] = "coupling"
     unit: ClassVar[str] = "eV"
 
+    _known: tuple[bytes, OrbitalReference] | None = None
+
+    def check(self, atoms: Atoms) -> None:
+        """Refuse a structure that the observable was not made for, or is no dimer.
+
+        Parameters
+        ----------
+        atoms : ase.Atoms
+
+        Raises
+        ------
+        TypeError, ValueError
+            As of every observable, and for other than two molecules.
+        """
+        super().check(atoms)
+        split_dimer(atoms)
+
+    def _orbitals(self, reference: Atoms) -> OrbitalReference:
+        """Orbitals of the molecules of a structure, kept because they are relaxed for it."""
+        key = reference.numbers.tobytes() + reference.positions.tobytes()
+        if self._known is None or self._known[0] != key:
+            self._known = key, orbital_reference(reference, str(self.header.carrier))
+        return self._known[1]
+
     def _predicted(self, batch: Sequence[Atoms], reference: Atoms) -> dict[str, Array]:
         from kstep_integrators.observables.networks.graphs import Batch
 
         carrier = str(self.header.carrier)
-        orbitals = orbital_reference(reference, carrier)
+        orbitals = self._orbitals(reference)
         states = [dimer_state(atoms, carrier, orbitals) for atoms in batch]
         graphs = [graph_of_dimer(a, s) for a, s in zip(batch, states, strict=True)]
         with torch.no_grad():

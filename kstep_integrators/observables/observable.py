@@ -30,8 +30,10 @@ BATCH = 32
 class Observable(ABC):
     """A property that a fitted network reads off a geometry.
 
-    :meth:`load` makes a :class:`~kstep_integrators.observables.coupling_observable.CouplingObservable` or a
-    :class:`~kstep_integrators.observables.spectrum_observable.SpectrumObservable`, which is called with atoms.
+    :meth:`load` makes one of couplings
+    (:class:`~kstep_integrators.observables.coupling_observable.CouplingObservable`) or of spectra
+    (:class:`~kstep_integrators.observables.spectrum_observable.SpectrumObservable`), to be called
+    with atoms.
 
     Parameters
     ----------
@@ -112,7 +114,8 @@ class Observable(ABC):
             For a structure that the observable was not made for; the message says why.
         """
         single = isinstance(frames, Atoms)
-        values = np.asarray(self.measure([frames] if single else frames)[self.kind])
+        structures: Iterable[Atoms] = [frames] if isinstance(frames, Atoms) else frames
+        values = np.asarray(self.measure(structures)[self.kind])
         return np.asarray(values[0] if single else values)
 
     def measure(self, frames: Iterable[Atoms], reference: Atoms | None = None) -> dict[str, Array]:

@@ -71,6 +71,11 @@ OTHERS: Final[Mapping[str, Any]] = MappingProxyType(
         "evaluate.frame_fs": 1.0,
         "evaluate.bar_fs": 2.0,
         "evaluate.compared_fs": 240.0,
+        "label couplings.frames": 10,
+        "label couplings.carrier": "electron",
+        "label couplings.reference": "PBE0/def2-SVP",
+        "label couplings.reference_2": "PBE0/def2-SVP",
+        "observe.element": "C",
         "label xanes.frames": 10,
         "label xanes.element": "O",
         "label xanes.basis": "6-31g",
@@ -251,16 +256,30 @@ def _evaluate(first: Any, second: Any, folder: Path) -> str:
     return HONOURED if reported or keys(first) != keys(second) else "ignored"
 
 
-def _label_xanes(first: Any, second: Any, folder: Path) -> str:
+def _label(kind: str) -> Callable[[Any, Any, Path], str]:
+    def again(first: Any, second: Any, folder: Path) -> str:
+        return _going_on(
+            lambda settings: open_manifest(folder, label._Made(kind, settings), reports="parts"),
+            first,
+            second,
+        )
+
+    return again
+
+
+def _observe(first: Any, second: Any, folder: Path) -> str:
     return _going_on(
-        lambda settings: open_manifest(folder, label._Made("xanes", settings), reports="parts"),
+        lambda settings: keep_identity(
+            folder / "observe.json", {"settings": dataclasses.asdict(settings)}, "holds"
+        ),
         first,
         second,
     )
 
 
 AGAIN = {"prep": _prep, "simulate": _simulate, "dataset": _dataset, "fit": _fit, "run": _run,
-         "evaluate": _evaluate, "label xanes": _label_xanes}  # fmt: skip
+         "evaluate": _evaluate, "label couplings": _label("couplings"),
+         "label xanes": _label("xanes"), "observe": _observe}  # fmt: skip
 
 TEXT = {
     "prep": "Another value, for a folder that holds molecules.",
@@ -270,7 +289,9 @@ TEXT = {
     "run": "Another value, for a folder that holds a run, finished or not.",
     "evaluate": "Tables and figures are made anew; runs are kept under all that they depend on, "
     "so that another value has runs of its own.",
+    "label couplings": "Another value, for a folder that holds labels.",
     "label xanes": "Another value, for a folder that holds labels.",
+    "observe": "Another value, for a folder that holds an observation.",
 }
 
 

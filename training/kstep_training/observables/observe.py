@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,7 +110,7 @@ def run_observe(
         "trajectories": {path.name: _digest(path) for path in trajectories},
     }
     keep_identity(output / "observe.json", identity, f"{output} holds an observation")
-    runs = []
+    runs: list[dict[str, Array]] = []
     for path in trajectories:
         frames, time = _frames(path, settings, topology)
         with progress_bar(f"frames of {path.name}", len(frames)) as update:
@@ -127,7 +127,9 @@ def run_observe(
     return summary
 
 
-def observed(observable: Observable, frames: Sequence[Atoms], parts: Path, update: Any) -> Any:
+def observed(
+    observable: Observable, frames: Sequence[Atoms], parts: Path, update: Callable[[int], None]
+) -> dict[str, Array]:
     """Values of an observable for the frames of a trajectory, saved part by part.
 
     Parameters
@@ -179,9 +181,10 @@ def _frames(
         time: Array | None = record.time
     else:
         found = read_frames(path, GivenUnits(settings.time_unit, None, settings.lammps_units))
-        frames, time = found.atoms, found.time
+        frames = found.atoms
+        time = found.time
         if settings.interval_fs:
-            time = np.arange(len(frames)) * settings.interval_fs * FS
+            time = np.arange(len(frames), dtype=np.float64) * float(settings.interval_fs * FS)
     chosen = slice(settings.skip, None, settings.every)
     if not frames[chosen]:
         raise ValueError(
@@ -209,6 +212,7 @@ def _say(observable: Observable, average: Average, output: Path) -> None:
     text = f"{average.frames} frames{known}; "
     if np.ndim(average.mean) == 0:
         error = "unknown" if average.error is None else f"{1000 * float(average.error):.2f}"
-        text += f"mean {observable.kind} {1000 * float(average.mean):.2f} +- {error} m{observable.unit}, "
-        text += f"spread {1000 * float(average.spread):.2f} m{observable.unit}; "
+        mean, spread = 1000 * float(average.mean), 1000 * float(average.spread)
+        unit = f"m{observable.unit}"
+        text += f"mean {observable.kind} {mean:.2f} +- {error} {unit}, spread {spread:.2f} {unit}; "
     console.print(f"{text}see {escape(str(output))}", highlight=False, soft_wrap=True)

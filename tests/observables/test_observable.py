@@ -1,0 +1,99 @@
+"""Observables called with atoms, lists and trajectories, and what they refuse."""
+
+import pytest
+from ase.build import molecule
+from ase.io import Trajectory
+
+from kstep_integrators import Observable
+from kstep_integrators.observables.couplings import dimer_coupling, orbital_reference
+from tests.observables.files import couplings_file, ethene_pair, spectra_file
+
+
+@pytest.fixture(scope="module")
+def couplings(tmp_path_factory):
+    return Observable.load(couplings_file(tmp_path_factory.mktemp("c") / "pairs.safetensors"))
+
+
+@pytest.fixture(scope="module")
+def spectra(tmp_path_factory):
+    return Observable.load(spectra_file(tmp_path_factory.mktemp("s") / "carbon.safetensors"))
+
+
+def turned():
+    return [ethene_pair(turn=t) for t in (0.0, 30.0, 60.0, 110.0, 140.0, 180.0)]
+
+
+def test_a_coupling_without_correction_is_the_cheap_one(couplings):
+    found = couplings(ethene_pair())
+    assert found.shape == ()
+    assert abs(float(found)) == pytest.approx(dimer_coupling(ethene_pair()).value, abs=1e-6)
+
+
+def test_signs_along_frames_are_those_of_the_first(couplings):
+    frames = turned()
+    known = orbital_reference(frames[0])
+    expected = [dimer_coupling(atoms, reference=known).value for atoms in frames]
+    assert min(expected) < -0.01 < 0.01 < max(expected)
+    assert couplings(frames) == pytest.approx(expected, abs=1e-6)
+    again = [float(couplings.measure([atoms], frames[0])["coupling"][0]) for atoms in frames]
+    assert again == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_trajectory_is_a_list(couplings, tmp_path):
+    frames = turned()
+    with Trajectory(tmp_path / "turned.traj", "w") as writer:
+        for atoms in frames:
+            writer.write(atoms)
+    with Trajectory(tmp_path / "turned.traj") as reader:
+        assert couplings(reader).tolist() == couplings(frames).tolist()
+
+
+def test_spectra_are_means_over_the_absorbers(spectra):
+    atoms = molecule("CH3CHO")
+    each = spectra.per_absorber(atoms)
+    assert each.shape == (2, 4)
+    assert (each >= 0.0).all()
+    assert spectra(atoms) == pytest.approx(each.mean(axis=0))
+    assert spectra([atoms, molecule("CH4")]).shape == (2, 4)
+    assert spectra.energies.tolist() == [285.0, 286.0, 287.0, 288.0]
+    assert spectra.absorbers(atoms) == [i for i, z in enumerate(atoms.numbers) if z == 6]
+
+
+def test_an_element_of_several(tmp_path):
+    file = spectra_file(tmp_path / "two.safetensors", {6: 285.0, 8: 540.0})
+    with pytest.raises(ValueError, match="edges of C, O; say whose"):
+        Observable.load(file)
+    with pytest.raises(ValueError, match=r"element is 'N', expected one of C, O"):
+        Observable.load(file, element="N")
+    oxygen = Observable.load(file, element="O")
+    assert oxygen.energies[0] == 540.0
+    assert len(oxygen.per_absorber(molecule("CH3CHO"))) == 1
+    with pytest.raises(ValueError, match=r"element is 'C', but .* is of couplings"):
+        Observable.load(couplings_file(tmp_path / "pairs.safetensors"), element="C")
+
+
+def test_what_is_refused(couplings, spectra):
+    charged, periodic = ethene_pair(), ethene_pair()
+    charged.info["charge"] = 1
+    periodic.set_cell([20, 20, 20])
+    periodic.pbc = True
+    thiophene = molecule("C4H4S")
+    three = ethene_pair() + ethene_pair(8.0)[6:]
+    for atoms, said in (
+        (thiophene, "C4H4S has S, which observable 'pairs' has not learned; .* among H, C"),
+        (charged, "has charge 1, but observable 'pairs' was fitted to 0"),
+        (periodic, "is periodic"),
+        (molecule("C2H4"), "two"),
+        (three, "two"),
+        (molecule("C2H4")[:0], "0 atoms"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            couplings(atoms)
+    with pytest.raises(ValueError, match="has multiplicity 2, but observable 'carbon' was fitted"):
+        spectra(molecule("CH3"))
+    with pytest.raises(ValueError, match="no atom of C"):
+        spectra(molecule("H2O"))
+    with pytest.raises(TypeError, match=r"a structure is str, expected ase\.Atoms"):
+        spectra(["water"])
+    with pytest.raises(ValueError, match="there are 0 structures"):
+        spectra([])
