@@ -27,7 +27,7 @@ class HarmonicProducts(nn.Module):
     They are those of :class:`e3nn.o3.TensorProduct` with connections ``uvu``. What does not depend
     on the features, Clebsch-Gordan coefficients times harmonics, is computed once for all layers,
     and edges are the last axis of all arrays, along which processors compute fastest: on a core,
-    three times the speed.
+    twice the speed.
 
     Parameters
     ----------
