@@ -120,7 +120,7 @@ class XANESNetwork(ObservableNetwork):
         radial: int = 16,
         cutoff: float = 5.0,
         hidden: int = 64,
-        widths: Sequence[float] = (0.4, 0.8, 1.6, 3.2),
+        widths: Sequence[float] = (0.25, 0.5, 1.0, 2.0),
         largest_shift: float = 2.0,
         pooling: str = "attention",
         heads: int = 4,

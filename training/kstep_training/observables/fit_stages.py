@@ -87,7 +87,10 @@ class SpectrumNetworkSettings:
     cutoff: float = setting(5.0, "distance up to which atoms see each other", "angstrom")
     hidden: int = setting(64, "width of the small networks")
     widths: list[float] = setting(
-        [0.4, 0.8, 1.6, 3.2], "standard deviations of the Gaussians that make a spectrum", "eV"
+        [0.25, 0.5, 1.0, 2.0],
+        "standard deviations of the Gaussians that make a spectrum; the smallest has to be below "
+        "that of its lines, 0.42 of their width at half maximum",
+        "eV",
     )
     largest_shift: float = setting(
         2.0, "by which the Gaussians of a spectrum move together at most", "eV"
