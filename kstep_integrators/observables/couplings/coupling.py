@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from kstep_integrators.observables.couplings.dimer import Dimer, as_dimer
 from kstep_integrators.observables.couplings.dipro import (
     Chosen,
     Coupling,
+    Mixture,
     dipro,
     participation,
 )
@@ -25,6 +27,7 @@ from kstep_integrators.observables.couplings.tblite_orbitals import (
 from kstep_integrators.observables.couplings.tracking import (
     OrbitalReference,
     orbital_reference,
+    project,
     track,
 )
 
@@ -38,6 +41,7 @@ class DimerState:
     Attributes
     ----------
     coupling : Coupling
+        Of the orbitals of the reference, projected on those of the molecules as they are.
     reference : OrbitalReference
         The one that the phases are those of.
     molecule : (N,) int64
@@ -81,6 +85,7 @@ def dimer_coupling(
     method: str = "GFN2-xTB",
     carrier: str = "hole",
     reference: OrbitalReference | None = None,
+    projected: bool = False,
 ) -> Coupling:
     """Electronic coupling between the two molecules of a dimer (DIPRO).
 
@@ -97,6 +102,9 @@ def dimer_coupling(
         Of :func:`orbital_reference` of a frame of the same atoms: the orbitals most like those are
         taken, with their phases, so that signs of different frames and methods can be compared.
         Without it the frontier orbitals are taken, and the value is not negative.
+    projected : bool
+        Whether the reference's orbitals themselves are taken, projected on those that the carrier
+        can be in: smoother along a hot trajectory, and meant for the minimal bases of GFN.
 
     Returns
     -------
@@ -107,7 +115,8 @@ def dimer_coupling(
     ------
     ValueError
         If there are not two molecules, one is charged or has an open shell, an element is not
-        covered, the method or the carrier is unknown, or the reference is of other atoms.
+        covered, the method or the carrier is unknown, the reference is of other atoms, or there is
+        none to be projected.
     AmbiguousOrbital
         If no orbital of a molecule is like that of the reference.
     RuntimeError
@@ -125,8 +134,13 @@ def dimer_coupling(
     dimer = as_dimer(atoms)
     first, second, joined = _orbitals(dimer, method)
     if reference is None:
+        if projected:
+            raise ValueError(
+                "projected is True and reference is None, expected the orbitals to be projected; "
+                "make them with orbital_reference(atoms, carrier)"
+            )
         return dipro(first, second, joined, carrier).positive
-    chosen = _chosen(reference, carrier, dimer, first, second)
+    chosen = _chosen(reference, carrier, dimer, first, second, project if projected else track)
     return dipro(first, second, joined, carrier, chosen)
 
 
@@ -169,7 +183,7 @@ def dimer_state(
     joined = tight_binding(dimer.joined)
     if reference is None:
         reference = orbital_reference(atoms, carrier)
-    chosen = _chosen(reference, carrier, dimer, first, second)
+    chosen = _chosen(reference, carrier, dimer, first, second, project)
     populations = np.empty_like(joined.populations)
     populations[dimer.order] = joined.populations
     return DimerState(
@@ -186,16 +200,21 @@ def dimer_state(
 
 
 def _chosen(
-    reference: OrbitalReference, carrier: str, dimer: Dimer, first: Orbitals, second: Orbitals
-) -> tuple[Chosen, Chosen]:
+    reference: OrbitalReference,
+    carrier: str,
+    dimer: Dimer,
+    first: Orbitals,
+    second: Orbitals,
+    find: Callable[[OrbitalReference, int, Atoms, Orbitals], Chosen | Mixture],
+) -> tuple[Chosen | Mixture, Chosen | Mixture]:
     """The orbitals of both molecules that are those of the reference, with their signs."""
     if reference.carrier != carrier:
         raise ValueError(
             f"carrier is {carrier!r}, and the reference is one of carrier={reference.carrier!r}, "
             "expected the same; make another with orbital_reference(atoms, carrier)"
         )
-    one = track(reference, 0, dimer.first, first)
-    return one, track(reference, 1, dimer.second, second)
+    one = find(reference, 0, dimer.first, first)
+    return one, find(reference, 1, dimer.second, second)
 
 
 def _orbitals(dimer: Dimer, method: str) -> tuple[Orbitals, Orbitals, Orbitals]:

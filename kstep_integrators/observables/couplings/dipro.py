@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kstep_integrators.observables.couplings.orbitals import Orbitals, check_carrier, root
+from kstep_integrators.observables.couplings.orbitals import Array, Orbitals, check_carrier, root
 
-__all__ = ["Chosen", "Coupling", "dipro", "participation"]
+__all__ = ["Chosen", "Coupling", "Mixture", "dipro", "participation"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,32 @@ class Chosen:
 
     index: int
     sign: float
+
+    def weights(self, count: int) -> Array:
+        """Amplitudes (count,) of as many orbitals in it: those of itself alone."""
+        return np.asarray(self.sign * np.eye(1, count, self.index)[0])
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """A normalized mixture of a molecule's orbitals.
+
+    Attributes
+    ----------
+    amplitudes : (m,) float64
+        Of all orbitals.
+    """
+
+    amplitudes: Array
+
+    def weights(self, count: int) -> Array:
+        """Amplitudes (count,) of as many orbitals, all that there are."""
+        if len(self.amplitudes) != count:
+            raise ValueError(
+                f"a mixture has {len(self.amplitudes)} amplitudes, expected one for each of "
+                f"{count} orbitals"
+            )
+        return self.amplitudes
 
 
 @dataclass(frozen=True)
@@ -61,7 +87,7 @@ def dipro(
     second: Orbitals,
     dimer: Orbitals,
     carrier: str = "hole",
-    chosen: tuple[Chosen, Chosen] | None = None,
+    chosen: tuple[Chosen | Mixture, Chosen | Mixture] | None = None,
 ) -> Coupling:
     r"""Coupling by projection of the molecules' orbitals on those of the dimer.
 
@@ -78,8 +104,8 @@ def dipro(
         In the basis functions of ``first``, followed by those of ``second``.
     carrier : str
         ``"hole"`` for the highest occupied orbitals, ``"electron"`` for the lowest empty ones.
-    chosen : tuple of two Chosen, optional
-        Other orbitals than these, with their signs.
+    chosen : tuple of two Chosen or Mixture, optional
+        Other orbitals than these, with their signs, or mixtures of orbitals.
 
     Raises
     ------
@@ -116,8 +142,8 @@ def dipro(
         chosen = Chosen(first.frontier(carrier), 1.0), Chosen(second.frontier(carrier), 1.0)
     one, other = chosen
     projected = dimer.overlap @ dimer.coefficients
-    a = one.sign * first.coefficients[:, one.index] @ projected[:split]
-    b = other.sign * second.coefficients[:, other.index] @ projected[split:]
+    a = first.coefficients @ one.weights(len(first.energies)) @ projected[:split]
+    b = second.coefficients @ other.weights(len(second.energies)) @ projected[split:]
     transfer = float(a @ (dimer.energies * b))
     sites = float(a @ (dimer.energies * a)), float(b @ (dimer.energies * b))
     overlap = float(a @ b)

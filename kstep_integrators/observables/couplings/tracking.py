@@ -9,11 +9,11 @@ import numpy as np
 from ase import Atoms
 
 from kstep_integrators.observables.couplings.dimer import as_dimer
-from kstep_integrators.observables.couplings.dipro import Chosen
+from kstep_integrators.observables.couplings.dipro import Chosen, Mixture
 from kstep_integrators.observables.couplings.orbitals import Array, Orbitals, check_carrier
 from kstep_integrators.observables.couplings.tblite_orbitals import tight_binding
 
-__all__ = ["AmbiguousOrbital", "OrbitalReference", "orbital_reference", "track"]
+__all__ = ["AmbiguousOrbital", "OrbitalReference", "orbital_reference", "project", "track"]
 
 DEGENERATE: Final = 0.02
 """eV; orbitals at a minimum that are nearer to each other are degenerate by symmetry, or almost."""
@@ -171,17 +171,8 @@ def track(reference: OrbitalReference, index: int, part: Atoms, orbitals: Orbita
     AmbiguousOrbital
         If no orbital is like that of the reference.
     """
-    if not np.array_equal(reference.numbers[index], part.numbers):
-        raise ValueError(
-            f"molecule {index} of the dimer is {part.get_chemical_formula()} with the atomic "
-            f"numbers {part.numbers.tolist()}, and that of the reference has "
-            f"{reference.numbers[index].tolist()}, expected the same atoms in the same order"
-        )
-    rotation = _rotation(reference.positions[index], part.positions)
-    turned = reference.shapes[index].copy()
-    turned[:, 1:] = turned[:, 1:] @ rotation.T
     candidates = orbitals.candidates(reference.carrier)
-    overlaps = np.einsum("ac,aci->i", turned, orbitals.shapes[:, :, list(candidates)])
+    overlaps = _overlaps(reference, index, part, orbitals)
     best = int(np.argmax(np.abs(overlaps)))
     frontier = orbitals.frontier(reference.carrier) - candidates[0]
     if overlaps[best] ** 2 < CROSSED * overlaps[frontier] ** 2:
@@ -194,6 +185,58 @@ def track(reference: OrbitalReference, index: int, part: Atoms, orbitals: Orbita
             "that of the reference. Leave this frame out, or take a reference nearer to it"
         )
     return Chosen(candidates[best], 1.0 if overlaps[best] >= 0.0 else -1.0)
+
+
+def project(reference: OrbitalReference, index: int, part: Atoms, orbitals: Orbitals) -> Mixture:
+    """The orbital of the reference, in those orbitals of a molecule that a carrier can be in.
+
+    The turned orbital, projected and normalized. A single orbital changes at once where it crosses
+    or mixes with another, as those of hot frames do; this mixture follows the geometry smoothly.
+
+    Parameters
+    ----------
+    reference : OrbitalReference
+    index : int
+        Molecule of the dimer, 0 or 1.
+    part : ase.Atoms
+        It, as it is now.
+    orbitals : Orbitals
+        Its orbitals in a minimal basis, such as GFN2-xTB's. Of the empty ones of a large basis only
+        a part is in the valence functions that shapes are of.
+
+    Raises
+    ------
+    ValueError
+        If the atoms are not those of the reference.
+    AmbiguousOrbital
+        If hardly anything is left of the orbital.
+    """
+    overlaps = _overlaps(reference, index, part, orbitals)
+    left = float(overlaps @ overlaps)
+    if left < LOST:
+        raise AmbiguousOrbital(
+            f"{left:.3f} of the orbital of the reference is left in those that a "
+            f"{reference.carrier} can be in of molecule {index}, {part.get_chemical_formula()}, "
+            f"expected at least {LOST}. Leave this frame out, or take a reference nearer to it"
+        )
+    amplitudes = np.zeros(len(orbitals.energies))
+    amplitudes[list(orbitals.candidates(reference.carrier))] = overlaps / np.sqrt(left)
+    return Mixture(amplitudes)
+
+
+def _overlaps(reference: OrbitalReference, index: int, part: Atoms, orbitals: Orbitals) -> Array:
+    """Overlaps of the turned orbital with those that a carrier can be in."""
+    if not np.array_equal(reference.numbers[index], part.numbers):
+        raise ValueError(
+            f"molecule {index} of the dimer is {part.get_chemical_formula()} with the atomic "
+            f"numbers {part.numbers.tolist()}, and that of the reference has "
+            f"{reference.numbers[index].tolist()}, expected the same atoms in the same order"
+        )
+    rotation = _rotation(reference.positions[index], part.positions)
+    turned = reference.shapes[index].copy()
+    turned[:, 1:] = turned[:, 1:] @ rotation.T
+    candidates = orbitals.candidates(reference.carrier)
+    return np.asarray(np.einsum("ac,aci->i", turned, orbitals.shapes[:, :, list(candidates)]))
 
 
 def _rotation(before: Array, after: Array) -> Array:

@@ -20,9 +20,10 @@ from kstep_integrators.observables.couplings import (
     split_dimer,
 )
 from kstep_integrators.observables.couplings.dimer import as_dimer
+from kstep_integrators.observables.couplings.dipro import Mixture, dipro
 from kstep_integrators.observables.couplings.pyscf_orbitals import mean_field
 from kstep_integrators.observables.couplings.tblite_orbitals import tight_binding
-from kstep_integrators.observables.couplings.tracking import track
+from kstep_integrators.observables.couplings.tracking import project, track
 from tests.observables.couplings.dimers import askew, cofacial, flat
 
 TURN = Rotation.from_rotvec([0.7, -1.1, 0.4]).as_matrix()
@@ -127,6 +128,44 @@ def test_orbitals_that_mix() -> None:
     lost = dataclasses.replace(orbitals, shapes=0.4 * orbitals.shapes)
     with pytest.raises(AmbiguousOrbital, match="several orbitals mix at this geometry"):
         track(reference, 1, dimer.second, lost)
+
+
+def test_a_projected_orbital_does_not_see_how_orbitals_mix() -> None:
+    """Any rotation among the orbitals that a hole can be in leaves the coupling where it is."""
+    atoms = askew()
+    dimer, reference = as_dimer(atoms), orbital_reference(atoms)
+    second = tight_binding(dimer.second).orbitals
+    turn, _ = np.linalg.qr(np.random.default_rng(3).normal(size=(second.occupied,) * 2))
+    coefficients, shapes = second.coefficients.copy(), second.shapes.copy()
+    coefficients[:, : second.occupied] @= turn
+    shapes[:, :, : second.occupied] @= turn
+    mixed = dataclasses.replace(second, coefficients=coefficients, shapes=shapes)
+    first = tight_binding(dimer.first).orbitals
+    joined = tight_binding(dimer.joined).orbitals
+    found = [
+        dipro(
+            first,
+            each,
+            joined,
+            chosen=(
+                project(reference, 0, dimer.first, first),
+                project(reference, 1, dimer.second, each),
+            ),
+        ).value
+        for each in (second, mixed)
+    ]
+    assert found[0] == pytest.approx(found[1], abs=1e-9)
+    assert found[0] == pytest.approx(dimer_state(atoms, reference=reference).coupling.value)
+    # At the minimum it is the frontier orbital.
+    tracked = dimer_coupling(atoms, reference=reference).value
+    assert found[0] == pytest.approx(tracked, rel=0.1)
+    lost = dataclasses.replace(second, shapes=0.4 * second.shapes)
+    with pytest.raises(AmbiguousOrbital, match="of the orbital of the reference is left"):
+        project(reference, 1, dimer.second, lost)
+    with pytest.raises(ValueError, match="a mixture has 2 amplitudes, expected one for each of 3"):
+        Mixture(np.ones(2)).weights(3)
+    with pytest.raises(ValueError, match="projected is True and reference is None"):
+        dimer_coupling(atoms, projected=True)
 
 
 def test_shapes_of_both_methods_are_alike() -> None:

@@ -102,7 +102,7 @@ def coupling_labels(
         for i in range(trajectories):
             name = f"{kind.replace('+', '-')}-{i}"
             parts[f"{name}.0"] = coupling_part(kind, name, frames, seed=100 * k + i)
-    settings = {"reference": "HF/def2-SVP", "carrier": "hole", "charge": 0}
+    settings = {"reference": "HF/def2-SVP", "carrier": "hole"}
     return write_folder(folder, "couplings", settings, parts)
 
 

@@ -104,5 +104,3 @@ def test_settings_are_checked() -> None:
         CouplingLabelSettings(reference="HF")
     with pytest.raises(ValueError, match="does not know the functional 'PBE7'"):
         CouplingLabelSettings(reference_2="PBE7/def2-SVP")
-    with pytest.raises(ValueError, match="charge is 1, expected 0"):
-        CouplingLabelSettings(charge=1)

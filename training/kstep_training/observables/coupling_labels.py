@@ -56,11 +56,6 @@ class CouplingLabelSettings(LabelSettings):
         check_carrier(self.carrier)
         for method in self.references:
             parse_method(method)
-        if self.charge:
-            raise ValueError(
-                f"charge is {self.charge}, expected 0: couplings are those of the orbitals of "
-                "neutral molecules"
-            )
 
     @property
     def references(self) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def fit_observable(
         "validation": state["validation"],
         "versions": {"torch": torch.__version__, "lightning": lightning.__version__},
     }
-    charge = labels.settings["charge"]
+    charge = labels.settings.get("charge", 0)  # couplings are those of neutral molecules
     header = ObservableHeader(
         stage.name,
         **data.target.methods(labels.settings),

@@ -31,7 +31,6 @@ class LabelSettings:
     interval_fs: float | None = setting(
         None, "time between two frames of a file that does not say it; null: not known", "fs"
     )
-    charge: int = setting(0, "charge of the molecules of a frame together", "e")
 
     def __post_init__(self) -> None:
         if self.first < 0:

@@ -35,6 +35,7 @@ class XANESLabelSettings(LabelSettings):
     'camb3lyp'
     """
 
+    charge: int = setting(0, "charge of the molecules of a frame together", "e")
     element: str = setting("C", "element whose 1s electrons are excited (its K edge)")
     xc: str = setting("camb3lyp", "functional of PySCF; hf: Hartree-Fock")
     basis: str = setting("def2-svp", "basis set of PySCF")
