@@ -25,7 +25,7 @@ P_AXES: Final = (1, 2, 0)
 
 @dataclass(frozen=True)
 class TightBinding:
-    """What a tight-binding calculation says of one molecule or dimer.
+    """Results of a tight-binding calculation of one molecule or dimer.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""What the networks of observables have in common: elements, arguments, and exact constants."""
+"""The common part of networks of observables: elements, arguments, exact constants."""
 
 from __future__ import annotations
 

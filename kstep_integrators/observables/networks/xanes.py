@@ -34,7 +34,7 @@ from kstep_integrators.observables.networks.spectral_basis import SpectralBasis
 __all__ = ["POOLINGS", "XANESNetwork"]
 
 POOLINGS = ("attention", "absorber", "mean")
-"""What a spectrum is read from besides the absorbing atom: atoms by attention, nothing, or all."""
+"""Pooling of a spectrum's features: of atoms by attention, of the absorber alone, or of all."""
 
 FAINTEST = 1e-3
 """Least coefficient of the mean spectrum, relative to their scale: smaller ones hardly learn."""

@@ -61,7 +61,7 @@ class CouplingTarget:
         return coupling_samples(parts, self.stage.magnitude)
 
     def methods(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        """What the header of the file says of the methods of labels.
+        """Entries of the file's header on the methods of labels.
 
         Parameters
         ----------
@@ -129,5 +129,5 @@ class CouplingTarget:
         return regression_picture(pairs, errors)
 
     def _base(self, samples: CouplingSamples) -> Array:
-        """What the network's results are added to, eV."""
+        """Values that the network's results are added to, eV."""
         return np.zeros(len(samples)) if self.whole else samples.cheap

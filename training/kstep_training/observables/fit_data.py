@@ -1,4 +1,4 @@
-"""What a fit to labels is aimed at, and its samples, part by part."""
+"""Targets of a fit to labels, and its samples, part by part."""
 
 from __future__ import annotations
 

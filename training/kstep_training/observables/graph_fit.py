@@ -49,7 +49,7 @@ def one_cycle_factor(step: int, total: int, rise: float, final: float) -> float:
 
 
 class GraphFit(NetworkFit):
-    """What fits of couplings and of spectra share.
+    """The common part of fits of couplings and of spectra.
 
     Parameters
     ----------

@@ -36,7 +36,7 @@ __all__ = ["label", "run_label"]
 
 @dataclass(frozen=True)
 class _Made:
-    """What the labels of a folder are made with."""
+    """Settings that the labels of a folder are made with."""
 
     kind: str
     label: LabelSettings
