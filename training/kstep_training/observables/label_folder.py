@@ -88,7 +88,7 @@ class Labels:
 
 
 def holds_labels(folder: str | Path) -> bool:
-    """Whether a folder is one of labels, rather than a dataset of trajectories.
+    """True if a folder is one of labels, rather than a dataset of trajectories.
 
     Examples
     --------

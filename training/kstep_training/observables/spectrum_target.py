@@ -55,7 +55,7 @@ class SpectrumTarget:
         return spectrum_samples(parts, self.stage.grid)
 
     def methods(self, settings: Mapping[str, Any]) -> dict[str, str]:
-        """What the header of the file says of the method of labels.
+        """Entries of the file's header on the method of labels.
 
         Parameters
         ----------

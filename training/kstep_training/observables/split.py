@@ -19,7 +19,7 @@ PARTS = ("train", "validation", "test", "held_out")
 
 @dataclass(frozen=True)
 class SplitSettings:
-    """How the trajectories are shared out among training, validation and test.
+    """Shares of the trajectories in training, validation and test.
 
     Raises
     ------
