@@ -99,6 +99,10 @@ def graph_of_dimer(atoms: Atoms, state: DimerState, dtype: torch.dtype = torch.f
     """
     from kstep_integrators.observables.networks.graphs import dimer_graph
 
+    # Phases in which V0 is not negative.
+    orbital = np.where(
+        (state.molecule[:, None] == 1) & (state.coupling.value < 0.0), -state.orbital, state.orbital
+    )
     described: Any = [
         state.separation,
         state.angle,
@@ -110,6 +114,7 @@ def graph_of_dimer(atoms: Atoms, state: DimerState, dtype: torch.dtype = torch.f
         atoms.positions,
         state.molecule,
         state.populations,
+        orbital,
         state.dipole,
         state.quadrupole,
         described,

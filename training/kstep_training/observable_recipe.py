@@ -57,7 +57,7 @@ class CouplingRecipe:
     observed_frames: int = setting(200, "frames of the run of the first dimer that is observed")
     twin: bool = setting(False, "whether a network that knows no cheap coupling is fitted as well")
     magnitude: bool = setting(
-        True, "whether the magnitude is learned, and the sign is that of the cheap coupling"
+        False, "whether the magnitude alone is learned, and the sign is that of the cheap coupling"
     )
     dynamics: DimerSettings = field(default_factory=DimerSettings)
     label: CouplingLabelSettings = field(default_factory=CouplingLabelSettings)

@@ -201,8 +201,9 @@ def project(reference: OrbitalReference, index: int, part: Atoms, orbitals: Orbi
     part : ase.Atoms
         It, as it is now.
     orbitals : Orbitals
-        Its orbitals in a minimal basis, such as GFN2-xTB's. Of the empty ones of a large basis only
-        a part is in the valence functions that shapes are of.
+        Its orbitals: the occupied ones in any basis, the empty ones in a minimal basis, such as
+        GFN2-xTB's. Of the empty ones of a large basis only a part is in the valence functions that
+        shapes are of.
 
     Raises
     ------

@@ -33,6 +33,7 @@ def graph(positions: np.ndarray, charges: np.ndarray) -> Data:
         positions,
         molecule,
         populations,
+        np.concatenate([charges[:, None], positions], axis=1),  # p functions along the positions
         dipole,
         quadrupole,
         [3.5, 0.2, 0.01, 1.9],

@@ -1,8 +1,8 @@
 """Random jitter and orientation of graphs, vectors and tensors included.
 
 A coupling and a mean spectrum are scalars: they stay when a structure is turned or reflected. What
-a graph carries beside its positions does not: the dipole turns as a vector, the quadrupole as a
-tensor.
+a graph carries beside its positions does not: p functions and the dipole turn as vectors, the
+quadrupole as a tensor.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def random_orientations(count: int, generator: torch.Generator) -> Tensor:
 
 
 def reoriented(batch: Batch, turn: Tensor) -> Batch:
-    """A batch in which each structure is turned, with its dipole and quadrupole if it has them.
+    """A batch in which each structure is turned, with its vectors and tensors if it has them.
 
     Parameters
     ----------
@@ -66,6 +66,9 @@ def reoriented(batch: Batch, turn: Tensor) -> Batch:
     turned = copy.copy(batch)
     turn = turn.to(batch.pos)
     turned.pos = torch.einsum("nij,nj->ni", turn[batch.batch], batch.pos)
+    if "orbital" in batch:
+        turned.orbital = batch.orbital.clone()
+        turned.orbital[:, 1:] = torch.einsum("nij,nj->ni", turn[batch.batch], batch.orbital[:, 1:])
     if "dipole" in batch:
         turned.dipole = torch.einsum("bij,bj->bi", turn, batch.dipole)
     if "quadrupole" in batch:

@@ -101,7 +101,8 @@ def label_couplings(
     """Couplings of frames of a trajectory, and what a network is told of each.
 
     Orbitals, and their phases, are those of the molecules at their minimum by GFN2-xTB, found again
-    in every frame and by every method: signs can be compared.
+    in every frame and by every method: signs can be compared. Those of holes are projected on the
+    occupied orbitals of the frame; for electrons the reference's orbital most like it is taken.
 
     Parameters
     ----------
@@ -115,9 +116,10 @@ def label_couplings(
     -------
     arrays : dict of arrays
         ``kind`` (), ``molecule`` (N,), and of each frame that did not fail ``populations`` (F, N,
-        3), ``dipole`` (F, 3) e angstrom, ``quadrupole`` (F, 6) e angstrom^2, ``separation`` (F,)
-        angstrom, ``angle`` (F,) radian, ``participation`` (F,), ``cheap`` (F,) eV by GFN2-xTB,
-        ``reference`` (F,) eV, and ``reference_2`` (F,) eV if there is a second method.
+        3), ``orbital`` (F, N, 4), ``dipole`` (F, 3) e angstrom, ``quadrupole`` (F, 6)
+        e angstrom^2, ``separation`` (F,) angstrom, ``angle`` (F,) radian, ``participation`` (F,),
+        ``cheap`` (F,) eV by GFN2-xTB, ``reference`` (F,) eV, and ``reference_2`` (F,) eV if there
+        is a second method.
     failures : dict
         Reasons by the place of the frame in ``frames``: an SCF that does not converge, orbitals
         that mix, molecules that have reacted.
@@ -158,6 +160,7 @@ def _label(
     state = dimer_state(atoms, settings.carrier, known)
     label = {
         "populations": state.populations,
+        "orbital": state.orbital,
         "dipole": state.dipole,
         "quadrupole": state.quadrupole,
         "separation": state.separation,
@@ -166,5 +169,7 @@ def _label(
         "cheap": state.coupling.value,
     }
     for name, method in zip(("reference", "reference_2"), settings.references, strict=False):
-        label[name] = dimer_coupling(atoms, method, settings.carrier, known).value
+        # A large basis has empty orbitals of the valence and others: there, one orbital.
+        projected = settings.carrier == "hole"
+        label[name] = dimer_coupling(atoms, method, settings.carrier, known, projected).value
     return label

@@ -50,14 +50,15 @@ def coupling_samples(
 
     The sign of an orbital is arbitrary, and both couplings change with it. They are turned so that
     the cheap one is not negative; what is learned is then a function of the structure alone. Where
-    the two methods change their signs in different places, that function jumps, and only the
-    magnitude of the reference can be learned.
+    the two methods change their signs in different places, that function jumps, unless the orbitals
+    are seen, which are turned with it: without them, the magnitude of the reference is left.
 
     Parameters
     ----------
     parts : iterable of mapping
         Arrays of each part of a folder of labels:
-        :func:`~kstep_training.observables.label_folder.read_labels`.
+        :func:`~kstep_training.observables.label_folder.read_labels`. Orbitals are zero where they
+        are missing.
     magnitude : bool
         Whether the references lose their signs.
 
@@ -72,7 +73,8 @@ def coupling_samples(
     >>> part = {
     ...     "numbers": np.array([2, 2]), "molecule": np.array([0, 1]),
     ...     "positions": np.array([[[0, 0, 0], [0, 0, 3.0]]]), "populations": np.zeros((1, 2, 3)),
-    ...     "dipole": np.zeros((1, 3)), "quadrupole": np.zeros((1, 6)), "angle": np.zeros(1),
+    ...     "orbital": np.zeros((1, 2, 4)), "dipole": np.zeros((1, 3)),
+    ...     "quadrupole": np.zeros((1, 6)), "angle": np.zeros(1),
     ...     "separation": np.array([3.0]), "participation": np.array([2.0]),
     ...     "cheap": np.array([-0.02]), "reference": np.array([-0.03]),
     ...     "trajectory": np.array("run"), "kind": np.array("He+He"), "frame": np.array([0]),
@@ -97,6 +99,9 @@ def coupling_samples(
             "reference": turned["reference"],
             "second": turned.get("reference_2", np.full(len(sign), np.nan)),
         }
+        other = part["molecule"] == 1
+        orbital = part.get("orbital", np.zeros((*part["positions"].shape[:2], 4)))
+        orbital = np.where(other[:, None], sign[:, None, None], 1.0) * orbital
         table = np.stack(list(columns.values()), axis=1)
         for i, frame in enumerate(part["frame"].tolist()):
             graphs.append(
@@ -105,6 +110,7 @@ def coupling_samples(
                     part["positions"][i],
                     part["molecule"],
                     part["populations"][i],
+                    orbital[i],
                     part["dipole"][i],
                     part["quadrupole"][i],
                     table[i, :4],

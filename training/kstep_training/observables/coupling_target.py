@@ -72,7 +72,18 @@ class CouplingTarget:
         return {**methods, "cheap_method": CHEAP_METHOD}
 
     def network(self, train: CouplingSamples) -> DeltaCoupling:
-        """A new network, in the units of the training set."""
+        """A new network, in the units of the training set.
+
+        Raises
+        ------
+        ValueError
+            If it is to see orbitals, and the labels have none.
+        """
+        if self.stage.network.orbital_pairs and not all(g.orbital.any() for g in train.graphs):
+            raise ValueError(
+                "network.orbital_pairs is true, but labels have no orbitals, as those of a "
+                "spreadsheet: set network.orbital_pairs=false, or label with kstep label couplings"
+            )
         network = DeltaCoupling(train.elements, **asdict(self.stage.network))
         corrections = torch.as_tensor(train.reference - self._base(train))
         network.set_statistics(Batch.from_data_list(list(train.graphs)), corrections)

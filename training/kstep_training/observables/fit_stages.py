@@ -41,11 +41,19 @@ class CouplingNetworkSettings:
         True, "whether a node at the centre carries the dimer's dipole and quadrupole"
     )
     cheap_input: bool = setting(True, "whether the network is told the cheap coupling")
+    orbital_pairs: bool = setting(
+        True, "whether the network is shown the orbitals, in terms of pairs of atoms"
+    )
 
 
 @dataclass(frozen=True)
 class CouplingFitStage:
     """All settings of a fit to couplings.
+
+    Raises
+    ------
+    ValueError
+        If magnitudes are to be learned from the orbitals.
 
     Examples
     --------
@@ -60,14 +68,20 @@ class CouplingFitStage:
         "comparison",
     )
     magnitude: bool = setting(
-        True,
-        "whether the magnitude of the reference is learned, to which the cheap coupling gives its "
-        "sign; false: the sign relative to the cheap coupling as well, which needs methods that "
-        "change sign together",
+        False,
+        "whether only the magnitude of the reference is learned, to which the cheap coupling gives "
+        "the sign; needs network.orbital_pairs=false",
     )
     split: SplitSettings = field(default_factory=SplitSettings)
     network: CouplingNetworkSettings = field(default_factory=CouplingNetworkSettings)
     fit: CouplingFitSettings = field(default_factory=CouplingFitSettings)
+
+    def __post_init__(self) -> None:
+        if self.magnitude and self.network.orbital_pairs:
+            raise ValueError(
+                "magnitude is true and network.orbital_pairs is true, but terms of orbitals have "
+                "signs: set magnitude=false, or network.orbital_pairs=false"
+            )
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ ARRAYS: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyType(
             **_COMMON,
             "molecule": (int, "N"),
             "populations": (float, "F", "N", 3),
+            "orbital": (float, "F", "N", 4),
             "dipole": (float, "F", 3),
             "quadrupole": (float, "F", 6),
             "separation": (float, "F"),
@@ -54,7 +55,7 @@ ARRAYS: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyType(
 excitations. In angstrom, eV, e angstrom, e angstrom^2, fs and radian."""
 
 _MAY_LACK: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"couplings": ("reference_2",), "xanes": ()}
+    {"couplings": ("orbital", "reference_2"), "xanes": ()}
 )
 """Arrays that labels have only if they were asked for."""
 
@@ -76,7 +77,8 @@ class Labels:
         That they were made with.
     parts : tuple of dict
         Arrays of each part that is done, by name: those of :data:`ARRAYS`. Couplings have a
-        ``reference_2`` only if they were labelled by a second method.
+        ``reference_2`` only if they were labelled by a second method, and no ``orbital`` if they
+        were read from a spreadsheet.
     digest : str
         SHA-256 of the files.
     """
