@@ -30,7 +30,7 @@ from kstep_training.inputs.molecules import read_molecule
 from kstep_training.inputs.start import relax
 from kstep_training.keys import setting
 
-__all__ = ["CentroidRestraint", "DimerSettings", "dimer_dynamics", "place_dimer"]
+__all__ = ["CentroidRestraint", "DimerSettings", "dimer_dynamics", "place_dimer", "start_dimer"]
 
 POTENTIAL: Final = "organic-gfn2"
 COVERED: Final = frozenset((1, 6, 7, 8))
@@ -196,14 +196,73 @@ def _turned(atoms: Atoms, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     return np.asarray((atoms.positions - atoms.positions.mean(0)) @ rotation.T)
 
 
+def start_dimer(first: str, second: str, settings: DimerSettings) -> KStepDynamics:
+    """The k-step dynamics of a dimer under GFN2-xTB and a restraint, at its start.
+
+    Parameters
+    ----------
+    first, second : str
+        As for :func:`dimer_dynamics`.
+    settings : DimerSettings
+        Frames, their interval and the equilibration are left to the caller.
+
+    Returns
+    -------
+    KStepDynamics
+        Metropolized with the elements of the bundled potential. A rejected stride takes no time but
+        counts: averages over the canonical ensemble take frames by strides, not by their time.
+
+    Raises
+    ------
+    ValueError
+        As for :func:`dimer_dynamics`.
+
+    Examples
+    --------
+    >>> dynamics = start_dimer("ethene", "ethene", DimerSettings())
+    >>> dynamics.run(1)
+    True
+    >>> dynamics.stats.jumps
+    1
+    """
+    rng = np.random.default_rng(settings.seed)
+    one, other = _at_rest(first), _at_rest(second)
+    atoms = place_dimer(one, other, settings.least, settings.most, rng)
+
+    def restraint() -> CentroidRestraint:
+        return CentroidRestraint(len(one), settings.least, settings.most, settings.stiffness)
+
+    atoms.calc = SumCalculator([xtb_calculator("GFN2-xTB"), restraint()])
+    relax(atoms, max_steps=STEPS)
+    thermalize_momenta(atoms, temperature_K=settings.temperature_K, rng=rng)
+    learns = not {*atoms.numbers.tolist()} <= COVERED
+    held = CalculatorPotential(restraint(), timestep=settings.timestep_fs * FS)
+    k = min(settings.k, 8) if learns else settings.k
+    common: dict[str, Any] = {
+        "k": k,
+        "timestep": settings.timestep_fs * FS,
+        "temperature_K": settings.temperature_K,
+        "friction": settings.friction_per_ps / PS,
+        "rng": rng,
+    }
+    if learns:
+        return KStepDynamics(atoms, None, learn=Learning(stop=LABELS, refit=False), **common)
+    # Each molecule on its own: close to each other, the network that has been fitted to single
+    # molecules is far off, and what is left out here the Metropolis test puts right.
+    model = cast(NetworkPotential, load_model(POTENTIAL))
+    potential = SumPotential((model, range(len(one))), (model, range(len(one), len(atoms))), held)
+    return KStepDynamics(atoms, potential, corrector="none", metropolize=True, **common)
+
+
 def dimer_dynamics(
     first: str, second: str, trajectory: str | Path, settings: DimerSettings
 ) -> dict[str, Any]:
     """Run the k-step dynamics of a dimer under GFN2-xTB and write its frames.
 
     With the elements of the bundled potential, jumps on it, each molecule on its own, are
-    Metropolized: frames are of the canonical ensemble of GFN2 and the restraint. A potential for
-    other elements is learned while running.
+    Metropolized, in the canonical ensemble of GFN2 and the restraint; frames are taken by their
+    time, which goes on when a jump is accepted. A potential for other elements is learned while
+    running.
 
     Parameters
     ----------
@@ -234,37 +293,7 @@ def dimer_dynamics(
     >>> dimer_dynamics("ethene", "ethene", path, few)["length_fs"]
     20.0
     """
-    rng = np.random.default_rng(settings.seed)
-    one, other = _at_rest(first), _at_rest(second)
-    atoms = place_dimer(one, other, settings.least, settings.most, rng)
-
-    def restraint() -> CentroidRestraint:
-        return CentroidRestraint(len(one), settings.least, settings.most, settings.stiffness)
-
-    atoms.calc = SumCalculator([xtb_calculator("GFN2-xTB"), restraint()])
-    relax(atoms, max_steps=STEPS)
-    thermalize_momenta(atoms, temperature_K=settings.temperature_K, rng=rng)
-    learns = not {*atoms.numbers.tolist()} <= COVERED
-    held = CalculatorPotential(restraint(), timestep=settings.timestep_fs * FS)
-    k = min(settings.k, 8) if learns else settings.k
-    common: dict[str, Any] = {
-        "k": k,
-        "timestep": settings.timestep_fs * FS,
-        "temperature_K": settings.temperature_K,
-        "friction": settings.friction_per_ps / PS,
-        "rng": rng,
-    }
-    if learns:
-        dynamics = KStepDynamics(atoms, None, learn=Learning(stop=LABELS, refit=False), **common)
-    else:
-        # Each molecule on its own: close to each other, the network that has been fitted to single
-        # molecules is far off, and what is left out here the Metropolis test puts right.
-        model = cast(NetworkPotential, load_model(POTENTIAL))
-        potential = SumPotential(
-            (model, range(len(one))), (model, range(len(one), len(atoms))), held
-        )
-        dynamics = KStepDynamics(atoms, potential, corrector="none", metropolize=True, **common)
-    return _write(dynamics, atoms, Path(trajectory), settings)
+    return _write(start_dimer(first, second, settings), Path(trajectory), settings)
 
 
 def _at_rest(source: str) -> Atoms:
@@ -276,10 +305,9 @@ def _at_rest(source: str) -> Atoms:
     return atoms
 
 
-def _write(
-    dynamics: KStepDynamics, atoms: Atoms, path: Path, settings: DimerSettings
-) -> dict[str, Any]:
+def _write(dynamics: KStepDynamics, path: Path, settings: DimerSettings) -> dict[str, Any]:
     """Equilibrate, then keep frames with their times."""
+    atoms = dynamics.atoms
     _advance(dynamics, settings.equilibration_fs)
     begun = dynamics.get_time()
     with Trajectory(path, "w") as frames:
