@@ -74,6 +74,15 @@ def test_fits_of_spectra(tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.parametrize("name", ["coupling_fits", "spectrum_fits"])
+def test_the_smallest_size_on_the_labels_that_are_shipped(name, tmp_path):
+    given = ["--suite", name, "--smoke", "--cache", str(tmp_path), "--output", str(tmp_path)]
+    assert run.main(given) == 0
+    rows = json.loads((tmp_path / f"{name}.json").read_text())["rows"]
+    assert rows[-1]["labels"]["train"] == 50
+    assert {"validation", "test", "held_out"} < set(rows[-1]["parts"])
+
+
 def test_variants_that_there_are_not(tmp_path):
     labels = coupling_labels(tmp_path / "labels", trajectories=4, frames=4)
     options = observable_fits.CouplingFitOptions(tmp_path, ("labels-50",), (0,), TINY, labels)
