@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,9 @@ class DimerSettings:
     )
     stiffness: float = setting(0.5, "of the restraint", "eV/angstrom^2")
     frames: int = setting(40, "frames that are kept")
-    interval_fs: float = setting(100.0, "time between two of them", "fs")
+    interval_fs: float = setting(
+        100.0, "time between two of them, rejected strides of a Metropolized run included", "fs"
+    )
     equilibration_fs: float = setting(500.0, "time before the first of them", "fs")
     timestep_fs: float = setting(0.5, "base step", "fs")
     k: int = setting(20, "base steps of a stride; of a run that learns, 8 at most")
@@ -260,9 +263,8 @@ def dimer_dynamics(
     """Run the k-step dynamics of a dimer under GFN2-xTB and write its frames.
 
     With the elements of the bundled potential, jumps on it, each molecule on its own, are
-    Metropolized, in the canonical ensemble of GFN2 and the restraint; frames are taken by their
-    time, which goes on when a jump is accepted. A potential for other elements is learned while
-    running.
+    Metropolized: frames, taken after equal numbers of strides, are of the canonical ensemble of
+    GFN2 and the restraint. A potential for other elements is learned while running.
 
     Parameters
     ----------
@@ -275,8 +277,8 @@ def dimer_dynamics(
     Returns
     -------
     dict
-        Evaluations of the physics, the share of accepted jumps (Metropolized runs), and the length
-        in fs.
+        Jumps, evaluations of the physics, the share of accepted jumps (Metropolized runs), and the
+        time travelled in fs, from the first frame.
 
     Raises
     ------
@@ -320,6 +322,7 @@ def _write(dynamics: KStepDynamics, path: Path, settings: DimerSettings) -> dict
             )
     stats = dynamics.stats
     return {
+        "jumps": stats.jumps,
         "evaluations": stats.physics_evaluations,
         "accepted": stats.accepted / stats.jumps if dynamics.last_verdict is not None else None,
         "length_fs": time,
@@ -327,7 +330,14 @@ def _write(dynamics: KStepDynamics, path: Path, settings: DimerSettings) -> dict
 
 
 def _advance(dynamics: KStepDynamics, length_fs: float) -> None:
-    """Go on for a time; strides of a run that learns grow, and rejected ones take none."""
+    """Go on for a time: of a Metropolized run in strides, of one that learns as it comes.
+
+    Rejected strides take no time, but the place where a run stays for long is to be seen as often:
+    frames by their time would not be of the ensemble. Strides of a run that learns grow.
+    """
+    if dynamics.metropolize:
+        dynamics.run(math.ceil(length_fs * FS / dynamics.dt - 1e-6))
+        return
     end = dynamics.get_time() + (length_fs - 1e-6) * FS
     while dynamics.get_time() < end:
         dynamics.run(1)
