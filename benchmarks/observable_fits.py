@@ -61,9 +61,8 @@ def variants(kind: str, base: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         found["no-field-node"] = ("network.field_node=false",)
         degrees = [degree for degree in (lmax - 1, lmax + 1) if degree > 0]
         found |= {f"lmax-{degree}": (f"network.lmax={degree}",) for degree in degrees}
-        found["signed" if stage.magnitude else "magnitude"] = (
-            f"magnitude={str(not stage.magnitude).lower()}",
-        )
+        found["no-orbital-pairs"] = ("network.orbital_pairs=false",)
+        found["magnitude"] = ("network.orbital_pairs=false", "magnitude=true")
     else:
         found["no-attention"] = ("network.pooling=absorber",)
         found["no-norms"] = ("network.norms=false",)

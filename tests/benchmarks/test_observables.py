@@ -95,8 +95,7 @@ def test_variants_differ_from_the_base():
     assert "lmax-0" not in found
     assert found["lmax-2"] == ("network.lmax=2",)
     assert found["jitter"] == ("fit.jitter=0.01",)
-    assert found["signed"] == ("magnitude=false",)
-    assert "magnitude" in observable_fits.variants("couplings", ("magnitude=false",))
+    assert found["no-orbital-pairs"] == ("network.orbital_pairs=false",)
 
 
 @pytest.mark.parametrize("kind", ["couplings", "xanes"])
