@@ -54,6 +54,7 @@ def test_fits_one_variant_at_a_time(tmp_path, monkeypatch):
     assert f"| {error} |" in next(line for line in table.splitlines() if "**network**" in line)
     assert "| network, without V0 |" in table
     assert "| labels-50 |" not in table
+    assert f"test {base['parts']['test']['network']['spread']:.1f}." in table
     curve = tables_observables.coupling_curve().splitlines()
     assert [line.split("|")[1].strip() for line in curve[2:]] == ["50", "72"]
     assert "no labels by a second method" in tables_observables.coupling_references()
@@ -65,6 +66,7 @@ def test_fits_of_spectra(tmp_path, monkeypatch):
              "network.heads=1", "network.lmax=1", "grid.spacing=0.5", "--variants", "no-norms",
              "--seeds", "1", "2", "--cache", str(tmp_path), "--output", str(tmp_path)]  # fmt: skip
     assert run.main(given) == 0
+    assert run.main([*given, "--seeds", "2"]) == 0  # those of seed 1 are there as well
     rows = json.loads((tmp_path / "spectrum_fits.json").read_text())["rows"]
     assert [(row["variant"], row["seed"]) for row in rows] == [("no-norms", 1), ("no-norms", 2)]
     one, other = (row["parts"]["test"]["network"]["mse"] for row in rows)
