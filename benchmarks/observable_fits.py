@@ -131,7 +131,7 @@ def _fit(folder: Path, kind: str, overrides: tuple[str, ...], labels: Path) -> d
     }
 
 
-def _rows(options: FitOptions, kind: str, labels: Labels, folder: Path) -> list[dict[str, Any]]:
+def _rows(options: FitOptions, kind: str, labels: Labels, source: Path) -> list[dict[str, Any]]:
     """All variants that are asked for, or finished."""
     base = (*BASE[kind], *options.overrides)
     known = variants(kind, base)
@@ -144,16 +144,17 @@ def _rows(options: FitOptions, kind: str, labels: Labels, folder: Path) -> list[
         raise ValueError(
             f"variants has {', '.join(sorted(strange))}, expected some of {', '.join(known)}"
         )
-    rows = []
+    place, rows = options.cache / f"{kind}_fits", []
+    seeds = {int(file.stem.split("-")[-2]) for file in place.glob("*.json")} | {*options.seeds}
+    asked = options.variants or tuple(known)
     for name, more in known.items():
-        for seed in options.seeds:
+        for seed in sorted(seeds):
             overrides = (*base, f"fit.seed={seed}", *more)
             made_of = json.dumps([overrides, labels.digest]).encode()
-            place = options.cache / f"{kind}_fits" / f"{name}-{seed}"
-            place = place.with_name(f"{place.name}-{hashlib.sha256(made_of).hexdigest()[:8]}")
-            file = place.with_name(place.name + ".json")
-            if name in options.variants or (not options.variants) or file.exists():
-                row = kept(file, lambda: _fit(place, kind, overrides, folder))  # noqa: B023
+            folder = place / f"{name}-{seed}-{hashlib.sha256(made_of).hexdigest()[:8]}"
+            file = folder.with_name(f"{folder.name}.json")
+            if file.exists() or (name in asked and seed in options.seeds):
+                row = kept(file, lambda: _fit(folder, kind, overrides, source))  # noqa: B023
                 rows.append({"variant": name, "seed": seed, **row})
     return rows
 

@@ -100,7 +100,15 @@ def _fits(
 def coupling_fits() -> str:
     """Mean absolute errors of couplings, meV."""
     result = _result("coupling_fits")
-    return result if isinstance(result, str) else _fits(result, ("mae",), ".1f", MAPE)
+    if isinstance(result, str):
+        return result
+    parts = result["rows"][0]["parts"]
+    spreads = ", ".join(
+        f"{part.replace('_', ' ')} {parts[part]['network']['spread']:.1f}"
+        for part in PARTS
+        if part in parts
+    )
+    return f"{_fits(result, ('mae',), '.1f', MAPE)} Spread of the reference, meV: {spreads}."
 
 
 def spectrum_fits() -> str:

@@ -54,6 +54,7 @@ def test_fits_one_variant_at_a_time(tmp_path, monkeypatch):
     assert f"| {error} |" in next(line for line in table.splitlines() if "**network**" in line)
     assert "| network, without V0 |" in table
     assert "| labels-50 |" not in table
+    assert f"test {base['parts']['test']['network']['spread']:.1f}." in table
     curve = tables_observables.coupling_curve().splitlines()
     assert [line.split("|")[1].strip() for line in curve[2:]] == ["50", "72"]
     assert "no labels by a second method" in tables_observables.coupling_references()
@@ -65,6 +66,7 @@ def test_fits_of_spectra(tmp_path, monkeypatch):
              "network.heads=1", "network.lmax=1", "grid.spacing=0.5", "--variants", "no-norms",
              "--seeds", "1", "2", "--cache", str(tmp_path), "--output", str(tmp_path)]  # fmt: skip
     assert run.main(given) == 0
+    assert run.main([*given, "--seeds", "2"]) == 0  # those of seed 1 are there as well
     rows = json.loads((tmp_path / "spectrum_fits.json").read_text())["rows"]
     assert [(row["variant"], row["seed"]) for row in rows] == [("no-norms", 1), ("no-norms", 2)]
     one, other = (row["parts"]["test"]["network"]["mse"] for row in rows)
@@ -221,11 +223,6 @@ def test_a_spectrum_along_a_run(tmp_path, monkeypatch):
 
 def test_an_observable_of_other_labels_is_refused(tmp_path):
     folder = coupling_labels(tmp_path / "labels", trajectories=1, frames=2)
-    (tmp_path / "observed_run" / "ethene-ethene-5-100-100-0").mkdir(parents=True)
-    run_of = {"numbers": [6], "positions": [[[0.0, 0.0, 0.0]]]}
-    (tmp_path / "observed_run" / "ethene-ethene-5-100-100-0" / "run.json").write_text(
-        json.dumps(run_of)
-    )
     options = observed_run.ObservedCouplingOptions(
         tmp_path, couplings_file(tmp_path / "pairs.safetensors"), labels=folder
     )
