@@ -136,6 +136,17 @@ MODULES = {
         "network_sizes": "force error, time per force and what learning adds, by size of the "
         "network; files of models at equal data",
     },
+    "observable_fits": {
+        "coupling_fits": "errors of couplings of dimers: ablations, learning curve, a second "
+        "reference method; minutes for each variant",
+        "spectrum_fits": "errors of absorption spectra: ablations, learning curve; an hour or so "
+        "for each variant",
+    },
+    "observed_run": {
+        "observed_coupling": "a coupling averaged along 100 ps of Metropolized jumps: error bars, "
+        "labels of some of the frames beside it, and what each costs",
+        "observed_spectrum": "the same of an absorption spectrum",
+    },
 }
 """All suites, with the function that runs each and its subject."""
 SUITES = {

@@ -26,6 +26,7 @@ from kstep_integrators.nn.increments.network import IncrementNetwork
 
 __all__ = [
     "FORMAT_VERSION",
+    "OBSERVABLE_KEY",
     "ModelFileError",
     "ModelHeader",
     "bundled_models",
@@ -37,6 +38,8 @@ __all__ = [
 
 FORMAT_VERSION = 3
 _KEY = "kstep_integrators"
+OBSERVABLE_KEY = "kstep_integrators_observable"
+"""Entry by which files of observables are told from those of models."""
 
 NETWORKS: dict[str, type[EnergyNetwork] | type[IncrementNetwork]] = {
     "increments": IncrementNetwork,
@@ -202,7 +205,8 @@ def read_model(path: str | Path) -> tuple[EnergyNetwork | IncrementNetwork, Mode
     Raises
     ------
     ModelFileError
-        If the file is missing, damaged, made by another program, or of another format version.
+        If the file is missing, damaged, made by another program, of another format version, or an
+        observable's.
     """
     path = Path(path)
     if not path.is_file():
@@ -213,6 +217,11 @@ def read_model(path: str | Path) -> tuple[EnergyNetwork | IncrementNetwork, Mode
             weights = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{path} is not a readable safetensors file: {error}") from error
+    if OBSERVABLE_KEY in metadata:
+        raise ModelFileError(
+            f"{path} is of an observable, which moves no atoms; load it with "
+            "kstep_integrators.Observable.load"
+        )
     if _KEY not in metadata:
         raise ModelFileError(
             f"{path} is a safetensors file of another program: it lacks the header entry {_KEY!r}"

@@ -14,8 +14,8 @@ from kstep_integrators.observables.couplings import (
     OrbitalReference,
     dimer_state,
     orbital_reference,
-    split_dimer,
 )
+from kstep_integrators.observables.couplings.dimer import dimer_kind
 from kstep_integrators.observables.observable import Array, Observable
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class CouplingObservable(Observable):
             As of every observable, and for other than two molecules.
         """
         super().check(atoms)
-        split_dimer(atoms)
+        self._warn_of(dimer_kind(atoms))
 
     def _orbitals(self, reference: Atoms) -> OrbitalReference:
         """Orbitals of the molecules of a structure, kept because they are relaxed for it."""

@@ -1,18 +1,20 @@
-"""Structures that an observable was made for, and the refusal of all others by name."""
+"""Structures that an observable was made for: others are refused by name, or warned of."""
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 from ase import Atoms
 from ase.data import chemical_symbols
 
 from kstep_integrators.calculators.electrons import electrons_noted
+from kstep_integrators.notices import KStepWarning
 
 if TYPE_CHECKING:
     from kstep_integrators.observables.observable_file import ObservableHeader
 
-__all__ = ["check_domain"]
+__all__ = ["check_domain", "warn_of_kind"]
 
 
 def check_domain(atoms: Atoms, header: ObservableHeader) -> None:
@@ -66,6 +68,33 @@ def check_domain(atoms: Atoms, header: ObservableHeader) -> None:
             f"{atoms.get_chemical_formula()} has multiplicity {multiplicity}, but {name} was "
             f"fitted to {', '.join(map(str, allowed))}; fit one to labels of such molecules"
         )
+
+
+def warn_of_kind(kind: str, header: ObservableHeader) -> None:
+    """Warn of a dimer or a molecule that an observable was not trained on.
+
+    Parameters
+    ----------
+    kind : str
+        Its formula, of a dimer those of both molecules, as labels have them.
+    header : ObservableHeader
+        Without kinds in its record there is nothing to compare with, and no warning.
+    """
+    known = header.training.get("kinds")
+    if not isinstance(known, list) or kind in known:
+        return
+    key = "mae" if header.kind == "coupling" else "mse"
+    held_out, test = (header.errors.get(part) for part in ("held_out", "test"))
+    figures = ""
+    if isinstance(held_out, dict) and isinstance(test, dict):
+        figures = f": {key} {held_out[key]:.3g} of kinds held out, {test[key]:.3g} of known ones"
+    warnings.warn(
+        f"{kind} is none of the kinds that observable {header.name!r} was trained on "
+        f"({', '.join(map(str, known))}), and errors of others can be far larger{figures}. Compare "
+        "with some labels of it, or fit to them too",
+        KStepWarning,
+        stacklevel=2,
+    )
 
 
 def _electrons(atoms: Atoms) -> tuple[int | None, int | None]:

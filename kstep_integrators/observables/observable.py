@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from ase import Atoms
 
-from kstep_integrators.observables.domain import check_domain
+from kstep_integrators.observables.domain import check_domain, warn_of_kind
 
 if TYPE_CHECKING:  # whose networks need e3nn
     from kstep_integrators.observables.coupling_observable import CouplingObservable
@@ -56,6 +56,7 @@ class Observable(ABC):
         self.network = network.eval().requires_grad_(False)
         self.header = header
         self.digest = digest
+        self._warned: set[str] = set()
 
     @staticmethod
     def load(
@@ -151,6 +152,9 @@ class Observable(ABC):
     def check(self, atoms: Atoms) -> None:
         """Refuse a structure that the observable was not made for.
 
+        Warns once of each kind (the formula, or those of both molecules) that it was not trained
+        on.
+
         Parameters
         ----------
         atoms : ase.Atoms
@@ -163,6 +167,12 @@ class Observable(ABC):
             For elements, a charge, a multiplicity or a cell that its labels did not have.
         """
         check_domain(atoms, self.header)
+
+    def _warn_of(self, kind: str) -> None:
+        """Warn of a kind that the labels did not have, once."""
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warn_of_kind(kind, self.header)
 
     @abstractmethod
     def _predicted(self, batch: Sequence[Atoms], reference: Atoms) -> dict[str, Array]:

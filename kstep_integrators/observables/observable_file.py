@@ -18,7 +18,7 @@ from safetensors.torch import save
 
 from kstep_integrators.arguments import path_of
 from kstep_integrators.files import atomic_file
-from kstep_integrators.models.model_file import ModelFileError
+from kstep_integrators.models.model_file import OBSERVABLE_KEY, ModelFileError
 from kstep_integrators.observables.networks.delta_coupling import DeltaCoupling
 from kstep_integrators.observables.networks.xanes import XANESNetwork
 
@@ -31,7 +31,6 @@ __all__ = [
 ]
 
 FORMAT_VERSION = 1
-_KEY = "kstep_integrators_observable"
 _MODEL_KEY = "kstep_integrators"
 
 NETWORKS: dict[str, type[DeltaCoupling] | type[XANESNetwork]] = {
@@ -202,7 +201,7 @@ def write_observable(
         for name, tensor in network.state_dict().items()
     }
     with atomic_file(path_of("path", path)) as handle:
-        handle.write(save(weights, {_KEY: json.dumps(described, sort_keys=True)}))
+        handle.write(save(weights, {OBSERVABLE_KEY: json.dumps(described, sort_keys=True)}))
 
 
 def read_observable(
@@ -241,10 +240,10 @@ def read_observable(
             weights = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ModelFileError(f"{path} is not a readable safetensors file: {error}") from error
-    if _KEY not in metadata:
+    if OBSERVABLE_KEY not in metadata:
         raise ModelFileError(f"{path} {_other_kind(metadata)}")
     try:
-        described = json.loads(metadata[_KEY])
+        described = json.loads(metadata[OBSERVABLE_KEY])
         version = described.pop("format_version")
         if version != FORMAT_VERSION:
             raise ModelFileError(
@@ -270,7 +269,10 @@ def read_observable(
 def _other_kind(metadata: dict[str, str]) -> str:
     """Of a file without the header of an observable: the message, what it is instead."""
     if _MODEL_KEY not in metadata:
-        return f"is a safetensors file of another program: it lacks the header entry {_KEY!r}"
+        return (
+            "is a safetensors file of another program: it lacks the header entry "
+            f"{OBSERVABLE_KEY!r}"
+        )
     try:
         kind = json.loads(metadata[_MODEL_KEY]).get("kind", "potential")
     except (ValueError, AttributeError):

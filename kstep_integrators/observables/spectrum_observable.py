@@ -119,6 +119,7 @@ class SpectrumObservable(Observable):
         """Refuse a structure that the observable was not made for, or without an absorbing atom."""
         super().check(atoms)
         self.absorbers(atoms)
+        self._warn_of(atoms.get_chemical_formula())
 
     def _predicted(self, batch: Sequence[Atoms], reference: Atoms) -> dict[str, Array]:
         del reference  # spectra have no sign

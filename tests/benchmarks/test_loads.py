@@ -12,8 +12,6 @@ from benchmarks.suite import SUITES, Options
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py"))
-OPTIONAL = {"gpu_flow", "pyscf_gpu"}
-"""Suites that have no committed result yet."""
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -50,11 +48,12 @@ def test_results_are_json_with_the_machine_at_their_head():
 
 
 def test_the_size_of_the_benchmarks():
-    """At most 38 modules and 8,100 lines: an instrument, not a second project.
+    """At most 41 modules and 8,900 lines: an instrument, not a second project.
 
     Raised from 26 and 5,000 for suites of learning while running, from 30 and 6,000 for time: the
-    native kernel, sizes of its networks, runs under GFN2, GPUs, other packages; and from 34 and
-    7,100 for averaged kicks at constant energy and temperature, and i-PI beside them.
+    native kernel, sizes of its networks, runs under GFN2, GPUs, other packages; from 34 and 7,100
+    for averaged kicks at constant energy and temperature, and i-PI beside them; and from 38 and
+    8,100 for observables: fits by variant, averages along runs, and their tables.
     """
-    assert len(MODULES) <= 38
-    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 8100
+    assert len(MODULES) <= 41
+    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 8900

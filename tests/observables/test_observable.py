@@ -1,11 +1,14 @@
 """Observables called with atoms, lists and trajectories, and what they refuse."""
 
+import dataclasses
+
 import pytest
 from ase.build import molecule
 from ase.io import Trajectory
 
-from kstep_integrators import Observable
+from kstep_integrators import KStepWarning, Observable
 from kstep_integrators.observables.couplings import dimer_coupling, orbital_reference
+from kstep_integrators.observables.observable_file import read_observable, write_observable
 from tests.observables.files import couplings_file, ethene_pair, spectra_file
 
 
@@ -99,3 +102,26 @@ def test_what_is_refused(couplings, spectra):
         spectra(["water"])
     with pytest.raises(ValueError, match="there are 0 structures"):
         spectra([])
+
+
+def test_kinds_that_were_not_trained_on_are_warned_of_once(tmp_path):
+    """Errors of held-out kinds are in the header; who observes another kind is told them."""
+    for file, known, structure, said in (
+        (couplings_file(tmp_path / "pairs.safetensors"), "C2H4+C4H4O", ethene_pair(),
+         r"C2H4\+C2H4 is none .*'pairs' was trained on \(C2H4\+C4H4O\).*mae 29 of kinds held out"),
+        (spectra_file(tmp_path / "carbon.safetensors"), "CH4", molecule("CH3CHO"),
+         r"C2H4O is none of the kinds .* \(CH4\), and errors of others can be far larger\. "),
+    ):  # fmt: skip
+        network, header, _ = read_observable(file)
+        errors = {"test": {"mae": 7.0}, "held_out": {"mae": 29.0}} if "pairs" in file.name else {}
+        for kinds in ([known], [known, "C2H4+C2H4", "C2H4O"]):
+            made = dataclasses.replace(header, training={"kinds": kinds}, errors=errors)
+            write_observable(file, network, made)
+            observable = Observable.load(file)
+            if len(kinds) > 1:
+                observable(structure)  # warnings are errors here
+                continue
+            with pytest.warns(KStepWarning, match=said) as raised:
+                observable([structure, structure])
+            assert len(raised) == 1
+            observable(structure)

@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from kstep_integrators import load_model
 from kstep_integrators.models.model_file import ModelFileError, bundled_models
 from kstep_integrators.observables.observable_file import (
     ObservableHeader,
@@ -96,6 +97,10 @@ def test_other_files_are_refused_by_name(path: Path, tmp_path: Path) -> None:
         read_observable(foreign)
     with pytest.raises(ModelFileError, match="model of the kind 'potential', which moves atoms"):
         read_observable(bundled_models()["organic-gfn2"])
+    with pytest.raises(
+        ModelFileError, match=r"of an observable, .* kstep_integrators.Observable\.load"
+    ):
+        load_model(path)
 
 
 def altered(path: Path, **entries: Any) -> Path:

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from kstep_integrators.calculators.electrons import electrons_noted
 from kstep_integrators.models.molecules import bonded_pairs
 
-__all__ = ["Dimer", "as_dimer", "split_dimer"]
+__all__ = ["Dimer", "as_dimer", "dimer_kind", "kind_of_molecules", "split_dimer"]
 
 HEAVIEST = 86
 """Atomic number of radon, the last element of GFN2."""
@@ -131,3 +131,35 @@ def as_dimer(atoms: Atoms) -> Dimer:
             )
         parts.append(part)
     return Dimer(parts[0], parts[1], np.argsort(molecule, kind="stable"), molecule)
+
+
+def dimer_kind(atoms: Atoms) -> str:
+    """Formulas of the two molecules of a dimer, sorted.
+
+    Raises
+    ------
+    ValueError
+        If it is no dimer.
+
+    Examples
+    --------
+    >>> from kstep_integrators import named_molecule
+    >>> one, other = named_molecule("furan"), named_molecule("ethene")
+    >>> other.translate([6.0, 0.0, 0.0])
+    >>> dimer_kind(one + other)
+    'C2H4+C4H4O'
+    """
+    molecule = split_dimer(atoms)
+    return kind_of_molecules(atoms[molecule == 0], atoms[molecule == 1])
+
+
+def kind_of_molecules(first: Atoms, second: Atoms) -> str:
+    """Formulas of two molecules, sorted.
+
+    Examples
+    --------
+    >>> from kstep_integrators import named_molecule
+    >>> kind_of_molecules(named_molecule("furan"), named_molecule("ethene"))
+    'C2H4+C4H4O'
+    """
+    return "+".join(sorted(part.get_chemical_formula() for part in (first, second)))

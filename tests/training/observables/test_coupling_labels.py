@@ -16,9 +16,9 @@ from kstep_integrators.observables.couplings import (
     dimer_state,
     orbital_reference,
 )
+from kstep_integrators.observables.couplings.dimer import dimer_kind
 from kstep_training.observables.coupling_labels import (
     CouplingLabelSettings,
-    dimer_kind,
     label_couplings,
 )
 from kstep_training.observables.label import label

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,15 @@ def test_metropolized_run(tmp_path: Path) -> None:
     dimer_dynamics("ethene", "furan", tmp_path / "again.traj", SHORT)
     one, again = (ase.io.read(tmp_path / name) for name in ("pair.traj", "again.traj"))
     assert np.array_equal(one.positions, again.positions)
+
+
+def test_frames_are_taken_by_strides(tmp_path: Path) -> None:
+    """A rejected stride takes no time and is one nevertheless, or frames were no ensemble."""
+    settings = dataclasses.replace(SHORT, k=200, interval_fs=100.0, frames=8, equilibration_fs=0.0)
+    record = dimer_dynamics("ethene", "furan", tmp_path / "pair.traj", settings)
+    assert record["accepted"] < 1.0
+    assert record["length_fs"] != 700.0
+    assert record["jumps"] == 7
 
 
 def test_a_run_that_learns(tmp_path: Path) -> None:

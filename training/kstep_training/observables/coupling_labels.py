@@ -17,13 +17,14 @@ from kstep_integrators.observables.couplings import (
     orbital_reference,
     split_dimer,
 )
+from kstep_integrators.observables.couplings.dimer import dimer_kind
 from kstep_integrators.observables.couplings.orbitals import CARRIERS, check_carrier
 from kstep_integrators.observables.couplings.pyscf_orbitals import parse_method
 from kstep_training.keys import setting
 from kstep_training.observables.frame_labels import FrameFailed, over_frames
 from kstep_training.observables.settings import LabelSettings
 
-__all__ = ["CouplingLabelSettings", "dimer_kind", "kind_of_molecules", "label_couplings"]
+__all__ = ["CouplingLabelSettings", "label_couplings"]
 
 
 @dataclass(frozen=True)
@@ -61,38 +62,6 @@ class CouplingLabelSettings(LabelSettings):
     def references(self) -> tuple[str, ...]:
         """The one or two methods of the reference."""
         return (self.reference,) if self.reference_2 is None else (self.reference, self.reference_2)
-
-
-def dimer_kind(atoms: Atoms) -> str:
-    """Formulas of the two molecules of a dimer, sorted.
-
-    Raises
-    ------
-    ValueError
-        If it is no dimer.
-
-    Examples
-    --------
-    >>> from kstep_integrators import named_molecule
-    >>> one, other = named_molecule("furan"), named_molecule("ethene")
-    >>> other.translate([6.0, 0.0, 0.0])
-    >>> dimer_kind(one + other)
-    'C2H4+C4H4O'
-    """
-    molecule = split_dimer(atoms)
-    return kind_of_molecules(atoms[molecule == 0], atoms[molecule == 1])
-
-
-def kind_of_molecules(first: Atoms, second: Atoms) -> str:
-    """Formulas of two molecules, sorted.
-
-    Examples
-    --------
-    >>> from kstep_integrators import named_molecule
-    >>> kind_of_molecules(named_molecule("furan"), named_molecule("ethene"))
-    'C2H4+C4H4O'
-    """
-    return "+".join(sorted(part.get_chemical_formula() for part in (first, second)))
 
 
 def label_couplings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from kstep_training.inputs.molecules import read_molecule
 from kstep_training.inputs.start import relax
 from kstep_training.keys import setting
 
-__all__ = ["CentroidRestraint", "DimerSettings", "dimer_dynamics", "place_dimer"]
+__all__ = ["CentroidRestraint", "DimerSettings", "dimer_dynamics", "place_dimer", "start_dimer"]
 
 POTENTIAL: Final = "organic-gfn2"
 COVERED: Final = frozenset((1, 6, 7, 8))
@@ -120,7 +121,9 @@ class DimerSettings:
     )
     stiffness: float = setting(0.5, "of the restraint", "eV/angstrom^2")
     frames: int = setting(40, "frames that are kept")
-    interval_fs: float = setting(100.0, "time between two of them", "fs")
+    interval_fs: float = setting(
+        100.0, "time between two of them, rejected strides of a Metropolized run included", "fs"
+    )
     equilibration_fs: float = setting(500.0, "time before the first of them", "fs")
     timestep_fs: float = setting(0.5, "base step", "fs")
     k: int = setting(20, "base steps of a stride; of a run that learns, 8 at most")
@@ -196,43 +199,34 @@ def _turned(atoms: Atoms, rng: np.random.Generator) -> npt.NDArray[np.float64]:
     return np.asarray((atoms.positions - atoms.positions.mean(0)) @ rotation.T)
 
 
-def dimer_dynamics(
-    first: str, second: str, trajectory: str | Path, settings: DimerSettings
-) -> dict[str, Any]:
-    """Run the k-step dynamics of a dimer under GFN2-xTB and write its frames.
-
-    With the elements of the bundled potential, jumps on it, each molecule on its own, are
-    Metropolized: frames are of the canonical ensemble of GFN2 and the restraint. A potential for
-    other elements is learned while running.
+def start_dimer(first: str, second: str, settings: DimerSettings) -> KStepDynamics:
+    """The k-step dynamics of a dimer under GFN2-xTB and a restraint, at its start.
 
     Parameters
     ----------
     first, second : str
-        Molecules as of ``kstep run``: names of bundled ones, files, or SMILES.
-    trajectory : path
-        ASE trajectory that is written.
+        As for :func:`dimer_dynamics`.
     settings : DimerSettings
+        Frames, their interval and the equilibration are left to the caller.
 
     Returns
     -------
-    dict
-        Evaluations of the physics, the share of accepted jumps (Metropolized runs), and the length
-        in fs.
+    KStepDynamics
+        Metropolized with the elements of the bundled potential. A rejected stride takes no time but
+        counts: averages over the canonical ensemble take frames by strides, not by their time.
 
     Raises
     ------
     ValueError
-        If a molecule is unknown, or they do not fit at the distances asked for.
-    DynamicsFailed
-        If the dynamics fails.
+        As for :func:`dimer_dynamics`.
 
     Examples
     --------
-    >>> import os, tempfile
-    >>> path = os.path.join(tempfile.mkdtemp(), "ethene.traj")
-    >>> few = DimerSettings(frames=2, interval_fs=20.0, equilibration_fs=0.0)
-    >>> dimer_dynamics("ethene", "ethene", path, few)["length_fs"]
-    20.0
+    >>> dynamics = start_dimer("ethene", "ethene", DimerSettings())
+    >>> dynamics.run(1)
+    True
+    >>> dynamics.stats.jumps
+    1
     """
     rng = np.random.default_rng(settings.seed)
     one, other = _at_rest(first), _at_rest(second)
@@ -255,16 +249,53 @@ def dimer_dynamics(
         "rng": rng,
     }
     if learns:
-        dynamics = KStepDynamics(atoms, None, learn=Learning(stop=LABELS, refit=False), **common)
-    else:
-        # Each molecule on its own: close to each other, the network that has been fitted to single
-        # molecules is far off, and what is left out here the Metropolis test puts right.
-        model = cast(NetworkPotential, load_model(POTENTIAL))
-        potential = SumPotential(
-            (model, range(len(one))), (model, range(len(one), len(atoms))), held
-        )
-        dynamics = KStepDynamics(atoms, potential, corrector="none", metropolize=True, **common)
-    return _write(dynamics, atoms, Path(trajectory), settings)
+        return KStepDynamics(atoms, None, learn=Learning(stop=LABELS, refit=False), **common)
+    # Each molecule on its own: close to each other, the network that has been fitted to single
+    # molecules is far off, and what is left out here the Metropolis test puts right.
+    model = cast(NetworkPotential, load_model(POTENTIAL))
+    potential = SumPotential((model, range(len(one))), (model, range(len(one), len(atoms))), held)
+    return KStepDynamics(atoms, potential, corrector="none", metropolize=True, **common)
+
+
+def dimer_dynamics(
+    first: str, second: str, trajectory: str | Path, settings: DimerSettings
+) -> dict[str, Any]:
+    """Run the k-step dynamics of a dimer under GFN2-xTB and write its frames.
+
+    With the elements of the bundled potential, jumps on it, each molecule on its own, are
+    Metropolized: frames, taken after equal numbers of strides, are of the canonical ensemble of
+    GFN2 and the restraint. A potential for other elements is learned while running.
+
+    Parameters
+    ----------
+    first, second : str
+        Molecules as of ``kstep run``: names of bundled ones, files, or SMILES.
+    trajectory : path
+        ASE trajectory that is written.
+    settings : DimerSettings
+
+    Returns
+    -------
+    dict
+        Jumps, evaluations of the physics, the share of accepted jumps (Metropolized runs), and the
+        time travelled in fs, from the first frame.
+
+    Raises
+    ------
+    ValueError
+        If a molecule is unknown, or they do not fit at the distances asked for.
+    DynamicsFailed
+        If the dynamics fails.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> path = os.path.join(tempfile.mkdtemp(), "ethene.traj")
+    >>> few = DimerSettings(frames=2, interval_fs=20.0, equilibration_fs=0.0)
+    >>> dimer_dynamics("ethene", "ethene", path, few)["length_fs"]
+    20.0
+    """
+    return _write(start_dimer(first, second, settings), Path(trajectory), settings)
 
 
 def _at_rest(source: str) -> Atoms:
@@ -276,10 +307,9 @@ def _at_rest(source: str) -> Atoms:
     return atoms
 
 
-def _write(
-    dynamics: KStepDynamics, atoms: Atoms, path: Path, settings: DimerSettings
-) -> dict[str, Any]:
+def _write(dynamics: KStepDynamics, path: Path, settings: DimerSettings) -> dict[str, Any]:
     """Equilibrate, then keep frames with their times."""
+    atoms = dynamics.atoms
     _advance(dynamics, settings.equilibration_fs)
     begun = dynamics.get_time()
     with Trajectory(path, "w") as frames:
@@ -292,6 +322,7 @@ def _write(
             )
     stats = dynamics.stats
     return {
+        "jumps": stats.jumps,
         "evaluations": stats.physics_evaluations,
         "accepted": stats.accepted / stats.jumps if dynamics.last_verdict is not None else None,
         "length_fs": time,
@@ -299,7 +330,14 @@ def _write(
 
 
 def _advance(dynamics: KStepDynamics, length_fs: float) -> None:
-    """Go on for a time; strides of a run that learns grow, and rejected ones take none."""
+    """Go on for a time: of a Metropolized run in strides, of one that learns as it comes.
+
+    Rejected strides take no time, but the place where a run stays for long is to be seen as often:
+    frames by their time would not be of the ensemble. Strides of a run that learns grow.
+    """
+    if dynamics.metropolize:
+        dynamics.run(math.ceil(length_fs * FS / dynamics.dt - 1e-6))
+        return
     end = dynamics.get_time() + (length_fs - 1e-6) * FS
     while dynamics.get_time() < end:
         dynamics.run(1)

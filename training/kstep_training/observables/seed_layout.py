@@ -45,9 +45,10 @@ from ase.units import Debye
 
 from kstep_integrators.files import atomic_file
 from kstep_integrators.observables.couplings.descriptors import separation
+from kstep_integrators.observables.couplings.dimer import kind_of_molecules
 from kstep_integrators.units import NM
 from kstep_training.manifest import write_manifest
-from kstep_training.observables.coupling_labels import CouplingLabelSettings, kind_of_molecules
+from kstep_training.observables.coupling_labels import CouplingLabelSettings
 
 __all__ = ["COLUMNS", "import_seed_layout", "read_seed_layout"]
 
