@@ -185,20 +185,24 @@ def _compared(
     return {"prediction": name, "along": along, "labels": known, "off": off, "corrected": better}
 
 
-def _about(observable: Observable, labels: Labels, run: dict[str, Any]) -> dict[str, Any]:
-    """The observable and the run; refuses one that was fitted to other labels."""
-    record = observable.header.training
-    if record.get("labels_sha256") != labels.digest:
+def _check(observable: Observable, labels: Labels) -> None:
+    """Refuse an observable that was fitted to other labels."""
+    digest = observable.header.training.get("labels_sha256")
+    if digest != labels.digest:
         raise ValueError(
-            f"{observable.header.name} was fitted to other labels (SHA-256 "
-            f"{record.get('labels_sha256')}, expected {labels.digest}); name them with --labels"
+            f"{observable.header.name} was fitted to other labels (SHA-256 {digest}, expected "
+            f"{labels.digest}); name them with --labels"
         )
+
+
+def _about(observable: Observable, run: dict[str, Any]) -> dict[str, Any]:
+    """The observable and the run."""
     return {
         "observable": observable.header.name,
         "digest": observable.digest,
         "method": observable.header.method,
         "errors": observable.header.errors,
-        "training_labels": sum(record["labels"].values()),
+        "training_labels": sum(observable.header.training["labels"].values()),
         "physics": "GFN2-xTB",
         **{name: value for name, value in run.items() if name not in ("positions", "numbers")},
         "frames": len(run["positions"]),
@@ -230,6 +234,7 @@ def observed_coupling(options: ObservedCouplingOptions) -> dict[str, Any]:
     """Magnitude and root mean square of a coupling along a run, by a network and by labels."""
     labels = read_labels(unpacked(options.labels, options.cache))
     observable = Observable.load(options.model)
+    _check(observable, labels)
     folder = _folder(options, "-".join((*options.pair, f"{options.most:g}")))
     settings = DimerSettings(
         most=options.most, timestep_fs=BASE_FS, k=round(STRIDE_FS / BASE_FS), seed=options.seed,
@@ -237,7 +242,7 @@ def observed_coupling(options: ObservedCouplingOptions) -> dict[str, Any]:
     )  # fmt: skip
     first, second = options.pair
     run = kept(folder / "run.json", lambda: _run(start_dimer(first, second, settings), options))
-    about, frames = _about(observable, labels, run), _frames(run)
+    about, frames = _about(observable, run), _frames(run)
     began = time.process_time()
     values = observable.measure(frames, frames[0])
     network = time.process_time() - began
@@ -275,6 +280,7 @@ def observed_spectrum(options: ObservedSpectrumOptions) -> dict[str, Any]:
     """Mean spectrum along a run by a network, against that of labels of the same frames."""
     labels = read_labels(unpacked(options.labels, options.cache))
     observable: Any = Observable.load(options.model, element=labels.settings["element"])
+    _check(observable, labels)
     grid = GridSettings(**observable.header.training["settings"]["grid"])
     kelvin = options.temperature_K
     folder = _folder(options, f"{read_molecule(options.molecule).name}-{kelvin:g}")
@@ -282,7 +288,7 @@ def observed_spectrum(options: ObservedSpectrumOptions) -> dict[str, Any]:
         folder / "run.json",
         lambda: _run(_molecule_dynamics(options.molecule, kelvin, options.seed), options),
     )
-    about, frames = _about(observable, labels, run), _frames(run)
+    about, frames = _about(observable, run), _frames(run)
     began = time.process_time()
     predicted = observable.measure(frames)["spectrum"]
     network = time.process_time() - began

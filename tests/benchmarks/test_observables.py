@@ -224,11 +224,6 @@ def test_a_spectrum_along_a_run(tmp_path, monkeypatch):
 
 def test_an_observable_of_other_labels_is_refused(tmp_path):
     folder = coupling_labels(tmp_path / "labels", trajectories=1, frames=2)
-    (tmp_path / "observed_run" / "ethene-ethene-5-100-100-0").mkdir(parents=True)
-    run_of = {"numbers": [6], "positions": [[[0.0, 0.0, 0.0]]]}
-    (tmp_path / "observed_run" / "ethene-ethene-5-100-100-0" / "run.json").write_text(
-        json.dumps(run_of)
-    )
     options = observed_run.ObservedCouplingOptions(
         tmp_path, couplings_file(tmp_path / "pairs.safetensors"), labels=folder
     )
