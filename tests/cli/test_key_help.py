@@ -17,7 +17,7 @@ UNITS = {"_per_ps": "1/ps", "_fs": "fs", "_ps": "ps", "_K": "K", "_eV": "eV", "_
 WITH_UNIT = {
     "charge", "cutoff", "distance_scale", "distortions", "energy_tolerance", "force_tolerance",
     "gaussian", "huber_delta", "jitter", "largest_shift", "least", "lorentzian", "most", "reach",
-    "resolution", "scale", "spacing", "stiffness", "temperatures", "widths",
+    "resolution", "scale", "spacing", "stiffness", "temperatures", "widest", "widths",
 }  # fmt: skip
 """Other keys that have one."""
 

@@ -21,7 +21,7 @@ class Interaction(nn.Module):
     With :math:`m_{ij} = w_{ij} \, \mathrm{MLP}(d_{ij}) \odot (W h_j \otimes Y(r_{ij}))`, summed
     over senders j, the update is :math:`g \, \sigma(W_1 \sum_j m_{ij} + W_2 [h_i, a_i])`: a gated
     nonlinearity of messages and a self-connection, with node attributes a. The gate g, one number
-    for each channel of the features, is learned and starts closed, at zero, so that a new network
+    for each channel of the features, is learned; where it starts closed, at zero, a new network
     passes its input on unchanged. Tensor products by e3nn, doi:10.48550/arXiv.2207.09453.
 
     Parameters
@@ -36,6 +36,8 @@ class Interaction(nn.Module):
         Size of the basis of the edges.
     hidden : int
         Width of the MLP of the distances.
+    gate : float
+        That all channels start with.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Interaction(nn.Module):
         attributes: int,
         radial: int,
         hidden: int,
+        gate: float = 0.0,
     ) -> None:
         super().__init__()
         scalars = o3.Irreps([one for one in features if one.ir.l == 0])
@@ -60,7 +63,7 @@ class Interaction(nn.Module):
         self.gathered = o3.Linear(products.irreps_out, self.activation.irreps_in)
         kept = features + o3.Irreps([(attributes, "0e")])
         self.kept = o3.Linear(kept, self.activation.irreps_in)
-        self.gate = nn.Parameter(torch.zeros(features.num_irreps))
+        self.gate = nn.Parameter(torch.full((features.num_irreps,), gate))
         widths = torch.tensor([ir.dim for count, ir in features for _ in range(count)])
         channel = torch.arange(len(widths)).repeat_interleave(widths)
         self.register_buffer("channel", channel, persistent=False)

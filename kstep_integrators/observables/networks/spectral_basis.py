@@ -1,4 +1,4 @@
-"""Spectra as sums of Gaussians of several widths, on an axis that may be shifted."""
+"""Spectra as sums of Gaussians of several widths, each of which may be moved."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SpectralBasis(nn.Module):
     >>> basis = SpectralBasis([0.0, 1.0, 2.0], [1.0, 2.0])
     >>> basis.size
     5
-    >>> basis(torch.ones(1, 5).double(), torch.zeros(1).double()).shape
+    >>> basis(torch.ones(1, 5).double(), torch.zeros(1, 5).double()).shape
     torch.Size([1, 3])
     """
 
@@ -73,15 +73,15 @@ class SpectralBasis(nn.Module):
         Parameters
         ----------
         coefficients : (A, K)
-        shift : (A,) eV
-            By which each spectrum lies higher than without.
+        shift : (A, K) eV
+            By which each Gaussian lies higher than its place on the grid.
         """
         # No matrix product, which mixed precision would make one of half precision.
         return (self.gaussians(shift) * coefficients.unsqueeze(1)).sum(-1)
 
     def gaussians(self, shift: Tensor) -> Tensor:
-        """Values (A, E, K) of the Gaussians on the grid, 1/eV, shifted by (A,) eV."""
-        away = (self.grid - shift.unsqueeze(-1)).unsqueeze(-1) - self.centres
+        """Values (A, E, K) of the Gaussians on the grid, 1/eV, shifted by (A, K) eV."""
+        away = self.grid.unsqueeze(-1) - (self.centres + shift).unsqueeze(1)
         return torch.exp(-0.5 * (away / self.width).square()) / (
             math.sqrt(2 * math.pi) * self.width
         )
@@ -98,7 +98,7 @@ class SpectralBasis(nn.Module):
             Not negative.
         rounds : int
         """
-        matrix = self.gaussians(self.grid.new_zeros(1))[0]
+        matrix = self.gaussians(self.grid.new_zeros(1, self.size))[0]
         wanted = matrix.T @ spectrum.to(matrix)
         tiny = torch.finfo(matrix.dtype).tiny
         coefficients = matrix.new_full((self.size,), float(wanted.mean() / matrix.square().sum()))

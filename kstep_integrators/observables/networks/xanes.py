@@ -36,8 +36,11 @@ __all__ = ["POOLINGS", "XANESNetwork"]
 POOLINGS = ("attention", "absorber", "mean")
 """Pooling of a spectrum's features: of atoms by attention, of the absorber alone, or of all."""
 
-FAINTEST = 1e-3
+FAINTEST = 0.03
 """Least coefficient of the mean spectrum, relative to their scale: smaller ones hardly learn."""
+
+LEAST_SPREAD = 0.01
+"""Of what a spectrum is read from over the training set, relative to the largest of all spreads."""
 
 
 class XANESNetwork(ObservableNetwork):
@@ -45,13 +48,16 @@ class XANESNetwork(ObservableNetwork):
 
     The spectrum of absorber a on the grid of energies E relative to the edge of its element is
 
-    .. math:: \mu_a(E) = s \sum_k \mathrm{softplus}(b_{z,k} + c_{a,k}) \, G_k(E - \delta_a)
+    .. math:: \mu_a(E) = s \sum_k \mathrm{softplus}(b_{z,k} + c_{a,k}) \, G_k(E - \delta_{a,k})
 
     with Gaussians :math:`G_k` of several widths: positive whatever the network says. Edges of
-    different elements share the grid, because it counts from a reference energy of each element;
-    the chemical shift :math:`\delta_a = \Delta \tanh(t_a)` moves all Gaussians together. The
-    network makes c and t of invariants. Scale s and offsets b, which belong to the mean
-    spectrum of each element, are set from the training set; a new network returns those means.
+    different elements share the grid, because it counts from a reference energy of each element.
+    Each Gaussian is moved by :math:`\delta_{a,k} = \Delta \tanh(t_{a,k})`, as lines move with the
+    structure: a shift is close to linear in the positions where intensities at given energies are
+    not. The network makes c and t of invariants. Scale s and offsets b, which belong to the mean
+    spectrum of each element, are set from the training set, and so are mean and spread of the
+    invariants, because a structure that vibrates changes them by little of what they are; a new
+    network returns the mean spectra.
 
     Parameters
     ----------
@@ -75,7 +81,7 @@ class XANESNetwork(ObservableNetwork):
     widths : sequence of float
         Of the Gaussians, standard deviations in eV.
     largest_shift : float
-        :math:`\Delta`, eV; 0 for none.
+        Of a Gaussian, :math:`\Delta`, eV; 0 for none.
     pooling : str
         ``"attention"``: the absorber's features, and averages of all atoms' within reach by
         attention. ``"absorber"``: its features alone. ``"mean"``: and the mean of all atoms'.
@@ -108,6 +114,8 @@ class XANESNetwork(ObservableNetwork):
     absorbing: Tensor
     offsets: Tensor
     scale: Tensor
+    centre: Tensor
+    spread: Tensor
 
     def __init__(
         self,
@@ -173,18 +181,20 @@ class XANESNetwork(ObservableNetwork):
             self.element = nn.Embedding(len(self.elements), scalars)
             self.embedding = o3.Linear(o3.Irreps([(scalars, "0e")]), irreps)
             self.layers = nn.ModuleList(
-                Interaction(irreps, products, scalars, self.edges.size, hidden)
+                Interaction(irreps, products, scalars, self.edges.size, hidden, gate=1.0)
                 for _ in range(layers)
             )
             if pooling == "attention":
                 self.attention = AbsorberAttention(irreps, heads, radial, reach)
             self.absorber = nn.Embedding(len(references), scalars)
             count = irreps.num_irreps if norms else scalars
-            count = scalars + count * (1 if pooling == "absorber" else 2)
-            self.result = perceptron(count, hidden, hidden, self.basis.size + 1)
+            count = count * (1 if pooling == "absorber" else 2)
+            self.result = perceptron(scalars + count, hidden, hidden, 2 * self.basis.size)
         self.register_buffer("absorbing", species_table([*references]), persistent=False)
         self.register_buffer("offsets", torch.zeros(len(references), self.basis.size))
         self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("centre", torch.zeros(count))
+        self.register_buffer("spread", torch.ones(count))
 
     def energies(self, element: int) -> Tensor:
         """Energies (E,) in eV of the spectra of an element's atoms, float64.
@@ -213,29 +223,18 @@ class XANESNetwork(ObservableNetwork):
             If an atom's element is not one of those that the network knows, or an absorber's not
             one of those it has spectra of.
         """
-        species, batch, absorbers = self.species(data.z), batch_of(data), data.absorber_index
-        kind = self._kinds(data.z[absorbers])
-        positions = data.pos.to(self.dtype)
-        receivers, senders = pairs_within(positions, batch, self.edges.radial.cutoff)
-        edges = self.edges(receivers, senders, positions, torch.zeros_like(receivers))
-        attributes = self.element(species)
-        features = self.embedding(attributes)
-        for layer in self.layers:
-            features = features + layer(features, attributes, edges)
-        parts = [self.absorber(kind), invariants(features[absorbers], self.irreps, self.norms)]
-        if self.pooling != "absorber":
-            pooled = self._pooled(features, positions, absorbers, batch)
-            parts.append(invariants(pooled, self.irreps, self.norms))
+        kind = self._kinds(data.z[data.absorber_index])
+        read = (self._read(data) - self.centre) / self.spread
         # The spectrum in full precision, even where the layers were computed in less.
-        result = self.result(torch.cat(parts, dim=-1)).to(self.dtype)
-        shift = self.largest_shift * torch.tanh(result[:, -1])
-        coefficients = self.scale * functional.softplus(self.offsets[kind] + result[:, :-1])
-        spectra: Tensor = self.basis(coefficients, shift)
+        result = self.result(torch.cat([self.absorber(kind), read], dim=-1)).to(self.dtype)
+        given, moved = result.chunk(2, dim=-1)
+        coefficients = self.scale * functional.softplus(self.offsets[kind] + given)
+        spectra: Tensor = self.basis(coefficients, self.largest_shift * torch.tanh(moved))
         return spectra
 
     @torch.no_grad()
     def set_statistics(self, data: Data, spectra: Tensor) -> None:
-        """Take the scale and the mean spectrum of each element from the training set.
+        """Take scales and the mean spectrum of each element from the training set.
 
         Parameters
         ----------
@@ -250,10 +249,31 @@ class XANESNetwork(ObservableNetwork):
         fits = [basis.positive_fit(mean.cpu()) for mean in means]
         scale = torch.stack(fits).mean()
         self.scale.copy_(scale)
+        read = self._read(data)
+        spread = read.std(0, correction=0)
+        self.centre.copy_(read.mean(0))
+        self.spread.copy_(spread.clamp(min=LEAST_SPREAD * float(spread.max())))
+        self.spread[self.spread == 0.0] = 1.0
         for index, fit in zip(kind.unique().tolist(), fits, strict=True):
             relative = (fit / scale).clamp(min=FAINTEST)
             # The inverse of softplus.
             self.offsets[index] = relative + torch.log(-torch.expm1(-relative))
+
+    def _read(self, data: Data) -> Tensor:
+        """Invariants (A, I) of the absorbers and what is around them."""
+        species, batch, absorbers = self.species(data.z), batch_of(data), data.absorber_index
+        positions = data.pos.to(self.dtype)
+        receivers, senders = pairs_within(positions, batch, self.edges.radial.cutoff)
+        edges = self.edges(receivers, senders, positions, torch.zeros_like(receivers))
+        attributes = self.element(species)
+        features = self.embedding(attributes)
+        for layer in self.layers:
+            features = features + layer(features, attributes, edges)
+        parts = [invariants(features[absorbers], self.irreps, self.norms)]
+        if self.pooling != "absorber":
+            pooled = self._pooled(features, positions, absorbers, batch)
+            parts.append(invariants(pooled, self.irreps, self.norms))
+        return torch.cat(parts, dim=-1)
 
     def _pooled(
         self, features: Tensor, positions: Tensor, absorbers: Tensor, batch: Tensor

@@ -10,6 +10,7 @@ import torch
 from ase import Atoms
 from ase.build import molecule
 
+from kstep_integrators.observables.networks.graphs import Batch, structure_graph
 from kstep_integrators.observables.networks.observable_network import invariants
 from kstep_integrators.observables.networks.xanes import XANESNetwork
 from kstep_integrators.testing import assert_observable
@@ -71,17 +72,54 @@ def test_a_new_network_returns_the_mean_spectrum_of_each_element() -> None:
     assert network.offsets.isfinite().all()
 
 
-def test_a_shift_moves_the_whole_spectrum_and_no_further_than_allowed() -> None:
+def test_gaussians_move_no_further_than_allowed() -> None:
     network = shaken(spectrum(largest_shift=1.5)).double()
     graph = structure()
+    shifts = slice(network.basis.size, None)
     with torch.no_grad():
-        network.result[-1].weight[-1] = 0.0
-        network.result[-1].bias[-1] = 0.0
+        network.result[-1].weight[shifts] = 0.0
+        network.result[-1].bias[shifts] = 0.0
         before = network(graph)
-        network.result[-1].bias[-1] = 1e3
+        network.result[-1].bias[shifts] = 1e3
         after = network(graph)
     # The grid is of 0.25 eV, 6 of them 1.5 eV.
     assert torch.allclose(after[:, 6:], before[:, :-6], rtol=1e-9, atol=1e-12)
+
+
+def test_each_gaussian_moves_by_itself() -> None:
+    network = spectrum(widths=[0.5], largest_shift=1.5).double()
+    size = network.basis.size
+    with torch.no_grad():
+        network.offsets.fill_(-40.0)  # two Gaussians alone, the lower one higher than the other
+        network.offsets[:, 4], network.offsets[:, 10] = 2.0, 0.0
+        before = network(structure())
+        network.result[-1].bias[size + 4] = 1e3
+        after = network(structure())
+    grid = network.basis.grid
+    peaks = [float(grid[each[0].argmax()]) for each in (before, after)]
+    assert peaks == [-1.0, 0.5]
+    beyond = grid > 2.5  # the other one is at 2 eV
+    assert torch.allclose(after[:, beyond], before[:, beyond], atol=1e-3)
+    assert before[0, beyond].max() > 0.1
+
+
+def test_what_is_read_has_unit_spread_over_the_training_set() -> None:
+    torch.manual_seed(0)
+    network = spectrum().double()
+    batch = Batch.from_data_list(
+        [
+            structure_graph(atoms.numbers, atoms.positions, [0, 1], dtype=torch.float64)
+            for atoms in (molecule("CH3CHO"), molecule("CH3CH2OH"), molecule("CH3OCH3"))
+        ]
+    )
+    rows = torch.ones(6, len(GRID), dtype=torch.float64)
+    network.set_statistics(batch, rows)
+    with torch.no_grad():
+        read = (network._read(batch) - network.centre) / network.spread
+    assert read.mean(0).abs().max() < 1e-5
+    assert float(read.std(0, correction=0).max()) == pytest.approx(1.0, abs=1e-5)
+    network.set_statistics(structure(absorbers=(0,)), rows[:1])  # one spectrum has no spread
+    assert network.spread.tolist() == [1.0] * len(network.spread)
 
 
 def test_energies_are_counted_from_the_edge_of_the_element() -> None:

@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from kstep_integrators.units import HARTREE
+from kstep_training.observables.broadening import Broadening, broaden, energy_grid
 from kstep_training.observables.core_spectra import CoreLevels, core_excitations
 from kstep_training.observables.frame_labels import FrameFailed
 from kstep_training.observables.xanes_labels import XANESLabelSettings, label_xanes
@@ -73,6 +74,25 @@ def test_the_element_is_excited_from_its_own_orbitals() -> None:
     brightest = int(np.argmax(carbon.strengths * (carbon.energies < carbon.energies[0] + 3.0)))
     assert carbon.hole[brightest, carbonyl] > 0.95
     assert carbon.hole[0, carbonyl] < 0.05
+
+
+def test_spectra_of_absorbers_do_not_depend_on_how_nearly_equal_excitations_mix() -> None:
+    # A bond of ethylene that is longer by thousandths of an angstrom localizes its core holes.
+    lines = Broadening(gaussian=0.8)
+    grid = energy_grid(272.0, 290.0, 0.1)
+    even, uneven = ethylene(), ethylene()
+    uneven.positions[2] *= 1.001
+    spectra, holes = [], []
+    for atoms in (even, uneven):
+        found = core_excitations(atoms, "C", EXACT)
+        np.testing.assert_allclose(found.shares.sum(axis=1), found.strengths, atol=1e-12)
+        spectra.append(broaden(found.energies, found.shares, grid, lines))
+        each = found.strengths[:, None] * found.hole
+        holes.append(broaden(found.energies, each, grid, lines))
+    assert spectra[0].min() > -1e-6
+    np.testing.assert_allclose(spectra[0][0], spectra[0][1], atol=1e-6)
+    assert np.abs(spectra[1] - spectra[0]).max() < 0.01 * spectra[0].max()
+    assert np.abs(holes[1] - holes[0]).max() > 0.03 * spectra[0].max()
 
 
 def test_motion_and_order_of_atoms_change_nothing() -> None:
@@ -155,7 +175,8 @@ def test_labels_of_frames() -> None:
     assert single.energies[count - 1] > single.energies[0] + 30.0
     assert arrays["excitations"].shape == (2, count) < (2, len(single.energies) + 1)
     np.testing.assert_allclose(arrays["excitations"][1], single.energies[:count], atol=1e-9)
-    assert arrays["hole"].shape == (2, count, 1)
+    assert arrays["hole"].shape == arrays["shares"].shape == (2, count, 1)
+    np.testing.assert_allclose(arrays["shares"][..., 0], arrays["strengths"], atol=1e-12)
     assert arrays["absorbers"].tolist() == [0]
 
 

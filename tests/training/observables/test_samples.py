@@ -90,6 +90,30 @@ def test_spectra_have_the_strength_as_their_area() -> None:
     np.testing.assert_array_equal(samples.absorber, 8)
 
 
+def test_lines_widen_above_ionization() -> None:
+    part = spectrum_part("run", frames=3, seed=1)
+    wide = GridSettings(ionization_eV=2.0, rise_eV=2.0, widest=2.8)
+    widths = wide.lines.gaussian_at([0.0, 2.0, 3.0, 4.0, 9.0])
+    np.testing.assert_allclose(widths, [0.8, 0.8, 1.8, 2.8, 2.8], rtol=1e-12)
+    assert GridSettings(widest=None).lines.gaussian_at(50.0) == 0.8
+    # Excitations end 6 eV above the lowest or a little more.
+    even, uneven = (spectrum_samples([part], its) for its in (GridSettings(widest=None), wide))
+    assert even.energies[-1] - uneven.energies[-1] == pytest.approx(2.0)
+    with pytest.raises(ValueError, match=r"rise_eV is 0\.0, expected a positive number in eV"):
+        GridSettings(rise_eV=0.0)
+    with pytest.raises(ValueError, match=r"widest is 0\.5, expected at least the width below the"):
+        GridSettings(widest=0.5)
+
+
+def test_spectra_of_absorbers_are_those_of_their_shares() -> None:
+    part = spectrum_part("run", frames=4, seed=1)
+    shares = part["strengths"][..., None] * [0.5]
+    halved = spectrum_samples([{**part, "shares": shares}], GridSettings())
+    np.testing.assert_allclose(
+        2.0 * halved.rows, spectrum_samples([part], GridSettings()).rows, rtol=1e-9
+    )
+
+
 def test_labels_that_do_not_go_with_the_settings(
     couplings: Path, spectra: Path, tmp_path: Path
 ) -> None:

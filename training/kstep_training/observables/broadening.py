@@ -2,8 +2,9 @@ r"""Sticks of excitations broadened to a spectrum on a grid of energies.
 
 A stick of strength f becomes a line whose area is f, so that a spectrum in 1/eV has the sum of the
 strengths as its area. Lines are Lorentzians (the life of the core hole), Gaussians (the resolution)
-or their convolution, a Voigt profile; the width may grow with the energy above the edge, as the
-life of the final states shortens.
+or their convolution, a Voigt profile. Above the ionization energy the Gaussian width may grow up to
+a largest one: there is a continuum, in which a finite basis has a few discrete states instead,
+whose energies and strengths depend on the basis.
 """
 
 from __future__ import annotations
@@ -31,9 +32,11 @@ class Broadening:
     gaussian, lorentzian : float
         Full widths at half maximum, eV; one may be 0.
     growth : float
-        By which the Lorentzian width grows for each eV above ``edge``.
+        By which the Gaussian width grows for each eV above ``edge``.
     edge : float
         eV.
+    widest : float
+        Gaussian width from which on it grows no more, eV.
 
     Raises
     ------
@@ -43,13 +46,14 @@ class Broadening:
     Examples
     --------
     >>> Broadening(gaussian=0.5, lorentzian=0.2)
-    Broadening(gaussian=0.5, lorentzian=0.2, growth=0.0, edge=0.0)
+    Broadening(gaussian=0.5, lorentzian=0.2, growth=0.0, edge=0.0, widest=inf)
     """
 
     gaussian: float = 0.8
     lorentzian: float = 0.0
     growth: float = 0.0
     edge: float = 0.0
+    widest: float = np.inf
 
     def __post_init__(self) -> None:
         for name in ("gaussian", "lorentzian", "growth"):
@@ -58,8 +62,25 @@ class Broadening:
                 raise ValueError(f"{name} is {value}, expected a number from 0")
         if not np.isfinite(self.edge):
             raise ValueError(f"edge is {self.edge}, expected an energy in eV")
-        if not self.gaussian and not (self.lorentzian or self.growth):
+        if not self.widest >= self.gaussian:
+            raise ValueError(
+                f"widest is {self.widest}, expected at least the width below the edge, "
+                f"{self.gaussian} eV"
+            )
+        if not self.gaussian and not self.lorentzian:
             raise ValueError("gaussian and lorentzian are both 0, expected a width of lines in eV")
+
+    def gaussian_at(self, energies: npt.ArrayLike) -> Array:
+        """Full widths at half maximum of the Gaussian part of lines at some energies, eV.
+
+        Examples
+        --------
+        >>> Broadening(gaussian=1.0, growth=0.5, edge=4.0, widest=2.5).gaussian_at([3.0, 5.0, 9.0])
+        array([1. , 1.5, 2.5])
+        """
+        above = np.maximum(np.asarray(energies, dtype=float) - self.edge, 0.0)
+        widths: Array = np.minimum(self.gaussian + self.growth * above, self.widest)
+        return widths
 
 
 def energy_grid(start: float, stop: float, spacing: float) -> Array:
@@ -88,7 +109,6 @@ def broaden(
     strengths: npt.ArrayLike,
     grid: npt.ArrayLike,
     lines: Broadening | None = None,
-    hole: npt.ArrayLike | None = None,
 ) -> Array:
     """Spectra of sticks, in 1/eV.
 
@@ -96,17 +116,15 @@ def broaden(
     ----------
     energies : (..., n) array
         eV.
-    strengths : (..., n) array
+    strengths : (..., n) or (..., n, A) array
+        Of all absorbers together, or those of each.
     grid : (E,) array
         eV.
     lines : Broadening, optional
-    hole : (..., n, A) array, optional
-        Share of each absorber in the hole.
 
     Returns
     -------
-    (..., E) array, or (..., A, E) with ``hole``
-        The spectra of the absorbers add up to that without ``hole``.
+    (..., E) or (..., A, E) array
 
     Examples
     --------
@@ -119,26 +137,21 @@ def broaden(
     """
     lines = lines or Broadening()
     e, f = np.asarray(energies, dtype=float), np.asarray(strengths, dtype=float)
-    weights = f[..., None] if hole is None else f[..., None] * np.asarray(hole, dtype=float)
     profiles = _profiles(e, np.asarray(grid, dtype=float), lines)
-    spectra: Array = np.einsum("...na,...ne->...ae", weights, profiles)
-    return spectra[..., 0, :] if hole is None else spectra
+    each = f if f.ndim > e.ndim else f[..., None]
+    spectra: Array = np.einsum("...na,...ne->...ae", each, profiles)
+    return spectra if f.ndim > e.ndim else spectra[..., 0, :]
 
 
 def _profiles(energies: Array, grid: Array, lines: Broadening) -> Array:
     """Lines of unit area, (..., n, E)."""
     offset = grid - energies[..., None]
-    width = lines.lorentzian + lines.growth * np.maximum(energies - lines.edge, 0.0)
-    half, sigma = width[..., None] / 2.0, lines.gaussian / _SIGMA
+    half, sigma = lines.lorentzian / 2.0, lines.gaussian_at(energies)[..., None] / _SIGMA
     found: Array
-    if not lines.gaussian:
-        # A line at the edge that has no width of its own yet would be infinitely high.
-        half = np.maximum(half, np.diff(grid).min() / 2.0)
-        found = half / np.pi / (offset**2 + half**2)
-    elif not width.any():
-        found = np.exp(-0.5 * (offset / sigma) ** 2) / (sigma * np.sqrt(2.0 * np.pi))
-    else:
+    if lines.lorentzian:
         from scipy.special import voigt_profile
 
-        found = voigt_profile(offset, sigma, np.broadcast_to(half, offset.shape))
+        found = voigt_profile(offset, np.broadcast_to(sigma, offset.shape), half)
+    else:
+        found = np.exp(-0.5 * (offset / sigma) ** 2) / (sigma * np.sqrt(2.0 * np.pi))
     return found

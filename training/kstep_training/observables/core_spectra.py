@@ -74,6 +74,9 @@ class CoreExcitations:
     energies : (n,) eV
     strengths : (n,)
         Oscillator strengths, in the length gauge.
+    shares : (n, A)
+        Parts of the strengths by absorbers, whose sum they are; those of one excitation may have
+        either sign.
     hole : (n, A)
         Share of each absorber in the core hole; sums to 1 over the absorbers.
     """
@@ -81,6 +84,7 @@ class CoreExcitations:
     absorbers: npt.NDArray[np.int64]
     energies: Array
     strengths: Array
+    shares: Array
     hole: Array
 
 
@@ -91,6 +95,10 @@ def core_excitations(
 
     With :math:`(A - B)(A + B)(X + Y) = \omega^2 (X + Y)`, strengths are :math:`\frac{2}{3} \omega
     |\sqrt{2} \sum_{ia} (X + Y)_{ia} \langle i | r | a \rangle|^2` (doi:10.1142/9789812830586_0005).
+    The moment d of a transition is a sum over absorbers, each with its own 1s orbital, and shares
+    of the strength are as :math:`d_a \cdot d`: quadratic in the excitation, so that the spectrum of
+    an absorber, unlike strengths times holes, is the same whichever way nearly equal excitations of
+    two atoms mix, and smooth as the atoms move.
     The hole is :math:`\gamma_{ij} = \sum_a X_{ia} X_{ja} + Y_{ia} Y_{ja}` with the coherence of its
     orbitals, and each absorber has its Löwdin population, so that a hole of two equal atoms may sit
     on one of them although their orbitals are spread over both.
@@ -127,16 +135,16 @@ def core_excitations(
             "the molecule, such as element=C"
         )
     field = _converged(atoms, levels)
-    core = _core_orbitals(field, absorbers, element)
+    core, local = _core_orbitals(field, absorbers, element)
     virtual = np.flatnonzero(field.mo_occ == 0.0)
     energies, x, y = _response(field, core, levels.tda)
     shape = (len(core), len(virtual), -1)
-    moment = np.sqrt(2.0) * np.einsum(
-        "cia,ian->cn", _dipoles(field, core, virtual), (x + y).reshape(shape)
-    )
-    strengths = 2.0 / 3.0 * energies * (moment**2).sum(axis=0)
+    plus = np.einsum("Ai,ian->Aan", local, (x + y).reshape(shape))
+    dipoles = np.einsum("Ai,cia->cAa", local, _dipoles(field, core, virtual))
+    moments = np.sqrt(2.0) * np.einsum("cAa,Aan->cAn", dipoles, plus)
+    shares = 2.0 / 3.0 * energies * (moments * moments.sum(axis=1, keepdims=True)).sum(axis=0)
     hole = _hole(field, core, absorbers, (x.reshape(shape), y.reshape(shape)))
-    return CoreExcitations(absorbers, energies * HARTREE, strengths, hole)
+    return CoreExcitations(absorbers, energies * HARTREE, shares.sum(axis=0), shares.T, hole)
 
 
 def _converged(atoms: Atoms, levels: CoreLevels) -> Any:
@@ -180,8 +188,8 @@ def _converged(atoms: Atoms, levels: CoreLevels) -> Any:
 
 def _core_orbitals(
     field: Any, absorbers: npt.NDArray[np.int64], element: str
-) -> npt.NDArray[np.int64]:
-    """Occupied orbitals that are made of the 1s functions of the absorbers."""
+) -> tuple[npt.NDArray[np.int64], Array]:
+    """Occupied orbitals made of the absorbers' 1s functions, and their rotation (A, A) to each."""
     from pyscf import gto
 
     # The minimal basis has the 1s function of each atom as its first.
@@ -196,7 +204,10 @@ def _core_orbitals(
     occupied = np.flatnonzero(field.mo_occ == 2.0)
     overlap = gto.intor_cross("int1e_ovlp", free, field.mol)[first] @ field.mo_coeff[:, occupied]
     share = (overlap**2).sum(axis=0)
-    return np.sort(occupied[np.argsort(-share)[: len(absorbers)]])
+    chosen = np.sort(np.argsort(-share)[: len(absorbers)])
+    # The orthogonal matrix that is nearest to the overlaps.
+    left, _, right = np.linalg.svd(overlap[:, chosen])
+    return occupied[chosen], left @ right
 
 
 def _response(field: Any, core: npt.NDArray[np.int64], tda: bool) -> tuple[Array, Array, Array]:

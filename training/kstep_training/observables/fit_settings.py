@@ -101,6 +101,13 @@ class SpectrumFitSettings(GraphFitSettings):
     0.3
     """
 
+    learning_rate: float = setting(2.0e-3, "largest learning rate of the cycle (AdamW)")
+    jitter: float = setting(
+        0.0,
+        "standard deviation of what is added to each coordinate in training; lines move by a tenth "
+        "of an eV over 0.01 angstrom",
+        "angstrom",
+    )
     derivative_weight: float = setting(
         0.3, "weight of the squared error of the first derivative, against 1 for the spectrum"
     )

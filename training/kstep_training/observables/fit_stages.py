@@ -106,9 +106,7 @@ class SpectrumNetworkSettings:
         "that of its lines, 0.42 of their width at half maximum",
         "eV",
     )
-    largest_shift: float = setting(
-        2.0, "by which the Gaussians of a spectrum move together at most", "eV"
-    )
+    largest_shift: float = setting(2.0, "by which each Gaussian of a spectrum moves at most", "eV")
     pooling: str = setting(
         "attention", "what a spectrum is read from besides the absorber: attention, absorber, mean"
     )

@@ -48,6 +48,7 @@ ARRAYS: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyType(
             "excitations": (float, "F", "n"),
             "strengths": (float, "F", "n"),
             "hole": (float, "F", "n", "A"),
+            "shares": (float, "F", "n", "A"),
         },
     }
 )
@@ -55,9 +56,9 @@ ARRAYS: Final[Mapping[str, Mapping[str, tuple[Any, ...]]]] = MappingProxyType(
 excitations. In angstrom, eV, e angstrom, e angstrom^2, fs and radian."""
 
 _MAY_LACK: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {"couplings": ("orbital", "reference_2"), "xanes": ()}
+    {"couplings": ("orbital", "reference_2"), "xanes": ("shares",)}
 )
-"""Arrays that labels have only if they were asked for."""
+"""Arrays that labels may lack: because they were not asked for, or come from an older version."""
 
 _MAY_BE_UNKNOWN: Final = ("time_fs",)
 """NaN there stands for what a trajectory does not say."""
@@ -78,7 +79,7 @@ class Labels:
     parts : tuple of dict
         Arrays of each part that is done, by name: those of :data:`ARRAYS`. Couplings have a
         ``reference_2`` only if they were labelled by a second method, and no ``orbital`` if they
-        were read from a spreadsheet.
+        were read from a spreadsheet; spectra have ``shares`` unless they are older than these.
     digest : str
         SHA-256 of the files.
     """

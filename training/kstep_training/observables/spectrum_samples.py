@@ -24,6 +24,11 @@ _MARGIN = 3.0
 class GridSettings:
     """Energies of spectra, and widths of their lines.
 
+    Lines above the ionization energy stand for a continuum, of which a basis of Gaussians has a few
+    states at energies of its own. They are widened there as is the custom with X-ray absorption by
+    transition potentials (doi:10.1103/PhysRevB.58.8097): a constant width below, one that grows in
+    proportion to the energy above, and a constant one from some 10 eV on.
+
     Raises
     ------
     ValueError
@@ -31,8 +36,8 @@ class GridSettings:
 
     Examples
     --------
-    >>> GridSettings(gaussian=0.6).lines
-    Broadening(gaussian=0.6, lorentzian=0.0, growth=0.0, edge=0.0)
+    >>> GridSettings(gaussian=0.5, widest=4.5).lines
+    Broadening(gaussian=0.5, lorentzian=0.0, growth=0.4, edge=6.0, widest=4.5)
     """
 
     start_eV: float | None = setting(
@@ -44,22 +49,41 @@ class GridSettings:
     stop_eV: float | None = setting(
         None,
         "last energy, counted likewise; null: up to where all frames have excitations, the lowest "
-        "of their highest",
+        "of their highest, less what lines there are wider than the first",
         "eV",
     )
     spacing: float = setting(0.1, "distance of the energies", "eV")
-    gaussian: float = setting(0.8, "full width at half maximum of lines, Gaussian part", "eV")
+    gaussian: float = setting(
+        0.8, "full width at half maximum of lines below ionization, Gaussian part", "eV"
+    )
+    ionization_eV: float = setting(
+        6.0,
+        "energy from which lines widen, counted from the lowest excitation of the element in all "
+        "frames",
+        "eV",
+    )
+    rise_eV: float = setting(10.0, "how far above that they are widest", "eV")
+    widest: float | None = setting(
+        4.5,
+        "width there and beyond, Gaussian part; null: all lines have the same width",
+        "eV",
+    )
     lorentzian: float = setting(0.0, "full width at half maximum, Lorentzian part", "eV")
 
     def __post_init__(self) -> None:
         if not 0.0 < self.spacing < np.inf:
             raise ValueError(f"spacing is {self.spacing}, expected a positive number in eV")
-        Broadening(self.gaussian, self.lorentzian)  # checks the widths
+        if not 0.0 < self.rise_eV < np.inf:
+            raise ValueError(f"rise_eV is {self.rise_eV}, expected a positive number in eV")
+        _ = self.lines  # checks the widths
 
     @property
     def lines(self) -> Broadening:
         """The lines."""
-        return Broadening(self.gaussian, self.lorentzian)
+        if self.widest is None:
+            return Broadening(self.gaussian, self.lorentzian)
+        growth = max(self.widest - self.gaussian, 0.0) / self.rise_eV
+        return Broadening(self.gaussian, self.lorentzian, growth, self.ionization_eV, self.widest)
 
 
 @dataclass(frozen=True)
@@ -151,6 +175,8 @@ def spectrum_grid(
         start = -_MARGIN * (settings.gaussian + settings.lorentzian)
     if stop is None:
         stop = min(highest[element] - edge for element, edge in lowest.items())
+        # Lines beyond the last excitation that is known would reach down to here.
+        stop -= float(settings.lines.gaussian_at(stop)) - settings.gaussian
     return energy_grid(start, stop, settings.spacing), dict(sorted(lowest.items()))
 
 
@@ -161,7 +187,9 @@ def spectrum_samples(parts: Sequence[Mapping[str, Any]], settings: GridSettings)
     ----------
     parts : sequence of mapping
         Arrays of each part of a folder of labels:
-        :func:`~kstep_training.observables.label_folder.read_labels`.
+        :func:`~kstep_training.observables.label_folder.read_labels`. Strengths are shared out by
+        ``shares`` or, of labels that lack them, by ``hole``: then spectra of absorbers whose
+        excitations nearly coincide jump between structures, and only their sum is smooth.
     settings : GridSettings
 
     Raises
@@ -174,7 +202,7 @@ def spectrum_samples(parts: Sequence[Mapping[str, Any]], settings: GridSettings)
     >>> part = {
     ...     "numbers": np.array([6, 8]), "positions": np.array([[[0, 0, 0], [0, 0, 1.1]]]),
     ...     "absorbers": np.array([0]), "excitations": np.array([[285.0, 290.0]]),
-    ...     "strengths": np.array([[0.1, 0.02]]), "hole": np.ones((1, 2, 1)),
+    ...     "strengths": np.array([[0.1, 0.02]]), "shares": np.array([[[0.1], [0.02]]]),
     ...     "trajectory": np.array("run"), "kind": np.array("CO"), "frame": np.array([0]),
     ... }
     >>> samples = spectrum_samples([part], GridSettings())
@@ -188,7 +216,10 @@ def spectrum_samples(parts: Sequence[Mapping[str, Any]], settings: GridSettings)
     graphs, spectra, names = [], [], []
     for part in parts:
         excitations = part["excitations"] - edges[_element(part)]
-        made = broaden(excitations, part["strengths"], energies, settings.lines, part["hole"])
+        strengths = part.get("shares")
+        if strengths is None:  # labels of older versions
+            strengths = part["strengths"][..., None] * part["hole"]
+        made = broaden(excitations, strengths, energies, settings.lines)
         for i, frame in enumerate(part["frame"].tolist()):
             graphs.append(
                 structure_graph(

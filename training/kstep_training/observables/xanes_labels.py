@@ -82,8 +82,9 @@ def label_xanes(
     -------
     arrays : dict
         ``kind``, the formula; ``absorbers`` (A,) int; ``excitations`` (F', n) eV, ``strengths``
-        (F', n) and ``hole`` (F', n, A), of the frames that did not fail. All frames of a part have
-        as many excitations: as many as one of them needs to reach beyond its window.
+        (F', n), ``shares`` of them by absorbers and ``hole``, both (F', n, A), of the frames that
+        did not fail. All frames of a part have as many excitations: as many as one of them needs to
+        reach beyond its window.
     failures : dict
         Reasons by the place of the frame.
 
@@ -106,6 +107,7 @@ def label_xanes(
         return {
             "excitations": found.energies,
             "strengths": found.strengths,
+            "shares": found.shares,
             "hole": found.hole,
             "absorbers": found.absorbers,
         }
@@ -131,5 +133,6 @@ def label_xanes(
         "absorbers": arrays["absorbers"][0].astype(np.int64),
         "excitations": energies[:, :count],
         "strengths": arrays["strengths"][:, :count],
+        "shares": arrays["shares"][:, :count],
         "hole": arrays["hole"][:, :count],
     }, failures
