@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kstep_training.manifest import keep_identity
-from kstep_training.observables.dimer_dynamics import DimerSettings, dimer_dynamics
+from kstep_training.observables.dynamics.dimer_dynamics import DimerSettings, dimer_dynamics
 from kstep_training.tasks import map_tasks
 
 __all__ = ["dimer_runs"]

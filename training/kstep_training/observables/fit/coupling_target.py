@@ -11,14 +11,14 @@ import torch
 
 from kstep_integrators.observables.networks.delta_coupling import DeltaCoupling
 from kstep_integrators.observables.networks.graphs import Batch, Data
-from kstep_training.observables.coupling_baselines import linear_correction, ridge_correction
-from kstep_training.observables.coupling_fit import CouplingFit, distance_weights
-from kstep_training.observables.coupling_samples import CouplingSamples, coupling_samples
-from kstep_training.observables.errors import coupling_errors
-from kstep_training.observables.fit_stages import CouplingFitStage
-from kstep_training.observables.graph_batches import batches_in_order
-from kstep_training.observables.regression_plot import regression_picture
-from kstep_training.observables.samples import Array
+from kstep_training.observables.fit.coupling_baselines import linear_correction, ridge_correction
+from kstep_training.observables.fit.coupling_fit import CouplingFit, distance_weights
+from kstep_training.observables.fit.errors import coupling_errors
+from kstep_training.observables.fit.fit_stages import CouplingFitStage
+from kstep_training.observables.fit.graph_batches import batches_in_order
+from kstep_training.observables.fit.regression_plot import regression_picture
+from kstep_training.observables.samples.coupling_samples import CouplingSamples, coupling_samples
+from kstep_training.observables.samples.samples import Array
 
 __all__ = ["CHEAP_METHOD", "CouplingTarget"]
 
@@ -37,7 +37,7 @@ class CouplingTarget:
 
     Examples
     --------
-    >>> from kstep_training.observables.fit_stages import CouplingFitStage
+    >>> from kstep_training.observables.fit.fit_stages import CouplingFitStage
     >>> CouplingTarget(CouplingFitStage()).twin().whole
     True
     """
@@ -114,7 +114,7 @@ class CouplingTarget:
     def errors(
         self, predicted: Array, samples: CouplingSamples, train: CouplingSamples
     ) -> dict[str, float]:
-        """Errors of couplings; see :func:`~kstep_training.observables.errors.coupling_errors`."""
+        """Errors of couplings (:func:`~kstep_training.observables.fit.errors.coupling_errors`)."""
         del train
         return coupling_errors(predicted, samples.reference, self.stage.fit.smallest_meV)
 

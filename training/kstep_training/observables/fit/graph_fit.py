@@ -6,8 +6,8 @@ import math
 
 from kstep_integrators.observables.networks.graphs import Batch
 from kstep_training.fit.network_fit import NetworkFit
-from kstep_training.observables.augmentation import augmented
-from kstep_training.observables.fit_settings import GraphFitSettings
+from kstep_training.observables.fit.augmentation import augmented
+from kstep_training.observables.fit.fit_settings import GraphFitSettings
 
 __all__ = ["GraphFit", "one_cycle_factor"]
 

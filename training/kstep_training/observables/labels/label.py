@@ -24,9 +24,9 @@ from rich.markup import escape
 from kstep_integrators.files import atomic_file
 from kstep_integrators.notices import KStepWarning
 from kstep_training.manifest import open_manifest, write_manifest
-from kstep_training.observables.kinds import find_kind
-from kstep_training.observables.parts import TrajectoryPart, cut_trajectories
-from kstep_training.observables.settings import LabelSettings
+from kstep_training.observables.labels.kinds import find_kind
+from kstep_training.observables.labels.parts import TrajectoryPart, cut_trajectories
+from kstep_training.observables.labels.settings import LabelSettings
 from kstep_training.options import override
 from kstep_training.progress import followed
 from kstep_training.tasks import map_tasks

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from kstep_integrators.files import atomic_file
 from kstep_integrators.observables.observable import Observable
 from kstep_training.figure_style import FILL, PALETTE, POINTS, make_figure, styled
-from kstep_training.observables.averages import Average
+from kstep_training.observables.observe.averages import Average
 
 __all__ = ["draw_observed", "save_picture"]
 

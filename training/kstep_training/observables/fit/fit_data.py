@@ -8,12 +8,12 @@ from typing import Any, Final
 import numpy as np
 from ase.data import chemical_symbols
 
-from kstep_training.observables.coupling_target import CouplingTarget
-from kstep_training.observables.fit_stages import CouplingFitStage, SpectrumFitStage
-from kstep_training.observables.label_folder import Labels
-from kstep_training.observables.samples import by_part
-from kstep_training.observables.spectrum_target import SpectrumTarget
-from kstep_training.observables.split import split_labels
+from kstep_training.observables.fit.coupling_target import CouplingTarget
+from kstep_training.observables.fit.fit_stages import CouplingFitStage, SpectrumFitStage
+from kstep_training.observables.fit.spectrum_target import SpectrumTarget
+from kstep_training.observables.labels.label_folder import Labels
+from kstep_training.observables.samples.samples import by_part
+from kstep_training.observables.samples.split import split_labels
 
 __all__ = ["FIT_STAGES", "FitData", "make_fit_data"]
 

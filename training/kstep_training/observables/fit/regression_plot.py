@@ -25,7 +25,7 @@ def regression_picture(
     parts : mapping of str to ((S,), (S,)) eV
         Reference and predicted couplings of each part.
     errors : mapping of str to mapping
-        Errors of each part: :func:`~kstep_training.observables.errors.coupling_errors`.
+        Errors of each part: :func:`~kstep_training.observables.fit.errors.coupling_errors`.
 
     Returns
     -------

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from kstep_training.observables.spectrum_fit import derivatives
+from kstep_training.observables.fit.spectrum_fit import derivatives
 
 __all__ = ["coupling_errors", "mean_squares", "spectrum_errors"]
 

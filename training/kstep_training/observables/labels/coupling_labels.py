@@ -21,8 +21,8 @@ from kstep_integrators.observables.couplings.dimer import dimer_kind
 from kstep_integrators.observables.couplings.orbitals import CARRIERS, check_carrier
 from kstep_integrators.observables.couplings.pyscf_orbitals import parse_method
 from kstep_training.keys import setting
-from kstep_training.observables.frame_labels import FrameFailed, over_frames
-from kstep_training.observables.settings import LabelSettings
+from kstep_training.observables.labels.frame_labels import FrameFailed, over_frames
+from kstep_training.observables.labels.settings import LabelSettings
 
 __all__ = ["CouplingLabelSettings", "label_couplings"]
 

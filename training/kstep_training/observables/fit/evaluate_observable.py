@@ -13,7 +13,7 @@ from rich.table import Table
 from torch import nn
 
 from kstep_integrators.files import write_text_atomically
-from kstep_training.observables.fit_data import FitData
+from kstep_training.observables.fit.fit_data import FitData
 
 __all__ = ["evaluate_observable", "print_evaluation", "write_evaluation"]
 

@@ -23,8 +23,8 @@ from kstep_training.inputs.foreign_frames import read_frames
 from kstep_training.inputs.format_units import GivenUnits
 from kstep_training.keys import setting
 from kstep_training.manifest import keep_identity
-from kstep_training.observables.averages import Average, averaged
-from kstep_training.observables.observed_picture import draw_observed
+from kstep_training.observables.observe.averages import Average, averaged
+from kstep_training.observables.observe.observed_picture import draw_observed
 from kstep_training.options import override
 from kstep_training.progress import progress_bar
 

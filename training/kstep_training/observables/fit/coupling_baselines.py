@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from kstep_training.observables.coupling_samples import CouplingSamples
-from kstep_training.observables.samples import Array
+from kstep_training.observables.samples.coupling_samples import CouplingSamples
+from kstep_training.observables.samples.samples import Array
 
 __all__ = ["linear_correction", "ridge_correction"]
 

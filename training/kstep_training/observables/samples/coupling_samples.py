@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kstep_integrators.observables.networks.graphs import dimer_graph
-from kstep_training.observables.samples import Array, Samples
+from kstep_training.observables.samples.samples import Array, Samples
 
 __all__ = ["CouplingSamples", "coupling_samples"]
 
@@ -57,8 +57,8 @@ def coupling_samples(
     ----------
     parts : iterable of mapping
         Arrays of each part of a folder of labels:
-        :func:`~kstep_training.observables.label_folder.read_labels`. Orbitals are zero where they
-        are missing.
+        :func:`~kstep_training.observables.labels.label_folder.read_labels`. Orbitals are zero
+        where they are missing.
     magnitude : bool
         Whether the references lose their signs.
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from kstep_integrators.observables.networks.graphs import Batch
-from kstep_training.observables.fit_settings import SpectrumFitSettings
-from kstep_training.observables.graph_fit import GraphFit
+from kstep_training.observables.fit.fit_settings import SpectrumFitSettings
+from kstep_training.observables.fit.graph_fit import GraphFit
 
 __all__ = ["SpectrumFit", "derivatives"]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from kstep_training.keys import setting
-from kstep_training.observables.fit_settings import CouplingFitSettings, SpectrumFitSettings
-from kstep_training.observables.spectrum_samples import GridSettings
-from kstep_training.observables.split import SplitSettings
+from kstep_training.observables.fit.fit_settings import CouplingFitSettings, SpectrumFitSettings
+from kstep_training.observables.samples.spectrum_samples import GridSettings
+from kstep_training.observables.samples.split import SplitSettings
 
 __all__ = [
     "CouplingFitStage",

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kstep_integrators.observables.networks.graphs import Data
-from kstep_training.observables.split import PARTS
+from kstep_training.observables.samples.split import PARTS
 
 __all__ = ["Samples", "by_part"]
 
@@ -99,7 +99,8 @@ def by_part(samples: AnySamples, parts: Mapping[str, str]) -> dict[str, AnySampl
     ----------
     samples : Samples
     parts : mapping of str to str
-        The part of each trajectory; see :func:`~kstep_training.observables.split.split_labels`.
+        The part of each trajectory, of
+        :func:`~kstep_training.observables.samples.split.split_labels`.
 
     Examples
     --------

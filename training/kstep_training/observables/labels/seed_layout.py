@@ -48,7 +48,7 @@ from kstep_integrators.observables.couplings.descriptors import separation
 from kstep_integrators.observables.couplings.dimer import kind_of_molecules
 from kstep_integrators.units import NM
 from kstep_training.manifest import write_manifest
-from kstep_training.observables.coupling_labels import CouplingLabelSettings
+from kstep_training.observables.labels.coupling_labels import CouplingLabelSettings
 
 __all__ = ["COLUMNS", "import_seed_layout", "read_seed_layout"]
 
@@ -79,7 +79,7 @@ def read_seed_layout(folder: str | Path) -> tuple[Arrays, ...]:
     tuple of dict
         For each trajectory the arrays of a part of a folder of labels of couplings, in angstrom,
         eV, e angstrom, e angstrom^2, fs and radian; see
-        :data:`kstep_training.observables.label_folder.ARRAYS`.
+        :data:`kstep_training.observables.labels.label_folder.ARRAYS`.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from ase import Atoms
 
-from kstep_training.observables.settings import LabelSettings
+from kstep_training.observables.labels.settings import LabelSettings
 
 __all__ = ["KINDS", "LabelFunction", "LabelKind", "find_kind"]
 
@@ -20,8 +20,8 @@ LabelFunction = Callable[
 ]
 """Takes frames of one trajectory, the settings of the kind and the first labelled frame of the
 trajectory, to which signs and orders are referred. Gives back the arrays of a part, but for those
-that all kinds have (see :mod:`kstep_training.observables.label`), with a row for each frame that
-did not fail, and the reasons of those that did by their place; arrays are empty if all did."""
+that all kinds have (see :mod:`kstep_training.observables.labels.label`), with a row for each frame
+that did not fail, and the reasons of those that did by their place; arrays are empty if all did."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,12 @@ class LabelKind:
 KINDS: Final = MappingProxyType(
     {
         "couplings": LabelKind(
-            "kstep_training.observables.coupling_labels", "CouplingLabelSettings", "label_couplings"
+            "kstep_training.observables.labels.coupling_labels",
+            "CouplingLabelSettings",
+            "label_couplings",
         ),
         "xanes": LabelKind(
-            "kstep_training.observables.xanes_labels", "XANESLabelSettings", "label_xanes"
+            "kstep_training.observables.labels.xanes_labels", "XANESLabelSettings", "label_xanes"
         ),
     }
 )

@@ -11,14 +11,14 @@ import torch
 
 from kstep_integrators.observables.networks.graphs import Batch, Data
 from kstep_integrators.observables.networks.xanes import XANESNetwork
-from kstep_training.observables.errors import mean_squares, spectrum_errors
-from kstep_training.observables.fit_stages import SpectrumFitStage
-from kstep_training.observables.graph_batches import batches_in_order
-from kstep_training.observables.regression_plot import spectra_picture
-from kstep_training.observables.samples import Array
-from kstep_training.observables.spectrum_baselines import mean_spectra, nearest_spectra
-from kstep_training.observables.spectrum_fit import SpectrumFit
-from kstep_training.observables.spectrum_samples import SpectrumSamples, spectrum_samples
+from kstep_training.observables.fit.errors import mean_squares, spectrum_errors
+from kstep_training.observables.fit.fit_stages import SpectrumFitStage
+from kstep_training.observables.fit.graph_batches import batches_in_order
+from kstep_training.observables.fit.regression_plot import spectra_picture
+from kstep_training.observables.fit.spectrum_baselines import mean_spectra, nearest_spectra
+from kstep_training.observables.fit.spectrum_fit import SpectrumFit
+from kstep_training.observables.samples.samples import Array
+from kstep_training.observables.samples.spectrum_samples import SpectrumSamples, spectrum_samples
 
 __all__ = ["SpectrumTarget"]
 
@@ -32,7 +32,7 @@ class SpectrumTarget:
 
     Examples
     --------
-    >>> from kstep_training.observables.fit_stages import SpectrumFitStage
+    >>> from kstep_training.observables.fit.fit_stages import SpectrumFitStage
     >>> SpectrumTarget(SpectrumFitStage()).twin().stage.network.scalar_only
     True
     """
@@ -91,7 +91,7 @@ class SpectrumTarget:
     def errors(
         self, predicted: Array, samples: SpectrumSamples, train: SpectrumSamples
     ) -> dict[str, float]:
-        """Errors of spectra; see :func:`~kstep_training.observables.errors.spectrum_errors`."""
+        """Errors of spectra; see :func:`~kstep_training.observables.fit.errors.spectrum_errors`."""
         units = mean_squares(train.rows, train.spacing)
         return spectrum_errors(predicted, samples.rows, samples.spacing, units)
 

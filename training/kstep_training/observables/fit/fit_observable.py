@@ -21,11 +21,11 @@ from kstep_training.fit.loaders import batch_loader
 from kstep_training.fit.throughput import typical_throughput
 from kstep_training.fit.trainer import curves, load_averaged, train
 from kstep_training.manifest import keep_identity
-from kstep_training.observables.evaluate_observable import print_evaluation, write_evaluation
-from kstep_training.observables.fit_data import FIT_STAGES, FitData, make_fit_data
-from kstep_training.observables.fit_stages import CouplingFitStage, SpectrumFitStage
-from kstep_training.observables.graph_batches import GraphDataset
-from kstep_training.observables.label_folder import read_labels
+from kstep_training.observables.fit.evaluate_observable import print_evaluation, write_evaluation
+from kstep_training.observables.fit.fit_data import FIT_STAGES, FitData, make_fit_data
+from kstep_training.observables.fit.fit_stages import CouplingFitStage, SpectrumFitStage
+from kstep_training.observables.fit.graph_batches import GraphDataset
+from kstep_training.observables.labels.label_folder import read_labels
 from kstep_training.options import override
 
 __all__ = ["fit_observable", "run_fit_observable"]
@@ -141,8 +141,8 @@ def run_fit_observable(source: Path, overrides: Sequence[str], output: Path) -> 
         Made by ``kstep label``.
     overrides : sequence of str
         ``key=value``, the fields of the settings that go with the kind of labels:
-        :class:`~kstep_training.observables.fit_stages.CouplingFitStage` or
-        :class:`~kstep_training.observables.fit_stages.SpectrumFitStage`.
+        :class:`~kstep_training.observables.fit.fit_stages.CouplingFitStage` or
+        :class:`~kstep_training.observables.fit.fit_stages.SpectrumFitStage`.
     output : Path
 
     Returns

@@ -13,9 +13,9 @@ from ase.data import atomic_numbers
 
 from kstep_integrators.notices import KStepWarning
 from kstep_training.keys import setting
-from kstep_training.observables.core_spectra import CoreLevels, core_excitations
-from kstep_training.observables.frame_labels import over_frames
-from kstep_training.observables.settings import LabelSettings
+from kstep_training.observables.labels.core_spectra import CoreLevels, core_excitations
+from kstep_training.observables.labels.frame_labels import over_frames
+from kstep_training.observables.labels.settings import LabelSettings
 
 __all__ = ["XANESLabelSettings", "label_xanes"]
 

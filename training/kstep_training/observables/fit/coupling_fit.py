@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from kstep_integrators.observables.networks.graphs import Batch
-from kstep_training.observables.fit_settings import CouplingFitSettings
-from kstep_training.observables.graph_fit import GraphFit
+from kstep_training.observables.fit.fit_settings import CouplingFitSettings
+from kstep_training.observables.fit.graph_fit import GraphFit
 
 __all__ = ["CouplingFit", "distance_weights"]
 

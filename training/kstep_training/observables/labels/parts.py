@@ -14,7 +14,7 @@ from ase import Atoms
 
 from kstep_integrators.units import FS
 from kstep_training.inputs.foreign_frames import read_frames
-from kstep_training.observables.settings import LabelSettings
+from kstep_training.observables.labels.settings import LabelSettings
 from kstep_training.trajectory import read_npz
 
 __all__ = ["TrajectoryPart", "cut_trajectories", "trajectory_name"]

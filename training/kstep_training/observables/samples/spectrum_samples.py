@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from kstep_integrators.observables.networks.graphs import structure_graph
 from kstep_training.keys import setting
-from kstep_training.observables.broadening import Broadening, broaden, energy_grid
-from kstep_training.observables.samples import Array, Samples
+from kstep_training.observables.samples.broadening import Broadening, broaden, energy_grid
+from kstep_training.observables.samples.samples import Array, Samples
 
 __all__ = ["GridSettings", "SpectrumSamples", "spectrum_grid", "spectrum_samples"]
 
@@ -187,8 +187,8 @@ def spectrum_samples(parts: Sequence[Mapping[str, Any]], settings: GridSettings)
     ----------
     parts : sequence of mapping
         Arrays of each part of a folder of labels:
-        :func:`~kstep_training.observables.label_folder.read_labels`. Strengths are shared out by
-        ``shares`` or, of labels that lack them, by ``hole``: then spectra of absorbers whose
+        :func:`~kstep_training.observables.labels.label_folder.read_labels`. Strengths are shared
+        out by ``shares`` or, of labels that lack them, by ``hole``: then spectra of absorbers whose
         excitations nearly coincide jump between structures, and only their sum is smooth.
     settings : GridSettings
 

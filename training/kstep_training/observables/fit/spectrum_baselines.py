@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.spatial import KDTree
 
-from kstep_training.observables.samples import Array
-from kstep_training.observables.spectrum_samples import SpectrumSamples
+from kstep_training.observables.samples.samples import Array
+from kstep_training.observables.samples.spectrum_samples import SpectrumSamples
 
 __all__ = ["mean_spectra", "nearest_spectra", "sorted_distances"]
 

@@ -125,8 +125,8 @@ def read_labels(folder: str | Path) -> Labels:
     --------
     >>> from tempfile import TemporaryDirectory
     >>> from ase import Atoms
-    >>> from kstep_training.observables.label import label
-    >>> from kstep_training.observables.xanes_labels import XANESLabelSettings
+    >>> from kstep_training.observables.labels.label import label
+    >>> from kstep_training.observables.labels.xanes_labels import XANESLabelSettings
     >>> water = Atoms("OH2", [[0, 0, 0.12], [0, 0.76, -0.47], [0, -0.76, -0.47]])
     >>> settings = XANESLabelSettings(element="O", basis="sto-3g", window_eV=1.0)
     >>> with TemporaryDirectory() as place:

@@ -20,7 +20,7 @@ from ase import Atoms
 from kstep_integrators.calculators.electrons import Electrons
 from kstep_integrators.calculators.pyscf.settings import Settings
 from kstep_integrators.units import HARTREE
-from kstep_training.observables.frame_labels import FrameFailed
+from kstep_training.observables.labels.frame_labels import FrameFailed
 
 __all__ = ["CoreExcitations", "CoreLevels", "core_excitations"]
 
