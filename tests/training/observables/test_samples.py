@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kstep_training.observables.coupling_samples import coupling_samples
-from kstep_training.observables.coupling_target import CouplingTarget
-from kstep_training.observables.fit_data import make_fit_data
-from kstep_training.observables.fit_stages import CouplingFitStage, SpectrumFitStage
-from kstep_training.observables.label_folder import holds_labels, read_labels
-from kstep_training.observables.samples import by_part
-from kstep_training.observables.spectrum_samples import GridSettings, spectrum_samples
-from kstep_training.observables.split import SplitSettings
+from kstep_training.observables.fit.coupling_target import CouplingTarget
+from kstep_training.observables.fit.fit_data import make_fit_data
+from kstep_training.observables.fit.fit_stages import CouplingFitStage, SpectrumFitStage
+from kstep_training.observables.labels.label_folder import holds_labels, read_labels
+from kstep_training.observables.samples.coupling_samples import coupling_samples
+from kstep_training.observables.samples.samples import by_part
+from kstep_training.observables.samples.spectrum_samples import GridSettings, spectrum_samples
+from kstep_training.observables.samples.split import SplitSettings
 from tests.training.observables.synthetic_labels import coupling_part, spectrum_part
 
 

@@ -15,10 +15,10 @@ import pytest
 from ase import Atoms
 
 from kstep_integrators import named_molecule
-from kstep_training.observables.coupling_target import CouplingTarget
-from kstep_training.observables.fit_stages import CouplingFitStage
-from kstep_training.observables.label_folder import ARRAYS, read_labels
-from kstep_training.observables.seed_layout import import_seed_layout, read_seed_layout
+from kstep_training.observables.fit.coupling_target import CouplingTarget
+from kstep_training.observables.fit.fit_stages import CouplingFitStage
+from kstep_training.observables.labels.label_folder import ARRAYS, read_labels
+from kstep_training.observables.labels.seed_layout import import_seed_layout, read_seed_layout
 
 DEBYE = 0.20819434  # e angstrom
 Rows = list[dict[str, Any]]
