@@ -101,6 +101,7 @@ def test_spectra_of_a_run(tmp_path):
     assert summary["mean"] == pytest.approx(spectra.mean(axis=0).tolist())
     assert summary["spread"] == pytest.approx(spectra.std(axis=0).tolist(), abs=1e-12)
     assert len(summary["error"]) == 4
+    assert summary["energies"] == [285.0, 286.0, 287.0, 288.0]
     with np.load(tmp_path / "out" / "run.traj.npz") as arrays:
         assert np.isnan(arrays["time_fs"]).all()
 

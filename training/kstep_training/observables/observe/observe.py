@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from kstep_integrators.files import atomic_file, write_text_atomically
 from kstep_integrators.observables.observable import Observable
+from kstep_integrators.observables.spectrum_observable import SpectrumObservable
 from kstep_integrators.units import FS
 from kstep_training.evaluate.frames import MDANALYSIS_SUFFIXES, read_trajectory
 from kstep_training.inputs.foreign_frames import read_frames
@@ -229,12 +230,14 @@ def _frames(
 
 def _summary(observable: Observable, names: list[str], average: Average) -> dict[str, Any]:
     header = observable.header
+    energies = observable.energies if isinstance(observable, SpectrumObservable) else None
     return {
         "observable": header.name,
         "kind": observable.kind,
         "unit": observable.unit,
         "method": header.method,
         "trajectories": names,
+        **({} if energies is None else {"energies": energies.tolist()}),
         **{key: value for key, value in asdict(average).items() if key != "autocorrelation"},
     }
 
