@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ import torch
 from kstep_integrators import units
 from kstep_integrators.fields import GLOBAL, PARTS, replaced, scoped
 from kstep_integrators.mechanics.scaled_bodies import Bodies, cell_volume, find_bodies, scaled
+from kstep_integrators.notices import KStepWarning
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.state import Evaluation, PhasePoint, PhaseState
 from kstep_integrators.thermostats import bath_kelvin
@@ -30,6 +32,8 @@ ADAPTED = 100
 """Moves of each kind after which their sizes are frozen."""
 FIRST, LARGEST = 0.01, 0.5
 """Size of the first moves, and the largest that any may have, over the volume."""
+UNLIKELY = 100.0 * units.GPA
+"""Pressure from which a slip of the unit is more likely than a planet."""
 WANTED = 0.5
 """Acceptance that the sizes are adapted to."""
 
@@ -65,6 +69,11 @@ class Barostat:
         ------
         ValueError
             The message says why, and what to do.
+
+        Warns
+        -----
+        KStepWarning
+            Of a pressure beyond 100 GPa.
         """
         given = f"pressure={self.pressure} eV/angstrom^3"
         if not all(state.pbc):
@@ -91,6 +100,13 @@ class Barostat:
                 "remove FixBondLengths"
             )
         find_bodies(state, self.scales)
+        if abs(self.pressure) > UNLIKELY:
+            warnings.warn(
+                f"{given} is {self.pressure / units.GPA:.0f} GPa: pressures are in ASE's units, "
+                "such as 1 * ase.units.bar or 0.1 * ase.units.GPa",
+                KStepWarning,
+                stacklevel=4,
+            )
 
     def describe(self) -> dict[str, Any]:
         """Name and parameters, for logs and trajectory files."""

@@ -236,9 +236,10 @@ class RunOptions:
         kelvin = self.temperature_K
         if kelvin is None or isinstance(kelvin, Sequence) or not kelvin > 0:
             raise ValueError(
-                f"pressure={self.pressure} with temperature_K={kelvin}: moves of the volume are "
-                "accepted at the temperature of a thermostat; pass temperature_K with friction, or "
-                "with thermostat='bussi' and taut, or leave pressure out"
+                f"pressure={self.pressure} with thermostat={self.thermostat!r} and temperature_K="
+                f"{kelvin}: moves of the volume are accepted at the temperature of a thermostat; "
+                "ask for one, thermostat='langevin' or 'bussi', at a temperature above 0, or leave "
+                "pressure out"
             )
         if self.learning is not None:
             raise ValueError(

@@ -14,7 +14,13 @@ from ase.calculators.lj import LennardJones
 from ase.constraints import FixAtoms, FixBondLengths
 from ase.io import read
 
-from kstep_integrators import CalculatorPotential, Ensemble, KStepDynamics, load_model
+from kstep_integrators import (
+    CalculatorPotential,
+    Ensemble,
+    KStepDynamics,
+    KStepWarning,
+    load_model,
+)
 from kstep_integrators.testing import BrokenCalculator, CountingCalculator
 from tests.periodic_systems import (
     Argon,
@@ -352,6 +358,11 @@ def test_what_has_no_meaning_is_refused(atoms, options, message):
     given = {"pressure": 1 * units.bar, **BATH, **options}
     with pytest.raises(ValueError, match=message):
         KStepDynamics(atoms, CalculatorPotential(Plain()), k=4, **given)
+
+
+def test_a_slip_of_the_unit_is_warned_of():
+    with pytest.warns(KStepWarning, match="is 160 GPa: pressures are in ASE's units"):
+        run_of_crystal(pressure=1.0)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Keys of the integrator, made from :class:`kstep_integrators.step.options.RunOptions`.
 
-Each option that a command line can say becomes a key, with its times in fs and its rates in 1/ps
-(``timestep`` is ``timestep_fs``, ``friction`` is ``friction_per_ps``): a new option of a run is one
-of ``kstep run`` without a line here.
+Each option that a command line can say becomes a key, with its times in fs, its rates in 1/ps
+and its pressure in bar (``timestep`` is ``timestep_fs``, ``friction`` is ``friction_per_ps``): a
+new option of a run is one of ``kstep run`` without a line here.
 """
 
 from __future__ import annotations
@@ -12,14 +12,18 @@ from types import NoneType
 from typing import Any, Final, get_args, get_type_hints
 
 from kstep_integrators.step.options import RunOptions
-from kstep_integrators.units import FS, PS
+from kstep_integrators.units import BAR, FS, PS
 from kstep_training.keys import setting
 
 __all__ = ["IntegratorSettings", "integrator_arguments", "option_keys"]
 
 _PLAIN: Final = (bool, int, float, str)
 """Types of what a command line can say, the first that an option takes being that of its key."""
-_UNITS: Final = {"time": ("_fs", "fs", FS), "1/time": ("_per_ps", "1/ps", 1.0 / PS)}
+_UNITS: Final = {
+    "time": ("_fs", "fs", FS),
+    "1/time": ("_per_ps", "1/ps", 1.0 / PS),
+    "pressure": ("_bar", "bar", BAR),
+}
 """End of the name, unit, and what that unit is in ASE's, by the unit of an option."""
 
 
@@ -98,6 +102,8 @@ def integrator_arguments(settings: Any, **changes: Any) -> dict[str, Any]:
             value = value * FS
         elif value is not None and made.metadata["unit"] == "1/ps":
             value = value / PS
+        elif value is not None and made.metadata["unit"] == "bar":
+            value = value * BAR
         arguments[option] = value
     arguments |= changes
     thermostat = arguments["thermostat"]
