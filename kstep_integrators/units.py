@@ -24,9 +24,6 @@ PS: Final[float] = 1000.0 * FS
 KB: Final[float] = float(_ase.kB)
 """Boltzmann constant in eV/K."""
 
-BAR: Final[float] = float(_ase.bar)
-"""One bar in eV/angstrom^3."""
-
 G_PER_CM3: Final[float] = 1e-27 * float(_ase.kg)
 """One g/cm^3 in u/angstrom^3."""
 

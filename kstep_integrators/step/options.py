@@ -111,7 +111,7 @@ class RunOptions:
     temperature_K: Temperatures | None = _option(None, "temperature of the heat bath", "K")
     friction: float | None = _option(None, "friction of the langevin thermostat", "1/time")
     taut: float | None = _option(None, "relaxation time of the bussi thermostat", "time")
-    pressure: float | None = _option(None, "pressure of the Monte Carlo barostat", "pressure")
+    pressure: float | None = _option(None, "pressure of the Monte Carlo barostat", "eV/angstrom^3")
     barostat: str | None = _option(
         None, "isotropic, anisotropic or semi-isotropic; isotropic if a pressure is given"
     )

@@ -146,7 +146,9 @@ def under_barostat(run: Run, before: Barostat | None) -> Run:
     if barostat == before:
         return run
     if barostat is not None:
-        return _weighed(replaced(run, volume=begin_moves(barostat, run.point.state)))
+        stats = tuple(dataclasses.replace(one, volume_frozen=None) for one in run.stats)
+        moves = begin_moves(barostat, run.point.state)
+        return _weighed(replaced(run, volume=moves, stats=stats))
     nothing: dict[str, Any] = {"volume": None, "density": None, "volume_frozen": None}
     stats = tuple(dataclasses.replace(one, **nothing) for one in run.stats)
     return replaced(run, volume=None, stats=stats)

@@ -293,15 +293,19 @@ def test_a_move_whose_energy_fails_is_rejected_and_counted():
 def test_options_change_between_steps():
     dynamics = run_of_crystal(barostat_interval=2)
     dynamics.run(4)
+    dynamics.run(2)
+    sizes = dynamics._run.volume.sizes
     dynamics.pressure = 0.1
     assert dynamics._run.volume.tried == (0,)  # adapted anew
+    assert dynamics._run.volume.sizes != sizes
+    assert dynamics.stats.volume_frozen is None
     dynamics.set_options(barostat="anisotropic", barostat_interval=1)
     dynamics.run(2)
-    assert dynamics.stats.volume_moves == 4
+    assert dynamics.stats.volume_moves == 5
     volume = dynamics.atoms.get_volume()
     dynamics.set_options(pressure=None, barostat=None, barostat_scales=None, barostat_interval=None)
     dynamics.run(3)
-    assert dynamics.stats.volume_moves == 4
+    assert dynamics.stats.volume_moves == 5
     assert dynamics.atoms.get_volume() == volume
     assert dynamics.stats.volume is None
     with pytest.raises(ValueError, match="corrector 'mollified'"):

@@ -49,9 +49,6 @@ OTHERS: Final[Mapping[str, Any]] = MappingProxyType(
         "fit.fit.freeze_layers": 1,
         "run.physics": "GFN1-xTB",
         "run.thermostat": "bussi",
-        "run.barostat": "anisotropic",
-        "run.barostat_scales": "atoms",
-        "run.barostat_interval": 10,
         "run.on_error": "warn",
         "run.device": "cpu",
         "run.metropolize": True,
@@ -98,11 +95,6 @@ TOGETHER: Final[Mapping[str, list[str]]] = MappingProxyType(
         "extra_chances": ["thermostat=langevin", "metropolize=true"],
         "taut_fs": ["thermostat=bussi"],
         "run.verify_interval": ["corrector=mollified"],
-        "run.pressure_bar": ["thermostat=langevin"],
-        **{
-            f"run.{name}": ["thermostat=langevin", "pressure_bar=1.0"]
-            for name in ("barostat", "barostat_scales", "barostat_interval")
-        },
         "fit.freeze_layers": ["fit.init_from=organic-gfn2"],
         "fit.structure_weight": _DIRECT,
         "fit.penalty_weight": _DIRECT,
