@@ -27,10 +27,10 @@ from lightning.pytorch.callbacks import Callback
 from benchmarks.results import kept, machine
 from benchmarks.suite import Options, option
 from kstep_integrators.observables.observable_file import read_observable
-from kstep_training.observables.errors import coupling_errors
-from kstep_training.observables.fit_data import FIT_STAGES, make_fit_data
-from kstep_training.observables.fit_observable import fit_observable
-from kstep_training.observables.label_folder import Labels, read_labels
+from kstep_training.observables.fit.errors import coupling_errors
+from kstep_training.observables.fit.fit_data import FIT_STAGES, make_fit_data
+from kstep_training.observables.fit.fit_observable import fit_observable
+from kstep_training.observables.labels.label_folder import Labels, read_labels
 from kstep_training.options import override
 
 __all__ = ["BASE", "DATA", "coupling_fits", "spectrum_fits", "unpacked", "variants"]
@@ -61,9 +61,8 @@ def variants(kind: str, base: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
         found["no-field-node"] = ("network.field_node=false",)
         degrees = [degree for degree in (lmax - 1, lmax + 1) if degree > 0]
         found |= {f"lmax-{degree}": (f"network.lmax={degree}",) for degree in degrees}
-        found["signed" if stage.magnitude else "magnitude"] = (
-            f"magnitude={str(not stage.magnitude).lower()}",
-        )
+        found["no-orbital-pairs"] = ("network.orbital_pairs=false",)
+        found["magnitude"] = ("network.orbital_pairs=false", "magnitude=true")
     else:
         found["no-attention"] = ("network.pooling=absorber",)
         found["no-norms"] = ("network.norms=false",)

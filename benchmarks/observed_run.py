@@ -34,13 +34,13 @@ from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.units import FS, PS
 from kstep_training.inputs.molecules import read_molecule
 from kstep_training.inputs.start import relax
-from kstep_training.observables.averages import averaged
-from kstep_training.observables.broadening import Broadening, broaden
-from kstep_training.observables.dimer_dynamics import DimerSettings, start_dimer
-from kstep_training.observables.errors import mean_squares, spectrum_errors
-from kstep_training.observables.kinds import find_kind
-from kstep_training.observables.label_folder import Labels, read_labels
-from kstep_training.observables.spectrum_samples import GridSettings, spectrum_samples
+from kstep_training.observables.dynamics.dimer_dynamics import DimerSettings, start_dimer
+from kstep_training.observables.fit.errors import mean_squares, spectrum_errors
+from kstep_training.observables.labels.kinds import find_kind
+from kstep_training.observables.labels.label_folder import Labels, read_labels
+from kstep_training.observables.observe.averages import averaged
+from kstep_training.observables.samples.broadening import Broadening, broaden
+from kstep_training.observables.samples.spectrum_samples import GridSettings, spectrum_samples
 
 __all__ = ["observed_coupling", "observed_spectrum"]
 

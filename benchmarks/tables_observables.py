@@ -16,8 +16,8 @@ __all__ = [
 
 NAMES = {
     "no-field-node": "without the field node",
-    "signed": "learning the relative sign too",
-    "magnitude": "learning magnitudes alone",
+    "no-orbital-pairs": "without terms of orbitals",
+    "magnitude": "without them, magnitudes alone",
     "no-attention": "the absorber's features alone, no attention",
     "no-norms": "without norms in the readout",
     "no-jitter": "without jitter",

@@ -22,9 +22,12 @@ SETTINGS: Final = {
     "fit": ("kstep_training.fit.settings", "FitStage"),
     "run": ("kstep_training.run.settings", "RunSettings"),
     "evaluate": ("kstep_training.evaluate.settings", "EvaluateSettings"),
-    "label couplings": ("kstep_training.observables.coupling_labels", "CouplingLabelSettings"),
-    "label xanes": ("kstep_training.observables.xanes_labels", "XANESLabelSettings"),
-    "observe": ("kstep_training.observables.observe", "ObserveSettings"),
+    "label couplings": (
+        "kstep_training.observables.labels.coupling_labels",
+        "CouplingLabelSettings",
+    ),
+    "label xanes": ("kstep_training.observables.labels.xanes_labels", "XANESLabelSettings"),
+    "observe": ("kstep_training.observables.observe.observe", "ObserveSettings"),
     "recipe": ("kstep_training.config", "Recipe"),
 }
 """Module and class of the settings of each command that has keys."""
@@ -32,10 +35,13 @@ SETTINGS: Final = {
 FURTHER: Final = {
     "fit": {
         "a fit to labels of couplings": (
-            "kstep_training.observables.fit_stages",
+            "kstep_training.observables.fit.fit_stages",
             "CouplingFitStage",
         ),
-        "a fit to labels of spectra": ("kstep_training.observables.fit_stages", "SpectrumFitStage"),
+        "a fit to labels of spectra": (
+            "kstep_training.observables.fit.fit_stages",
+            "SpectrumFitStage",
+        ),
     },
     "recipe": {
         "the recipe couplings": ("kstep_training.observable_recipe", "CouplingRecipe"),

@@ -173,7 +173,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 
 
 def _label(arguments: argparse.Namespace) -> None:
-    from kstep_training.observables.label import run_label
+    from kstep_training.observables.labels.label import run_label
 
     overrides, trajectories = _settings_and_paths(arguments.overrides)
     run_label(
@@ -187,7 +187,7 @@ def _label(arguments: argparse.Namespace) -> None:
 
 
 def _observe(arguments: argparse.Namespace) -> None:
-    from kstep_training.observables.observe import run_observe
+    from kstep_training.observables.observe.observe import run_observe
 
     given = [arguments.trajectory, *arguments.overrides]
     overrides = [text for text in given if "=" in text and not Path(text).exists()]
@@ -209,11 +209,11 @@ def _recipe(arguments: argparse.Namespace) -> None:
 
 
 def _fit(arguments: argparse.Namespace) -> None:
-    from kstep_training.observables.label_folder import holds_labels
+    from kstep_training.observables.labels.label_folder import holds_labels
 
     output = arguments.output or Path(f"{arguments.dataset.resolve().name}_fit")
     if holds_labels(arguments.dataset):
-        from kstep_training.observables.fit_observable import run_fit_observable
+        from kstep_training.observables.fit.fit_observable import run_fit_observable
 
         run_fit_observable(arguments.dataset, list(arguments.overrides), output)
         return

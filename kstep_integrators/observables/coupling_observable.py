@@ -28,9 +28,8 @@ class CouplingObservable(Observable):
     """Electronic coupling between the two molecules of a dimer, eV.
 
     The coupling V0 of GFN2-xTB, computed here, and a network's correction to that of the labels'
-    method. The sign is that of V0, and of frames of one call it is fixed by the orbitals of the
-    first one: a coupling that changes its sign along a trajectory does so here. It is open for one
-    structure alone, whose coupling is positive.
+    method. Signs of the frames of one call are fixed by the orbitals of the first one, whose V0 is
+    not negative: a coupling that changes its sign along a trajectory does so here.
 
     Examples
     --------
@@ -63,7 +62,11 @@ class CouplingObservable(Observable):
         """Orbitals of the molecules of a structure, kept because they are relaxed for it."""
         key = reference.numbers.tobytes() + reference.positions.tobytes()
         if self._known is None or self._known[0] != key:
-            self._known = key, orbital_reference(reference, str(self.header.carrier))
+            carrier = str(self.header.carrier)
+            orbitals = orbital_reference(reference, carrier)
+            if dimer_state(reference, carrier, orbitals).coupling.value < 0.0:
+                orbitals = orbitals.turned
+            self._known = key, orbitals
         return self._known[1]
 
     def _predicted(self, batch: Sequence[Atoms], reference: Atoms) -> dict[str, Array]:
@@ -99,6 +102,10 @@ def graph_of_dimer(atoms: Atoms, state: DimerState, dtype: torch.dtype = torch.f
     """
     from kstep_integrators.observables.networks.graphs import dimer_graph
 
+    # Phases in which V0 is not negative.
+    orbital = np.where(
+        (state.molecule[:, None] == 1) & (state.coupling.value < 0.0), -state.orbital, state.orbital
+    )
     described: Any = [
         state.separation,
         state.angle,
@@ -110,6 +117,7 @@ def graph_of_dimer(atoms: Atoms, state: DimerState, dtype: torch.dtype = torch.f
         atoms.positions,
         state.molecule,
         state.populations,
+        orbital,
         state.dipole,
         state.quadrupole,
         described,

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["assert_observable", "rotated_graph"]
 
-PER_ATOM = ("z", "pos", "molecule", "populations")
+PER_ATOM = ("z", "pos", "molecule", "populations", "orbital")
 
 
 def rotated_graph(graph: Data, rotation: Tensor) -> Data:
-    """Rotate or reflect a graph about the origin: positions, and dipole and quadrupole with them.
+    """Rotate or reflect a graph about the origin: positions, and vectors and tensors with them.
 
     Parameters
     ----------
@@ -36,6 +36,8 @@ def rotated_graph(graph: Data, rotation: Tensor) -> Data:
     """
     turned = graph.clone()
     turned.pos = graph.pos @ rotation.T
+    if "orbital" in graph:
+        turned.orbital = torch.cat([graph.orbital[:, :1], graph.orbital[:, 1:] @ rotation.T], -1)
     if "dipole" in graph:
         turned.dipole = graph.dipole @ rotation.T
     if "quadrupole" in graph:
@@ -51,10 +53,10 @@ def assert_observable(
 ) -> None:
     """Check the contract that every network of an observable keeps, in double precision.
 
-    Rotation, reflection, translation, another order of the atoms, and exchange of the two molecules
-    of a dimer change nothing; a graph in a batch has the result it has alone; gradients with
-    respect to the positions are finite. This is asked of a copy of the network, as it is and with
-    other weights, since a new network returns a constant.
+    Rotation, reflection, translation, another order of the atoms, and of a dimer exchange of the
+    molecules and the other phase of both orbitals, change nothing; a graph in a batch has the
+    result it has alone; gradients with respect to the positions are finite. This is asked of a copy
+    of the network, as it is and with other weights, since a new network returns a constant.
 
     Parameters
     ----------
@@ -117,6 +119,7 @@ def _check(network: nn.Module, graph: Data, tolerance: float, random: torch.Gene
     if "molecule" in graph:
         swapped = 1 - graph.molecule
         others["exchange of the molecules"] = _with(graph, molecule=swapped)
+        others["the other phase of both orbitals"] = _with(graph, orbital=-graph.orbital)
     for name, other in others.items():
         _agree(name, network(other), value, tolerance)
     turned = others["rotation"]

@@ -11,9 +11,9 @@ from benchmarks import observable_fits, observed_run, results, run, tables_obser
 from kstep_integrators.observables.networks.delta_coupling import DeltaCoupling
 from kstep_integrators.observables.networks.xanes import XANESNetwork
 from kstep_integrators.observables.observable_file import ObservableHeader, write_observable
-from kstep_training.observables.core_spectra import CoreLevels, core_excitations
-from kstep_training.observables.label_folder import read_labels
-from kstep_training.observables.spectrum_samples import GridSettings, spectrum_grid
+from kstep_training.observables.labels.core_spectra import CoreLevels, core_excitations
+from kstep_training.observables.labels.label_folder import read_labels
+from kstep_training.observables.samples.spectrum_samples import GridSettings, spectrum_grid
 from tests.observables.files import couplings_file
 from tests.training.observables.synthetic_labels import (
     coupling_labels,
@@ -97,8 +97,7 @@ def test_variants_differ_from_the_base():
     assert "lmax-0" not in found
     assert found["lmax-2"] == ("network.lmax=2",)
     assert found["jitter"] == ("fit.jitter=0.01",)
-    assert found["signed"] == ("magnitude=false",)
-    assert "magnitude" in observable_fits.variants("couplings", ("magnitude=false",))
+    assert found["no-orbital-pairs"] == ("network.orbital_pairs=false",)
 
 
 @pytest.mark.parametrize("kind", ["couplings", "xanes"])

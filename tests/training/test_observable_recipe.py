@@ -12,7 +12,7 @@ import pytest
 from kstep_integrators.observables.observable_file import read_observable
 from kstep_training.config import recipe_path
 from kstep_training.observable_recipe import RECIPES, CouplingRecipe, SpectrumRecipe
-from kstep_training.observables.label_folder import read_labels
+from kstep_training.observables.labels.label_folder import read_labels
 from kstep_training.options import read_options
 from kstep_training.recipe import run_recipe
 

@@ -19,7 +19,7 @@ from kstep_training.fit import fit
 from kstep_training.inputs.molecules import InputMolecule
 from kstep_training.keys import Key, keys_of
 from kstep_training.manifest import keep_identity, open_manifest
-from kstep_training.observables import label
+from kstep_training.observables.labels import label
 from kstep_training.options import override
 from kstep_training.run import run
 from kstep_training.simulate import simulate

@@ -8,23 +8,26 @@ from pathlib import Path
 from typing import Final
 
 from kstep_training.keys import setting
-from kstep_training.observables.coupling_labels import CouplingLabelSettings
-from kstep_training.observables.dimer_dynamics import DimerSettings
-from kstep_training.observables.dimer_runs import dimer_runs
-from kstep_training.observables.fit_observable import run_fit_observable
-from kstep_training.observables.fit_settings import CouplingFitSettings, SpectrumFitSettings
-from kstep_training.observables.fit_stages import (
+from kstep_training.observables.dynamics.dimer_dynamics import DimerSettings
+from kstep_training.observables.dynamics.dimer_runs import dimer_runs
+from kstep_training.observables.dynamics.structure_dynamics import (
+    StructureSettings,
+    structure_dynamics,
+)
+from kstep_training.observables.fit.fit_observable import run_fit_observable
+from kstep_training.observables.fit.fit_settings import CouplingFitSettings, SpectrumFitSettings
+from kstep_training.observables.fit.fit_stages import (
     CouplingFitStage,
     CouplingNetworkSettings,
     SpectrumFitStage,
     SpectrumNetworkSettings,
 )
-from kstep_training.observables.label import run_label
-from kstep_training.observables.observe import ObserveSettings, run_observe
-from kstep_training.observables.spectrum_samples import GridSettings
-from kstep_training.observables.split import SplitSettings
-from kstep_training.observables.structure_dynamics import StructureSettings, structure_dynamics
-from kstep_training.observables.xanes_labels import XANESLabelSettings
+from kstep_training.observables.labels.coupling_labels import CouplingLabelSettings
+from kstep_training.observables.labels.label import run_label
+from kstep_training.observables.labels.xanes_labels import XANESLabelSettings
+from kstep_training.observables.observe.observe import ObserveSettings, run_observe
+from kstep_training.observables.samples.spectrum_samples import GridSettings
+from kstep_training.observables.samples.split import SplitSettings
 from kstep_training.options import as_overrides, read_options
 from kstep_training.progress import followed
 from kstep_training.recipe_record import StageRecord
@@ -57,7 +60,7 @@ class CouplingRecipe:
     observed_frames: int = setting(200, "frames of the run of the first dimer that is observed")
     twin: bool = setting(False, "whether a network that knows no cheap coupling is fitted as well")
     magnitude: bool = setting(
-        True, "whether the magnitude is learned, and the sign is that of the cheap coupling"
+        False, "whether the magnitude alone is learned, and the sign is that of the cheap coupling"
     )
     dynamics: DimerSettings = field(default_factory=DimerSettings)
     label: CouplingLabelSettings = field(default_factory=CouplingLabelSettings)

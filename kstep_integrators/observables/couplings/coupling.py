@@ -48,6 +48,9 @@ class DimerState:
         0 or 1 for each atom.
     populations : (N, 3) float64
         Electrons in s, p and d functions of each atom.
+    orbital : (N, 4) float64
+        Amplitudes of the projected orbital of each atom's molecule in orthogonalized valence
+        functions s, px, py, pz of the atom.
     dipole : (3,) float64
         e angstrom.
     quadrupole : (6,) float64
@@ -73,6 +76,7 @@ class DimerState:
     reference: OrbitalReference
     molecule: NDArray[np.int64]
     populations: Array
+    orbital: Array
     dipole: Array
     quadrupole: Array
     separation: float
@@ -104,7 +108,8 @@ def dimer_coupling(
         Without it the frontier orbitals are taken, and the value is not negative.
     projected : bool
         Whether the reference's orbitals themselves are taken, projected on those that the carrier
-        can be in: smoother along a hot trajectory, and meant for the minimal bases of GFN.
+        can be in: a smooth function of the geometry, also where orbitals mix. Not for electrons in
+        a large basis, whose empty orbitals hold much else than the valence.
 
     Returns
     -------
@@ -186,11 +191,17 @@ def dimer_state(
     chosen = _chosen(reference, carrier, dimer, first, second, project)
     populations = np.empty_like(joined.populations)
     populations[dimer.order] = joined.populations
+    orbital = np.empty((len(atoms), 4))
+    pairs = zip((first, second), chosen, strict=True)
+    orbital[dimer.order] = np.concatenate(
+        [orbitals.mixed(its.weights(len(orbitals.energies))) for orbitals, its in pairs]
+    )
     return DimerState(
         coupling=dipro(first, second, joined.orbitals, carrier, chosen),
         reference=reference,
         molecule=dimer.molecule,
         populations=populations,
+        orbital=orbital,
         dipole=joined.dipole,
         quadrupole=joined.quadrupole,
         separation=separation(dimer.first, dimer.second),

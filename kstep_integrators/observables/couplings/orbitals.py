@@ -55,6 +55,10 @@ class Orbitals:
             )
         return index
 
+    def mixed(self, weights: Array) -> Array:
+        """Shape (N, 4) of a mixture of the orbitals with weights (m,)."""
+        return np.asarray(self.shapes @ weights)
+
     def candidates(self, carrier: str) -> range:
         """Indices of the orbitals that a carrier can be in."""
         frontier = self.frontier(carrier)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -66,6 +66,11 @@ class OrbitalReference:
     numbers: tuple[Array, Array]
     positions: tuple[Array, Array]
     shapes: tuple[Array, Array]
+
+    @property
+    def turned(self) -> OrbitalReference:
+        """The same with the other phase of the second molecule's orbital: other signs."""
+        return replace(self, shapes=(self.shapes[0], -self.shapes[1]))
 
 
 def orbital_reference(atoms: Atoms, carrier: str = "hole") -> OrbitalReference:
@@ -201,8 +206,9 @@ def project(reference: OrbitalReference, index: int, part: Atoms, orbitals: Orbi
     part : ase.Atoms
         It, as it is now.
     orbitals : Orbitals
-        Its orbitals in a minimal basis, such as GFN2-xTB's. Of the empty ones of a large basis only
-        a part is in the valence functions that shapes are of.
+        Its orbitals: the occupied ones in any basis, the empty ones in a minimal basis, such as
+        GFN2-xTB's. Of the empty ones of a large basis only a part is in the valence functions that
+        shapes are of.
 
     Raises
     ------

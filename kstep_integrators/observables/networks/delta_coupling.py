@@ -30,6 +30,7 @@ from kstep_integrators.observables.networks.observable_network import (
     invariants,
     perceptron,
 )
+from kstep_integrators.observables.networks.orbital_pairs import OrbitalPairs
 from kstep_integrators.observables.networks.products import HarmonicProducts
 
 __all__ = ["DeltaCoupling"]
@@ -40,8 +41,13 @@ class DeltaCoupling(ObservableNetwork):
 
     Invariant under rotation, reflection (which turn dipole and quadrupole too), translation, order
     of the atoms, and exchange of the molecules: edges within a molecule and between molecules are
-    told apart, the molecules are not. A new network returns the mean of its statistics, zero
-    before they are set.
+    told apart, the molecules are not.
+
+    With ``orbital_pairs`` the correction is V0 times a number, plus terms of pairs of atoms (see
+    :class:`~kstep_integrators.observables.networks.orbital_pairs.OrbitalPairs`): like a coupling,
+    both change their sign with the phase of either orbital, and stay smooth where V0 is zero.
+    Without, it is a number that an MLP makes of the dimer alone. A new network returns zero; in
+    the latter case the mean of its statistics once they are set.
 
     Layers are those of :class:`~kstep_integrators.observables.networks.interaction.Interaction`,
     with means over the neighbours of each kind (own molecule, other molecule, field node). An odd
@@ -71,6 +77,8 @@ class DeltaCoupling(ObservableNetwork):
         Whether a node at the centre carries dipole and quadrupole; without it, they are not used.
     cheap_input : bool
         Whether V0 is among the scalars that the result is made of.
+    orbital_pairs : bool
+        Whether the orbitals themselves are seen.
 
     Raises
     ------
@@ -84,7 +92,8 @@ class DeltaCoupling(ObservableNetwork):
     >>> from kstep_integrators.observables.networks.graphs import dimer_graph
     >>> network = DeltaCoupling([2, 10], layers=2)
     >>> graph = dimer_graph(
-    ...     [2, 10], np.eye(2, 3), [0, 1], np.zeros((2, 3)), np.zeros(3), np.zeros(6), np.zeros(4)
+    ...     [2, 10], np.eye(2, 3), [0, 1], np.zeros((2, 3)), np.ones((2, 4)),
+    ...     np.zeros(3), np.zeros(6), np.zeros(4),
     ... )
     >>> network(graph).tolist()
     [0.0]
@@ -112,6 +121,7 @@ class DeltaCoupling(ObservableNetwork):
         hidden: int = 32,
         field_node: bool = True,
         cheap_input: bool = True,
+        orbital_pairs: bool = True,
     ) -> None:
         config = {
             "layers": positive_integer("layers", layers, "layers of the network"),
@@ -124,6 +134,7 @@ class DeltaCoupling(ObservableNetwork):
             "hidden": positive_integer("hidden", hidden, "width of MLPs"),
             "field_node": true_or_false("field_node", field_node),
             "cheap_input": true_or_false("cheap_input", cheap_input),
+            "orbital_pairs": true_or_false("orbital_pairs", orbital_pairs),
         }
         super().__init__(elements, config)
         self.cheap_input = cheap_input
@@ -145,9 +156,15 @@ class DeltaCoupling(ObservableNetwork):
                 Interaction(self.irreps, products, attributes, self.edges.size, hidden)
                 for _ in range(layers)
             )
-            count = self.irreps.num_irreps * (2 if field_node else 1)
-            count += len(GLOBALS) if cheap_input else len(GLOBALS) - 1
-            self.result = perceptron(count, 2 * hidden, 2 * hidden, 1)
+            self.pairs = None
+            if orbital_pairs:
+                described = self.irreps.num_irreps + attributes
+                self.pairs = OrbitalPairs(described, self.edges.size, 2 * hidden)
+            self.result = None
+            if cheap_input or not orbital_pairs:
+                count = self.irreps.num_irreps * (2 if field_node else 1)
+                count += len(GLOBALS) if cheap_input else len(GLOBALS) - 1
+                self.result = perceptron(count, 2 * hidden, 2 * hidden, 1)
         species = len(self.elements)
         for name, value in {
             "population_mean": torch.zeros(species, 3),
@@ -201,6 +218,29 @@ class DeltaCoupling(ObservableNetwork):
             update = layer(features, attributes, edges)
             base = before if number % 2 else features
             before, features = features, base + update
+        # The means in full precision, even where the layers were computed in less.
+        corrections = torch.zeros(graphs, dtype=self.dtype, device=positions.device)
+        if self.result is not None:
+            number = self.result(self._described(data, features, batch)).squeeze(-1).to(self.dtype)
+            if self.pairs is None:
+                whole: Tensor = self.correction_mean + self.correction_scale * number
+                return whole
+            corrections = data.globals[:, GLOBALS.index("V0")].to(self.dtype) * number
+        if self.pairs is not None:
+            described = torch.cat(
+                [invariants(features[:atoms], self.irreps), attributes[:atoms]], dim=-1
+            )
+            between = torch.nonzero(kind == 1).squeeze(-1)
+            terms = self.pairs(described, data.orbital.to(self.dtype), edges, between)
+            owner = batch[receivers[between]]
+            corrections = corrections + self.correction_scale * scatter(
+                terms, owner, 0, graphs, "sum"
+            )
+        return corrections
+
+    def _described(self, data: Data, features: Tensor, batch: Tensor) -> Tensor:
+        """Invariants (B, I) of the dimers as wholes."""
+        graphs, atoms = len(data.globals), len(data.z)
         mean = scatter(features[:atoms], batch, 0, graphs, "mean")
         known = (data.globals.to(self.dtype) - self.globals_mean) / self.globals_scale
         if not self.cheap_input:
@@ -208,10 +248,7 @@ class DeltaCoupling(ObservableNetwork):
         parts = [invariants(mean, self.irreps), known]
         if self.field is not None:
             parts.append(invariants(features[atoms:], self.irreps))
-        # The mean in full precision, even where the layers were computed in less.
-        result = self.result(torch.cat(parts, dim=-1)).squeeze(-1).to(self.dtype)
-        corrections: Tensor = self.correction_mean + self.correction_scale * result
-        return corrections
+        return torch.cat(parts, dim=-1)
 
     @torch.no_grad()
     def set_statistics(self, data: Data, corrections: Tensor) -> None:

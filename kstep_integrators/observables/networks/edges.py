@@ -32,6 +32,11 @@ class Edges:
         directions from receivers to senders.
     weights : (P,)
         Of messages in the sum over senders; zero at the cutoff, with three derivatives.
+    distances : (P,) angstrom
+    directions : (P, 3)
+        From receivers to senders, shorter than 1 by as much as distances are longer.
+    envelope : (P,)
+        1 at zero distance and 0 at the cutoff.
     """
 
     receivers: Tensor
@@ -39,6 +44,9 @@ class Edges:
     basis: Tensor
     couplings: Tensor
     weights: Tensor
+    distances: Tensor
+    directions: Tensor
+    envelope: Tensor
 
 
 class RadialBasis(BesselBasis):
@@ -110,17 +118,25 @@ class EdgeEmbedding(nn.Module):
         kind : (P,) int64
         """
         vectors = positions[senders] - positions[receivers]
-        distance = (vectors.square().sum(-1, keepdim=True) + SOFTENING**2).sqrt()
+        distances = (vectors.square().sum(-1) + SOFTENING**2).sqrt()
         # Polynomials of vectors shorter than 1: smooth where a direction is not defined.
+        directions = vectors / distances.unsqueeze(-1)
         harmonics = o3.spherical_harmonics(
-            self.harmonics, vectors / distance, normalize=False, normalization="component"
+            self.harmonics, directions, normalize=False, normalization="component"
         )
-        distance = distance.squeeze(-1)
-        weights = smooth_cutoff(distance, self.radial.cutoff)
+        weights = envelope = smooth_cutoff(distances, self.radial.cutoff)
         if self.mean:
             slot = receivers * self.kinds + kind
             count = scatter(weights, slot, 0, len(positions) * self.kinds, "sum")
             weights = weights / (1.0 + count[slot])
         told = nn.functional.one_hot(kind, self.kinds).to(positions.dtype)
-        basis = torch.cat([self.radial(distance), told], dim=-1).T.contiguous()
-        return Edges(receivers, senders, basis, self.products.couplings(harmonics), weights)
+        return Edges(
+            receivers,
+            senders,
+            basis=torch.cat([self.radial(distances), told], dim=-1).T.contiguous(),
+            couplings=self.products.couplings(harmonics),
+            weights=weights,
+            distances=distances,
+            directions=directions,
+            envelope=envelope,
+        )

@@ -45,6 +45,7 @@ def dimer_graph(
     positions: ArrayLike,
     molecule: ArrayLike,
     populations: ArrayLike,
+    orbital: ArrayLike,
     dipole: ArrayLike,
     quadrupole: ArrayLike,
     globals_: ArrayLike,
@@ -64,6 +65,9 @@ def dimer_graph(
         0 or 1, the molecule that each atom is of. Which is called which does not matter.
     populations : (N, 3)
         Electrons in s, p and d shells of each atom.
+    orbital : (N, 4)
+        Amplitudes of s, px, py, pz of each atom in the orbital of its own molecule, with phases in
+        which V0 is not negative.
     dipole : (3,) e angstrom
     quadrupole : (6,) e angstrom^2
         xx, xy, yy, xz, yz, zz about the mean of the positions.
@@ -79,8 +83,9 @@ def dimer_graph(
     Returns
     -------
     torch_geometric.data.Data
-        ``z`` (N,), ``pos`` (N, 3), ``molecule`` (N,), ``populations`` (N, 3), ``dipole`` (1, 3),
-        ``quadrupole`` (1, 6), ``globals`` (1, 4), and the labels, each (1,).
+        ``z`` (N,), ``pos`` (N, 3), ``molecule`` (N,), ``populations`` (N, 3), ``orbital``
+        (N, 4), ``dipole`` (1, 3), ``quadrupole`` (1, 6), ``globals`` (1, 4), and the labels, each
+        (1,).
 
     Raises
     ------
@@ -92,7 +97,8 @@ def dimer_graph(
     >>> import numpy as np
     >>> from kstep_integrators.observables.networks.graphs import dimer_graph
     >>> graph = dimer_graph(
-    ...     [2, 10], np.eye(2, 3), [0, 1], np.zeros((2, 3)), np.zeros(3), np.zeros(6), np.zeros(4)
+    ...     [2, 10], np.eye(2, 3), [0, 1], np.zeros((2, 3)), np.ones((2, 4)),
+    ...     np.zeros(3), np.zeros(6), np.zeros(4),
     ... )
     >>> graph.num_nodes, tuple(graph.globals.shape)
     (2, (1, 4))
@@ -106,6 +112,7 @@ def dimer_graph(
             "of the dimer that it is of"
         )
     graph.populations = _array("populations", populations, (atoms, 3), dtype)
+    graph.orbital = _array("orbital", orbital, (atoms, 4), dtype)
     graph.dipole = _array("dipole", dipole, (3,), dtype)[None]
     graph.quadrupole = _array("quadrupole", quadrupole, (6,), dtype)[None]
     graph.globals = _array("globals_", globals_, (len(GLOBALS),), dtype)[None]

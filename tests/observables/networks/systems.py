@@ -33,6 +33,7 @@ def dimer(one: str = "C2H4", other: str = "C4H4S", seed: int = 0) -> Data:
         atoms.positions,
         [0] * len(first) + [1] * len(second),
         rng.random((len(atoms), 3)),
+        rng.normal(size=(len(atoms), 4)),
         rng.normal(size=3),
         quadrupole,
         rng.random(4),

@@ -19,6 +19,8 @@ SWITCHES: list[dict[str, Any]] = [
     {"learned_frequencies": True},
     {"field_node": False},
     {"cheap_input": False},
+    {"orbital_pairs": False},
+    {"orbital_pairs": False, "cheap_input": False},
     {"lmax": 1},
     {"lmax": 0, "features": "4x0e", "field_node": False},
     {"features": "4x0e + 2x1o + 2x2e + 1x3o", "layers": 3},
@@ -30,8 +32,8 @@ def pair(separation: float) -> Data:
     zeros = [[0.0] * 3] * 2
     places = [[0.0, 0, 0], [separation, 0, 0]]
     return dimer_graph(
-        [1, 6], places, [0, 1], zeros, [0.1, 0, 0], [0.0] * 6, [separation, 0, 0.1, 1],
-        dtype=torch.float64,
+        [1, 6], places, [0, 1], zeros, [[1.0, 0.5, 0, 0.2]] * 2, [0.1, 0, 0], [0.0] * 6,
+        [separation, 0, 0.1, 1], dtype=torch.float64,
     )  # fmt: skip
 
 
@@ -71,14 +73,17 @@ def test_the_contract_finds_a_broken_symmetry() -> None:
         assert_observable(Told([1, 6, 16], layers=1, radial=4), dimer())
 
 
-def test_a_new_network_passes_its_input_on_and_returns_the_mean() -> None:
+def test_a_new_network_passes_its_input_on_and_corrects_nothing() -> None:
     network = coupling()
     for layer in network.layers:
         assert not layer.gate.any()
-    assert network(dimer()).tolist() == [0.0]
     batch = Batch.from_data_list([dimer(seed=seed) for seed in range(3)])
-    network.set_statistics(batch, torch.tensor([0.1, 0.2, 0.6]))
-    assert network(batch).tolist() == pytest.approx([0.3, 0.3, 0.3])
+    corrections = torch.tensor([0.1, 0.2, 0.6])
+    network.set_statistics(batch, corrections)
+    assert network(batch).tolist() == [0.0] * 3
+    mean = coupling(orbital_pairs=False)
+    mean.set_statistics(batch, corrections)
+    assert mean(batch).tolist() == pytest.approx([0.3, 0.3, 0.3])
     network.double()
     reached = []
     network.layers[-1].register_forward_hook(lambda *called: reached.append(called[1][0]))
@@ -94,6 +99,41 @@ def test_the_first_step_of_learning_has_gradients() -> None:
     network = coupling()
     network(dimer()).sum().backward()
     assert network.result[-1].weight.grad.abs().max() > 0
+    assert network.pairs.integrals.weight.grad.abs().max() > 0
+
+
+def test_the_correction_has_the_sign_of_the_orbitals() -> None:
+    """What is not V0 times a number changes its sign with the phase of either orbital."""
+    graph = dimer()
+    network = shaken(coupling(cheap_input=False))
+    for molecule in (0, 1):
+        turned = graph.clone()
+        sign = torch.where(graph.molecule == molecule, -1.0, 1.0).unsqueeze(-1)
+        turned.orbital = sign * graph.orbital
+        assert network(turned).item() == pytest.approx(-network(graph).item(), rel=1e-12)
+    none = graph.clone()
+    none.orbital = torch.zeros_like(graph.orbital)
+    assert network(none).item() == 0.0
+    with_cheap = shaken(coupling())
+    none.globals = graph.globals.clone()
+    none.globals[0, 2] = 0.0
+    assert with_cheap(none).item() == 0.0
+
+
+def test_terms_of_pairs_are_those_of_slater_and_koster() -> None:
+    """Integrals that do not depend on the surroundings: four overlaps of s and p functions."""
+    network = coupling(cheap_input=False, layers=1).double()
+    values = torch.tensor([1.0, 2.0, 3.0, 5.0], dtype=torch.float64)
+    with torch.no_grad():
+        network.pairs.integrals.bias.copy_(values)
+    graph = pair(3.0)
+    graph.orbital = torch.tensor([[0.5, 0.1, 0.2, 0.3], [0.7, 0.4, -0.6, 0.8]]).double()
+    (s, *p), (t, *q) = graph.orbital.tolist()
+    across = sum(one * other for one, other in zip(p, q, strict=True))
+    # Both orders of the pair; the direction is that of x, and turns with the order.
+    terms = 2 * s * t * 1.0 + (s * q[0] - t * p[0]) * 2.0 + 2 * p[0] * q[0] * 3.0 + 2 * across * 5.0
+    envelope = 1.0 - 35 / 4**4 + 84 / 4**5 - 70 / 4**6 + 20 / 4**7
+    assert network(graph).item() == pytest.approx(terms * envelope, rel=3e-3)  # softened distance
 
 
 def test_every_input_counts_only_where_it_is_switched_on() -> None:
@@ -162,7 +202,7 @@ def test_gradients_are_finite_where_directions_are_not_defined() -> None:
         assert slopes(network, graph).isfinite().all()
         assert network(graph).isfinite().all()
     alone = dimer_graph(
-        [6], [[1.0, 2, 3]], [0], [[1.0] * 3], [1.0, 0, 0], [0.0] * 6, [0.0] * 4,
+        [6], [[1.0, 2, 3]], [0], [[1.0] * 3], [[1.0] * 4], [1.0, 0, 0], [0.0] * 6, [0.0] * 4,
         dtype=torch.float64,
     )  # fmt: skip
     assert slopes(network, alone).isfinite().all()

@@ -26,6 +26,7 @@ def arguments(atoms: int = 3) -> dict[str, Any]:
         "positions": RNG.normal(size=(atoms, 3)),
         "molecule": [0] + [1] * (atoms - 1),
         "populations": RNG.random((atoms, 3)),
+        "orbital": RNG.random((atoms, 4)),
         "dipole": RNG.random(3),
         "quadrupole": RNG.random(6),
         "globals_": RNG.random(4),
@@ -41,7 +42,7 @@ def test_a_batch_of_dimers_has_the_fields_of_each() -> None:
     (batch,) = DataLoader(graphs, batch_size=2)
     assert batch.batch.tolist() == [0, 0, 0, 1, 1]
     assert batch.correction.tolist() == [0.5, -1.0]
-    for name, key in [("pos", "positions"), ("populations", "populations")]:
+    for name, key in [("pos", "positions"), ("populations", "populations"), ("orbital", "orbital")]:
         assert np.array_equal(batch[name], np.concatenate([one[key], other[key]])), name
     for name, key in [("dipole", "dipole"), ("quadrupole", "quadrupole"), ("globals", "globals_")]:
         assert np.array_equal(batch[name], np.stack([one[key], other[key]])), name

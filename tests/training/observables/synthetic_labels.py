@@ -63,9 +63,11 @@ def coupling_part(kind: str, trajectory: str, frames: int, seed: int) -> dict[st
         )
         reference = 1.3 * cheap + 0.03 * np.exp(-(between.min() - 2.0) / 1.0)
         sign = rng.choice([-1.0, 1.0])
+        phase = np.where(molecule == 1, sign, 1.0)
         row = {
             "positions": positions,
             "populations": np.stack([charges + 2.0, 3.0 - charges, 0.0 * charges], axis=-1),
+            "orbital": np.outer(phase, [0.5, 0.0, 0.0, 0.0]),
             "dipole": charges @ x,
             "quadrupole": tensor[[0, 0, 1, 0, 1, 2], [0, 1, 1, 2, 2, 2]],
             "separation": distance,

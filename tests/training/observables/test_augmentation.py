@@ -9,7 +9,7 @@ import torch
 pytest.importorskip("torch_geometric")
 
 from kstep_integrators.observables.networks.graphs import Batch, Data, dimer_graph
-from kstep_training.observables.augmentation import augmented, random_orientations, reoriented
+from kstep_training.observables.fit.augmentation import augmented, random_orientations, reoriented
 
 RNG = np.random.default_rng(7)
 SHAPES = (4, 7, 5)
@@ -33,6 +33,7 @@ def graph(positions: np.ndarray, charges: np.ndarray) -> Data:
         positions,
         molecule,
         populations,
+        np.concatenate([charges[:, None], positions], axis=1),  # p functions along the positions
         dipole,
         quadrupole,
         [3.5, 0.2, 0.01, 1.9],

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from kstep_training.observables.coupling_baselines import linear_correction, ridge_correction
-from kstep_training.observables.coupling_fit import distance_weights
-from kstep_training.observables.coupling_samples import CouplingSamples
-from kstep_training.observables.errors import coupling_errors, mean_squares, spectrum_errors
-from kstep_training.observables.label_folder import read_labels
-from kstep_training.observables.samples import Array
-from kstep_training.observables.spectrum_baselines import mean_spectra, nearest_spectra
-from kstep_training.observables.spectrum_fit import derivatives
-from kstep_training.observables.spectrum_samples import GridSettings, spectrum_samples
+from kstep_training.observables.fit.coupling_baselines import linear_correction, ridge_correction
+from kstep_training.observables.fit.coupling_fit import distance_weights
+from kstep_training.observables.fit.errors import coupling_errors, mean_squares, spectrum_errors
+from kstep_training.observables.fit.spectrum_baselines import mean_spectra, nearest_spectra
+from kstep_training.observables.fit.spectrum_fit import derivatives
+from kstep_training.observables.labels.label_folder import read_labels
+from kstep_training.observables.samples.coupling_samples import CouplingSamples
+from kstep_training.observables.samples.samples import Array
+from kstep_training.observables.samples.spectrum_samples import GridSettings, spectrum_samples
 
 RNG = np.random.default_rng(5)
 

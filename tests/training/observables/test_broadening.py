@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from kstep_training.observables.broadening import Broadening, broaden, energy_grid
+from kstep_training.observables.samples.broadening import Broadening, broaden, energy_grid
 
 GRID = energy_grid(-400.0, 400.0, 0.02)
 ENERGIES = np.array([[0.0, 3.0], [1.0, 1.5]])

@@ -10,10 +10,10 @@ from ase import Atoms
 from ase.build import molecule
 
 from kstep_integrators.units import HARTREE
-from kstep_training.observables.broadening import Broadening, broaden, energy_grid
-from kstep_training.observables.core_spectra import CoreLevels, core_excitations
-from kstep_training.observables.frame_labels import FrameFailed
-from kstep_training.observables.xanes_labels import XANESLabelSettings, label_xanes
+from kstep_training.observables.labels.core_spectra import CoreLevels, core_excitations
+from kstep_training.observables.labels.frame_labels import FrameFailed
+from kstep_training.observables.labels.xanes_labels import XANESLabelSettings, label_xanes
+from kstep_training.observables.samples.broadening import Broadening, broaden, energy_grid
 
 EXACT = CoreLevels(basis="6-31g", grid=3, density_fit=False)
 

@@ -17,12 +17,12 @@ from kstep_integrators.observables.couplings import (
     orbital_reference,
 )
 from kstep_integrators.observables.couplings.dimer import dimer_kind
-from kstep_training.observables.coupling_labels import (
+from kstep_training.observables.labels.coupling_labels import (
     CouplingLabelSettings,
     label_couplings,
 )
-from kstep_training.observables.label import label
-from kstep_training.observables.label_folder import read_labels
+from kstep_training.observables.labels.label import label
+from kstep_training.observables.labels.label_folder import read_labels
 
 METHOD = "HF/sto-3g"
 

@@ -15,7 +15,7 @@ from ase.calculators.fd import calculate_numerical_forces
 from kstep_integrators import named_molecule
 from kstep_integrators.observables.couplings import split_dimer
 from kstep_training.inputs.foreign_frames import read_frames
-from kstep_training.observables.dimer_dynamics import (
+from kstep_training.observables.dynamics.dimer_dynamics import (
     CentroidRestraint,
     DimerSettings,
     dimer_dynamics,

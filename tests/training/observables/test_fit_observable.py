@@ -14,19 +14,19 @@ from lightning.pytorch.callbacks import Callback
 
 from kstep_integrators.cli import main
 from kstep_integrators.observables.observable_file import read_observable
-from kstep_training.observables.coupling_fit import CouplingFit
-from kstep_training.observables.fit_data import make_fit_data
-from kstep_training.observables.fit_observable import fit_observable
-from kstep_training.observables.fit_settings import CouplingFitSettings, SpectrumFitSettings
-from kstep_training.observables.fit_stages import (
+from kstep_training.observables.fit.coupling_fit import CouplingFit
+from kstep_training.observables.fit.fit_data import make_fit_data
+from kstep_training.observables.fit.fit_observable import fit_observable
+from kstep_training.observables.fit.fit_settings import CouplingFitSettings, SpectrumFitSettings
+from kstep_training.observables.fit.fit_stages import (
     CouplingFitStage,
     CouplingNetworkSettings,
     SpectrumFitStage,
     SpectrumNetworkSettings,
 )
-from kstep_training.observables.label_folder import read_labels
-from kstep_training.observables.spectrum_samples import GridSettings
-from kstep_training.observables.split import SplitSettings
+from kstep_training.observables.labels.label_folder import read_labels
+from kstep_training.observables.samples.spectrum_samples import GridSettings
+from kstep_training.observables.samples.split import SplitSettings
 from tests.training.fits import Forbidden, assert_same_fit
 
 FIT: dict[str, Any] = {"batch_size": 8, "epochs": 4, "learning_rate": 5e-3, "ema_decay": 0.9}

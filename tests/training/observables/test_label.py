@@ -14,13 +14,13 @@ from ase import Atoms
 from ase.io import read, write
 
 from kstep_integrators.cli import main
-from kstep_training.observables import label as module
-from kstep_training.observables.kinds import KINDS, LabelKind, find_kind
-from kstep_training.observables.label import label, run_label
-from kstep_training.observables.label_folder import read_labels
-from kstep_training.observables.parts import cut_trajectories
-from kstep_training.observables.settings import LabelSettings
-from kstep_training.observables.xanes_labels import XANESLabelSettings
+from kstep_training.observables.labels import label as module
+from kstep_training.observables.labels.kinds import KINDS, LabelKind, find_kind
+from kstep_training.observables.labels.label import label, run_label
+from kstep_training.observables.labels.label_folder import read_labels
+from kstep_training.observables.labels.parts import cut_trajectories
+from kstep_training.observables.labels.settings import LabelSettings
+from kstep_training.observables.labels.xanes_labels import XANESLabelSettings
 from kstep_training.tasks import map_tasks
 from kstep_training.trajectory import trajectory_of, write_npz
 from tests.training.interrupts import interrupt, interruptible

@@ -10,9 +10,9 @@ from PIL import Image
 
 from kstep_integrators import Observable
 from kstep_integrators.cli.main import main
-from kstep_training.observables import observe
-from kstep_training.observables.averages import averaged
-from kstep_training.observables.observe import run_observe
+from kstep_training.observables.observe import observe
+from kstep_training.observables.observe.averages import averaged
+from kstep_training.observables.observe.observe import run_observe
 from tests.observables.files import couplings_file, ethene_pair, spectra_file
 
 

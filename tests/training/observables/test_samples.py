@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kstep_training.observables.coupling_samples import coupling_samples
-from kstep_training.observables.coupling_target import CouplingTarget
-from kstep_training.observables.fit_data import make_fit_data
-from kstep_training.observables.fit_stages import CouplingFitStage, SpectrumFitStage
-from kstep_training.observables.label_folder import holds_labels, read_labels
-from kstep_training.observables.samples import by_part
-from kstep_training.observables.spectrum_samples import GridSettings, spectrum_samples
-from kstep_training.observables.split import SplitSettings
+from kstep_training.observables.fit.coupling_target import CouplingTarget
+from kstep_training.observables.fit.fit_data import make_fit_data
+from kstep_training.observables.fit.fit_stages import CouplingFitStage, SpectrumFitStage
+from kstep_training.observables.labels.label_folder import holds_labels, read_labels
+from kstep_training.observables.samples.coupling_samples import coupling_samples
+from kstep_training.observables.samples.samples import by_part
+from kstep_training.observables.samples.spectrum_samples import GridSettings, spectrum_samples
+from kstep_training.observables.samples.split import SplitSettings
 from tests.training.observables.synthetic_labels import coupling_part, spectrum_part
 
 
@@ -29,6 +29,11 @@ def test_the_cheap_coupling_is_positive_and_the_product_stays(couplings: Path) -
     magnitudes = coupling_samples(parts, magnitude=True)
     np.testing.assert_array_equal(magnitudes.cheap, samples.cheap)
     np.testing.assert_array_equal(magnitudes.reference, np.abs(reference))
+    # The phase of the second molecule's orbital is turned where V0 is.
+    second, graphs = parts[0]["molecule"] == 1, samples.graphs
+    for i in range(3):
+        turned = np.where(second[:, None], np.sign(cheap[i]), 1.0) * parts[0]["orbital"][i]
+        np.testing.assert_allclose(graphs[i].orbital, turned, rtol=1e-6)
     graph = samples.graphs[7]
     row = [getattr(samples, name)[7] for name in ("separation", "angle", "cheap", "participation")]
     np.testing.assert_allclose(graph.globals[0].numpy(), row, rtol=1e-6)

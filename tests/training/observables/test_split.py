@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kstep_training.observables.split import SplitSettings, split_labels
+from kstep_training.observables.samples.split import SplitSettings, split_labels
 
 TRAJECTORIES = {f"{kind}-{i}": kind for kind in ("A+A", "A+B", "B+B") for i in range(10)}
 

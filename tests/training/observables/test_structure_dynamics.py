@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from kstep_training.observables.parts import cut_trajectories
-from kstep_training.observables.settings import LabelSettings
-from kstep_training.observables.structure_dynamics import StructureSettings, structure_dynamics
+from kstep_training.observables.dynamics.structure_dynamics import (
+    StructureSettings,
+    structure_dynamics,
+)
+from kstep_training.observables.labels.parts import cut_trajectories
+from kstep_training.observables.labels.settings import LabelSettings
 
 SHORT = StructureSettings(
     ["methanol", "C=O"], trajectories=2, length_ps=0.032, interval_fs=16.0, equilibration_ps=0.016

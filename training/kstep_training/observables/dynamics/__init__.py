@@ -1,0 +1,1 @@
+"""Runs of dimers and molecules whose frames are labelled."""

@@ -1,0 +1,1 @@
+"""Fits of networks to labels, their errors beside simple predictions, and pictures of both."""

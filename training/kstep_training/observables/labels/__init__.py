@@ -1,0 +1,1 @@
+"""Labels of frames, couplings of dimers and absorption spectra, and their folders."""

@@ -1,0 +1,1 @@
+"""Observables of frames of trajectories, their averages and pictures."""

@@ -1,0 +1,1 @@
+"""Labels as samples to fit to, in parts for training, validation and test."""
