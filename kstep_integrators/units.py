@@ -24,6 +24,12 @@ PS: Final[float] = 1000.0 * FS
 KB: Final[float] = float(_ase.kB)
 """Boltzmann constant in eV/K."""
 
+G_PER_CM3: Final[float] = 1e-27 * float(_ase.kg)
+"""One g/cm^3 in u/angstrom^3."""
+
+GPA: Final[float] = float(_ase.GPa)
+"""One gigapascal in eV/angstrom^3."""
+
 NM: Final[float] = float(_ase.nm)
 """One nanometre in angstrom."""
 

@@ -19,6 +19,7 @@ QUESTIONS = [
     ("SHAKE", ["shake"], "kstep_integrators/mechanics/shake.py", "shake"),
     ("the bond watch", ["bond_watch"], "kstep_integrators/mechanics/bond_watch.py", "find_bonds"),
     ("on_error", ["on_error"], "kstep_integrators/step/on_error.py", "controlled"),
+    ("the barostat", ["barostat"], "kstep_integrators/step/barostat.py", "try_volume"),
     ("the O step", ["thermostats", "langevin"], "kstep_integrators/thermostats/langevin.py",
      "Langevin"),
     ("OpenMM's program of a step", ["openmm/", "program.py"], "kstep_integrators/openmm/program.py",

@@ -32,8 +32,10 @@ from kstep_integrators.files import atomic_file
 from kstep_integrators.learning.lessons import Example, Grade, Lessons
 from kstep_integrators.learning.ridge import Posterior
 from kstep_integrators.mechanics.bond_watch import Topology
+from kstep_integrators.mechanics.scaled_bodies import Bodies
 from kstep_integrators.notices import KStepWarning
 from kstep_integrators.state import Correction, Evaluation, PhasePoint, PhaseState, Site
+from kstep_integrators.step.barostat import VolumeMoves
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.pace import Pace
@@ -50,8 +52,9 @@ _TENSOR, _TYPE, _DICT = "__tensor__", "__type__", "__dict__"
 _TYPES: dict[str, type] = {
     kind.__name__: kind
     for kind in (
-        BurnIn, Correction, Evaluation, Example, Grade, Lessons, LogMark, Marks, Pace,
+        Bodies, BurnIn, Correction, Evaluation, Example, Grade, Lessons, LogMark, Marks, Pace,
         PhasePoint, PhaseState, Posterior, Run, Site, Stats, Topology, TrajectoryMark, Verdict,
+        VolumeMoves,
     )
 }  # fmt: skip
 

@@ -73,7 +73,7 @@ from kstep_integrators.step.run_learning import (
 from kstep_integrators.step.scheme import BoundScheme, Scheme
 from kstep_integrators.step.stats import Stats, warn_of_changes
 from kstep_integrators.step.tuning import StrideTuning
-from kstep_integrators.units import FS
+from kstep_integrators.units import FS, G_PER_CM3
 
 __all__ = ["KStepDynamics"]
 
@@ -115,6 +115,16 @@ class KStepDynamics(OptionAttributes):
         Of Langevin, inverse ASE time units: ``0.01 / units.fs`` is 10 per picosecond.
     taut : float, optional
         Relaxation time of Bussi, ASE time units, such as ``100 * units.fs``.
+    pressure : float, optional
+        eV/angstrom^3, such as ``1 * units.bar`` or ``0.1 * units.GPa``: a Monte Carlo barostat on
+        the physical energy, beside a thermostat, in a cell that is periodic in all directions.
+    barostat : str, optional
+        ``"isotropic"`` by default, ``"anisotropic"`` (each cell vector on its own), or
+        ``"semi-isotropic"`` (the first two together, the third on its own).
+    barostat_scales : str, optional
+        ``"molecules"`` (by default; their centres of mass follow the cell) or ``"atoms"``.
+    barostat_interval : int, optional
+        Strides between two moves of the volume, each one evaluation; 25 by default.
     rng : numpy.random.Generator, optional
         Source of the thermostat's noise; a fresh one by default.
     metropolize : bool
@@ -163,7 +173,7 @@ class KStepDynamics(OptionAttributes):
     stats : Stats
         Jumps, evaluations, fallbacks, residual, energy error, seconds.
     transferred_energy : float
-        Heat that the thermostat has put in since the start, eV.
+        Heat that thermostat and moves of the volume have put in since the start, eV.
     potential : Potential
         Of the next stride, as far as it has been learned; ``save(path)`` writes its model file.
     labels : sequence of Label
@@ -208,6 +218,10 @@ class KStepDynamics(OptionAttributes):
         temperature_K: float | None = None,
         friction: float | None = None,
         taut: float | None = None,
+        pressure: float | None = None,
+        barostat: str | None = None,
+        barostat_scales: str | None = None,
+        barostat_interval: int | None = None,
         rng: np.random.Generator | None = None,
         metropolize: bool = False,
         extra_chances: int = 3,
@@ -229,7 +243,9 @@ class KStepDynamics(OptionAttributes):
         check_names(kwargs, (*_OWN, *_OF_ASE))
         options = RunOptions(
             k=k, timestep=timestep, corrector=corrector, thermostat=thermostat,
-            temperature_K=temperature_K, friction=friction, taut=taut, metropolize=metropolize,
+            temperature_K=temperature_K, friction=friction, taut=taut, pressure=pressure,
+            barostat=barostat, barostat_scales=barostat_scales,
+            barostat_interval=barostat_interval, metropolize=metropolize,
             extra_chances=extra_chances, on_error=on_error, energy_tolerance=energy_tolerance,
             force_tolerance=force_tolerance, verify_interval=verify_interval, guard=guard,
             device=device, learn=learn,
@@ -367,6 +383,17 @@ class KStepDynamics(OptionAttributes):
     def _state(self) -> object | None:
         return None if self._run is None else self._run.point
 
+    def box(self) -> tuple[float, float, float] | None:
+        """Volume, angstrom^3, density, g/cm^3, and the part of volume moves that was accepted.
+
+        None without a barostat.
+        """
+        if self.scheme.barostat is None:
+            return None
+        stats, volume = self.stats, float(self.atoms.get_volume())
+        density = float(self.atoms.get_masses().sum()) / volume / G_PER_CM3
+        return volume, density, stats.volume_accepted / max(1, stats.volume_moves)
+
     def estimates(self) -> Atoms | None:
         """A copy of the atoms with estimated energy and forces; None if they are computed.
 
@@ -419,6 +446,8 @@ class KStepDynamics(OptionAttributes):
         }
         if self.scheme.metropolis is not None:
             described["extra_chances"] = self.scheme.metropolis.extra_chances
+        if self.scheme.barostat is not None:
+            described.update(self.scheme.barostat.describe())
         return described
 
     @property
@@ -454,7 +483,7 @@ class KStepDynamics(OptionAttributes):
 
     @property
     def transferred_energy(self) -> float:
-        """Heat that the thermostat has put in since the start, eV."""
+        """Heat that thermostat and moves of the volume have put in since the start, eV."""
         return 0.0 if self._run is None else self._run.heat[0]
 
     @property
@@ -484,8 +513,9 @@ class KStepDynamics(OptionAttributes):
         return 0.0 if self._run is None else float(self._run.point.state.time[0])
 
     def get_conserved_energy(self) -> float:
-        """Total energy of the physics minus the heat that the thermostat has put in, eV.
+        """Total energy of the physics minus what has been put in from outside, eV.
 
+        That is the heat of the thermostat, and what moves of the volume have changed the energy by.
         It is conserved to the error of the jumps; at constant energy it is the total energy. Of a
         corrector that averages positions it is that of which the motion is the true one: the
         potential's, and what the physics is above it at the averaged positions. Before the first
@@ -524,6 +554,8 @@ class KStepDynamics(OptionAttributes):
         self._dt()
         if before.burn_in is not None and after.burn_in is None:
             self._freeze()
+        if before.stats[0].volume_frozen is None and after.stats[0].volume_frozen is not None:
+            self._say_frozen(after)
         if info.estimate_error is not None and bool(info.estimate_error.isfinite()):
             self._say_verified(after.stats[0], float(info.estimate_error))
         # Last: a warning may have been made an error, and the jump stands then too.
@@ -543,6 +575,8 @@ class KStepDynamics(OptionAttributes):
         state = run.point.state
         positions, momenta = state.positions.cpu().numpy(), state.momenta.cpu().numpy()
         self.atoms.arrays["positions"][:] = positions
+        if run.volume is not None:
+            self.atoms.set_cell(state.cell.cpu().numpy())
         self.atoms.set_array("momenta", momenta, float, (3,))
         if self._physics is not None:
             self._physics.serve(run.point.computed)
@@ -560,6 +594,20 @@ class KStepDynamics(OptionAttributes):
         line = (
             f"step {self.production_start}: the burn-in is over, k = {self.k} "
             f"({self.dt / FS:g} fs) from here on; production starts here"
+        )
+        _log.info(line)
+        self._say(line)
+
+    def _say_frozen(self, run: Run) -> None:
+        """Say that the sizes of volume moves are adapted, in the log of the run too."""
+        moves, stats = run.volume, run.stats[0]
+        if moves is None or stats.volume is None:
+            return
+        sizes = ", ".join(f"{100.0 * size / stats.volume:.3g}" for size in moves.sizes)
+        line = (
+            f"step {run.nsteps}: moves of the volume stay within {sizes} % of it from here on "
+            f"({stats.volume_accepted} of {stats.volume_moves} accepted so far); the ensemble at "
+            "constant pressure starts here"
         )
         _log.info(line)
         self._say(line)
@@ -627,6 +675,7 @@ class KStepDynamics(OptionAttributes):
         """The scheme of a step of these atoms, on a physics of their own."""
         rule = self.scheme.metropolis
         kept = 2 if rule is None else rule.extra_chances + 2
+        kept += self.scheme.barostat is not None
         self._physics = CalculatorPhysics(self.atoms, self.atoms.calc, kept)
         if self._learning is not None:
             return self.scheme.bind(state, self._learning.labelled(self._physics))

@@ -15,14 +15,15 @@ from kstep_integrators.jumps.base import Jump
 from kstep_integrators.state import EvaluationFailed
 from kstep_integrators.step.make_scheme import changed_scheme
 from kstep_integrators.step.options import RunOptions, make_rng
-from kstep_integrators.step.run import Run, moved_to
+from kstep_integrators.step.run import Run, moved_to, under_barostat
 from kstep_integrators.step.run_learning import RunLearning
 from kstep_integrators.step.scheme import Scheme
 
 __all__ = ["CHANGEABLE", "FIXED", "OptionAttributes", "check_names", "check_one_bath"]
 
 CHANGEABLE: Final = (
-    "k", "timestep", "corrector", "thermostat", "temperature_K", "friction", "taut", "metropolize",
+    "k", "timestep", "corrector", "thermostat", "temperature_K", "friction", "taut", "pressure",
+    "barostat", "barostat_scales", "barostat_interval", "metropolize",
     "extra_chances", "on_error", "energy_tolerance", "force_tolerance", "verify_interval", "guard",
 )  # fmt: skip
 """Options that a run may be given another value of between two steps."""
@@ -173,6 +174,8 @@ class OptionAttributes(ResumableDynamics):
             scheme.thermostat.check(run.point.state)
             bonds = run.point.state.bonds
             scheme.check_constraints(0 if bonds is None else len(bonds))
+            if scheme.barostat is not None:
+                scheme.barostat.check(run.point.state)
         observed = self._observed is self._state()
         if run is not None:
             k = options.first_k if "k" in changes else run.k
@@ -199,12 +202,13 @@ class OptionAttributes(ResumableDynamics):
         if same_jump:
             names = (
                 "corrector", "thermostat", "control", "metropolis", "shortest_k", "verify_interval",
+                "barostat",
             )  # fmt: skip
             parts = {name: getattr(scheme, name) for name in names}
             bound = dataclasses.replace(run.scheme, **parts)
         else:
             bound = scheme.bind(run.point.state, run.scheme.physics)
-        after = replaced(run, scheme=bound, k=k)
+        after = under_barostat(replaced(run, scheme=bound, k=k), run.scheme.barostat)
         lacks_forces = bound.needs_forces and not run.scheme.needs_forces
         if lacks_forces or _aims_elsewhere(run, after):
             moved = moved_to(after, run.point.state, bound)

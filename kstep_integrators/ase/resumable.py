@@ -21,14 +21,37 @@ from kstep_integrators.ase.outputs import Marks, Outputs
 __all__ = ["ResumableDynamics"]
 
 
+_BOX = "       V[A^3] rho[g/cm3] acc[V]"
+"""Heads of the columns that the log of a run with a barostat has beside those of ASE."""
+
+
 class _Logger(MDLogger):
-    """ASE's logger; it shows what is estimated, rather than ask for an evaluation."""
+    """ASE's logger; it shows what is estimated, rather than ask for an evaluation.
+
+    Of a run with a barostat it has volume, density and acceptance of volume moves as well.
+    """
 
     def __init__(
-        self, dynamics: ResumableDynamics, atoms: Atoms, *args: Any, **kwargs: Any
+        self, dynamics: ResumableDynamics, atoms: Atoms, logfile: Any, header: bool, comm: Any
     ) -> None:
-        super().__init__(dynamics, atoms, *args, **kwargs)
+        super().__init__(dynamics, atoms, logfile, header=False, comm=comm)
         self._find = weakref.WeakMethod(dynamics.estimates)
+        self._box = weakref.WeakMethod(dynamics.box)
+        if header:
+            self.logfile.write(f"{self.hdr}{_BOX if dynamics.box() is not None else ''}\n")
+
+    def __call__(self) -> None:
+        """Write a line."""
+        find = self._box()
+        box = None if find is None else find()
+        plain = self.fmt
+        if box is not None:
+            volume, density, accepted = box
+            self.fmt = plain.replace("\n", f" {volume:12.4f} {density:10.5f} {accepted:6.3f}\n")
+        try:
+            super().__call__()  # type: ignore[no-untyped-call]
+        finally:
+            self.fmt = plain
 
     def _potential_energy(self) -> float:
         find = self._find()
@@ -98,7 +121,7 @@ class ResumableDynamics(MolecularDynamics, ABC):
             self._outputs.cut(resumed.marks[0])
         if logfile:
             name = str(logfile) if isinstance(logfile, Path) else logfile
-            self._logger = _Logger(self, atoms, name, header=resumed is None, comm=self.comm)
+            self._logger = _Logger(self, atoms, name, resumed is None, self.comm)
             self.attach(self.closelater(self._logger), loginterval)
         if resumed is not None:
             self.nsteps = resumed.nsteps
@@ -112,6 +135,10 @@ class ResumableDynamics(MolecularDynamics, ABC):
     @abstractmethod
     def _state(self) -> object | None:
         """The state of the run, the same object as long as it does not change."""
+
+    @abstractmethod
+    def box(self) -> tuple[float, float, float] | None:
+        """Volume, density and acceptance of volume moves for the log; None without a barostat."""
 
     @abstractmethod
     def estimates(self) -> Atoms | None:

@@ -107,6 +107,8 @@ energy_tolerance, force_tolerance, verify_interval, guard, device, learn
         ``"stop"`` stops the one replica.
     temperature_K : float or sequence of float, optional
         One for all replicas, or one for each.
+    pressure, barostat, barostat_scales, barostat_interval
+        Refused: the replicas share one cell. :class:`~kstep_integrators.KStepDynamics` has them.
     exchange_interval : int, optional
         Steps between two attempts of replica exchange, which swaps the baths of neighbouring
         temperatures; needs ``metropolize`` and copies of one molecule.
@@ -171,6 +173,10 @@ energy_tolerance, force_tolerance, verify_interval, guard, device, learn
         temperature_K: Temperatures | None = None,
         friction: float | None = None,
         taut: float | None = None,
+        pressure: float | None = None,
+        barostat: str | None = None,
+        barostat_scales: str | None = None,
+        barostat_interval: int | None = None,
         exchange_interval: int | None = None,
         rng: np.random.Generator | None = None,
         metropolize: bool = False,
@@ -193,11 +199,19 @@ energy_tolerance, force_tolerance, verify_interval, guard, device, learn
     ) -> None:
         self.options = RunOptions(
             k=k, timestep=timestep, corrector=corrector, thermostat=thermostat,
-            temperature_K=temperature_K, friction=friction, taut=taut, metropolize=metropolize,
+            temperature_K=temperature_K, friction=friction, taut=taut, pressure=pressure,
+            barostat=barostat, barostat_scales=barostat_scales,
+            barostat_interval=barostat_interval, metropolize=metropolize,
             extra_chances=extra_chances, on_error=on_error, energy_tolerance=energy_tolerance,
             force_tolerance=force_tolerance, verify_interval=verify_interval, guard=guard,
             device=device, learn=learn,
         )  # fmt: skip
+        if pressure is not None:
+            raise ValueError(
+                f"pressure={pressure} in an Ensemble: its replicas share one cell, which a "
+                "barostat would have to change for each of them; make a KStepDynamics of each "
+                "replica, or leave pressure out"
+            )
         given: object = atoms_list
         if isinstance(given, Atoms):
             raise TypeError("atoms_list is an Atoms object, expected a list of them: [atoms, ...]")

@@ -114,7 +114,7 @@ def graph_of_dimer(atoms: Atoms, state: DimerState, dtype: torch.dtype = torch.f
     ]
     return dimer_graph(
         atoms.numbers,
-        atoms.positions,
+        atoms.positions - atoms.positions.mean(axis=0),  # digits left in single precision
         state.molecule,
         state.populations,
         orbital,

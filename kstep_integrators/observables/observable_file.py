@@ -23,6 +23,7 @@ from kstep_integrators.observables.networks.delta_coupling import DeltaCoupling
 from kstep_integrators.observables.networks.xanes import XANESNetwork
 
 __all__ = [
+    "CHEAP_METHOD",
     "FORMAT_VERSION",
     "NETWORKS",
     "ObservableHeader",
@@ -38,6 +39,9 @@ NETWORKS: dict[str, type[DeltaCoupling] | type[XANESNetwork]] = {
     "spectrum": XANESNetwork,
 }
 """Kinds of observables, by the name that headers have for them."""
+
+CHEAP_METHOD = "GFN2-xTB"
+"""Method of the couplings that are corrected."""
 
 UNITS = {"coupling": "eV", "spectrum": "1/eV"}
 """Units of the results of each kind."""
@@ -220,8 +224,9 @@ def read_observable(
     Raises
     ------
     ModelFileError
-        If the file is missing, damaged, made by another program, of another format version, or
-        a model that moves atoms rather than an observable.
+        If the file is missing, damaged, made by another program, of another format version, lacks
+        an argument that its network has now, corrects couplings by another method than GFN2-xTB, or
+        is a model that moves atoms rather than an observable.
 
     Examples
     --------
@@ -258,12 +263,41 @@ def read_observable(
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{path} has a damaged header: {error!r}") from error
+    _refuse_others(path, network, header)
+    if strange := [name for name, tensor in weights.items() if not tensor.isfinite().all()]:
+        raise ModelFileError(
+            f"{path} has weights that are not finite, {strange[0]} among them: its fit blew up, or "
+            "the file is damaged; fit again"
+        )
     try:
         network.load_state_dict(weights)
     except RuntimeError as error:
         raise ModelFileError(f"{path} has weights that do not fit its header: {error}") from error
     network.requires_grad_(False)
     return network.eval(), header, hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _refuse_others(
+    path: Path, network: DeltaCoupling | XANESNetwork, header: ObservableHeader
+) -> None:
+    """Refuse what would be computed otherwise here than when it was fitted.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    # Defaults may be others now than they were when the file was written.
+    if missing := sorted({*network.config} - {*header.network}):
+        raise ModelFileError(
+            f"{path} says nothing of its network's {', '.join(missing)}: another version of "
+            "kstep-integrators, which had no such arguments, has made it, and may have computed "
+            "otherwise; fit again"
+        )
+    if header.kind == "coupling" and header.cheap_method != CHEAP_METHOD:
+        raise ModelFileError(
+            f"{path} corrects couplings by {header.cheap_method!r}, expected {CHEAP_METHOD!r}, by "
+            "which they are computed here; fit to labels with those"
+        )
 
 
 def _other_kind(metadata: dict[str, str]) -> str:

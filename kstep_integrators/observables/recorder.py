@@ -153,6 +153,12 @@ def _cut(file: Path, title: str, step: int) -> tuple[int | None, Array | None]:
         )
         os.truncate(file, 0)
         return None, None
+    begun = b"".join(lines)
+    if begun.count(b"\n") < HEAD and (
+        f"{title}\n".encode().startswith(begun) or begun.startswith(f"{title}\n".encode())
+    ):  # of a process that was killed while it wrote the first lines
+        os.truncate(file, 0)
+        return None, None
     if len(lines) < HEAD or lines[0].decode(errors="replace").rstrip("\n") != title:
         raise ValueError(
             f"{file} begins with {lines[0][:80]!r}, expected {title[:80]!r}: it is of another "

@@ -134,7 +134,8 @@ class SpectrumObservable(Observable):
 
         chosen = [self.absorbers(atoms) for atoms in batch]
         graphs = [
-            structure_graph(atoms.numbers, atoms.positions, indices)
+            # About their mean, which leaves digits in single precision.
+            structure_graph(atoms.numbers, atoms.positions - atoms.positions.mean(axis=0), indices)
             for atoms, indices in zip(batch, chosen, strict=True)
         ]
         with torch.no_grad():

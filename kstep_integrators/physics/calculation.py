@@ -124,6 +124,8 @@ def _has_moved(atoms: Atoms, stood: Atoms) -> bool:
         return False
     if "positions" in calculator.ignored_changes:
         return False
+    if not np.array_equal(atoms.cell.array, stood.cell.array):
+        return False
     moves = np.abs(atoms.arrays["positions"] - stood.arrays["positions"])
     return bool(moves.max() > _TOLERANCE)
 

@@ -43,13 +43,13 @@ class CalculatorPhysics:
     """An ASE calculator as the physics of one set of atoms.
 
     The last few evaluations are kept by geometry, each with all that the calculator computed along
-    with it. All else that a number depends on (elements, charges, cell, parameters, ...) is fixed
+    with it. All else that a number depends on (elements, charges, parameters, ...) is fixed
     for the life of the object: whoever changes it makes another.
 
     Parameters
     ----------
     atoms : ase.Atoms
-        Template for cell, info and arrays. It is copied: trial geometries never show in the user's
+        Template for info and arrays. It is copied: trial geometries never show in the user's
         object.
     calculator : ase Calculator
     kept : int
@@ -76,7 +76,7 @@ class CalculatorPhysics:
         known = self._store.get(key)
         if known is not None and (known.evaluation.forces is not None or not forces):
             return known.evaluation, _FREE
-        self.atoms.arrays["positions"][:] = state.positions.cpu().numpy()
+        self._place(self.atoms, state)
         began = time.perf_counter()
         answer = ask(self.atoms, forces, self._stood)
         cost = Cost(np.array([answer.computed], dtype=np.int64), time.perf_counter() - began)
@@ -93,6 +93,15 @@ class CalculatorPhysics:
         results = copied(calculator.results) if usual else {}
         self._store.put(key, _Known(evaluation, self._stood, results))
         return evaluation, cost
+
+    @staticmethod
+    def _place(atoms: Atoms, state: PhaseState) -> None:
+        """Put atoms where a state has them, in its cell if that has been scaled."""
+        atoms.arrays["positions"][:] = state.positions.cpu().numpy()
+        if any(state.pbc):
+            cell = state.cell.cpu().numpy()
+            if not np.array_equal(atoms.cell.array, cell):
+                atoms.set_cell(cell)
 
     def _of(self, evaluation: Evaluation) -> tuple[bytes, _Known] | None:
         """The geometry of one of the last evaluations, and all that is known there."""
@@ -115,7 +124,7 @@ class CalculatorPhysics:
         there = None
         if isinstance(self.atoms.calc, Calculator) and results:
             there = self.atoms.copy()
-            there.positions[:] = state.positions.cpu().numpy()
+            self._place(there, state)
         self._store.put(geometry(state), _Known(evaluation, there, results))
 
     def serve(self, evaluation: Evaluation) -> None:

@@ -65,6 +65,13 @@ def make_scheme(
             "second evaluation, for which corrector='none' makes another stride; use 'none' or "
             "'impulse', or leave metropolize out"
         )
+    barostat = options.barostat_of()
+    if barostat is not None and corrector.averages:
+        raise ValueError(
+            f"pressure={options.pressure} with the corrector {corrector.name!r}, which has the "
+            "physics computed at averaged positions: a move of the volume is tested by its energy "
+            "at those of the run; use 'impulse' or 'none', or leave pressure out"
+        )
     if options.verify_interval and not corrector.averages:
         raise ValueError(
             f"verify_interval={options.verify_interval} with the corrector {corrector.name!r}, "
@@ -85,13 +92,15 @@ def make_scheme(
         metropolis=metropolis,
         shortest_k=shortest_part(options.first_k, jump.allowed_k),
         verify_interval=interval if corrector.averages else 0,
+        barostat=barostat,
     )
 
 
 def _default_corrector(jump: Jump, options: RunOptions, averages: bool) -> str:
     """The corrector that measures best at a stride: impulses resonate beyond a few fs."""
     stride = options.first_k * jump.timestep
-    averages = averages and not options.metropolize and "mollified" in jump.correctors
+    tested = options.metropolize or options.pressure is not None
+    averages = averages and not tested and "mollified" in jump.correctors
     if averages and stride > LONGEST_IMPULSE * (1.0 + 1e-9):
         return "mollified"
     return jump.correctors[0]

@@ -15,6 +15,8 @@ import numpy as np
 from kstep_integrators.arguments import check_device, positive_integer, whole_number
 from kstep_integrators.correctors import CORRECTORS, Corrector, restore_corrector
 from kstep_integrators.learning.settings import Learning
+from kstep_integrators.mechanics.scaled_bodies import SCALES
+from kstep_integrators.step.barostat import COUPLINGS, Barostat
 from kstep_integrators.step.guard import Control, Guard
 from kstep_integrators.step.tuning import StrideTuning
 from kstep_integrators.thermostats import Thermostat, make_thermostat
@@ -57,6 +59,15 @@ class RunOptions:
         Of Langevin, inverse ASE time units.
     taut : float or None
         Relaxation time of Bussi, ASE time units.
+    pressure : float or None
+        eV/angstrom^3; None: a cell that stays.
+    barostat : str or None
+        ``"isotropic"``, ``"anisotropic"`` (each cell vector on its own) or ``"semi-isotropic"``
+        (the first two together, the third on its own); None: isotropic, if a pressure is given.
+    barostat_scales : str or None
+        ``"molecules"`` or ``"atoms"``: what moves of the volume move as a whole; None: molecules.
+    barostat_interval : int or None
+        Strides between two of them; None: 25.
     metropolize : bool
         Accept or reject each jump by the change of the physical energy.
     extra_chances : int
@@ -100,6 +111,16 @@ class RunOptions:
     temperature_K: Temperatures | None = _option(None, "temperature of the heat bath", "K")
     friction: float | None = _option(None, "friction of the langevin thermostat", "1/time")
     taut: float | None = _option(None, "relaxation time of the bussi thermostat", "time")
+    pressure: float | None = _option(None, "pressure of the Monte Carlo barostat", "eV/angstrom^3")
+    barostat: str | None = _option(
+        None, "isotropic, anisotropic or semi-isotropic; isotropic if a pressure is given"
+    )
+    barostat_scales: str | None = _option(
+        None, "what volume moves move as a whole: molecules or atoms"
+    )
+    barostat_interval: int | None = _option(
+        None, "strides between two volume moves, each one physics evaluation; 25"
+    )
     metropolize: bool = _option(False, "accept or reject each jump by the physical energy")
     extra_chances: int = _option(3, "how often a rejected trajectory is followed on and tested")
     on_error: str = _option("fallback", "fallback, shrink, warn or stop: about jumps too far off")
@@ -133,6 +154,7 @@ class RunOptions:
         object.__setattr__(self, "temperature_K", _kelvin(self.temperature_K))
         self._check_learning()
         self.thermostats()
+        self.barostat_of()
         self.control_of()
 
     def _check_learning(self) -> None:
@@ -190,6 +212,48 @@ class RunOptions:
         """The heat bath of a run; that of the first temperature, if there are several."""
         return self.thermostats()[0]
 
+    def barostat_of(self) -> Barostat | None:
+        """The barostat that the options ask for; None without a pressure.
+
+        Raises
+        ------
+        ValueError
+            If options do not go together, or a value is out of range.
+        """
+        given = {
+            "barostat": self.barostat,
+            "barostat_scales": self.barostat_scales,
+            "barostat_interval": self.barostat_interval,
+        }
+        if self.pressure is None:
+            alone = {name: value for name, value in given.items() if value is not None}
+            if alone:
+                raise ValueError(
+                    f"{alone} without a pressure: they belong to a barostat; pass pressure too, "
+                    "such as 1 * ase.units.bar, or leave them out"
+                )
+            return None
+        kelvin = self.temperature_K
+        if kelvin is None or isinstance(kelvin, Sequence) or not kelvin > 0:
+            raise ValueError(
+                f"pressure={self.pressure} with thermostat={self.thermostat!r} and temperature_K="
+                f"{kelvin}: moves of the volume are accepted at the temperature of a thermostat; "
+                "ask for one, thermostat='langevin' or 'bussi', at a temperature above 0, or leave "
+                "pressure out"
+            )
+        if self.learning is not None:
+            raise ValueError(
+                f"pressure={self.pressure} with learn: networks do not cover cells yet, so there "
+                "is nothing to learn on; leave learn out, or pressure"
+            )
+        return Barostat(
+            float(self.pressure),
+            float(kelvin),
+            self.barostat or "isotropic",
+            self.barostat_scales or "molecules",
+            25 if self.barostat_interval is None else int(self.barostat_interval),
+        )
+
     def control_of(self) -> Control:
         """Tolerances, limits, and what is done about jumps beyond them."""
         guard = Guard() if self.guard is None else self.guard
@@ -244,7 +308,7 @@ class RunOptions:
         return cls(**values)
 
 
-_NUMBERS = ("timestep", "friction", "taut", "energy_tolerance", "force_tolerance")
+_NUMBERS = ("timestep", "friction", "taut", "pressure", "energy_tolerance", "force_tolerance")
 
 
 def _is_number(value: object) -> bool:
@@ -270,6 +334,7 @@ def _check_types(options: RunOptions) -> None:
     if options.verify_interval is not None:
         meaning = "strides between two checks of estimated energies, 0 for none"
         whole_number("verify_interval", options.verify_interval, meaning)
+    _check_barostat(options)
     check_device(options.device)
     for name, method, kind in (
         ("corrector", "describe", "a name such as 'impulse', or a corrector"),
@@ -279,6 +344,22 @@ def _check_types(options: RunOptions) -> None:
         named = name == "corrector" and isinstance(value, str)
         if value is not None and not named and not hasattr(value, method):
             raise TypeError(f"{name} is {value!r}, expected {kind}")
+
+
+def _check_barostat(options: RunOptions) -> None:
+    """Refuse values that no barostat has."""
+    if options.pressure is not None and not math.isfinite(options.pressure):
+        raise ValueError(
+            f"pressure is {options.pressure}, expected a finite number of eV/angstrom^3, such as "
+            "1 * ase.units.bar"
+        )
+    for name, known in (("barostat", tuple(COUPLINGS)), ("barostat_scales", SCALES)):
+        value = getattr(options, name)
+        if value is not None and value not in known:
+            raise ValueError(f"{name} is {value!r}, expected one of {list(known)} or None")
+    if options.barostat_interval is not None:
+        meaning = "strides between two moves of the volume"
+        positive_integer("barostat_interval", options.barostat_interval, meaning)
 
 
 def _kelvin(value: Any) -> float | tuple[float, ...] | None:

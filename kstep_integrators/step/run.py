@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
+from kstep_integrators import units
 from kstep_integrators.fields import GLOBAL, MOLECULE, PARTS, Layout, replaced, scoped, select
 from kstep_integrators.learning.lessons import Lessons
 from kstep_integrators.mechanics.bond_watch import Topology, bond_changes, find_bonds
+from kstep_integrators.mechanics.scaled_bodies import cell_volume
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.physics.protocol import Physics
 from kstep_integrators.state import PhasePoint, PhaseState, Reasons, mask_of
 from kstep_integrators.step.arrival import first_point, verified
+from kstep_integrators.step.barostat import Barostat, VolumeMoves, begin_moves, try_volume
 from kstep_integrators.step.info import StepInfo, split_info
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.options import RunOptions
@@ -22,7 +26,7 @@ from kstep_integrators.step.stepper import step
 from kstep_integrators.step.tuning import BurnIn, begin_tuning
 from kstep_integrators.thermostats.noise import Noise
 
-__all__ = ["Run", "advance", "begin", "moved_to"]
+__all__ = ["Run", "advance", "begin", "moved_to", "under_barostat"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,8 @@ class Run:
         While the stride is being tuned.
     stats : tuple of B Stats
     heat : tuple of B float
-        Heat that the thermostat has put into each molecule, eV.
+        Heat that the thermostat has put into each molecule, and what moves of the volume have
+        changed its energy by, eV.
     molecules : tuple of B int
         Number of each molecule among those that the run began with.
     nsteps : int
@@ -55,6 +60,8 @@ class Run:
         What has been learned, in a run that learns.
     pace : Pace or None
         The stride of such a run, until it is frozen.
+    volume : VolumeMoves or None
+        Moves of the volume, in a run with a barostat.
     """
 
     scheme: BoundScheme = scoped(GLOBAL)
@@ -70,6 +77,7 @@ class Run:
     verdict: Verdict | None = scoped(PARTS, default=None)
     lessons: Lessons | None = scoped(GLOBAL, default=None)
     pace: Pace | None = scoped(GLOBAL, default=None)
+    volume: VolumeMoves | None = scoped(PARTS, default=None)
 
     @property
     def next_k(self) -> int:
@@ -108,8 +116,9 @@ def begin(state: PhaseState, scheme: BoundScheme, options: RunOptions) -> Run:
         stats=(Stats(),) * count,
         heat=(0.0,) * count,
         molecules=tuple(range(count)),
+        volume=None if scheme.barostat is None else begin_moves(scheme.barostat, state),
     )
-    return run.charged(meter)
+    return _weighed(run.charged(meter))
 
 
 def _first_k(options: RunOptions, timestep: float) -> int:
@@ -124,7 +133,25 @@ def moved_to(run: Run, state: PhaseState, scheme: BoundScheme) -> Run:
     """The run at a state that its user has set: evaluated there, its bonds found anew."""
     meter = Meter(scheme.physics, state.n_molecules)
     point = first_point(state, scheme, meter, run.next_k * scheme.timestep)
-    return replaced(run, scheme=scheme, point=point, bonds=find_bonds(state)).charged(meter)
+    volume, barostat = run.volume, scheme.barostat
+    if volume is not None and barostat is not None:  # bodies may have been wrapped, or be others
+        volume = replaced(volume, bodies=begin_moves(barostat, state).bodies)
+    moved = replaced(run, scheme=scheme, point=point, bonds=find_bonds(state), volume=volume)
+    return _weighed(moved.charged(meter))
+
+
+def under_barostat(run: Run, before: Barostat | None) -> Run:
+    """The run whose user may have changed its barostat: sizes of moves are adapted anew then."""
+    barostat = run.scheme.barostat
+    if barostat == before:
+        return run
+    if barostat is not None:
+        stats = tuple(dataclasses.replace(one, volume_frozen=None) for one in run.stats)
+        moves = begin_moves(barostat, run.point.state)
+        return _weighed(replaced(run, volume=moves, stats=stats))
+    nothing: dict[str, Any] = {"volume": None, "density": None, "volume_frozen": None}
+    stats = tuple(dataclasses.replace(one, **nothing) for one in run.stats)
+    return replaced(run, volume=None, stats=stats)
 
 
 def advance(run: Run, rng: Noise, meter: Meter) -> tuple[Run, list[StepInfo], Reasons]:
@@ -196,4 +223,35 @@ def advance(run: Run, rng: Noise, meter: Meter) -> tuple[Run, list[StepInfo], Re
         verdict=info.verdict,
         pace=pace,
     )
+    if run.volume is not None and not info.lost:
+        after = _with_volume(after, run.volume, rng, meter)
     return after, parts, changes
+
+
+def _with_volume(run: Run, moves: VolumeMoves, rng: Noise, meter: Meter) -> Run:
+    """The run after the move of the volume that is due, if one is."""
+    scheme, point, barostat = run.scheme, run.point, run.scheme.barostat
+    if barostat is None or run.nsteps % barostat.interval:
+        return run
+    spent, seconds = meter.evaluations, meter.seconds
+    there, moved, failure = try_volume(point, barostat, moves, rng, meter, scheme.needs_forces)
+    (stats,), (heat,) = run.stats, run.heat
+    stats = stats.charged(int((meter.evaluations - spent).sum()), meter.seconds - seconds)
+    stats = stats.with_volume_move(there is not None, failure)
+    if moved.frozen and not moves.frozen:
+        stats = dataclasses.replace(stats, volume_frozen=run.nsteps)
+    if there is not None:
+        heat += float(there.physics.energy[0] - point.physics.energy[0])
+        run = replaced(run, point=there, scheme=scheme.at(there.state))
+    return _weighed(replaced(run, stats=(stats,), heat=(heat,), volume=moved))
+
+
+def _weighed(run: Run) -> Run:
+    """The run with volume and density of its cell in the statistics, if it has a barostat."""
+    if run.volume is None:
+        return run
+    state = run.point.state
+    volume, mass = cell_volume(state.cell), float(state.masses.sum())
+    (stats,) = run.stats
+    stats = dataclasses.replace(stats, volume=volume, density=mass / volume / units.G_PER_CM3)
+    return replaced(run, stats=(stats,))

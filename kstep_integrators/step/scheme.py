@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kstep_integrators.correctors import Corrector
 from kstep_integrators.jumps.base import BoundJump, Jump
 from kstep_integrators.physics.protocol import Physics
 from kstep_integrators.state import PhaseState
+from kstep_integrators.step.barostat import Barostat
 from kstep_integrators.step.guard import Control
 from kstep_integrators.step.metropolis import Metropolis
 from kstep_integrators.thermostats import Thermostat
@@ -50,6 +51,8 @@ class Scheme(_Decided):
         Whether forces are wanted as labels, where an energy would do for the step.
     verify_interval : int
         Strides between two evaluations at positions where the physics is estimated; 0 for none.
+    barostat : Barostat or None
+        Moves of the volume between strides; None for a cell that stays.
     """
 
     jump: Jump
@@ -60,6 +63,7 @@ class Scheme(_Decided):
     shortest_k: int = 1
     label_forces: bool = False
     verify_interval: int = 0
+    barostat: Barostat | None = None
 
     def check(self, state: PhaseState) -> None:
         """Refuse atoms that the parts of a step cannot act on.
@@ -72,6 +76,8 @@ class Scheme(_Decided):
         self.check_constraints(0 if state.bonds is None else len(state.bonds))
         self.jump.bind(state)
         self.thermostat.check(state)
+        if self.barostat is not None:
+            self.barostat.check(state)
 
     def check_constraints(self, count: int, otherwise: str = "remove FixBondLengths") -> None:
         """Refuse bonds of fixed length beside parts that were not validated with them.
@@ -122,6 +128,8 @@ class Scheme(_Decided):
             shortest_k=self.shortest_k,
             label_forces=self.label_forces,
             verify_interval=self.verify_interval,
+            barostat=self.barostat,
+            unbound=self.jump,
         )
 
 
@@ -137,8 +145,10 @@ class BoundScheme(_Decided):
     physics : Physics
     timestep : float
         Base step, ASE time units.
-    control, metropolis, shortest_k, label_forces, verify_interval
+    control, metropolis, shortest_k, label_forces, verify_interval, barostat
         As in :class:`Scheme`.
+    unbound : Jump or None
+        That of any atoms, for :meth:`at`.
     """
 
     jump: BoundJump
@@ -151,6 +161,14 @@ class BoundScheme(_Decided):
     shortest_k: int = 1
     label_forces: bool = False
     verify_interval: int = 0
+    barostat: Barostat | None = None
+    unbound: Jump | None = None
+
+    def at(self, state: PhaseState) -> BoundScheme:
+        """The scheme of the same atoms in another cell; the physics looks at that of the state."""
+        if self.unbound is None:
+            raise ValueError("this scheme was bound by hand, without the jump of any atoms")
+        return replace(self, jump=self.unbound.bind(state))
 
 
 def shortest_part(k: int, allowed: tuple[int, ...] | None) -> int:

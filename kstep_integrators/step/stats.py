@@ -25,7 +25,8 @@ class Stats:
     jumps : int
         Steps: strides travelled, fallbacks and rejected ones included.
     physics_evaluations : int
-        1 at the start + 1 per jump + those of fallbacks and of geometries a user edited.
+        1 at the start + 1 per jump + those of fallbacks, of moves of the volume, and of
+        geometries a user edited.
     fallbacks : int
         Jumps that were undone and made with physics steps instead.
     shrinks : int
@@ -36,7 +37,8 @@ class Stats:
         Metropolized steps that were accepted at some chance, and those that ended in a reversal of
         the momenta. Both 0 without a Metropolis test.
     failures : int
-        Metropolized steps with a proposal rejected because its energy could not be computed.
+        Metropolized steps and moves of the volume with a proposal rejected because its energy could
+        not be computed.
     potential_failures : int
         Steps that were made otherwise, or rejected, as the potential raised or returned NaN.
     last_problem : str or None
@@ -44,6 +46,14 @@ class Stats:
     verifications : int
         Evaluations at positions whose energy had been estimated, to tell how good estimates are;
         they are not among ``physics_evaluations``.
+    volume_moves, volume_accepted : int
+        Moves of the volume that the barostat has tried, one evaluation each, and those accepted.
+    volume_frozen : int or None
+        The step from which their size changes no more: the isobaric ensemble is exact from there.
+    volume : float or None
+        Of the cell where a run with a barostat stands, angstrom^3.
+    density : float or None
+        There, g/cm^3.
     bond_changes : int
         Steps after which a bond was found broken or formed.
     jump_seconds, physics_seconds : float
@@ -61,6 +71,11 @@ class Stats:
     potential_failures: int = 0
     last_problem: str | None = None
     verifications: int = 0
+    volume_moves: int = 0
+    volume_accepted: int = 0
+    volume_frozen: int | None = None
+    volume: float | None = None
+    density: float | None = None
     bond_changes: int = 0
     jump_seconds: float = 0.0
     physics_seconds: float = 0.0
@@ -102,6 +117,16 @@ class Stats:
             self,
             physics_evaluations=self.physics_evaluations + evaluations,
             physics_seconds=self.physics_seconds + seconds,
+        )
+
+    def with_volume_move(self, accepted: bool, failure: str | None) -> Stats:
+        """The totals after one more move of the volume, and why it had no energy."""
+        return dataclasses.replace(
+            self,
+            volume_moves=self.volume_moves + 1,
+            volume_accepted=self.volume_accepted + accepted,
+            failures=self.failures + (failure is not None),
+            last_problem=self.last_problem if failure is None else f"volume move: {failure}",
         )
 
     def add(self, info: StepInfo, bonds_changed: bool = False) -> Stats:

@@ -1,5 +1,6 @@
 """Observables called with atoms, lists and trajectories, and what they refuse."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -10,6 +11,7 @@ from kstep_integrators import KStepWarning, Observable
 from kstep_integrators.observables.couplings import dimer_coupling, orbital_reference
 from kstep_integrators.observables.observable_file import read_observable, write_observable
 from tests.observables.files import couplings_file, ethene_pair, spectra_file
+from tests.observables.networks.systems import shaken
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +136,15 @@ def test_kinds_that_were_not_trained_on_are_warned_of_once(tmp_path):
                 observable([structure, structure])
             assert len(raised) == 1
             observable(structure)
+
+
+def test_molecules_far_from_the_origin_keep_their_digits(couplings, spectra):
+    near, water = ethene_pair(), molecule("CH3OH")
+    for observable, atoms in ((couplings, near), (spectra, water)):
+        network = shaken(copy.deepcopy(observable.network).double()).float()
+        other = type(observable)(network, observable.header, observable.digest)
+        away = atoms.copy()
+        away.translate([1e5, -2e5, 3e5])
+        expected = other(atoms)
+        assert abs(expected - observable(atoms)).max() > 1e-3
+        assert other(away) == pytest.approx(expected, abs=1e-6)

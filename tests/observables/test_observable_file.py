@@ -32,6 +32,8 @@ HEADER = ObservableHeader(
     training={"labels": 800},
 )
 
+CONFIG = coupling().config
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -129,10 +131,27 @@ def altered(path: Path, **entries: Any) -> Path:
         ({"charge": [1, 0]}, r"damaged header.*charge and multiplicities .* are \(1, 0\)"),
         ({"multiplicities": []}, r"damaged header.*multiplicities .* are \(\)"),
         ({"errors": 0.1}, "damaged header.*errors .* is 0.1, expected dict"),
-        ({"network": {"elements": [1, 6]}}, "has weights that do not fit its header"),
+        ({"network": {**CONFIG, "elements": [1, 6]}}, "has weights that do not fit its header"),
+        ({"cheap_method": "GFN1-xTB"}, "couplings by 'GFN1-xTB', expected 'GFN2-xTB'"),
         ({"network": {"elements": []}}, "has a damaged header"),
     ],
 )
 def test_damaged_headers_are_refused(path: Path, entries: dict[str, Any], message: str) -> None:
     with pytest.raises(ModelFileError, match=message):
         read_observable(altered(path, **entries))
+
+
+@pytest.mark.parametrize("name", sorted({*CONFIG} - {"elements"}))
+def test_an_argument_that_an_earlier_network_had_not_is_no_default(path: Path, name: str) -> None:
+    network = {key: value for key, value in CONFIG.items() if key != name}
+    message = rf"altered.* says nothing of its network's {name}: another version .* fit again"
+    with pytest.raises(ModelFileError, match=message):
+        read_observable(altered(path, network=network))
+
+
+def test_weights_of_a_fit_that_blew_up_are_refused(path: Path) -> None:
+    network, header, _ = read_observable(path)
+    network.get_parameter("element.weight").data[0, 0] = float("nan")
+    write_observable(path, network, header)
+    with pytest.raises(ModelFileError, match=r"has weights that are not finite, element\.weight"):
+        read_observable(path)

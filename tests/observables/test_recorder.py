@@ -55,6 +55,24 @@ def test_a_resumed_run_goes_on_in_its_file(tmp_path):
         assert read_record(file)["step"].tolist() == steps
 
 
+def test_a_file_whose_first_lines_are_torn_is_begun_again(tmp_path):
+    observable, file = carbon(tmp_path), tmp_path / "spectra.csv"
+    dyn, steps = run(2)
+    dyn.attach(ObservableRecorder(observable, dyn, file))
+    dyn.run(steps)
+    whole = file.read_bytes()
+    second = whole.index(b"\n") + 1
+    third = whole.index(b"\n", second) + 1
+    for size in (1, second - 1, second, second + 30, third, third + 10):
+        file.write_bytes(whole[:size])  # of a process that was killed, resumed at its step 1
+        dyn, _ = run(2, start=1)
+        ObservableRecorder(observable, dyn, file)()
+        assert read_record(file)["step"].tolist() == [1]
+    file.write_bytes(whole.replace(b"# spectrum", b"# spectra")[: second + 5])
+    with pytest.raises(ValueError, match="it is of another observable"):
+        ObservableRecorder(observable, dyn, file)
+
+
 def test_a_run_begun_anew_is_warned_of(tmp_path):
     observable, file = carbon(tmp_path), tmp_path / "spectra.csv"
     dyn, steps = run(2)

@@ -27,6 +27,21 @@ POOR: Mapping[str, Any] = {"model": cheap(depth=0.2), "energy_tolerance": 1e-6}
 MOLLIFIED: Mapping[str, Any] = {"k": 8, "corrector": "mollified"}
 
 
+def boxed() -> Atoms:
+    """A molecule in a periodic cell, which a barostat can change."""
+    atoms = hot()
+    atoms.set_cell([12.0, 12.0, 12.0])
+    atoms.pbc = True
+    atoms.calc = Sensitive()
+    return atoms
+
+
+NPT: Mapping[str, Any] = {
+    **LANGEVIN, "atoms": boxed, "pressure": 1e-6, "barostat": "isotropic",
+    "barostat_scales": "molecules", "barostat_interval": 1,
+}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Case:
     """One argument: two values that lead elsewhere, and one that makes no sense.
@@ -215,6 +230,10 @@ CASES = (
     Case("temperature_K", LANGEVIN, {**LANGEVIN, "temperature_K": 600.0}, -300.0),
     Case("friction", LANGEVIN, {**LANGEVIN, "friction": 0.5 / units.fs}, "strong"),
     Case("taut", BUSSI, {**BUSSI, "taut": 2 * units.fs}, 0.0),
+    Case("pressure", NPT, {**NPT, "pressure": 0.05}, np.nan),
+    Case("barostat", NPT, {**NPT, "barostat": "anisotropic"}, "xy"),
+    Case("barostat_scales", NPT, {**NPT, "barostat_scales": "atoms"}, "all"),
+    Case("barostat_interval", NPT, {**NPT, "barostat_interval": 3}, 0),
     Chance("rng", LANGEVIN, {**LANGEVIN, "rng": lambda: np.random.default_rng(1)}, 1),
     Case("metropolize", LANGEVIN, METROPOLIS, 1),
     Case("extra_chances", {**METROPOLIS, "k": 40}, {**METROPOLIS, "k": 40, "extra_chances": 0},

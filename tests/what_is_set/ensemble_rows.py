@@ -170,6 +170,16 @@ class Interval(Case):
         return HONOURED if seen[1] != seen[3] else "ignored"
 
 
+class Refused(Case):
+    """What replicas that share a cell cannot have."""
+
+    def set(self, folder: Path) -> str:
+        return outcome_of(lambda: build(self.second, folder), (self.name, "pressure"))
+
+    def resumed(self, folder: Path) -> str:
+        return NONE
+
+
 CASES = (
     Case("atoms_list", {}, {"atoms_list": pair(1)}, [], ("molecules",)),
     Case("model", {}, {"model": cheap(depth=1.0)}, "no-such-model"),
@@ -181,6 +191,10 @@ CASES = (
     Case("temperature_K", LANGEVIN, {**LANGEVIN, "temperature_K": (300.0, 600.0)}, (300.0,) * 3),
     Case("friction", LANGEVIN, {**LANGEVIN, "friction": 0.5 / units.fs}, "strong"),
     Case("taut", BUSSI, {**BUSSI, "taut": 2 * units.fs}, 0.0),
+    Refused("pressure", {}, {**LANGEVIN, "pressure": 1e-6}, np.nan),
+    Refused("barostat", {}, {**LANGEVIN, "pressure": 1e-6, "barostat": "anisotropic"}, "xy"),
+    Refused("barostat_scales", {}, {**LANGEVIN, "pressure": 1e-6, "barostat_scales": "atoms"}, 1),
+    Refused("barostat_interval", {}, {**LANGEVIN, "pressure": 1e-6, "barostat_interval": 3}, 0),
     Case("exchange_interval", LADDER, {**LADDER, "exchange_interval": 1}, 0),
     Case("rng", LANGEVIN, {**LANGEVIN, "rng": lambda: np.random.default_rng(1)}, 1),
     Case("metropolize", LANGEVIN, {**LANGEVIN, "metropolize": True}, 1),

@@ -22,7 +22,7 @@ CROSSED: Final = 2.0
 """Square overlap with the reference over that of the frontier orbital, from which an orbital has
 taken its place: between, the two mix, and the frontier orbital stays the one."""
 
-FORCE, STEPS = 0.01, 300
+FORCE, STEPS = 1e-3, 300
 """Of a relaxation: largest force left, eV/angstrom, and steps at most."""
 
 LOST: Final = 0.25

@@ -102,6 +102,18 @@ def test_sign_does_not_depend_on_the_solver() -> None:
     assert (one.index, one.sign) == (other.index, -other.sign)
 
 
+def test_couplings_do_not_depend_on_the_frame_that_the_reference_is_relaxed_from() -> None:
+    frames = [cofacial(3.8, 1.0) for _ in range(4)]
+    for number, atoms in enumerate(frames):
+        atoms.rattle(0.06, seed=number)
+    found = [
+        abs(dimer_coupling(frames[0], reference=orbital_reference(atoms), projected=True).value)
+        for atoms in frames
+    ]
+    assert np.ptp(found) < 5e-6  # eV
+    assert min(found) > 1e-3
+
+
 def test_orbitals_that_have_changed_places() -> None:
     dimer = as_dimer(askew())
     reference = orbital_reference(askew())

@@ -6,7 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from kstep_training.observables.fit.fit_stages import SpectrumFitStage, SpectrumNetworkSettings
 from kstep_training.observables.samples.broadening import Broadening, broaden, energy_grid
+from kstep_training.observables.samples.spectrum_samples import GridSettings
 
 GRID = energy_grid(-400.0, 400.0, 0.02)
 ENERGIES = np.array([[0.0, 3.0], [1.0, 1.5]])
@@ -57,6 +59,23 @@ def test_spectra_of_the_absorbers_add_up() -> None:
     assert each.shape == (2, 2, len(GRID))
     np.testing.assert_allclose(each.sum(axis=1), broaden(ENERGIES, STRENGTHS, GRID), atol=1e-15)
     np.testing.assert_allclose(np.trapezoid(each, GRID)[0], [0.2, 0.3], rtol=1e-9)
+
+
+@pytest.mark.parametrize("widths", [(0.4, 0.0), (0.0, 1.0), (0.8, 0.5)])
+def test_the_smallest_deviation_is_that_of_the_narrowest_lines(widths: tuple[float, float]) -> None:
+    lines = Broadening(*widths)
+    fine = energy_grid(-2.0, 2.0, 0.001)
+    line = broaden([0.0], [1.0], fine, lines)
+    width = np.ptp(fine[line >= 0.5 * line.max()])
+    assert lines.smallest_deviation == pytest.approx(width / 2.35482, rel=5e-3)
+
+
+def test_gaussians_wider_than_the_lines_are_refused() -> None:
+    SpectrumFitStage(grid=GridSettings(gaussian=0.6))
+    with pytest.raises(ValueError, match=r"make lines of the standard deviation 0\.212 eV: wider"):
+        SpectrumFitStage(grid=GridSettings(gaussian=0.5))
+    with pytest.raises(ValueError, match=r"network\.widths are \[\], .* expected a width below"):
+        SpectrumFitStage(network=SpectrumNetworkSettings(widths=[]))
 
 
 @pytest.mark.parametrize(

@@ -102,5 +102,7 @@ def test_settings_are_checked() -> None:
         CouplingLabelSettings(carrier="both")
     with pytest.raises(ValueError, match="method is 'HF', expected 'GFN2-xTB'"):
         CouplingLabelSettings(reference="HF")
+    with pytest.raises(ValueError, match=r"reference is 'GFN2-xTB', expected a functional"):
+        CouplingLabelSettings(reference="GFN2-xTB")
     with pytest.raises(ValueError, match="does not know the functional 'PBE7'"):
         CouplingLabelSettings(reference_2="PBE7/def2-SVP")

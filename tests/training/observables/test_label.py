@@ -156,6 +156,30 @@ def test_another_setting_is_another_folder(trajectory: Path, tmp_path: Path) -> 
         label("xanes", [trajectory], tmp_path / "labels", other)
 
 
+def test_another_trajectory_of_the_same_name_is_refused(trajectory: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "labels"
+    labelled(trajectory, folder)
+    before = read_labels(folder)
+    message = r"water\.0\.npz has labels of other frames than those of 'water' now"
+    for frames in ([water(0.2)], [Atoms("HOH", water().positions)]):
+        write(trajectory, frames)
+        with pytest.raises(ValueError, match=message):
+            label("xanes", [trajectory], folder, SETTINGS)
+    assert read_labels(folder).digest == before.digest
+
+
+def test_labels_of_an_earlier_version_are_not_added_to(trajectory: Path, tmp_path: Path) -> None:
+    folder, first = tmp_path / "labels", tmp_path / "labels/parts/water.0.npz"
+    labelled(trajectory, folder)
+    with np.load(first) as file:
+        old = {name: file[name] for name in file.files if name != "shares"}
+    np.savez(first, **old)
+    assert len(labelled(trajectory, folder)) == 2  # there is nothing to add
+    write(trajectory, [water(0.01 * i) for i in range(4)])
+    with pytest.raises(ValueError, match=r"water\.0\.npz has no shares: an earlier version"):
+        label("xanes", [trajectory], folder, SETTINGS)
+
+
 def test_frames_that_fail_are_left_out_and_named(
     trajectory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

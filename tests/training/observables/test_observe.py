@@ -36,12 +36,13 @@ def test_couplings_of_two_runs(tmp_path, monkeypatch, capsys):
     assert main(words) == 0
     observable = Observable.load(file)
     with np.load(out / "1.xyz.npz", allow_pickle=False) as arrays:
-        assert arrays["coupling"] == pytest.approx(observable(runs[1][2:]), abs=1e-6)
+        expected = observable.measure(runs[1][2:], runs[0][2])["coupling"]
+        assert arrays["coupling"] == pytest.approx(expected, abs=1e-6)
         assert arrays["time_fs"][[0, -1]] == pytest.approx([40.0, 460.0])
     summary = json.loads((out / "summary.json").read_text())
     assert summary["frames"] == 44
     assert summary["kind"], summary["unit"] == ("coupling", "eV")
-    both = np.concatenate([observable(frames[2:]) for frames in runs])
+    both = observable([*runs[0][2:], *runs[1][2:]])
     assert summary["mean"] == pytest.approx(both.mean(), abs=1e-6)
     assert summary["root_mean_square"] == pytest.approx(np.sqrt((both**2).mean()), abs=1e-6)
     assert min(Image.open(out / "observed.png").size) > 300
@@ -51,6 +52,42 @@ def test_couplings_of_two_runs(tmp_path, monkeypatch, capsys):
     assert main(words) == 0
     assert main([*words, "every=2"]) == 2
     assert "settings.every was 1, now 2" in capsys.readouterr().err
+
+
+def test_runs_share_the_sign_of_the_first(tmp_path):
+    file = couplings_file(tmp_path / "pairs.safetensors")
+    turns = [(0.0, 30.0, 160.0), (180.0, 150.0, 20.0)]
+    runs = [[ethene_pair(turn=turn) for turn in its] for its in turns]
+    for number, frames in enumerate(runs):
+        write(tmp_path / f"{number}.xyz", frames)
+    paths = [tmp_path / f"{number}.xyz" for number in range(2)]
+    summary = run_observe(file, paths, [], tmp_path / "out")
+    expected = Observable.load(file)([*runs[0], *runs[1]])
+    assert np.sign(expected).tolist() == [1, 1, -1, -1, -1, 1]
+    assert summary["mean"] == pytest.approx(expected.mean(), abs=1e-6)
+    with np.load(tmp_path / "out" / "1.xyz.npz") as arrays:
+        assert arrays["coupling"] == pytest.approx(expected[3:], abs=1e-6)
+    with pytest.raises(ValueError, match=r"first was '0\.xyz', now '1\.xyz'"):
+        run_observe(file, paths[::-1], [], tmp_path / "out")
+
+
+def test_a_frame_that_is_refused_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(observe, "PART", 2)
+    apart = [ethene_pair() for _ in range(5)]
+    apart[3].positions[0] += 20.0
+    write(tmp_path / "0.xyz", apart)
+    file = couplings_file(tmp_path / "pairs.safetensors")
+    with pytest.raises(ValueError, match=r"frame 3 of those .*: C4H8 consists of 5 separate"):
+        run_observe(file, [tmp_path / "0.xyz"], [], tmp_path / "out")
+
+
+def test_runs_of_other_molecules_are_no_further_runs(tmp_path):
+    file = spectra_file(tmp_path / "carbon.safetensors")
+    for number, name in enumerate(("CH4", "C2H4")):
+        write(tmp_path / f"{number}.xyz", molecule(name))
+    paths = [tmp_path / f"{number}.xyz" for number in range(2)]
+    with pytest.raises(ValueError, match=r"1\.xyz is of C2H4, .* than 0\.xyz, which is of CH4"):
+        run_observe(file, paths, [], tmp_path / "out")
 
 
 def test_spectra_of_a_run(tmp_path):
@@ -64,6 +101,7 @@ def test_spectra_of_a_run(tmp_path):
     assert summary["mean"] == pytest.approx(spectra.mean(axis=0).tolist())
     assert summary["spread"] == pytest.approx(spectra.std(axis=0).tolist(), abs=1e-12)
     assert len(summary["error"]) == 4
+    assert summary["energies"] == [285.0, 286.0, 287.0, 288.0]
     with np.load(tmp_path / "out" / "run.traj.npz") as arrays:
         assert np.isnan(arrays["time_fs"]).all()
 

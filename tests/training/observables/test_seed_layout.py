@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from ase import Atoms
 
 from kstep_integrators import named_molecule
+from kstep_training.observables.fit.coupling_target import CouplingTarget
+from kstep_training.observables.fit.fit_stages import CouplingFitStage
 from kstep_training.observables.labels.label_folder import ARRAYS, read_labels
 from kstep_training.observables.labels.seed_layout import import_seed_layout, read_seed_layout
 
@@ -98,13 +101,29 @@ def test_one_part_for_each_trajectory(seed: Path, rows: Rows) -> None:
 
 def test_a_folder_of_labels(seed: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("labels")
-    assert import_seed_layout(seed, folder, "PBE0/def2-SVP") == 2
+    assert import_seed_layout(seed, folder, "PBE0/def2-SVP", "ZINDO") == 2
     labels = read_labels(folder)
     assert (labels.kind, labels.settings["reference"]) == ("couplings", "PBE0/def2-SVP")
     (before,) = read_seed_layout(seed)
     assert all(np.array_equal(labels.parts[0][name], before[name]) for name in before)
     with pytest.raises(FileExistsError, match="is not empty, expected a new folder"):
-        import_seed_layout(seed, folder, "PBE0/def2-SVP")
+        import_seed_layout(seed, folder, "PBE0/def2-SVP", "ZINDO")
+    methods = CouplingTarget(CouplingFitStage()).methods(labels.settings)
+    assert methods == {"method": "PBE0/def2-SVP", "cheap_method": "ZINDO", "carrier": "hole"}
+
+
+def test_couplings_that_say_no_cheap_method_and_have_no_orbitals(
+    seed: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("labels")
+    import_seed_layout(seed, folder, "PBE0/def2-SVP", "GFN2-xTB")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["settings"]["label"]["cheap_method"]  # as kstep label made them once
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        ValueError, match=r"0000\.0\.npz has no array 'orbital': an earlier version"
+    ):
+        read_labels(folder)
 
 
 def change(name: str, value: Any) -> Callable[[Rows], None]:

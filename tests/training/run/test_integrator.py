@@ -23,8 +23,9 @@ def test_every_option_that_a_command_line_can_say_is_a_key() -> None:
         for name, kind in types.items()
         if {bool, int, float, str} & {*(get_args(kind) or (kind,))}
     }
+    of_cells = {"pressure", "barostat", "barostat_scales", "barostat_interval"}
     keys = option_keys(RunOptions)
-    assert set(keys) == plain
+    assert set(keys) == plain - of_cells  # a start of the command has no cell
     assert set(keys) <= set(inspect.signature(KStepDynamics).parameters)
     names = {field.name for field in dataclasses.fields(RunSettings)}
     assert {name for name, _, _ in keys.values()} <= names

@@ -175,7 +175,9 @@ def open_dataset(folder: str | Path) -> DatasetFile:
     folder = Path(folder)
     path = folder / "dataset.json"
     if not path.is_file():
-        raise FileNotFoundError(f"no dataset.json in {folder}; run kstep dataset first")
+        raise FileNotFoundError(
+            f"no dataset.json in {folder}; name a folder made by kstep dataset, or by kstep label"
+        )
     content = json.loads(path.read_text())
     if content.get("format") != FORMAT:
         raise ValueError(

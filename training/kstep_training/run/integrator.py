@@ -2,7 +2,7 @@
 
 Each option that a command line can say becomes a key, with its times in fs and its rates in 1/ps
 (``timestep`` is ``timestep_fs``, ``friction`` is ``friction_per_ps``): a new option of a run is one
-of ``kstep run`` without a line here.
+of ``kstep run`` without a line here, but for those of periodic cells.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ _PLAIN: Final = (bool, int, float, str)
 """Types of what a command line can say, the first that an option takes being that of its key."""
 _UNITS: Final = {"time": ("_fs", "fs", FS), "1/time": ("_per_ps", "1/ps", 1.0 / PS)}
 """End of the name, unit, and what that unit is in ASE's, by the unit of an option."""
+_OF_CELLS: Final = ("pressure", "barostat", "barostat_scales", "barostat_interval")
+"""Options of periodic cells, which ``kstep run`` refuses as a start."""
 
 
 def _plain_type(kind: Any) -> Any:
@@ -47,7 +49,7 @@ def option_keys(options: type) -> dict[str, tuple[str, Any, Any]]:
     keys = {}
     for option in dataclasses.fields(options):
         plain = _plain_type(types[option.name])
-        if plain is None:
+        if plain is None or option.name in _OF_CELLS:
             continue
         end, unit, size = _UNITS.get(option.metadata["unit"], ("", option.metadata["unit"], 1.0))
         default = option.default

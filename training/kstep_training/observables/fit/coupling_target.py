@@ -11,6 +11,7 @@ import torch
 
 from kstep_integrators.observables.networks.delta_coupling import DeltaCoupling
 from kstep_integrators.observables.networks.graphs import Batch, Data
+from kstep_integrators.observables.observable_file import CHEAP_METHOD
 from kstep_training.observables.fit.coupling_baselines import linear_correction, ridge_correction
 from kstep_training.observables.fit.coupling_fit import CouplingFit, distance_weights
 from kstep_training.observables.fit.errors import coupling_errors
@@ -20,10 +21,7 @@ from kstep_training.observables.fit.regression_plot import regression_picture
 from kstep_training.observables.samples.coupling_samples import CouplingSamples, coupling_samples
 from kstep_training.observables.samples.samples import Array
 
-__all__ = ["CHEAP_METHOD", "CouplingTarget"]
-
-CHEAP_METHOD = "GFN2-xTB"
-"""Method of the couplings that are corrected."""
+__all__ = ["CouplingTarget"]
 
 
 class CouplingTarget:
@@ -69,7 +67,7 @@ class CouplingTarget:
             That the labels were made with.
         """
         methods = {"method": settings["reference"], "carrier": settings["carrier"]}
-        return {**methods, "cheap_method": CHEAP_METHOD}
+        return {**methods, "cheap_method": settings.get("cheap_method", CHEAP_METHOD)}
 
     def network(self, train: CouplingSamples) -> DeltaCoupling:
         """A new network, in the units of the training set.

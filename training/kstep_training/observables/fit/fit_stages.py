@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from kstep_training.keys import setting
 from kstep_training.observables.fit.fit_settings import CouplingFitSettings, SpectrumFitSettings
 from kstep_training.observables.samples.spectrum_samples import GridSettings
@@ -120,6 +122,11 @@ class SpectrumNetworkSettings:
 class SpectrumFitStage:
     """All settings of a fit to spectra.
 
+    Raises
+    ------
+    ValueError
+        If no Gaussian of the network is as narrow as the lines that it is to make.
+
     Examples
     --------
     >>> SpectrumFitStage().name
@@ -134,3 +141,13 @@ class SpectrumFitStage:
     grid: GridSettings = field(default_factory=GridSettings)
     network: SpectrumNetworkSettings = field(default_factory=SpectrumNetworkSettings)
     fit: SpectrumFitSettings = field(default_factory=SpectrumFitSettings)
+
+    def __post_init__(self) -> None:
+        deviation = self.grid.lines.smallest_deviation
+        smallest = min(self.network.widths, default=np.inf)
+        if not smallest < deviation:
+            raise ValueError(
+                f"network.widths are {self.network.widths}, and grid.gaussian and grid.lorentzian "
+                f"make lines of the standard deviation {deviation:.3g} eV: wider Gaussians cannot "
+                "make them; expected a width below that"
+            )

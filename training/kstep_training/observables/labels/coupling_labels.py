@@ -20,6 +20,7 @@ from kstep_integrators.observables.couplings import (
 from kstep_integrators.observables.couplings.dimer import dimer_kind
 from kstep_integrators.observables.couplings.orbitals import CARRIERS, check_carrier
 from kstep_integrators.observables.couplings.pyscf_orbitals import parse_method
+from kstep_integrators.observables.couplings.tblite_orbitals import TIGHT_BINDING
 from kstep_training.keys import setting
 from kstep_training.observables.labels.frame_labels import FrameFailed, over_frames
 from kstep_training.observables.labels.settings import LabelSettings
@@ -56,6 +57,11 @@ class CouplingLabelSettings(LabelSettings):
         super().__post_init__()
         check_carrier(self.carrier)
         for method in self.references:
+            if method in TIGHT_BINDING:
+                raise ValueError(
+                    f"the method of a reference is {method!r}, expected a functional (or HF) and a "
+                    "basis of PySCF, as 'HF/def2-SVP': GFN2-xTB is what is corrected to it"
+                )
             parse_method(method)
 
     @property

@@ -24,6 +24,7 @@ from rich.markup import escape
 from kstep_integrators.files import atomic_file
 from kstep_integrators.notices import KStepWarning
 from kstep_training.manifest import open_manifest, write_manifest
+from kstep_training.observables.labels.kept_labels import refuse_other_labels
 from kstep_training.observables.labels.kinds import find_kind
 from kstep_training.observables.labels.parts import TrajectoryPart, cut_trajectories
 from kstep_training.observables.labels.settings import LabelSettings
@@ -118,7 +119,8 @@ def label(
     TypeError
         If the settings are of another kind.
     ValueError
-        If a trajectory cannot be labelled, or the folder holds labels made with other settings.
+        If a trajectory cannot be labelled, or the folder holds labels made with other settings, by
+        an earlier version, or of another trajectory of the same name.
     ConnectionError
         While iterating, if the scheduler does not answer or goes away.
     """
@@ -137,24 +139,30 @@ def label(
     manifest = open_manifest(folder, made, reports="parts")
     (folder / "parts").mkdir(exist_ok=True)
     jobs = [_Job(part, made, folder / "parts" / f"{part.name}.npz") for part in parts]
-    return len(jobs), _each(jobs, folder, manifest, workers, scheduler)
+    todo = [job for job in jobs if not _finished(job, manifest)]
+    refuse_other_labels(folder, kind, manifest, [job.part for job in todo])
+    return len(jobs), _each(jobs, todo, folder, manifest, workers, scheduler)
+
+
+def _finished(job: _Job, manifest: dict[str, Any]) -> bool:
+    """True if a part is labelled already. The last one of a trajectory that has grown is not."""
+    known = manifest["parts"].get(job.part.name, {"status": "new"})
+    same = known["status"] == "done" and known["sha256"] == job.part.digest
+    return same and job.path.exists()
 
 
 def _each(
     jobs: Sequence[_Job],
+    todo: Sequence[_Job],
     folder: Path,
     manifest: dict[str, Any],
     workers: int,
     scheduler: str | None,
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    todo = []
+    waiting = {job.part.name for job in todo}
     for job in jobs:
-        known = manifest["parts"].get(job.part.name, {"status": "new"})
-        # The last part of a trajectory that has grown has more frames than it had.
-        if known["status"] == "done" and known["sha256"] == job.part.digest and job.path.exists():
-            yield job.part.name, known
-        else:
-            todo.append(job)
+        if job.part.name not in waiting:
+            yield job.part.name, manifest["parts"][job.part.name]
     for job, result in map_tasks(_task, todo, workers, scheduler):
         if isinstance(result, Exception):
             reason = f"{type(result).__name__}: {result}"

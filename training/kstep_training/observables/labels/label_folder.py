@@ -118,8 +118,9 @@ def read_labels(folder: str | Path) -> Labels:
     FileNotFoundError
         If there is no manifest in the folder, or a part that it has as done.
     ValueError
-        If no part is done, or a file is damaged: an array is missing, has another type or shape, or
-        numbers that are not finite. The message names the array.
+        If no part is done, couplings were labelled by a version that knew no orbitals, or a file is
+        damaged: an array is missing, has another type or shape, or numbers that are not finite. The
+        message names the array.
 
     Examples
     --------
@@ -153,13 +154,21 @@ def read_labels(folder: str | Path) -> Labels:
     done = sorted(n for n, report in manifest["parts"].items() if report["status"] == "done")
     if not done:
         raise ValueError(f"{folder} has no part that is done; run kstep label {kind} on it first")
-    sha = hashlib.sha256()
+    sha, settings = hashlib.sha256(), manifest["settings"]["label"]
     parts = []
     for name in done:
-        content = (folder / "parts" / f"{name}.npz").read_bytes()
+        path = folder / "parts" / f"{name}.npz"
+        content = path.read_bytes()
         sha.update(content)
-        parts.append(_part(content, kind, f"{folder / 'parts' / name}.npz"))
-    return Labels(kind, manifest["settings"]["label"], tuple(parts), sha.hexdigest())
+        part = _part(content, kind, str(path))
+        if kind == "couplings" and "orbital" not in part and "cheap_method" not in settings:
+            raise ValueError(
+                f"{path} has no array 'orbital': an earlier version of kstep-integrators has made "
+                "it, with cheap couplings of other orbitals than are computed now; label the "
+                "trajectories again, into another folder"
+            )
+        parts.append(part)
+    return Labels(kind, settings, tuple(parts), sha.hexdigest())
 
 
 def _part(content: bytes, kind: str, path: str) -> dict[str, npt.NDArray[Any]]:

@@ -110,7 +110,7 @@ def read_seed_layout(folder: str | Path) -> tuple[Arrays, ...]:
 
 
 def import_seed_layout(
-    source: str | Path, folder: str | Path, reference: str, carrier: str = "hole"
+    source: str | Path, folder: str | Path, reference: str, cheap: str, carrier: str = "hole"
 ) -> int:
     """Turn such a folder into a folder of labels, to which ``kstep fit`` fits.
 
@@ -122,6 +122,9 @@ def import_seed_layout(
         New, or empty.
     reference : str
         Method of the reference coupling, as ``"PBE0/def2-SVP"``, for the record.
+    cheap : str
+        Method of the cheap coupling. ``kstep fit`` takes any; its file is of use with atoms only if
+        it is ``"GFN2-xTB"``, by which cheap couplings are computed there.
     carrier : str
         ``"hole"`` or ``"electron"``.
 
@@ -139,7 +142,7 @@ def import_seed_layout(
 
     Examples
     --------
-    >>> import_seed_layout("seed", ".", "PBE0/def2-SVP")
+    >>> import_seed_layout("seed", ".", "PBE0/def2-SVP", "GFN2-xTB")
     Traceback (most recent call last):
     FileExistsError: . is not empty, expected a new folder for the labels
     """
@@ -155,7 +158,7 @@ def import_seed_layout(
         with atomic_file(folder / "parts" / f"{name}.npz") as handle:
             np.savez_compressed(handle, **part)
         reports[name] = {"status": "done", "frames": len(part["frame"]), "left_out": {}}
-    settings = {"kind": "couplings", "label": asdict(label)}
+    settings = {"kind": "couplings", "label": {**asdict(label), "cheap_method": cheap}}
     write_manifest(folder, {"settings": settings, "parts": reports})
     return sum(len(part["frame"]) for part in parts)
 

@@ -17,6 +17,7 @@ from rich.markup import escape
 
 from kstep_integrators.files import atomic_file, write_text_atomically
 from kstep_integrators.observables.observable import Observable
+from kstep_integrators.observables.spectrum_observable import SpectrumObservable
 from kstep_integrators.units import FS
 from kstep_training.evaluate.frames import MDANALYSIS_SUFFIXES, read_trajectory
 from kstep_training.inputs.foreign_frames import read_frames
@@ -78,7 +79,7 @@ def run_observe(
     model : str or Path
         File made by ``kstep fit`` of a folder of labels.
     trajectories : sequence of Path
-        Independent runs of the same molecule or dimer.
+        Independent runs of the same molecule or dimer. Couplings have one sign in all of them.
     overrides : sequence of str
         ``key=value``, the fields of :class:`ObserveSettings`.
     output : Path
@@ -108,13 +109,23 @@ def run_observe(
         "observable": observable.digest,
         "settings": asdict(settings),
         "trajectories": {path.name: _digest(path) for path in trajectories},
+        "topology": None if topology is None else _digest(topology),
+        "first": names[0],  # whose first frame gives couplings their signs
     }
     keep_identity(output / "observe.json", identity, f"{output} holds an observation")
     runs: list[dict[str, Array]] = []
+    reference: Atoms | None = None
     for path in trajectories:
         frames, time = _frames(path, settings, topology)
+        reference = frames[0] if reference is None else reference
+        if not np.array_equal(frames[0].numbers, reference.numbers):
+            raise ValueError(
+                f"{path} is of {frames[0].get_chemical_formula()}, with other atoms or in another "
+                f"order than {names[0]}, which is of {reference.get_chemical_formula()}; expected "
+                "runs of the same molecules, which can be averaged over: observe others apart"
+            )
         with progress_bar(f"frames of {path.name}", len(frames)) as update:
-            values = observed(observable, frames, output / "parts" / path.name, update)
+            values = observed(observable, frames, reference, output / "parts" / path.name, update)
         values["time_fs"] = np.full(len(frames), np.nan) if time is None else time / FS
         with atomic_file(output / f"{path.name}.npz") as handle:
             np.savez(handle, **values)  # type: ignore[arg-type]
@@ -128,7 +139,11 @@ def run_observe(
 
 
 def observed(
-    observable: Observable, frames: Sequence[Atoms], parts: Path, update: Callable[[int], None]
+    observable: Observable,
+    frames: Sequence[Atoms],
+    reference: Atoms,
+    parts: Path,
+    update: Callable[[int], None],
 ) -> dict[str, Array]:
     """Values of an observable for the frames of a trajectory, saved part by part.
 
@@ -136,6 +151,8 @@ def observed(
     ----------
     observable : Observable
     frames : sequence of ase.Atoms
+    reference : ase.Atoms
+        The same molecules, by which the sign of couplings is fixed.
     parts : Path
         Folder of the parts; those that are there are kept.
     update : callable
@@ -150,13 +167,30 @@ def observed(
     for start in range(0, len(frames), PART):
         file = parts / f"{start:07d}.npz"
         if not file.exists():
-            values = observable.measure(frames[start : start + PART], frames[0])
+            values = _measured(observable, frames[start : start + PART], reference, start)
             with atomic_file(file) as handle:
                 np.savez(handle, **values)  # type: ignore[arg-type]
         with np.load(file, allow_pickle=False) as arrays:
             made.append({name: arrays[name] for name in arrays})
         update(min(len(frames), start + PART))
     return {name: np.concatenate([part[name] for part in made]) for name in made[0]}
+
+
+def _measured(
+    observable: Observable, frames: Sequence[Atoms], reference: Atoms, start: int
+) -> dict[str, Array]:
+    """Values of some frames; errors say of which one, the first being number ``start``."""
+    try:
+        return observable.measure(frames, reference)
+    except ValueError:
+        for number, atoms in enumerate(frames, start=start):
+            try:
+                observable.measure([atoms], reference)
+            except ValueError as error:
+                raise ValueError(
+                    f"frame {number} of those that are looked at, counted from 0: {error}"
+                ) from error
+        raise
 
 
 def _digest(path: Path) -> str:
@@ -196,12 +230,14 @@ def _frames(
 
 def _summary(observable: Observable, names: list[str], average: Average) -> dict[str, Any]:
     header = observable.header
+    energies = observable.energies if isinstance(observable, SpectrumObservable) else None
     return {
         "observable": header.name,
         "kind": observable.kind,
         "unit": observable.unit,
         "method": header.method,
         "trajectories": names,
+        **({} if energies is None else {"energies": energies.tolist()}),
         **{key: value for key, value in asdict(average).items() if key != "autocorrelation"},
     }
 
