@@ -43,11 +43,12 @@ class DeltaCoupling(ObservableNetwork):
     of the atoms, and exchange of the molecules: edges within a molecule and between molecules are
     told apart, the molecules are not.
 
-    With ``orbital_pairs`` the correction is V0 times a number, plus terms of pairs of atoms (see
+    With ``orbital_pairs`` the correction is a sum of terms of pairs of atoms (see
     :class:`~kstep_integrators.observables.networks.orbital_pairs.OrbitalPairs`): like a coupling,
-    both change their sign with the phase of either orbital, and stay smooth where V0 is zero.
-    Without, it is a number that an MLP makes of the dimer alone. A new network returns zero; in
-    the latter case the mean of its statistics once they are set.
+    it changes its sign with the phase of either orbital, and stays smooth where V0 is zero. A new
+    network returns zero. Without, an MLP makes it of the mean over the atoms, of the field node and
+    of scalars of the dimer (R, theta, V0, participation), and a new network returns the mean of its
+    statistics.
 
     Layers are those of :class:`~kstep_integrators.observables.networks.interaction.Interaction`,
     with means over the neighbours of each kind (own molecule, other molecule, field node). An odd
@@ -76,9 +77,9 @@ class DeltaCoupling(ObservableNetwork):
     field_node : bool
         Whether a node at the centre carries dipole and quadrupole; without it, they are not used.
     cheap_input : bool
-        Whether V0 is among the scalars that the result is made of.
+        Whether V0 is among the scalars of the dimer, which terms of pairs do without.
     orbital_pairs : bool
-        Whether the orbitals themselves are seen.
+        Whether the orbitals themselves are seen, rather than scalars of the dimer.
 
     Raises
     ------
@@ -156,12 +157,11 @@ class DeltaCoupling(ObservableNetwork):
                 Interaction(self.irreps, products, attributes, self.edges.size, hidden)
                 for _ in range(layers)
             )
-            self.pairs = None
+            self.pairs: OrbitalPairs | None = None
             if orbital_pairs:
                 described = self.irreps.num_irreps + attributes
                 self.pairs = OrbitalPairs(described, self.edges.size, 2 * hidden)
-            self.result = None
-            if cheap_input or not orbital_pairs:
+            else:
                 count = self.irreps.num_irreps * (2 if field_node else 1)
                 count += len(GLOBALS) if cheap_input else len(GLOBALS) - 1
                 self.result = perceptron(count, 2 * hidden, 2 * hidden, 1)
@@ -218,25 +218,16 @@ class DeltaCoupling(ObservableNetwork):
             update = layer(features, attributes, edges)
             base = before if number % 2 else features
             before, features = features, base + update
-        # The means in full precision, even where the layers were computed in less.
-        corrections = torch.zeros(graphs, dtype=self.dtype, device=positions.device)
-        if self.result is not None:
-            number = self.result(self._described(data, features, batch)).squeeze(-1).to(self.dtype)
-            if self.pairs is None:
-                whole: Tensor = self.correction_mean + self.correction_scale * number
-                return whole
-            corrections = data.globals[:, GLOBALS.index("V0")].to(self.dtype) * number
-        if self.pairs is not None:
-            described = torch.cat(
-                [invariants(features[:atoms], self.irreps), attributes[:atoms]], dim=-1
-            )
-            between = torch.nonzero(kind == 1).squeeze(-1)
-            terms = self.pairs(described, data.orbital.to(self.dtype), edges, between)
-            owner = batch[receivers[between]]
-            corrections = corrections + self.correction_scale * scatter(
-                terms, owner, 0, graphs, "sum"
-            )
-        return corrections
+        # Sums and means in full precision, even where the layers were computed in less.
+        if self.pairs is None:
+            result = self.result(self._described(data, features, batch)).squeeze(-1).to(self.dtype)
+            mean: Tensor = self.correction_mean + self.correction_scale * result
+            return mean
+        atom = torch.cat([invariants(features[:atoms], self.irreps), attributes[:atoms]], dim=-1)
+        between = torch.nonzero(kind == 1).squeeze(-1)
+        terms = self.pairs(atom, data.orbital.to(self.dtype), edges, between)
+        sums: Tensor = scatter(terms, batch[receivers[between]], 0, graphs, "sum")
+        return self.correction_scale * sums
 
     def _described(self, data: Data, features: Tensor, batch: Tensor) -> Tensor:
         """Invariants (B, I) of the dimers as wholes."""

@@ -42,9 +42,13 @@ class CouplingNetworkSettings:
     field_node: bool = setting(
         True, "whether a node at the centre carries the dimer's dipole and quadrupole"
     )
-    cheap_input: bool = setting(True, "whether the network is told the cheap coupling")
+    cheap_input: bool = setting(
+        True, "whether scalars of the dimer have the cheap coupling among them"
+    )
     orbital_pairs: bool = setting(
-        True, "whether the network is shown the orbitals, in terms of pairs of atoms"
+        True,
+        "whether the correction is a sum over pairs of atoms that sees the orbitals, rather than "
+        "made from the mean over the atoms and scalars of the dimer",
     )
 
 
