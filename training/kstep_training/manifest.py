@@ -12,7 +12,7 @@ from typing import Any, Final
 from kstep_integrators.files import write_text_atomically
 from kstep_training.keys import FORMER_NAMES
 
-__all__ = ["differences", "keep_identity", "open_manifest", "write_manifest"]
+__all__ = ["add_reports", "differences", "keep_identity", "open_manifest", "write_manifest"]
 
 
 _NULL_NOW: Final[Mapping[str, Any]] = MappingProxyType({"basis": "sto-3g", "multiplicity": 1})
@@ -161,6 +161,27 @@ def open_manifest(
     manifest = {"settings": described, reports: {}}
     write_manifest(folder, manifest)
     return manifest
+
+
+def add_reports(
+    folder: Path, manifest: dict[str, Any], made: Mapping[str, Any], reports: str = "molecules"
+) -> None:
+    """Add reports to the manifest, beside those that another process has written there since.
+
+    Parameters
+    ----------
+    folder : Path
+    manifest : dict
+        Takes all of them.
+    made : mapping
+        Name to report, all that this process has made.
+    reports : str
+        Key of the reports.
+    """
+    path = folder / "manifest.json"
+    before = json.loads(path.read_text())[reports] if path.exists() else manifest[reports]
+    manifest[reports] = {**before, **made}
+    write_manifest(folder, manifest)
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:

@@ -156,6 +156,16 @@ def test_from_the_command_line(
     assert "did you mean 'fit.epochs'" in capsys.readouterr().err
 
 
+def test_settings_that_are_refused_do_not_claim_the_folder(
+    kind: str, labels: Path, tmp_path: Path
+) -> None:
+    stage = STAGES[kind]
+    wrong = dataclasses.replace(stage.network, features="4x1o")
+    with pytest.raises(ValueError, match="features are '4x1o', expected irreps"):
+        fit_observable(dataclasses.replace(stage, network=wrong), labels, tmp_path / "fit")
+    assert not (tmp_path / "fit").exists()
+
+
 def test_one_cycle(couplings: Path) -> None:
     data = make_fit_data(CouplingFitStage(), read_labels(couplings))
     network = data.target.network(data.samples["train"])

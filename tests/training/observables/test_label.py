@@ -103,6 +103,24 @@ def test_trajectories_that_cannot_be_cut_are_refused(trajectory: Path, tmp_path:
         cut_trajectories([trajectory, trajectory], LabelSettings())
 
 
+def test_frames_of_another_charge_are_refused(tmp_path: Path) -> None:
+    path, frames = tmp_path / "water.xyz", [water(0.01 * i) for i in range(3)]
+    frames[1].info["charge"] = -2
+    write(path, frames)
+    with pytest.raises(ValueError, match=r"frame 1 of .* has charge -2, and .* with charge 0"):
+        cut_trajectories([path], SETTINGS)
+    with pytest.raises(ValueError, match=r"frame 1 of .* has charge -2"):
+        cut_trajectories([path], LabelSettings())
+    frames[1].info = {"charge": 0, "multiplicity": 3}
+    write(path, frames)
+    with pytest.raises(ValueError, match=r"frame 1 of .* has multiplicity 3, .* multiplicity 1;"):
+        cut_trajectories([path], SETTINGS)
+    frames[1].info = {"charge": 0}
+    write(path, frames)
+    (part, _) = cut_trajectories([path], SETTINGS)
+    assert part.frames[1].info == {}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -166,6 +184,19 @@ def test_another_trajectory_of_the_same_name_is_refused(trajectory: Path, tmp_pa
         with pytest.raises(ValueError, match=message):
             label("xanes", [trajectory], folder, SETTINGS)
     assert read_labels(folder).digest == before.digest
+
+
+def test_two_runs_in_one_folder_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    folder, runs = tmp_path / "labels", []
+    for name in ("one", "other"):
+        write(tmp_path / f"{name}.xyz", [water(0.01 * i) for i in range(3)])
+        runs.append(label("xanes", [tmp_path / f"{name}.xyz"], folder, SETTINGS)[1])
+    for _ in range(2):  # part by part in turns
+        for reports in runs:
+            assert next(reports)[1]["status"] == "done"
+    assert [str(part["trajectory"]) for part in read_labels(folder).parts] == [
+        "one", "one", "other", "other",
+    ]  # fmt: skip
 
 
 def test_labels_of_an_earlier_version_are_not_added_to(trajectory: Path, tmp_path: Path) -> None:

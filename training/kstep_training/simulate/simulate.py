@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from kstep_training.inputs.physics import make_physics
-from kstep_training.manifest import open_manifest, write_manifest
+from kstep_training.manifest import add_reports, open_manifest
 from kstep_training.options import override
 from kstep_training.prep.prepared import prepared_folders, read_prepared
 from kstep_training.progress import followed
@@ -181,12 +181,13 @@ def _each(
             yield job.name, known
         else:
             todo.append(job)
+    ended: dict[str, Any] = {}
     for job, result in map_tasks(_task, todo, workers, scheduler):
         if isinstance(result, Exception):
             reason = f"{type(result).__name__}: {result}"
             result = {"status": "failed", "reason": reason, "segments": 0, "frames": 0}
-        manifest["molecules"][job.name] = result
-        write_manifest(folder, manifest)
+        ended[job.name] = result
+        add_reports(folder, manifest, ended)
         yield job.name, result
 
 

@@ -77,6 +77,7 @@ def fit_observable(
     """
     output, labels = Path(output), read_labels(folder)
     data = make_fit_data(stage, labels)
+    data.target.network(data.samples["train"])  # refuses settings before they claim the folder
     identity = {"settings": dataclasses.asdict(stage), "labels_sha256": labels.digest}
     keep_identity(output / "fit.json", identity, f"{output} holds a fit", _FREE)
     network, state = _fitted(data, output, callbacks)

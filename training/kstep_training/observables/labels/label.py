@@ -23,7 +23,7 @@ from rich.markup import escape
 
 from kstep_integrators.files import atomic_file
 from kstep_integrators.notices import KStepWarning
-from kstep_training.manifest import open_manifest, write_manifest
+from kstep_training.manifest import add_reports, open_manifest
 from kstep_training.observables.labels.kept_labels import refuse_other_labels
 from kstep_training.observables.labels.kinds import find_kind
 from kstep_training.observables.labels.parts import TrajectoryPart, cut_trajectories
@@ -163,12 +163,13 @@ def _each(
     for job in jobs:
         if job.part.name not in waiting:
             yield job.part.name, manifest["parts"][job.part.name]
+    ended: dict[str, Any] = {}
     for job, result in map_tasks(_task, todo, workers, scheduler):
         if isinstance(result, Exception):
             reason = f"{type(result).__name__}: {result}"
             result = {"status": "failed", "reason": reason, "frames": 0}
-        manifest["parts"][job.part.name] = result
-        write_manifest(folder, manifest)
+        ended[job.part.name] = result
+        add_reports(folder, manifest, ended, "parts")
         yield job.part.name, result
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from kstep_integrators.calculators.electrons import electrons_noted
 from kstep_integrators.units import FS
 from kstep_training.inputs.foreign_frames import read_frames
 from kstep_training.observables.labels.settings import LabelSettings
@@ -83,8 +84,8 @@ def cut_trajectories(paths: Sequence[Path], settings: LabelSettings) -> list[Tra
     FileNotFoundError
         If a file is missing.
     ValueError
-        If a file cannot be read, has no frame that is asked for or frames of different atoms, or
-        two trajectories have one name.
+        If a file cannot be read, has no frame that is asked for, frames of different atoms or of
+        another charge or multiplicity than labels are made with, or two trajectories have one name.
     """
     parts: list[TrajectoryPart] = []
     known: dict[str, Path] = {}
@@ -119,28 +120,40 @@ def _cut(path: Path, name: str, settings: LabelSettings) -> list[TrajectoryPart]
             "it out"
         )
     reference = frames[places[0]]
+    charge = getattr(settings, "charge", 0)  # couplings are those of neutral molecules
     for place in places:
+        noted = electrons_noted(frames[place])
+        for what, value, made in (
+            ("charge", noted.charge, charge),
+            ("multiplicity", noted.multiplicity, 1),
+        ):
+            if value not in (None, made):
+                raise ValueError(
+                    f"frame {place} of {path} has {what} {value}, and labels would be made with "
+                    f"{what} {made}; expected frames of the {what} that labels are made with"
+                )
         if not np.array_equal(frames[place].numbers, reference.numbers):
             raise ValueError(f"frame {place} of {path} has other atoms than frame {places[0]}")
     parts = []
     for number, start in enumerate(range(0, len(places), settings.part_frames)):
         some = places[start : start + settings.part_frames]
-        labelled = tuple(frames[place] for place in some)
+        labelled = tuple(_bare(frames[place]) for place in some)
         parts.append(
-            TrajectoryPart(f"{name}.{number}", name, labelled, some, time[some], reference)
+            TrajectoryPart(f"{name}.{number}", name, labelled, some, time[some], _bare(reference))
         )
     return parts
 
 
-def _frames(path: Path) -> tuple[list[Atoms], npt.NDArray[np.floating[Any]] | None]:
-    """Bare geometries, and their times in fs."""
+def _frames(path: Path) -> tuple[Sequence[Atoms], npt.NDArray[np.floating[Any]] | None]:
+    """Frames, and their times in fs."""
     if path.suffix == ".npz":
         shard = read_npz(path)
         found = [Atoms(shard.numbers, x, cell=shard.cell, pbc=shard.pbc) for x in shard.positions]
         return found, shard.time / FS
     read = read_frames(path)
-    found = [
-        Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
-        for atoms in read.atoms
-    ]
-    return found, None if read.time is None else read.time / FS
+    return read.atoms, None if read.time is None else read.time / FS
+
+
+def _bare(atoms: Atoms) -> Atoms:
+    """The geometry alone."""
+    return Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
