@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
 from ase.md.velocitydistribution import thermalize_momenta
 from numpy.typing import NDArray
 
@@ -296,10 +297,11 @@ def observed_spectrum(options: ObservedSpectrumOptions) -> dict[str, Any]:
     chosen = _spaced(len(frames), options.labelled)
     places, parts, label = _labelled(labels, frames, chosen, folder)
     count = len(observable.absorbers(frames[0]))
-    wanted = _spectra(parts, observable.energies, grid.lines) / count
+    edge = observable.network.references[atomic_numbers[labels.settings["element"]]]
+    wanted = _spectra(parts, observable.energies, edge, grid.lines) / count
     rest = _at_rest(frames[0])
     _, still, _ = _labelled(labels, [rest], np.zeros(1, dtype=np.int64), folder / "rest")
-    relaxed = _spectra(still, observable.energies, grid.lines) / count
+    relaxed = _spectra(still, observable.energies, edge, grid.lines) / count
     made = {
         "network, the same frames": predicted[places].mean(0),
         "network, all frames": predicted.mean(0),
@@ -339,8 +341,11 @@ def _at_rest(atoms: Atoms) -> Atoms:
     return rest
 
 
-def _spectra(parts: Sequence[dict[str, Array]], energies: Array, lines: Broadening) -> Array:
-    """Spectra (F, E) of labels, summed over the absorbers, 1/eV."""
+def _spectra(
+    parts: Sequence[dict[str, Array]], energies: Array, edge: float, lines: Broadening
+) -> Array:
+    """Spectra (F, E) of labels, summed over the absorbers, 1/eV; widths count from the edge."""
+    grid = energies - edge
     return np.concatenate(
-        [broaden(part["excitations"], part["strengths"], energies, lines) for part in parts]
+        [broaden(part["excitations"] - edge, part["strengths"], grid, lines) for part in parts]
     )

@@ -13,12 +13,17 @@ from kstep_integrators.observables.networks.xanes import XANESNetwork
 from kstep_integrators.observables.observable_file import ObservableHeader, write_observable
 from kstep_training.observables.labels.core_spectra import CoreLevels, core_excitations
 from kstep_training.observables.labels.label_folder import read_labels
-from kstep_training.observables.samples.spectrum_samples import GridSettings, spectrum_grid
+from kstep_training.observables.samples.spectrum_samples import (
+    GridSettings,
+    spectrum_grid,
+    spectrum_samples,
+)
 from tests.observables.files import couplings_file
 from tests.training.observables.synthetic_labels import (
     coupling_labels,
     coupling_part,
     spectrum_labels,
+    spectrum_part,
     write_folder,
 )
 
@@ -234,3 +239,15 @@ def test_tables_without_results_say_so(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "RESULTS", tmp_path)
     for name in tables_observables.__all__:
         assert getattr(tables_observables, name)().startswith("Not measured yet")
+
+
+def test_spectra_of_labels_are_those_that_are_fitted_to():
+    """Lines widen from the edge of the element on, not from zero."""
+    part = spectrum_part("water", 3, seed=0)
+    samples = spectrum_samples([part], GridSettings())
+    (edge,) = samples.edges.values()
+    energies = samples.energies + edge
+    found = observed_run._spectra([part], energies, edge, GridSettings().lines)
+    wanted = np.array([spectra.sum(0) for spectra in samples.spectra])
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-12)
+    assert found.max() > 0.03  # of narrow lines
