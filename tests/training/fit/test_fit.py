@@ -134,7 +134,7 @@ def test_fitting_helps(kind: str, spring_data: Path, tmp_path: Path) -> None:
 
 
 def test_missing_data(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="run kstep dataset first"):
+    with pytest.raises(FileNotFoundError, match="name a folder made by kstep dataset"):
         fit(STAGES["flow"], tmp_path, tmp_path / "fit")
     assert not (tmp_path / "fit").exists()
 
