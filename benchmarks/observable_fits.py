@@ -45,7 +45,7 @@ BASE: dict[str, tuple[str, ...]] = {
         "split.held_out=[C2H4O,C2H7N]", "grid.stop_eV=14", "fit.batch_size=8", "fit.epochs=60",
     ),
 }  # fmt: skip
-"""What all variants share, by kind of labels; everything else is as ``kstep fit`` has it."""
+"""Overrides of all variants, by kind of labels; everything else is as ``kstep fit`` has it."""
 CURVE = (50, 100, 200, 400, 800)
 """Labels of learning curves, as far as there are more of them than that."""
 REFERENCES = ("reference", "reference_2")

@@ -15,7 +15,7 @@ from kstep_integrators.state import PhaseState
 __all__ = ["SCALES", "Bodies", "cell_volume", "find_bodies", "scaled"]
 
 SCALES = ("molecules", "atoms")
-"""What a change of the cell moves as a whole."""
+"""Groups of atoms that a change of the cell moves as a whole."""
 
 
 @dataclass(frozen=True)

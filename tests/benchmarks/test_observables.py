@@ -141,7 +141,7 @@ def test_two_reference_methods_are_compared(tmp_path, monkeypatch):
 
 
 def test_averages_lose_the_bias_of_the_prediction():
-    """What was off by 7 in the mean of the labelled frames is off by that along the run."""
+    """An offset of 7 in the mean of the labelled frames is one along the run."""
     rng = np.random.default_rng(0)
     true = 50.0 + 10.0 * rng.normal(size=2000)
     predicted = true + 7.0 + 0.5 * rng.normal(size=2000)

@@ -171,7 +171,7 @@ class Interval(Case):
 
 
 class Refused(Case):
-    """What replicas that share a cell cannot have."""
+    """Options of cells are refused: replicas share one cell."""
 
     def set(self, folder: Path) -> str:
         return outcome_of(lambda: build(self.second, folder), (self.name, "pressure"))
