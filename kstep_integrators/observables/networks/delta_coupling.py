@@ -138,6 +138,11 @@ class DeltaCoupling(ObservableNetwork):
             "orbital_pairs": true_or_false("orbital_pairs", orbital_pairs),
         }
         super().__init__(elements, config)
+        if orbital_pairs and not cheap_input:
+            raise ValueError(
+                "cheap_input is False and orbital_pairs is True, but terms of pairs are never told "
+                "V0: set orbital_pairs=False, or leave cheap_input as it is"
+            )
         self.cheap_input = cheap_input
         self.irreps = feature_irreps(features)
         harmonics = o3.Irreps.spherical_harmonics(lmax)

@@ -18,7 +18,6 @@ SWITCHES: list[dict[str, Any]] = [
     {},
     {"learned_frequencies": True},
     {"field_node": False},
-    {"cheap_input": False},
     {"orbital_pairs": False},
     {"orbital_pairs": False, "cheap_input": False},
     {"lmax": 1},
@@ -272,6 +271,7 @@ def test_statistics_are_those_of_the_training_set() -> None:
         ({"features": "8x1o"}, "features are '8x1o', expected irreps"),
         ({"features": "eight"}, "features are 'eight', expected irreps"),
         ({"lmax": -1}, "lmax is -1, expected a whole number"),
+        ({"cheap_input": False}, "cheap_input is False and orbital_pairs is True, but terms of"),
         ({"cutoff": 0.0}, "cutoff is 0.0, expected a positive number: angstrom"),
         ({"elements": []}, r"elements are \[\], expected atomic numbers"),
         (

@@ -51,7 +51,9 @@ class CouplingTarget:
 
     def twin(self) -> CouplingTarget:
         """The same fit of a network that knows no cheap coupling."""
-        network = replace(self.stage.network, cheap_input=False)
+        network = self.stage.network
+        if not network.orbital_pairs:  # terms of pairs are not told V0 in any case
+            network = replace(network, cheap_input=False)
         return CouplingTarget(replace(self.stage, network=network), whole=True)
 
     def samples(self, parts: Sequence[Mapping[str, Any]]) -> CouplingSamples:
