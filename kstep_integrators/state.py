@@ -66,10 +66,12 @@ class PhaseState:
         Index of the molecule each atom belongs to, ascending from 0.
     mobile : (N, 1) float64 or None
         1 for atoms that move, 0 for fixed ones, which take no momentum; None if all move.
-    cell : (3, 3) float64, angstrom
+    cell : (B, 3, 3) float64, angstrom
+        Cell vectors of each molecule as rows.
     time : (B,) float64
         ASE time units, of each molecule: strides really travelled.
     pbc : (bool, bool, bool)
+        Periodic directions, of all molecules alike.
     fix_com : bool
         Whether the centre of mass of each molecule is held at rest.
     bonds : (C, 2) int64 or None
@@ -93,7 +95,7 @@ class PhaseState:
     momenta: Tensor = scoped(ATOM)
     batch: Tensor = scoped(MOLECULE_INDEX, fixed=True)
     mobile: Tensor | None = scoped(ATOM, fixed=True, missing=1.0)
-    cell: Tensor = scoped(GLOBAL, fixed=True)
+    cell: Tensor = scoped(MOLECULE, fixed=True)
     time: Tensor = scoped(MOLECULE)
     pbc: tuple[bool, bool, bool] = scoped(GLOBAL, fixed=True, default=(False, False, False))
     fix_com: bool = scoped(GLOBAL, fixed=True, default=False)

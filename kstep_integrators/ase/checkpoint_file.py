@@ -46,7 +46,7 @@ from kstep_integrators.trajectory_marks import TrajectoryMark
 
 __all__ = ["FORMAT_VERSION", "read_checkpoint", "write_checkpoint"]
 
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 _KEY, _SUM = "kstep_integrators_checkpoint", "sha256"
 _TENSOR, _TYPE, _DICT = "__tensor__", "__type__", "__dict__"
 _TYPES: dict[str, type] = {

@@ -263,7 +263,7 @@ class KStepDynamics(OptionAttributes):
         if _resumed is None:
             check_earlier(trajectory, checkpoint, kwargs.get("append_trajectory", False))
         if learning is not None:
-            model = learning_jump(model, options, atoms.numbers.tolist())
+            model = learning_jump(model, options, [atoms])
         self.scheme = make_scheme(
             model, options if learning is None else options.of_jump(), not has_fixed_bonds(atoms)
         )
@@ -576,7 +576,7 @@ class KStepDynamics(OptionAttributes):
         positions, momenta = state.positions.cpu().numpy(), state.momenta.cpu().numpy()
         self.atoms.arrays["positions"][:] = positions
         if run.volume is not None:
-            self.atoms.set_cell(state.cell.cpu().numpy())
+            self.atoms.set_cell(state.cell[0].cpu().numpy())
         self.atoms.set_array("momenta", momenta, float, (3,))
         if self._physics is not None:
             self._physics.serve(run.point.computed)

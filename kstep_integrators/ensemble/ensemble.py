@@ -226,8 +226,7 @@ energy_tolerance, force_tolerance, verify_interval, guard, device, learn
             check_earlier(None, checkpoint)
         learning = self.options.learning
         if learning is not None:
-            elements = [z for one in molecules for z in one.numbers.tolist()]
-            model = learning_jump(model, self.options, elements)
+            model = learning_jump(model, self.options, molecules)
         options = self.options.of_jump() if learning else self.options
         self.scheme = make_scheme(model, options, not any(map(has_fixed_bonds, molecules)))
         if learning is not None:

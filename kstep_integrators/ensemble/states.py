@@ -24,7 +24,7 @@ def join_states(states: Sequence[PhaseState]) -> PhaseState:
     Raises
     ------
     ValueError
-        If there are none, or they differ in what a state has once: cell, periodicity, and whether
+        If there are none, or they differ in what a state has once: periodic directions, and whether
         centres of mass are held.
     """
     if not states:
@@ -37,11 +37,6 @@ def join_states(states: Sequence[PhaseState]) -> PhaseState:
                     f"molecule {number} has {name}={getattr(other, name)}, but molecule 0 has "
                     f"{getattr(first, name)}; run them in ensembles of their own"
                 )
-        if any(first.pbc) and not torch.equal(other.cell, first.cell):
-            raise ValueError(
-                f"molecule {number} has the cell {other.cell.tolist()}, but molecule 0 has "
-                f"{first.cell.tolist()}; run them in ensembles of their own"
-            )
     return join(
         states,
         atoms=[len(state.numbers) for state in states],

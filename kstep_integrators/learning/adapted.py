@@ -97,6 +97,12 @@ class AdaptedPotential(SetOnce):
         model = self.model.with_weights(weights)
         return AdaptedPotential(model, self.base, self.start, {**self.record, **(record or {})})
 
+    def in_cells(self) -> AdaptedPotential:
+        """The same potential, whose learned part may be used in periodic cells."""
+        if self.model.header.periodic:
+            return self
+        return AdaptedPotential(self.model.in_cells(), self.base, self.start, self.record)
+
     def bind(self, state: PhaseState) -> BoundPotential:
         """Force function of one set of atoms."""
         return self._whole.bind(state)
@@ -111,25 +117,27 @@ class AdaptedPotential(SetOnce):
             "backend": self.model.backend,
         }
 
-    def features(self, numbers: Tensor, positions: Tensor, forces: bool = True) -> ForceFeatures:
-        """Functions of one molecule, and their forces.
+    def features(
+        self, state: PhaseState, coordinates: Tensor, virials: bool = False
+    ) -> ForceFeatures:
+        """Functions of one molecule, and their derivatives.
 
         Parameters
         ----------
-        numbers : (N,) int64
-        positions : (N, 3) float64, angstrom
-        forces : bool
+        state : PhaseState
+            One molecule.
+        coordinates : (n,) int64
+            Of the 3 N, along which forces are wanted.
+        virials : bool
+            Whether derivatives by the strain of the cell are wanted.
         """
-        species, packed = self.species(numbers), self.model.packed
+        species, packed = self.species(state.numbers), self.model.packed
         if packed is not None:
-            return native_force_features(packed.of(torch.float64), positions, species, forces)
-        return force_features(
-            self.model.network,
-            positions.to(self.model.device),
-            species,
-            len(numbers) <= self.model.dense_limit,
-            forces,
-        )
+            native = packed.of(torch.float64)
+            return native_force_features(native, state, species, coordinates, virials)
+        dense = len(species) <= self.model.dense_limit and not any(state.pbc)
+        there = state.to(self.model.device)
+        return force_features(self.model.network, there, species, dense, coordinates, virials)
 
     def species(self, numbers: Tensor) -> Tensor:
         """Index of each element in the table of the network, (N,) int64."""
@@ -161,6 +169,7 @@ def adapt(
     backbone: str | Path | None = None,
     timestep: float = 0.25 * units.FS,
     device: str | torch.device = "cpu",
+    cells: bool = False,
 ) -> AdaptedPotential:
     """A potential that is its base at first, and can learn.
 
@@ -178,6 +187,8 @@ def adapt(
         Base step without a base, ASE time units.
     device : str or torch.device
         Of a backbone.
+    cells : bool
+        Whether it is to learn in periodic cells, and may be used there.
 
     Raises
     ------
@@ -190,19 +201,25 @@ def adapt(
                 f"backbone is {str(backbone)!r}, but the model of the run is a network, which "
                 "learns on its own features: leave backbone out"
             )
-        return AdaptedPotential(_with_readout(base), None, base)
+        return _in(cells, AdaptedPotential(_with_readout(base), None, base))
     if isinstance(base, SumPotential) and (parts := _learned_part(base)) is not None:
         if backbone is not None:
             raise ValueError(
                 f"backbone is {str(backbone)!r}, but the model of the run has been learned on "
                 "another already: leave backbone out"
             )
-        return AdaptedPotential(parts[1], parts[0], base)
-    header, network = shown_backbone(sorted(set(elements)), backbone or BACKBONE, base is None)
+        return _in(cells, AdaptedPotential(parts[1], parts[0], base))
+    header, network = shown_backbone(
+        sorted(set(elements)), backbone or BACKBONE, base is None, cells
+    )
     timestep = timestep if base is None else base.timestep
     header = dataclasses.replace(header, timestep_fs=timestep / units.FS)
     where = device if base is None else base.device
-    return AdaptedPotential(NetworkPotential(network, header, device=where), base, base)
+    return _in(cells, AdaptedPotential(NetworkPotential(network, header, device=where), base, base))
+
+
+def _in(cells: bool, potential: AdaptedPotential) -> AdaptedPotential:
+    return potential.in_cells() if cells else potential
 
 
 def _learned_part(potential: SumPotential) -> tuple[Potential, NetworkPotential] | None:

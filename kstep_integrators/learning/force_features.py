@@ -1,7 +1,8 @@
-"""Energies and forces of every function of a linear readout: what a label is fitted with."""
+"""Energies, forces and virials of the functions of a linear readout, which labels are fitted with."""
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from dataclasses import dataclass
 
@@ -9,16 +10,21 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 
+from kstep_integrators.mechanics.near_pairs import periodic_cell
+from kstep_integrators.mechanics.strain import STRAINS, strained
 from kstep_integrators.nn.common.graph import Graph
-from kstep_integrators.nn.common.neighbor_lists import build_skin_list, dense_layout
+from kstep_integrators.nn.common.neighbor_lists import Box, build_skin_list, dense_layout
 from kstep_integrators.nn.energy.linear_readout import LinearReadout
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.native.network import NativeNetwork
+from kstep_integrators.state import PhaseState
 
 __all__ = ["ForceFeatures", "force_features", "native_force_features"]
 
 NUMBERS_AT_ONCE = 20_000_000
 """Numbers per layer and batch of displacements: what fits into some hundred megabytes."""
+STRAIN = 1e-5
+"""Of the central differences of the native kernel, in float64."""
 
 
 @dataclass(frozen=True)
@@ -29,22 +35,27 @@ class ForceFeatures:
     ----------
     energies : (S, D) float64
         Sums of the functions.
-    forces : (3 N, S, D) float64, 1/angstrom
-        Minus their derivatives by the coordinates: with weights in eV, forces.
+    forces : (n, S, D) float64, 1/angstrom
+        Minus their derivatives by n of the coordinates: with weights in eV, forces.
+    virials : (6, S, D) float64, or None
+        Their derivatives by the strain of the cell, in the order xx, yy, zz, yz, xz, xy: with
+        weights in eV, stresses times the volume. None if they were not asked for.
     """
 
     energies: Tensor
-    forces: Tensor | None
+    forces: Tensor
+    virials: Tensor | None
 
 
 def force_features(
     network: EnergyNetwork,
-    positions: Tensor,
+    state: PhaseState,
     species: Tensor,
     dense: bool,
-    forces: bool = True,
+    coordinates: Tensor,
+    virials: bool = False,
 ) -> ForceFeatures:
-    """The functions of a network's linear readout and their forces, at one geometry.
+    """The functions of a network's linear readout and their derivatives, at one geometry.
 
     Forward derivatives along every coordinate, some at once: 3 N of them give what a backward
     pass for each of the S x D functions would.
@@ -53,13 +64,16 @@ def force_features(
     ----------
     network : EnergyNetwork
         With a linear readout.
-    positions : (N, 3) float64, angstrom
+    state : PhaseState
+        One molecule, on the device of the network.
     species : (N,) int64
         Index of each atom's element in the network's table.
     dense : bool
-        All pairs, or a neighbour list.
-    forces : bool
-        False: energies alone.
+        All pairs, or a neighbour list, as in every cell.
+    coordinates : (n,) int64
+        Of the 3 N, along which forces are wanted.
+    virials : bool
+        Whether derivatives by the strain are wanted.
 
     Raises
     ------
@@ -67,54 +81,79 @@ def force_features(
         If the network has no linear readout.
     """
     linear = _readout_of(network)
-    graph = _graph(network, positions, species, dense)
+    graph = _graph(network, state, species, dense)
+    x = state.positions
     kinds = linear.weight.shape[0]
-    used = torch.nn.functional.one_hot(species.to(positions.device), kinds).to(linear.weight.dtype)
+    used = torch.nn.functional.one_hot(species.to(x.device), kinds).to(linear.weight.dtype)
 
-    def sums(x: Tensor) -> Tensor:
-        invariants, _ = network.invariants(x.unsqueeze(0) if dense else x, graph)
+    def sums(positions: Tensor, strain: Tensor) -> Tensor:
+        moved = positions + positions @ strain
+        offsets = None if graph.offsets is None else graph.offsets + graph.offsets @ strain
+        there = dataclasses.replace(graph, offsets=offsets)
+        invariants, _ = network.invariants(moved.unsqueeze(0) if dense else moved, there)
         functions = linear.functions(invariants)
         return used.T @ functions.reshape(len(x), -1)
 
+    none = x.new_zeros(3, 3)
+    steps = x.new_zeros(len(coordinates), x.numel())
+    steps[torch.arange(len(coordinates)), coordinates] = 1.0
+    strains = none.expand(len(coordinates), 3, 3)
+    if virials:
+        steps = torch.cat([steps, x.new_zeros(len(STRAINS), x.numel())])
+        strains = torch.cat([strains, STRAINS.to(x)])
     with torch.no_grad():
-        energies = sums(positions).to(torch.float64)
-        if not forces:
-            return ForceFeatures(energies, None)
+        energies = sums(x, none).to(torch.float64)
         width = network.config["channels"] * 3 * graph.pair_mask.numel()
         at_once = max(1, NUMBERS_AT_ONCE // width)
-        basis = torch.eye(positions.numel(), dtype=positions.dtype, device=positions.device)
 
-        def along(direction: Tensor) -> Tensor:
-            slope: Tensor = jvp(sums, (positions,), (direction.reshape(positions.shape),))[1]
+        def along(step: Tensor, strain: Tensor) -> Tensor:
+            slope: Tensor = jvp(sums, (x, none), (step.reshape(x.shape), strain))[1]
             return slope
 
         with warnings.catch_warnings():
             # PyTorch 2.13 scripts some derivatives, by its own deprecated way, at the first call.
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
-            parts = [vmap(along)(some).to(torch.float64) for some in basis.split(at_once)]
-        slopes = torch.cat(parts)
-    return ForceFeatures(energies, -slopes)
+            parts = [
+                vmap(along)(*some).to(torch.float64)
+                for some in zip(steps.split(at_once), strains.split(at_once), strict=True)
+                if len(some[0])
+            ]
+        slopes = torch.cat([energies.new_zeros(0, *energies.shape), *parts])
+    forces, rest = slopes[: len(coordinates)], slopes[len(coordinates) :]
+    return ForceFeatures(energies, -forces, rest if virials else None)
 
 
 def native_force_features(
-    native: NativeNetwork, positions: Tensor, species: Tensor, forces: bool = True
+    native: NativeNetwork,
+    state: PhaseState,
+    species: Tensor,
+    coordinates: Tensor,
+    virials: bool = False,
 ) -> ForceFeatures:
     """The same by the native kernel, whose forward pass is so cheap that differences serve.
 
-    Parameters
-    ----------
-    native : NativeNetwork
-        In float64, with a linear readout.
-    positions : (N, 3) float64, angstrom
-    species : (N,) int64
-    forces : bool
-        False: energies alone.
+    Parameters are those of :func:`force_features`, of a network in float64.
     """
-    system = native.system(species.numpy(), [len(species)])
-    sums, slopes = system.functions(positions.cpu().numpy(), forces)
-    return ForceFeatures(
-        torch.from_numpy(sums), None if slopes is None else -torch.from_numpy(slopes)
-    )
+
+    def at(there: PhaseState, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        cell = None
+        if any(there.pbc):
+            cell = periodic_cell(there.cell[0].cpu().numpy(), there.pbc)
+        system = native.system(species.numpy(), [len(species)], cell, there.pbc)
+        x, threads = there.positions.cpu().numpy(), torch.get_num_threads()
+        sums, slopes = system.functions(x, chosen.numpy(), threads)
+        return torch.from_numpy(sums), torch.from_numpy(slopes)
+
+    energies, slopes = at(state, coordinates)
+    rows = None
+    if virials:
+        none = coordinates[:0]
+        ends = [
+            [at(strained(state, sign * STRAIN * one), none)[0] for sign in (1.0, -1.0)]
+            for one in STRAINS
+        ]
+        rows = torch.stack([(above - below) / (2.0 * STRAIN) for above, below in ends])
+    return ForceFeatures(energies, -slopes, rows)
 
 
 def _readout_of(network: EnergyNetwork) -> LinearReadout:
@@ -125,9 +164,10 @@ def _readout_of(network: EnergyNetwork) -> LinearReadout:
     return network.linear
 
 
-def _graph(network: EnergyNetwork, positions: Tensor, species: Tensor, dense: bool) -> Graph:
-    batch = torch.zeros_like(species)
+def _graph(network: EnergyNetwork, state: PhaseState, species: Tensor, dense: bool) -> Graph:
+    device, batch = state.positions.device, torch.zeros_like(species)
     if dense:
-        return dense_layout(species, batch, positions.device)[1]
-    device = positions.device
-    return build_skin_list(positions, species.to(device), batch.to(device), network.cutoff).graph
+        return dense_layout(species, batch, device)[1]
+    return build_skin_list(
+        state.positions, species.to(device), batch.to(device), network.cutoff, box=Box.of(state)
+    ).graph

@@ -102,7 +102,7 @@ class LabelledPhysics:
             self._number(i),
             self.labels.hash_of(template),
             places[i],
-            state.cell.cpu().numpy(),
+            state.cell[i].cpu().numpy(),
             state.pbc,
         )
 
@@ -170,7 +170,7 @@ class LabelledPhysics:
         return Label(
             numbers=state.numbers[state.batch == i].cpu().numpy(),
             positions=places[i].copy(),
-            cell=state.cell.cpu().numpy().copy(),
+            cell=state.cell[i].cpu().numpy().copy(),
             pbc=state.pbc,
             energy=float(evaluation.energy[i]),
             forces=None if rows is None else rows[i].copy(),

@@ -13,6 +13,7 @@ from ase import Atoms
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io.jsonio import encode
+from ase.stress import full_3x3_to_voigt_6_stress
 
 from kstep_integrators.physics.content_text import hash_of, text_of
 from kstep_integrators.physics.estimated import note_estimates
@@ -101,6 +102,19 @@ class Label:
             kept_results(results or {}),
             atoms,
         )
+
+    @property
+    def stress(self) -> npt.NDArray[np.float64] | None:
+        """Stress (6,) in eV/angstrom^3, as ASE orders it.
+
+        None without one, and in a cell that is not periodic in all directions.
+        """
+        known = self.results.get("stress")
+        if known is None or not all(self.pbc):
+            return None
+        stress = np.asarray(known, dtype=np.float64)
+        stress = full_3x3_to_voigt_6_stress(stress) if stress.shape == (3, 3) else stress
+        return stress if stress.shape == (6,) and np.isfinite(stress).all() else None
 
     @classmethod
     def from_frame(cls, atoms: Atoms) -> Label:

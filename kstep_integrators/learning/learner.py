@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,10 +14,12 @@ from kstep_integrators.fields import replaced
 from kstep_integrators.learning.adapted import AdaptedPotential
 from kstep_integrators.learning.lessons import Example, Grade, Lessons
 from kstep_integrators.learning.ridge import prior, update
-from kstep_integrators.state import BoundPotential, EvaluationFailed, PhaseState
+from kstep_integrators.mechanics.strain import virial
+from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
 
 __all__ = [
     "Learner",
+    "base_at",
     "block_length",
     "first_lessons",
     "learn_pending",
@@ -36,6 +39,9 @@ ABSURD = 1.0
 """eV per atom, of ten at least; labels whose energy is off by more are those of something else."""
 LARGEST = 50.0
 """eV/angstrom; labels of geometries with larger forces teach nothing about the rest."""
+ATOMS = 64
+"""Atoms, drawn at random, whose forces are learned from a label of more of them: those of a liquid
+or a crystal say much the same, and features cost as much as a force for each coordinate."""
 
 WEIGHT_VARIANCE = 1.0
 """eV^2; of a weight before any label."""
@@ -44,6 +50,8 @@ FORCE_NOISE = 0.3
 by 1 eV: it regularizes. Anything from 0.1 to 1 does as well."""
 ENERGY_NOISE = 0.03
 """eV^2; the same of an energy."""
+VIRIAL_NOISE = 0.3
+"""eV^2 per atom; the same of a stress times the volume."""
 OFFSET_VARIANCE = 1e4
 """eV^2; of the offset of the energy of a molecule, which may be anything."""
 
@@ -62,15 +70,19 @@ class Learner:
         Which molecules are of the same composition.
     columns : (P,) int64
         Weights of the elements that occur, among all S x D.
-    bases : tuple of BoundPotential
-        ``potential`` for each molecule.
     """
 
     potential: AdaptedPotential
     states: tuple[PhaseState, ...]
     kinds: tuple[int, ...]
     columns: Tensor
-    bases: tuple[BoundPotential, ...]
+
+    def state_of(self, example: Example) -> PhaseState:
+        """The molecule of an example where it was computed, and in its cell."""
+        state = self.states[example.molecule]
+        device = state.positions.device
+        positions, cell = example.positions.to(device), example.cell.to(device)
+        return state.replace(positions=positions, cell=cell.unsqueeze(0))
 
 
 def make_learner(potential: AdaptedPotential, states: Sequence[PhaseState]) -> Learner:
@@ -98,8 +110,9 @@ def make_learner(potential: AdaptedPotential, states: Sequence[PhaseState]) -> L
         used |= set(potential.species(state.numbers).tolist())
     width = potential.weights.shape[1]
     columns = torch.cat([torch.arange(width) + s * width for s in sorted(used)])
-    bases = tuple(potential.bind(state) for state in states)
-    return Learner(potential, tuple(states), tuple(kinds), columns, bases)
+    for state in states:
+        potential.bind(state)
+    return Learner(potential, tuple(states), tuple(kinds), columns)
 
 
 def first_lessons(learner: Learner) -> Lessons:
@@ -129,7 +142,7 @@ def block_length(labels: int) -> int:
 
 @dataclass(frozen=True)
 class _Rows:
-    """An example as rows: forces, and last the energy.
+    """An example as rows: forces, then virials, and last the energy.
 
     Attributes
     ----------
@@ -137,11 +150,14 @@ class _Rows:
     targets : (n,)
         Physics minus prior.
     noise : (n,)
+    forces : int
+        Rows of forces.
     """
 
     design: Tensor
     targets: Tensor
     noise: Tensor
+    forces: int
 
 
 def learn_pending(learner: Learner, lessons: Lessons, now: bool = False) -> Lessons:
@@ -169,7 +185,7 @@ def learn_pending(learner: Learner, lessons: Lessons, now: bool = False) -> Less
         rows = _rows(learner, example, offsets)
         if rows is None:
             continue
-        forces = slice(0, len(rows.targets) - 1)
+        forces = slice(0, rows.forces)
         of_base = rows.targets[forces]
         error = (rows.targets - rows.design @ before.mean)[forces]
         posterior, expected = update(posterior, rows.design, rows.targets, rows.noise)
@@ -198,15 +214,11 @@ def _rows(learner: Learner, example: Example, offsets: list[float | None]) -> _R
 
     A component of the force counts by the inverse mass of its atom, as its error acts on motion.
     """
-    state, potential = learner.states[example.molecule], learner.potential
+    state, potential = learner.state_of(example), learner.potential
     if example.forces is not None and not bool((example.forces.abs() < LARGEST).all()):
         return None
-    try:
-        with torch.no_grad():
-            base, _ = learner.bases[example.molecule](example.positions.to(potential.device), None)
-    except EvaluationFailed:
-        return None
-    if base.failures:
+    base = base_at(learner, state)
+    if base is None:
         return None
     kind, width, kinds = learner.kinds[example.molecule], len(learner.columns), len(offsets)
     left = example.energy - float(base.energy[0])
@@ -215,21 +227,59 @@ def _rows(learner: Learner, example: Example, offsets: list[float | None]) -> _R
         first = offsets[kind] = left
     if not abs(left - first) < ABSURD * max(10, len(state.numbers)):
         return None
-    features = potential.features(state.numbers, example.positions, example.forces is not None)
-    parts = [features.energies.unsqueeze(0)]
-    targets, noise = torch.tensor([left - first]), torch.tensor([ENERGY_NOISE])
-    targets, noise = targets.to(torch.float64), noise.to(torch.float64)
-    if features.forces is not None and example.forces is not None:
-        parts.insert(0, features.forces)
+    chosen = _coordinates(example)
+    features = potential.features(state, chosen, example.stress is not None)
+    parts, targets, noise = [features.forces], torch.zeros(0), torch.zeros(0)
+    if example.forces is not None:
         missing = example.forces - base.require_forces().to(example.forces)
         light = 1.0 / state.masses.to(missing.device)
         each = FORCE_NOISE * light.mean() / light
-        targets = torch.cat([missing.flatten(), targets])
-        noise = torch.cat([each.expand(-1, 3).flatten(), noise])
-    chosen = torch.cat(parts).cpu().flatten(1)[:, learner.columns]
-    design = torch.nn.functional.pad(chosen, (0, kinds))
+        targets, noise = missing.flatten()[chosen], each.expand(-1, 3).flatten()[chosen]
+    if example.stress is not None and features.virials is not None:
+        volume = float(torch.linalg.det(example.cell).abs())
+        known = _virial_of_base(learner, state)
+        parts.append(features.virials)
+        targets = torch.cat([targets, volume * example.stress - known])
+        noise = torch.cat([noise, torch.full((6,), VIRIAL_NOISE * len(state.numbers))])
+    targets = torch.cat([targets, torch.tensor([left - first])]).to(torch.float64)
+    noise = torch.cat([noise, torch.tensor([ENERGY_NOISE])]).to(torch.float64)
+    columns = torch.cat([*parts, features.energies.unsqueeze(0)]).cpu().flatten(1)
+    design = torch.nn.functional.pad(columns[:, learner.columns], (0, kinds))
     design[-1, width + kind] = 1.0
-    return _Rows(design, targets, noise)
+    return _Rows(design, targets, noise, len(chosen))
+
+
+def base_at(learner: Learner, state: PhaseState) -> Evaluation | None:
+    """The potential with the weights of the prior at one geometry; None where it fails."""
+    potential = learner.potential
+    try:
+        with torch.no_grad():
+            base, _ = potential.bind(state)(state.positions.to(potential.device), None)
+    except EvaluationFailed:
+        return None
+    return None if base.failures else base
+
+
+def _virial_of_base(learner: Learner, state: PhaseState) -> Tensor:
+    """The virial of the same, (6,) eV; not a number where it fails."""
+
+    def energy(there: PhaseState) -> float:
+        known = base_at(learner, there)
+        return math.nan if known is None else float(known.energy[0])
+
+    return virial(state, energy)
+
+
+def _coordinates(example: Example) -> Tensor:
+    """Coordinates (n,) whose forces are learned; the same for the same label of a run."""
+    if example.forces is None:
+        return torch.zeros(0, dtype=torch.int64)
+    count = len(example.positions)
+    atoms = np.arange(count)
+    if count > ATOMS:
+        rng = np.random.default_rng([example.step, example.molecule])
+        atoms = np.sort(rng.choice(count, ATOMS, replace=False))
+    return torch.from_numpy((3 * atoms[:, None] + np.arange(3)).ravel())
 
 
 def _grade(grades: Sequence[tuple[Tensor, Tensor, Tensor]], labels: int, step: int) -> Grade:

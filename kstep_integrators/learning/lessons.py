@@ -27,6 +27,10 @@ class Example:
     forces : (N, 3) float64, eV/angstrom, or None
     step : int
         Of the run, when it came.
+    cell : (3, 3) float64, angstrom
+    stress : (6,) float64, eV/angstrom^3, or None
+        xx, yy, zz, yz, xz, xy; in a cell that is periodic in all directions, if the physics gave
+        it.
     """
 
     molecule: int = scoped(GLOBAL)
@@ -34,13 +38,17 @@ class Example:
     energy: float = scoped(GLOBAL)
     forces: Tensor | None = scoped(GLOBAL)
     step: int = scoped(GLOBAL)
+    cell: Tensor = scoped(GLOBAL)
+    stress: Tensor | None = scoped(GLOBAL, default=None)
 
     @classmethod
     def of(cls, label: Label) -> Example:
         """The example of a label."""
         forces = None if label.forces is None else torch.from_numpy(label.forces.copy())
         positions = torch.from_numpy(label.positions.copy())
-        return cls(label.molecule, positions, label.energy, forces, label.step)
+        cell, stress = torch.from_numpy(label.cell.copy()), label.stress
+        tensor = None if stress is None else torch.from_numpy(stress.copy())
+        return cls(label.molecule, positions, label.energy, forces, label.step, cell, tensor)
 
 
 @dataclass(frozen=True)

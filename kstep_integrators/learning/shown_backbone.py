@@ -37,6 +37,10 @@ _OTHERS = {4: 8, 5: 6, 6: 6, 7: 1}
 """Elements that stand for a whole group (by its place above) of which none is known."""
 _METAL = 6
 """Element that stands for transition metals."""
+_COVALENT = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 52, 53))
+"""Elements whose bonds look like those of others of their group at another length. In a crystal the
+others have more neighbours: brought as near as bonds of carbon they would be more than any backbone
+for molecules has met, and its features grow without bounds from layer to layer (1e14 in copper)."""
 
 
 def shown_as(element: int, known: Sequence[int]) -> int:
@@ -65,13 +69,13 @@ def shown_as(element: int, known: Sequence[int]) -> int:
 
 
 def shown_backbone(
-    elements: Sequence[int], name: str | Path, repulsion: bool
+    elements: Sequence[int], name: str | Path, repulsion: bool, cells: bool = False
 ) -> tuple[ModelHeader, EnergyNetwork]:
     """A network without energies of its own, and a linear readout on a trained backbone.
 
     An element that the backbone has not learned is shown to it as one of the same group, at
-    distances scaled by the covalent radii, so that a bond looks like a bond. Its weights are its
-    own, and so the energy knows which is which.
+    distances scaled by the covalent radii, so that a bond looks like a bond; in cells that is
+    done between nonmetals alone. Its weights are its own, and so the energy knows which is which.
 
     Parameters
     ----------
@@ -81,6 +85,8 @@ def shown_backbone(
         Of the model with the backbone.
     repulsion : bool
         Whether it repels nuclei at close contact.
+    cells : bool
+        Whether it is for periodic cells.
 
     Raises
     ------
@@ -99,13 +105,16 @@ def shown_backbone(
     rows = torch.tensor([known.index(z) for z in shown])
     real, seen = (torch.tensor([covalent_radii[z] for z in zs]) for zs in (elements, shown))
     stretch = (seen[:, None] + seen) / (real[:, None] + real)
+    if cells:
+        bonding = torch.tensor([z in _COVALENT for z in elements])
+        stretch = torch.where(bonding[:, None] & bonding, stretch, 1.0)
     nearest = network.nearest[rows][:, rows] / stretch
     arguments = {
         **config,
         "elements": list(elements),
         "shifts": [0.0] * len(elements),
         "nearest": torch.minimum(nearest, SHORT * (real[:, None] + real)).tolist(),
-        "stretch": None if shown == list(elements) else stretch.tolist(),
+        "stretch": None if bool((stretch == 1.0).all()) else stretch.tolist(),
         "readout": False,
         "repulsion": repulsion,
         "linear": FUNCTIONS,

@@ -7,9 +7,7 @@ import math
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
@@ -17,12 +15,17 @@ from kstep_integrators.fields import replaced
 from kstep_integrators.files import write_text_atomically
 from kstep_integrators.learning.adapted import AdaptedPotential
 from kstep_integrators.learning.labels import Label
-from kstep_integrators.learning.learner import Learner, learn_pending, make_learner, relearned
+from kstep_integrators.learning.learner import (
+    Learner,
+    base_at,
+    learn_pending,
+    make_learner,
+    relearned,
+)
 from kstep_integrators.learning.lessons import Example, Lessons
 from kstep_integrators.learning.refit import Refit, have_trainer, write_refit
 from kstep_integrators.models.model_file import read_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
-from kstep_integrators.state import EvaluationFailed
 
 __all__ = ["Refits", "refit_potential"]
 
@@ -200,11 +203,8 @@ def _residual(learner: Learner, examples: Sequence[Example]) -> float:
     for example in examples:
         if example.forces is None:
             continue
-        try:
-            with torch.no_grad():
-                there = example.positions.to(learner.potential.device)
-                known, _ = learner.bases[example.molecule](there, None)
-        except EvaluationFailed:
+        known = base_at(learner, learner.state_of(example))
+        if known is None:
             return math.inf
         left = example.forces - known.require_forces().to(example.forces)
         squares, count = squares + float(left.square().sum()), count + left.numel()
@@ -213,15 +213,12 @@ def _residual(learner: Learner, examples: Sequence[Example]) -> float:
 
 def _targets(learner: Learner, labels: Iterable[Label]) -> Iterable[Atoms]:
     """Labels as the network of a potential is to have them: without what a base beside it gives."""
-    bound: dict[int, Any] = {}
     for label in labels:
         atoms = label.atoms()
         base = learner.potential.base
         if base is not None and label.forces is not None:
-            if label.molecule not in bound:
-                bound[label.molecule] = base.bind(learner.states[label.molecule])
-            there = torch.from_numpy(label.positions).to(base.device)
-            known, _ = bound[label.molecule](there, None)
+            state = learner.state_of(Example.of(label))
+            known, _ = base.bind(state)(state.positions.to(base.device), None)
             atoms.calc = SinglePointCalculator(
                 atoms,
                 energy=label.energy - float(known.energy[0]),

@@ -14,7 +14,7 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.geometry import find_mic
 from torch import Tensor
 
-from kstep_integrators.fields import ATOM, ATOM_INDEX, GLOBAL, OF_ATOMS, derived, scoped
+from kstep_integrators.fields import ATOM, ATOM_INDEX, MOLECULE, OF_ATOMS, derived, scoped
 from kstep_integrators.mechanics.near_pairs import near_pairs, periodic_cell
 from kstep_integrators.state import PhaseState, Reasons
 
@@ -47,8 +47,8 @@ class Topology:
         Cell vectors to the image of the second atom; None in open space.
     origin : (N, 3) float64, angstrom, or None
         Positions at which the list was made; None if it has all pairs.
-    cell : (3, 3) float64, angstrom, or None
-        Cell with which the list was made.
+    cell : (B, 3, 3) float64, angstrom, or None
+        Cells with which the list was made.
     """
 
     pairs: Tensor = scoped(ATOM_INDEX)
@@ -56,7 +56,7 @@ class Topology:
     bonded: Tensor = scoped(OF_ATOMS)
     offset: Tensor | None = scoped(OF_ATOMS, default=None)
     origin: Tensor | None = scoped(ATOM, default=None)
-    cell: Tensor | None = scoped(GLOBAL, default=None)
+    cell: Tensor | None = scoped(MOLECULE, default=None)
 
 
 def find_bonds(state: PhaseState) -> Topology:
@@ -184,7 +184,7 @@ def _outdated(topology: Topology, state: PhaseState) -> bool:
 def _list(state: PhaseState, before: Topology | None) -> Topology:
     """Near pairs at a geometry, and bonds: those of before, or those that are found."""
     x, device = state.positions.detach().cpu().numpy(), state.positions.device
-    cell, radii = state.cell.cpu().numpy(), covalent_radii[state.numbers.cpu().numpy()]
+    cells, radii = state.cell.cpu().numpy(), covalent_radii[state.numbers.cpu().numpy()]
     batch, count = state.batch.cpu().numpy(), len(state.numbers)
     known = np.zeros((0, 2), dtype=np.int64)
     if before is not None:
@@ -195,7 +195,7 @@ def _list(state: PhaseState, before: Topology | None) -> Topology:
         atoms = np.flatnonzero((batch == molecule) & finite)
         if len(atoms) > 1:
             reach = 2 * BROKEN * float(radii[atoms].max()) + SKIN
-            pairs, offsets, distances = near_pairs(x[atoms], cell, state.pbc, reach)
+            pairs, offsets, distances = near_pairs(x[atoms], cells[molecule], state.pbc, reach)
             found.append((atoms[pairs], offsets, distances))
     pairs = np.concatenate([np.zeros((0, 2), dtype=np.int64), *(part[0] for part in found)])
     offsets = np.concatenate([np.zeros((0, 3)), *(part[1] for part in found)])
@@ -214,9 +214,10 @@ def _list(state: PhaseState, before: Topology | None) -> Topology:
         vectors = x[far[:, 1]] - x[far[:, 0]]
         nearest = vectors.copy()
         seen = np.isfinite(vectors).all(1)
-        if any(state.pbc) and seen.any():
-            lattice = periodic_cell(cell, state.pbc)
-            nearest[seen] = find_mic(vectors[seen], lattice, state.pbc)[0]
+        for molecule in np.unique(batch[far[seen, 0]]) if any(state.pbc) else ():
+            here = seen & (batch[far[:, 0]] == molecule)
+            lattice = periodic_cell(cells[molecule], state.pbc)
+            nearest[here] = find_mic(vectors[here], lattice, state.pbc)[0]
         shift = np.where(seen[:, None], nearest - vectors, 0.0)
         pairs, offsets = np.concatenate([pairs, far]), np.concatenate([offsets, shift])
         bonded = np.concatenate([bonded, np.ones(len(far), dtype=bool)])

@@ -23,7 +23,7 @@ RANK = 1e-9
 
 
 def bond_offsets(
-    bonds: Tensor, lengths: Tensor, positions: Tensor, cell: Tensor, pbc: tuple[bool, bool, bool]
+    bonds: Tensor, lengths: Tensor, positions: Tensor, cells: Tensor, pbc: tuple[bool, bool, bool]
 ) -> Tensor | None:
     """Cell vectors to the images of second atoms that the first atoms of bonds are bound to.
 
@@ -35,7 +35,8 @@ def bond_offsets(
     bonds : (C, 2) int64
     lengths : (C,) angstrom
     positions : (N, 3) angstrom
-    cell : (3, 3) angstrom
+    cells : (C, 3, 3) angstrom
+        That each bond is in.
     pbc : tuple of three bool
 
     Returns
@@ -48,11 +49,13 @@ def bond_offsets(
     vectors = positions[bonds[:, 0]] - positions[bonds[:, 1]]
     offsets = torch.zeros_like(vectors)
     away = (vectors.norm(dim=1) - lengths).abs() > LENGTH * lengths
-    if bool(away.any()):
-        lattice = periodic_cell(cell.cpu().numpy(), pbc)
-        far = vectors[away].cpu().numpy()
+    kinds, kind = torch.unique(cells, dim=0, return_inverse=True)
+    for number in torch.unique(kind[away]).tolist():
+        here = away & (kind == number)
+        lattice = periodic_cell(kinds[number].cpu().numpy(), pbc)
+        far = vectors[here].cpu().numpy()
         steps = np.rint((far - find_mic(far, lattice, pbc)[0]) @ np.linalg.inv(lattice))
-        offsets[away] = torch.from_numpy(steps @ lattice).to(offsets)
+        offsets[here] = torch.from_numpy(steps @ lattice).to(offsets)
     return offsets
 
 
@@ -76,7 +79,8 @@ def check_bonds(
         Index of the molecule each atom belongs to.
     inverse_masses : (N, 1)
         Zero for fixed atoms.
-    cell : (3, 3) angstrom, optional
+    cell : (B, 3, 3) angstrom, optional
+        Of each molecule.
     pbc : tuple of three bool
 
     Returns
@@ -112,7 +116,9 @@ def check_bonds(
     w = inverse_masses[:, 0]
     refuse(w[i] + w[j] == 0, "join atoms that are fixed themselves; leave these bonds out")
     vectors = positions[i] - positions[j]
-    offsets = None if cell is None else bond_offsets(bonds, lengths, positions, cell, pbc)
+    offsets = None
+    if cell is not None:
+        offsets = bond_offsets(bonds, lengths, positions, cell[batch[i]], pbc)
     distances = (vectors if offsets is None else vectors - offsets).norm(dim=1)
     off = (distances - lengths).abs() > LENGTH * lengths
     if bool(off.any()):

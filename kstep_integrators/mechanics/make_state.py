@@ -27,8 +27,9 @@ def make_state(
 ) -> PhaseState:
     """Build a state, checking shapes and values.
 
-    Parameters are those of :class:`PhaseState`; ``masses`` may be (N,) or (N, 1). In a periodic
-    cell atoms that are bound may lie in different images.
+    Parameters are those of :class:`PhaseState`; ``masses`` may be (N,) or (N, 1), and ``cell``
+    (3, 3) if all molecules have the same. In a periodic cell atoms that are bound may lie in
+    different images.
 
     Raises
     ------
@@ -60,10 +61,18 @@ def make_state(
         raise ValueError(
             f"numbers of the atoms are {numbers.tolist()[:10]}, expected atomic numbers from 0"
         )
-    if cell is not None:
-        _check_cell(cell, pbc)
     device = positions.device
     batch = torch.zeros(n, dtype=torch.int64, device=device) if batch is None else batch
+    molecules = int(batch[-1]) + 1
+    cell = torch.zeros(3, 3, dtype=torch.float64, device=device) if cell is None else cell
+    cells = cell.expand(molecules, 3, 3).contiguous() if cell.ndim == 2 else cell
+    if cells.shape != (molecules, 3, 3):
+        raise ValueError(
+            f"cell has shape {tuple(cell.shape)}, expected (3, 3) or {(molecules, 3, 3)}: one cell "
+            "for all molecules, or one for each"
+        )
+    for one in cells:
+        _check_cell(one, pbc)
     state = PhaseState(
         numbers=numbers.to(torch.int64),
         masses=masses,
@@ -71,10 +80,10 @@ def make_state(
         momenta=momenta.to(torch.float64),
         batch=batch,
         mobile=None if mobile is None else mobile.to(torch.float64).reshape(-1, 1),
-        cell=torch.zeros(3, 3, dtype=torch.float64, device=device) if cell is None else cell,
+        cell=cells,
         pbc=pbc,
         fix_com=fix_com,
-        time=torch.full((int(batch[-1]) + 1,), time, dtype=torch.float64, device=device),
+        time=torch.full((molecules,), time, dtype=torch.float64, device=device),
     )
     if bonds is None and bond_lengths is None:
         return state

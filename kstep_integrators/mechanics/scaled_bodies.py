@@ -49,7 +49,7 @@ def find_bodies(state: PhaseState, scales: str) -> Bodies:
     Parameters
     ----------
     state : PhaseState
-        Periodic in all three directions. Molecules may be wrapped.
+        Of one replica, periodic in all three directions. Molecules may be wrapped.
     scales : str
         One of :data:`SCALES`. Molecules are what bonds join: distances below 1.3 times the sum of
         the covalent radii, and bonds of fixed length.
@@ -103,7 +103,7 @@ def _neighbors(state: PhaseState) -> list[list[tuple[int, tuple[int, ...]]]]:
     if state.bonds is not None and state.bond_offsets is not None:
         pairs = torch.cat([pairs, state.bonds])
         offset = torch.cat([offset, state.bond_offsets])
-    steps = _whole(offset, state.cell).to(torch.int64).tolist()
+    steps = _whole(offset, state.cell[0]).to(torch.int64).tolist()
     neighbors: list[list[tuple[int, tuple[int, ...]]]] = [[] for _ in state.numbers]
     for (i, j), step in zip(pairs.tolist(), steps, strict=True):
         neighbors[i].append((j, tuple(step)))
@@ -128,13 +128,15 @@ def scaled(state: PhaseState, bodies: Bodies, factors: Tensor) -> PhaseState:
     Parameters
     ----------
     state : PhaseState
+        Of one replica.
     bodies : Bodies
     factors : (3,) Tensor
         Of the length of each cell vector.
     """
-    cell = factors.unsqueeze(1) * state.cell
-    strain = torch.linalg.solve(state.cell, cell) - torch.eye(3).to(cell)
-    whole = state.positions + bodies.images @ state.cell
+    before = state.cell[0]
+    cell = factors.unsqueeze(1) * before
+    strain = torch.linalg.solve(before, cell) - torch.eye(3).to(cell)
+    whole = state.positions + bodies.images @ before
     weights = state.masses
     if bodies.count == len(state.masses):
         moves = whole @ strain
@@ -142,10 +144,10 @@ def scaled(state: PhaseState, bodies: Bodies, factors: Tensor) -> PhaseState:
         total = torch.zeros(bodies.count, 1).to(weights).index_add(0, bodies.body, weights)
         sums = torch.zeros(bodies.count, 3).to(whole).index_add(0, bodies.body, weights * whole)
         moves = ((sums / total) @ strain)[bodies.body]
-    moves = moves - bodies.images @ (cell - state.cell)
+    moves = moves - bodies.images @ (cell - before)
     if state.fix_com:
         moves = moves - (weights * moves).sum(0) / weights.sum()
-    changes = {"cell": cell, "positions": state.positions + moves}
+    changes = {"cell": cell.unsqueeze(0), "positions": state.positions + moves}
     if state.bond_offsets is not None:
-        changes["bond_offsets"] = _whole(state.bond_offsets, state.cell) @ cell
+        changes["bond_offsets"] = _whole(state.bond_offsets, before) @ cell
     return state.replace(**changes)

@@ -18,7 +18,7 @@ def check_coverage(header: ModelHeader, state: PhaseState) -> None:
     Raises
     ------
     ValueError
-        For an unknown element or a periodic cell.
+        For an unknown element, or a periodic cell if the model has not been fitted in one.
     """
     unknown = sorted(set(state.numbers.tolist()) - set(header.elements))
     if unknown:
@@ -29,8 +29,9 @@ def check_coverage(header: ModelHeader, state: PhaseState) -> None:
         )
     if any(state.pbc) and not header.periodic:
         raise ValueError(
-            f"model {header.name!r} is not periodic, but the system has pbc={state.pbc}; "
-            "set atoms.pbc = False for an isolated molecule, or use a periodic potential"
+            f"model {header.name!r} has been fitted to isolated molecules only, and the system has "
+            f"pbc={state.pbc}: it knows no neighbours of a molecule. Pass learn=True, and it learns "
+            "of them from the evaluations of the run; or set atoms.pbc = False for a molecule alone"
         )
 
 

@@ -101,7 +101,7 @@ class ModelHeader:
     multiplicities : tuple of int
         Spin multiplicities covered.
     periodic : bool
-        Whether periodic cells are covered.
+        Whether it may be used in periodic cells: it has been fitted in some.
     base : dict or None
         Description of the potential that the model is a correction of, and not to be used without;
         None if it stands alone.

@@ -142,7 +142,9 @@ class Particles:
             return
         x, cell = (torch.from_numpy(part * units.NM) for part in (positions, box))
         lost = ~x[bonds].isfinite().all((1, 2))
-        offsets = bond_offsets(bonds, lengths, x.nan_to_num(0.0), cell, (True, True, True))
+        offsets = bond_offsets(
+            bonds, lengths, x.nan_to_num(0.0), cell.expand(len(bonds), 3, 3), (True, True, True)
+        )
         apart = lost if offsets is None else lost | (offsets != 0).any(1)
         if bool(apart.any()):
             found = "have positions that are not finite" if bool(lost.any()) else "are apart"
@@ -292,7 +294,7 @@ class BoundModel:
         state = self._atoms.replace(positions=x.to(self._atoms.positions.device))
         if box is None:
             return state
-        cell = torch.from_numpy(box * units.NM).to(state.cell)
+        cell = torch.from_numpy(box * units.NM).to(state.cell).unsqueeze(0)
         return state.replace(cell=cell, pbc=(True, True, True))
 
     def covered(self, state: PhaseState) -> PhaseState:

@@ -99,7 +99,7 @@ class CalculatorPhysics:
         """Put atoms where a state has them, in its cell if that has been scaled."""
         atoms.arrays["positions"][:] = state.positions.cpu().numpy()
         if any(state.pbc):
-            cell = state.cell.cpu().numpy()
+            cell = state.cell[0].cpu().numpy()
             if not np.array_equal(atoms.cell.array, cell):
                 atoms.set_cell(cell)
 

@@ -101,7 +101,7 @@ class CalculatorPotential(SetOnce):
             atoms = Atoms(numbers[mine]) if known is None else known.copy()
             atoms.positions[:] = positions[mine]
             atoms.set_masses(masses[mine])
-            atoms.set_cell(state.cell.cpu().numpy())
+            atoms.set_cell(state.cell[molecule].cpu().numpy())
             atoms.pbc = state.pbc
             atoms.calc = self.calculator
             forces.append(_CalculatorForces(atoms))

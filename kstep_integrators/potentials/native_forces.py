@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from kstep_integrators.mechanics.near_pairs import periodic_cell
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.native.library import NativeLibrary
 from kstep_integrators.nn.native.network import NativeNetwork
@@ -70,7 +71,8 @@ class NativeForces:
     dtype : torch.dtype
         float32 or float64.
     known : NativeForces, optional
-        Of these atoms, for a network that differs in the weights of its linear readout alone.
+        Of these atoms in these cells, for a network that differs in the weights of its linear
+        readout alone.
     """
 
     def __init__(
@@ -83,7 +85,11 @@ class NativeForces:
         known: NativeForces | None = None,
     ) -> None:
         self.packed, self.dtype = packed, dtype
-        self.species = species.cpu().numpy()
+        self.species, self.pbc = species.cpu().numpy(), state.pbc
+        self.cells: NDArray[np.float64] | None = None
+        if any(state.pbc):
+            cells = state.cell.cpu().numpy()
+            self.cells = np.stack([periodic_cell(cell, state.pbc) for cell in cells])
         self.sizes = torch.bincount(state.batch).tolist()
         self.linear: NDArray[np.float64] | None = None
         if network.linear is not None:
@@ -102,7 +108,8 @@ class NativeForces:
     def system(self, dtype: torch.dtype) -> NativeSystem:
         """The atoms as the kernel has them, for arithmetic in one precision."""
         if dtype not in self.systems:
-            self.systems[dtype] = self.packed.of(dtype).system(self.species, self.sizes)
+            network = self.packed.of(dtype)
+            self.systems[dtype] = network.system(self.species, self.sizes, self.cells, self.pbc)
         return self.systems[dtype]
 
     def __call__(self, positions: Tensor, workspace: Any) -> tuple[Evaluation, None]:

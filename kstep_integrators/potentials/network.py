@@ -15,10 +15,12 @@ from kstep_integrators.arguments import (
     check_dtype,
     whole_number,
 )
+from kstep_integrators.fields import derived
 from kstep_integrators.models.coverage import check_coverage, species_of
 from kstep_integrators.models.model_file import ModelHeader
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.native.library import native_library, native_missing
+from kstep_integrators.physics.store import box_of
 from kstep_integrators.potentials.backends import choose_backend
 from kstep_integrators.potentials.graph_flow import GraphFlow
 from kstep_integrators.potentials.native_forces import NativeForces, PackedNetwork
@@ -178,6 +180,13 @@ class NetworkPotential(SetOnce):
         )
         return other
 
+    def in_cells(self) -> NetworkPotential:
+        """The same model, that may be used in periodic cells too: for one that learns there."""
+        other = copy.copy(self)
+        header = dataclasses.replace(self.header, periodic=True)
+        vars(other).update(header=header, _bound={}, _relatives={})
+        return other
+
     def with_network(self, network: EnergyNetwork, digest: str) -> NetworkPotential:
         """The same choices for another network of the same elements, that was read from a file."""
         header = dataclasses.replace(self.header, network=dict(network.config))
@@ -208,14 +217,15 @@ class NetworkPotential(SetOnce):
         Raises
         ------
         ValueError
-            For an unknown element or a periodic cell.
+            For an unknown element, or a periodic cell if it has not been fitted in one.
         """
         check_coverage(self.header, state)
 
     def bind(self, state: PhaseState) -> BoundPotential:
         """Force function of one set of atoms; that of the last :data:`KEPT` is kept for reuse."""
         self.check(state)
-        key = (tuple(state.numbers.tolist()), tuple(state.batch.tolist()))
+        box = derived(state, "box", box_of, lasting=True) if any(state.pbc) else b""
+        key = (tuple(state.numbers.tolist()), tuple(state.batch.tolist()), box)
         bound = self._bound.pop(key, None) or self._bind(state, self._relatives.get(key))
         self._bound[key] = bound  # the last of them
         for old in list(self._bound)[:-KEPT]:  # a copy, as other threads may bind
@@ -230,11 +240,12 @@ class NetworkPotential(SetOnce):
             return NativeForces(self.packed, self.network, species, state, self.dtype, known)
         compiled = None if isinstance(relative, NativeForces | None) else relative.compiled
         largest = int(torch.bincount(state.batch).max())
-        make = DenseForces if largest <= self.dense_limit else ListForces
+        dense = largest <= self.dense_limit and not any(state.pbc)
+        make = DenseForces if dense else ListForces
         forces = make(
             self.network, species, state, self._device, self.backend == "compiled", compiled
         )
-        if self._device.type != "cuda":
+        if self._device.type != "cuda" or any(state.pbc):  # recordings know of no images
             return forces
         return GraphFlow(forces, state, relative if isinstance(relative, GraphFlow) else None)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kstep_integrators.nn.common.graph import Graph
 from kstep_integrators.nn.common.neighbor_lists import (
+    Box,
     SkinList,
     build_skin_list,
     dense_layout,
@@ -94,7 +95,7 @@ class DenseForces:
 
 
 class ListForces:
-    """Neighbours within a cutoff, for large molecules. Eager.
+    """Neighbours within a cutoff, for large molecules and in cells. Eager.
 
     Parameters are those of :class:`DenseForces`.
     """
@@ -111,10 +112,12 @@ class ListForces:
         self.network, self.device = network, device
         self.compiled = known  # none: the width of a list changes
         self.species, self.batch = species.to(device), state.batch.to(device)
-        self.n_molecules = state.n_molecules
+        self.n_molecules, self.box = state.n_molecules, Box.of(state.to(device))
 
     def _list(self, positions: Tensor) -> SkinList:
-        return build_skin_list(positions, self.species, self.batch, self.network.cutoff)
+        return build_skin_list(
+            positions, self.species, self.batch, self.network.cutoff, box=self.box
+        )
 
     def __call__(
         self, positions: Tensor, workspace: SkinList | None

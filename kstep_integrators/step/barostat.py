@@ -163,7 +163,7 @@ def begin_moves(barostat: Barostat, state: PhaseState) -> VolumeMoves:
     kinds = len(COUPLINGS[barostat.coupling])
     return VolumeMoves(
         find_bodies(state, barostat.scales),
-        (FIRST * cell_volume(state.cell),) * kinds,
+        (FIRST * cell_volume(state.cell[0]),) * kinds,
         (0,) * kinds,
     )
 
@@ -207,7 +207,7 @@ def try_volume(
     state, kinds = point.state, COUPLINGS[barostat.coupling]
     choice, size, test = (float(uniforms(rng, state)[0]) for _ in range(3))
     kind = min(int(choice * len(kinds)), len(kinds) - 1)
-    before = cell_volume(state.cell)
+    before = cell_volume(state.cell[0])
     after = before + (2.0 * size - 1.0) * moves.sizes[kind]
     if after <= 0.0:  # a move that began from a larger volume
         return None, moves.after(kind, 0.0, False, before), None

@@ -241,11 +241,6 @@ class RunOptions:
                 "ask for one, thermostat='langevin' or 'bussi', at a temperature above 0, or leave "
                 "pressure out"
             )
-        if self.learning is not None:
-            raise ValueError(
-                f"pressure={self.pressure} with learn: networks do not cover cells yet, so there "
-                "is nothing to learn on; leave learn out, or pressure"
-            )
         return Barostat(
             float(self.pressure),
             float(kelvin),

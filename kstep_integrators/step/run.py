@@ -251,7 +251,7 @@ def _weighed(run: Run) -> Run:
     if run.volume is None:
         return run
     state = run.point.state
-    volume, mass = cell_volume(state.cell), float(state.masses.sum())
+    volume, mass = cell_volume(state.cell[0]), float(state.masses.sum())
     (stats,) = run.stats
     stats = dataclasses.replace(stats, volume=volume, density=mass / volume / units.G_PER_CM3)
     return replaced(run, stats=(stats,))

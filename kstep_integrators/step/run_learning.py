@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ase import Atoms
 from ase.data import chemical_symbols
 
 from kstep_integrators import units
@@ -50,7 +51,7 @@ SOON = 3
 """Labels that are enough, if they leave no doubt that the physics is wrong."""
 
 
-def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> FlowJump:
+def learning_jump(model: Any, options: RunOptions, molecules: Sequence[Atoms]) -> FlowJump:
     """The flow of a run that learns, on a potential that can.
 
     Parameters
@@ -58,8 +59,7 @@ def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> F
     model : str, Path, Potential, FlowJump or None
         The base; None for none at all.
     options : RunOptions
-    elements : sequence of int
-        Atomic numbers of the molecules.
+    molecules : sequence of ase.Atoms
 
     Raises
     ------
@@ -67,10 +67,13 @@ def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> F
         For a direct jump.
     """
     settings = options.learning or Learning()
+    elements = [z for one in molecules for z in one.numbers.tolist()]
+    cells = any(one.pbc.any() for one in molecules)
     if model is None:
         timestep = 0.25 * units.FS if options.timestep is None else options.timestep
         device = "cpu" if options.device == "auto" else options.device
-        return FlowJump(adapt(None, elements, settings.backbone, timestep, device), timestep)
+        made = adapt(None, elements, settings.backbone, timestep, device, cells)
+        return FlowJump(made, timestep)
     jump = make_jump(model, options.timestep, options.device)
     if not isinstance(jump, FlowJump):
         raise ValueError(
@@ -88,7 +91,7 @@ def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> F
             "CalculatorPotential(a cheap calculator), and the run learns any element"
         )
     if not isinstance(base, AdaptedPotential):
-        base = adapt(base, elements, settings.backbone)
+        base = adapt(base, elements, settings.backbone, cells=cells)
     elif settings.backbone is not None:
         raise ValueError(
             f"backbone is {str(settings.backbone)!r}, but the potential has been learned on "
@@ -96,6 +99,7 @@ def learning_jump(model: Any, options: RunOptions, elements: Sequence[int]) -> F
         )
     else:
         base = AdaptedPotential(base.model, base.base, base, base.record)
+        base = base.in_cells() if cells else base
     return FlowJump(base, jump.timestep)
 
 

@@ -89,8 +89,8 @@ def test_foreign_files(run):
 
 
 def test_another_format_version(run, monkeypatch):
-    monkeypatch.setattr("kstep_integrators.ase.checkpoint_file.FORMAT_VERSION", 7)
-    refused(run, "has checkpoint format version 6; this version .* reads 7", CheckpointError)
+    monkeypatch.setattr("kstep_integrators.ase.checkpoint_file.FORMAT_VERSION", 8)
+    refused(run, "has checkpoint format version 7; this version .* reads 8", CheckpointError)
 
 
 def test_a_state_of_another_version_of_the_package(run, monkeypatch):

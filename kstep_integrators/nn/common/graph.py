@@ -1,7 +1,8 @@
 """Graph of a system: atoms, and for each atom a row of neighbours.
 
 One layout serves both neighbour paths. Every atom has a row of K slots; in the dense path slot j of
-atom i is atom j of the same molecule, in the list path ``index`` says which atom it is. Sums over
+atom i is atom j of the same molecule, in the list path ``index`` says which atom it is, and in a
+periodic cell ``offsets`` say which image of it. Sums over
 neighbours are then plain sums over one axis, with no scatter, in the same order every time.
 """
 
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from kstep_integrators.fields import to_device
 
 __all__ = ["Graph", "displacements", "neighbor_values", "pair_sums", "pair_values", "species_table"]
 
@@ -30,19 +33,20 @@ class Graph:
         False for empty slots, for an atom's own slot, and for padding.
     index : (N, K) int64 or None
         Atom in each slot; None for the dense path, where K = N and slot j is atom j.
+    offsets : (N, K, 3) float64, angstrom, or None
+        Cell vectors from the atom in each slot to its image that is meant; None in open space. An
+        atom may be in several slots of a row, and its own images in its own.
     """
 
     species: Tensor
     atom_mask: Tensor
     pair_mask: Tensor
     index: Tensor | None = None
+    offsets: Tensor | None = None
 
     def to(self, device: torch.device) -> Graph:
         """Copy to another device."""
-        index = None if self.index is None else self.index.to(device)
-        return Graph(
-            self.species.to(device), self.atom_mask.to(device), self.pair_mask.to(device), index
-        )
+        return to_device(self, device)
 
 
 def species_table(elements: Sequence[int]) -> Tensor:
@@ -102,6 +106,8 @@ def displacements(positions: Tensor, graph: Graph) -> tuple[Tensor, Tensor]:
     distances : (..., N, K) angstrom
     """
     vectors = neighbor_values(positions, graph.index) - positions.unsqueeze(-2)
+    if graph.offsets is not None:
+        vectors = vectors + graph.offsets
     far = torch.zeros(3, dtype=vectors.dtype, device=vectors.device)
     far = torch.cat([far[:1] + 1000.0, far[1:]])
     vectors = torch.where(graph.pair_mask.unsqueeze(-1), vectors, far)

@@ -75,9 +75,9 @@ class NativeNetwork(Handle):
             Index of each atom's element in the network's table.
         sizes : sequence of int
             Atoms of each molecule, in order.
-        cell : (3, 3) float, optional
-            Cell vectors as rows, angstrom, none of them in the plane of the others: where a
-            direction is not periodic, any such vector.
+        cell : (3, 3) or (B, 3, 3) float, optional
+            Cell vectors as rows, angstrom, of all molecules or of each; none of them in the plane
+            of the others: where a direction is not periodic, any such vector.
         pbc : three of bool
             Directions that are periodic.
         """

@@ -46,12 +46,15 @@ class NativeSystem(Handle):
                 f"{kinds.min()} to {kinds.max()}; expected equal numbers, and indices from 0 to "
                 f"{table.species - 1}"
             )
-        vectors = None if cell is None else np.ascontiguousarray(cell, dtype=np.float64)
-        if vectors is not None and not abs(np.linalg.det(vectors)) > 1e-6:
-            raise ValueError(
-                f"cell is {vectors.tolist()}, expected three vectors that span a volume: give "
-                "directions that are not periodic any vector out of the plane of the others"
-            )
+        vectors = None
+        if cell is not None:
+            shape = (self.molecules, 3, 3)
+            vectors = np.ascontiguousarray(np.broadcast_to(np.asarray(cell, np.float64), shape))
+            if not (np.abs(np.linalg.det(vectors)) > 1e-6).all():
+                raise ValueError(
+                    f"cell is {vectors.tolist()}, expected three vectors that span a volume: give "
+                    "directions that are not periodic any vector out of the plane of the others"
+                )
         periodic = np.asarray(pbc, dtype=np.int32)
         if vectors is None and periodic.any():
             raise ValueError(f"pbc is {tuple(pbc)}, but there is no cell: pass cell=...")
@@ -267,31 +270,42 @@ class NativeSystem(Handle):
             )
         )
 
-    def functions(self, positions: ArrayLike, slopes: bool = True) -> tuple[Array, Array | None]:
+    def functions(
+        self, positions: ArrayLike, coordinates: ArrayLike = (), threads: int = 1
+    ) -> tuple[Array, Array]:
         """Functions of the linear readout, summed over the atoms of each element, one molecule.
 
         Parameters
         ----------
         positions : (N, 3) angstrom
-        slopes : bool
-            Whether derivatives are wanted.
+        coordinates : (n,) int
+            Of the 3 N, by which derivatives are wanted.
+        threads : int
+            Coordinates are shared out among so many.
 
         Returns
         -------
         sums : (S, R)
-        slopes : (3 N, S, R) or None
-            Derivatives by the coordinates, 1/angstrom, by central differences: as exact as a
+        slopes : (n, S, R)
+            Derivatives by these coordinates, 1/angstrom, by central differences: as exact as a
             float64 network allows, some 1e-9, and of no use in float32.
         """
         x = self._coordinates(positions)
         shape = (self.table.species, self.table.functions)
-        sums = np.empty(shape)
-        derivatives = np.empty((3 * self.atoms, *shape)) if slopes else None
+        chosen = np.ascontiguousarray(coordinates, dtype=np.int32)
+        if chosen.ndim != 1 or (len(chosen) and not 0 <= chosen.min() <= chosen.max() < x.size):
+            raise ValueError(
+                f"coordinates are {chosen.tolist()}, expected some of 0 to {x.size - 1}"
+            )
+        sums, derivatives = np.empty(shape), np.empty((len(chosen), *shape))
         self._checked(
             self.lib.kstep_functions(
                 self.handle,
                 pointer(x),
+                len(chosen),
+                pointer(chosen),
                 FUNCTION_DISPLACEMENT,
+                threads,
                 pointer(sums),
                 pointer(derivatives),
             )

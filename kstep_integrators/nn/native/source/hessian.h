@@ -36,14 +36,14 @@ void pair_products(const Molecule& m, const int32_t* species, const Weights<T>& 
 // Products (3 atoms, eV/angstrom^2 times the unit of the vectors) at x with `count` vectors, V of
 // them at a time; not a number where forces are none. Arguments otherwise as of `energy_forces`.
 template <class T, int V>
-void hessian_times(Molecule& m, const int32_t* species, const double* x, const Cell& cell, const T* linear, const Weights<T>& w,
+void hessian_times(Molecule& m, const int32_t* species, const double* x, const T* linear, const Weights<T>& w,
                    Workspace<Dual<T, V>>& space, int count, const double* const* vectors, double* const* products) {
     const size_t size = 3 * (size_t)m.atoms;
-    if (!usable(m, x, cell)) {
+    if (!usable(m, x)) {
         for (int c = 0; c < count; ++c) std::fill(products[c], products[c] + size, std::numeric_limits<double>::quiet_NaN());
         return;
     }
-    find_pairs(m, species, x, cell, w, space);
+    find_pairs(m, species, x, w, space);
     std::vector<double> nobody(V > 1 ? size : 0);  // products with the first vector again, where there are no more
     for (int c = 0; c < count; c += V) {
         const double* along[V];

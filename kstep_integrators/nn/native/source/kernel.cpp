@@ -18,8 +18,9 @@ template <class Work> int guarded(Work work) {
 }
 
 template <class T>
-System* new_system(const std::shared_ptr<Network>& network, int molecules, const int32_t* first, const int32_t* species, const Cell& cell) {
-    return new SystemOf<T>(std::static_pointer_cast<NetworkOf<T>>(network), molecules, first, species, cell);
+System* new_system(const std::shared_ptr<Network>& network, int molecules, const int32_t* first, const int32_t* species, const double* cells,
+                   const int32_t* periodic) {
+    return new SystemOf<T>(std::static_pointer_cast<NetworkOf<T>>(network), molecules, first, species, cells, periodic);
 }
 
 struct NetworkHandle {
@@ -31,7 +32,7 @@ struct NetworkHandle {
 
 // Version of the C interface. Raise it with every change of a signature, here and in library.py:
 // a library that an older build left behind is then refused.
-KSTEP_EXPORT int kstep_abi(void) { return 3; }
+KSTEP_EXPORT int kstep_abi(void) { return 4; }
 
 KSTEP_EXPORT void* kstep_network_new(const KStepSizes* sizes, const double* numbers) {
     void* made = nullptr;
@@ -47,15 +48,14 @@ KSTEP_EXPORT void* kstep_network_new(const KStepSizes* sizes, const double* numb
 KSTEP_EXPORT void kstep_network_free(void* network) { delete static_cast<NetworkHandle*>(network); }
 KSTEP_EXPORT uint64_t kstep_network_bytes(void* network) { return static_cast<NetworkHandle*>(network)->network->bytes(); }
 
-// first: [molecules + 1], where the atoms of each begin; cell: 9 numbers or null.
+// first: [molecules + 1], where the atoms of each begin; cells: [molecules][9] or null.
 KSTEP_EXPORT void* kstep_system_new(void* network, int32_t molecules, const int32_t* first, const int32_t* species,
-                                    const double* cell, const int32_t* periodic) {
+                                    const double* cells, const int32_t* periodic) {
     void* made = nullptr;
     guarded([&] {
         const auto* handle = static_cast<NetworkHandle*>(network);
-        const Cell box = cell ? Cell(cell, periodic) : Cell();
-        made = handle->is_double ? new_system<double>(handle->network, molecules, first, species, box)
-                                 : new_system<float>(handle->network, molecules, first, species, box);
+        made = handle->is_double ? new_system<double>(handle->network, molecules, first, species, cells, periodic)
+                                 : new_system<float>(handle->network, molecules, first, species, cells, periodic);
     });
     return made;
 }
@@ -86,6 +86,7 @@ KSTEP_EXPORT int kstep_average_adjoint(void* system, const double* linear, const
         static_cast<System*>(system)->average_adjoint(linear, rate, weights, path, g, first, last, threads, ahead, after);
     });
 }
-KSTEP_EXPORT int kstep_functions(void* system, const double* x, double displacement, double* sums, double* slopes) {
-    return guarded([&] { static_cast<System*>(system)->functions(x, displacement, sums, slopes); });
+KSTEP_EXPORT int kstep_functions(void* system, const double* x, int32_t count, const int32_t* coordinates, double displacement,
+                                 int32_t threads, double* sums, double* slopes) {
+    return guarded([&] { static_cast<System*>(system)->functions(x, count, coordinates, displacement, threads, sums, slopes); });
 }

@@ -11,6 +11,7 @@ namespace {
 struct Molecule {
     size_t first;  // of its atoms among those of all
     int atoms;
+    Cell cell;
     Neighbours neighbours;
 };
 
@@ -72,8 +73,8 @@ double pair_forces(const Molecule& m, const int32_t* species, const Weights<T>& 
 }
 
 // Whether differences of the positions, and the numbers of their cells, can be represented.
-inline bool usable(const Molecule& m, const double* x, const Cell& cell) {
-    const double most = cell.any() ? 1e9 : 1e150;
+inline bool usable(const Molecule& m, const double* x) {
+    const double most = m.cell.any() ? 1e9 : 1e150;
     for (int n = 0; n < 3 * m.atoms; ++n)
         if (!(std::fabs(x[n]) <= most)) return false;
     return true;
@@ -101,34 +102,34 @@ double gradients(const Molecule& m, const int32_t* species, const Real<N>* linea
 }
 
 template <class N>
-void find_pairs(Molecule& m, const int32_t* species, const double* x, const Cell& cell, const Weights<Real<N>>& w, Workspace<N>& space) {
-    m.neighbours.refresh(m.atoms, x, cell, w.reach);
-    space.pairs.find(m.neighbours.candidates, x, species, cell, w);
+void find_pairs(Molecule& m, const int32_t* species, const double* x, const Weights<Real<N>>& w, Workspace<N>& space) {
+    m.neighbours.refresh(m.atoms, x, m.cell, w.reach);
+    space.pairs.find(m.neighbours.candidates, x, species, m.cell, w);
 }
 
 // Energy (eV) and forces (3 atoms, eV/angstrom) at x (angstrom); not a number for a molecule with
 // a position that is none. `species` are those of the molecule, `linear` the weights of a linear
 // readout, [species][functions_wide].
 template <class T>
-double energy_forces(Molecule& m, const int32_t* species, const double* x, const Cell& cell, const T* linear,
+double energy_forces(Molecule& m, const int32_t* species, const double* x, const T* linear,
                      const Weights<T>& w, Workspace<T>& space, double* forces) {
-    if (!usable(m, x, cell)) {
+    if (!usable(m, x)) {
         std::fill(forces, forces + 3 * m.atoms, std::numeric_limits<double>::quiet_NaN());
         return std::numeric_limits<double>::quiet_NaN();
     }
-    find_pairs(m, species, x, cell, w, space);
+    find_pairs(m, species, x, w, space);
     const double energy = gradients(m, species, linear, w, space);
     return energy + pair_forces(m, species, w, space.pairs, forces);
 }
 
 // Sums of the functions of a linear readout at x, [species][functions].
 template <class T>
-void functions_at(Molecule& m, const int32_t* species, const double* x, const Cell& cell, const Weights<T>& w,
+void functions_at(Molecule& m, const int32_t* species, const double* x, const Weights<T>& w,
                   Workspace<T>& space, double* sums) {
     const size_t count = (size_t)w.sizes.species * w.sizes.functions;
-    std::fill(sums, sums + count, usable(m, x, cell) ? 0.0 : std::numeric_limits<double>::quiet_NaN());
-    if (!usable(m, x, cell)) return;
-    find_pairs(m, species, x, cell, w, space);
+    std::fill(sums, sums + count, usable(m, x) ? 0.0 : std::numeric_limits<double>::quiet_NaN());
+    if (!usable(m, x)) return;
+    find_pairs(m, species, x, w, space);
     forward(m, species, w, space);
     in_blocks(m.atoms, [&](Block b) { sum_functions(b, species, w, space, sums); });
 }

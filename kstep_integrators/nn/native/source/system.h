@@ -12,7 +12,6 @@ template <class T> class SystemOf final : public System {
     const Weights<T>& w_;
     std::vector<int32_t> species_;
     std::vector<Molecule> molecules_;
-    const Cell cell_;
     Spaces<Workspace<T>> spaces_;
     Spaces<Workspace<Dual<T, 1>>> dual_spaces_;
     Spaces<Workspace<Dual<T, TOGETHER>>> together_spaces_;
@@ -20,9 +19,11 @@ template <class T> class SystemOf final : public System {
     std::mutex busy_;
 
   public:
-    SystemOf(std::shared_ptr<const NetworkOf<T>> network, int molecules, const int32_t* first, const int32_t* species, const Cell& cell)
-        : network_(std::move(network)), w_(network_->weights), species_(species, species + first[molecules]), cell_(cell) {
-        for (int m = 0; m < molecules; ++m) molecules_.push_back({(size_t)first[m], first[m + 1] - first[m], {}});
+    SystemOf(std::shared_ptr<const NetworkOf<T>> network, int molecules, const int32_t* first, const int32_t* species, const double* cells,
+             const int32_t* periodic)
+        : network_(std::move(network)), w_(network_->weights), species_(species, species + first[molecules]) {
+        for (int m = 0; m < molecules; ++m)
+            molecules_.push_back({(size_t)first[m], first[m + 1] - first[m], cells ? Cell(cells + 9 * m, periodic) : Cell(), {}});
     }
 
     void forces(const double* linear, const double* x, int threads, double* energy, double* f) override {
@@ -95,27 +96,26 @@ template <class T> class SystemOf final : public System {
         });
     }
 
-    // Of the first molecule: sums of the functions, and their derivatives by the coordinates as
-    // central differences, [3 atoms][species][functions]; without these if slopes is null.
-    void functions(const double* x, double displacement, double* sums, double* slopes) override {
+    // Of the first molecule: sums of the functions, and their derivatives by some coordinates as
+    // central differences, [count][species][functions]. Threads share out the coordinates.
+    void functions(const double* x, int count, const int32_t* coordinates, double displacement, int threads, double* sums,
+                   double* slopes) override {
         const std::lock_guard<std::mutex> lock(busy_);
         Molecule& m = molecules_[0];
-        Workspace<T>& space = *spaces_.of(0);
-        functions_at(m, species_.data(), x, cell_, w_, space, sums);
-        if (!slopes) return;
-        const size_t count = (size_t)w_.sizes.species * w_.sizes.functions;
-        std::vector<double> moved(x, x + 3 * m.atoms), below(count);
-        for (int n = 0; n < 3 * m.atoms; ++n) {
-            double* above = slopes + n * count;
-            moved[n] = x[n] - displacement;
-            const double low = moved[n];
-            functions_at(m, species_.data(), moved.data(), cell_, w_, space, below.data());
-            moved[n] = x[n] + displacement;
-            const double width = moved[n] - low;
-            functions_at(m, species_.data(), moved.data(), cell_, w_, space, above);
-            for (size_t k = 0; k < count; ++k) above[k] = (above[k] - below[k]) / width;
-            moved[n] = x[n];
-        }
+        m.neighbours.forget();  // found here, they serve all that is displaced, and none finds them anew
+        functions_at(m, species_.data(), x, w_, *spaces_.of(0), sums);
+        const size_t width = (size_t)w_.sizes.species * w_.sizes.functions;
+        spaces_.each(count, threads, [&](size_t n, Workspace<T>& space) {
+            std::vector<double> moved(x, x + 3 * m.atoms), below(width);
+            double *above = slopes + n * width, &place = moved[coordinates[n]];
+            const double middle = place;
+            place = middle - displacement;
+            const double low = place;
+            functions_at(m, species_.data(), moved.data(), w_, space, below.data());
+            place = middle + displacement;
+            functions_at(m, species_.data(), moved.data(), w_, space, above);
+            for (size_t k = 0; k < width; ++k) above[k] = (above[k] - below[k]) / (place - low);
+        });
     }
 
     size_t pairs() override { return spaces_.of(0)->pairs.count; }
@@ -129,12 +129,12 @@ template <class T> class SystemOf final : public System {
     // Of molecule n, whose coordinates alone are given.
     double forces_of(size_t n, const double* x, Workspace<T>& space, double* f) {
         Molecule& m = molecules_[n];
-        return energy_forces(m, species_.data() + m.first, x, cell_, linear_.data(), w_, space, f);
+        return energy_forces(m, species_.data() + m.first, x, linear_.data(), w_, space, f);
     }
     template <int V>
     void products_of(size_t n, const double* x, Workspace<Dual<T, V>>& space, int count, const double* const* vectors, double* const* products) {
         Molecule& m = molecules_[n];
-        hessian_times(m, species_.data() + m.first, x, cell_, linear_.data(), w_, space, count, vectors, products);
+        hessian_times(m, species_.data() + m.first, x, linear_.data(), w_, space, count, vectors, products);
     }
     double at_positions(size_t n, const double* x, Workspace<T>& space, double* f) {
         const size_t at = 3 * molecules_[n].first;
