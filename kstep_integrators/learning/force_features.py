@@ -1,4 +1,4 @@
-"""Energies, forces and virials of the functions of a linear readout, which labels are fitted with."""
+"""Energies, forces and virials of the functions of a linear readout, to fit labels with."""
 
 from __future__ import annotations
 

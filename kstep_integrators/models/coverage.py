@@ -29,9 +29,9 @@ def check_coverage(header: ModelHeader, state: PhaseState) -> None:
         )
     if any(state.pbc) and not header.periodic:
         raise ValueError(
-            f"model {header.name!r} has been fitted to isolated molecules only, and the system has "
-            f"pbc={state.pbc}: it knows no neighbours of a molecule. Pass learn=True, and it learns "
-            "of them from the evaluations of the run; or set atoms.pbc = False for a molecule alone"
+            f"model {header.name!r} was fitted to isolated molecules only, and the system has "
+            f"pbc={state.pbc}: it knows no neighbours of a molecule. Pass learn=True, and it "
+            "learns of them from the run; or set atoms.pbc = False for a molecule alone"
         )
 
 

@@ -29,7 +29,7 @@ def flipped(state: PhaseState) -> PhaseState:
 
 
 def rotated(state: PhaseState, rotation: torch.Tensor) -> PhaseState:
-    """Rotate or reflect positions and momenta of a state about the origin.
+    """Rotate or reflect positions, momenta and cells of a state about the origin.
 
     Parameters
     ----------
@@ -47,7 +47,8 @@ def rotated(state: PhaseState, rotation: torch.Tensor) -> PhaseState:
     >>> rotated(state_from_atoms(Atoms("H", [[1, 0, 0]])), quarter).positions.tolist()
     [[0.0, 1.0, 0.0]]
     """
-    return state.replace(positions=state.positions @ rotation.T, momenta=state.momenta @ rotation.T)
+    parts = ("positions", "momenta", "cell")
+    return state.replace(**{name: getattr(state, name) @ rotation.T for name in parts})
 
 
 def angular_momentum(state: PhaseState) -> torch.Tensor:
@@ -72,16 +73,18 @@ def assert_jump(
     """Check the contract that every jump keeps.
 
     The state passed in is not changed; the landing is finite and k base steps later; rotation,
-    reflection, translation and permutation commute with the jump; total momentum is conserved; two
-    molecules in one state land where each of them lands alone; and, for a jump that is reversible,
-    angular momentum is conserved, and flipping the momenta leads back to the start.
+    reflection, translation and permutation commute with the jump, and in a cell so do moves of
+    atoms by whole cell vectors; total momentum is conserved; two molecules, or two cells, in one
+    state land where each of them lands alone; and, for a jump that is reversible, angular momentum
+    is conserved without a cell, and flipping the momenta leads back to the start.
 
     Parameters
     ----------
     jump : Jump
         In float64 arithmetic, if the tolerance is to be met. ``k`` must be one of its ``strides``.
     state : PhaseState
-        One isolated molecule at a generic geometry, without constraints but for fixed bonds.
+        One molecule or one periodic system at a generic geometry, without constraints but for fixed
+        bonds.
     physics : Evaluation
         The physics at the state; rotated along with it.
     k : int
@@ -140,6 +143,13 @@ def assert_jump(
     same(moved.positions, landed.positions + shift, "translation of positions")
     same(moved.momenta, landed.momenta, "translation of momenta")
 
+    if any(state.pbc):
+        whole = torch.randint(-2, 3, (len(state.numbers), 3), generator=generator)
+        vectors = whole.to(torch.float64) * torch.tensor(state.pbc) @ state.cell[0]
+        wrapped = run(state.replace(positions=state.positions + vectors), physics)
+        same(wrapped.positions, landed.positions + vectors, "positions of other images")
+        same(wrapped.momenta, landed.momenta, "momenta of other images")
+
     order = torch.randperm(len(state.numbers), generator=generator)
     shuffled = state.replace(
         numbers=state.numbers[order],
@@ -164,7 +174,8 @@ def assert_jump(
 
     if not jump.reversible:
         return
-    same(angular_momentum(landed), angular_momentum(state), "angular momentum")
+    if not any(state.pbc):
+        same(angular_momentum(landed), angular_momentum(state), "angular momentum")
     back = run(flipped(landed), physics)
     same(back.positions, state.positions, "reversed positions")
     same(back.momenta, -state.momenta, "reversed momenta")

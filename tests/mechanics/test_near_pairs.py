@@ -1,5 +1,7 @@
 """Near pairs are those of ASE, in cells of any shape; the bond watch is right and cheap there."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from ase.neighborlist import neighbor_list
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.mechanics import bond_watch
 from kstep_integrators.mechanics.bond_watch import bond_changes, find_bonds
-from kstep_integrators.mechanics.near_pairs import near_pairs
+from kstep_integrators.mechanics.near_pairs import near_pairs, neighbor_pairs, periodic_cell
 
 CELLS = [
     np.diag([8.0, 9.0, 10.0]),
@@ -37,9 +39,42 @@ def test_pairs_and_images_are_those_of_ase(cell, pbc):
     np.testing.assert_allclose(distances[mine], d[kept][order], atol=1e-9)
 
 
+def counted(x, lattice, pbc, reach):
+    """Pairs and images within a reach, by looking at every one."""
+    fractions = x @ np.linalg.inv(lattice)
+    span = np.ceil(
+        np.ptp(fractions, axis=0) + reach * np.linalg.norm(np.linalg.inv(lattice), axis=0)
+    )
+    steps = [range(-int(n) - 1, int(n) + 2) if p else (0,) for n, p in zip(span, pbc, strict=True)]
+    images = np.array([*itertools.product(*steps)])
+    found = set()
+    for i, j in itertools.product(range(len(x)), repeat=2):
+        near = np.linalg.norm(x[j] - x[i] + images @ lattice, axis=1) < reach
+        found |= {(i, j, *step) for step in images[near].tolist() if i != j or any(step)}
+    return found
+
+
+def test_pairs_in_200_random_cells_are_those_of_brute_force():
+    rng, tried = np.random.default_rng(0), 0
+    while tried < 200:
+        pbc = tuple(bool(one) for one in rng.integers(0, 2, 3))
+        cell = rng.normal(size=(3, 3)) * 2.0 + np.diag(rng.uniform(1.5, 6.0, 3))
+        lattice = periodic_cell(cell, pbc)
+        if abs(np.linalg.det(lattice)) < 2.0:
+            continue
+        tried += 1
+        x, reach = rng.normal(size=(int(rng.integers(1, 7)), 3)) * 6.0, float(rng.uniform(2.0, 6.0))
+        pairs, offsets = neighbor_pairs(torch.from_numpy(x), torch.from_numpy(cell), pbc, reach)
+        steps = np.rint(offsets.numpy() @ np.linalg.inv(lattice)).astype(int)
+        found = [(*pair, *step) for pair, step in zip(pairs.tolist(), steps.tolist(), strict=True)]
+        assert len(found) == len(set(found))
+        assert set(found) == counted(x, lattice, pbc, reach)
+        assert found == sorted(found)
+
+
 def nearest(state):
     """Distances (N, N) of nearest images, angstrom, by ASE."""
-    atoms = Atoms(state.numbers.tolist(), state.positions.numpy(), cell=state.cell.numpy())
+    atoms = Atoms(state.numbers.tolist(), state.positions.numpy(), cell=state.cell[0].numpy())
     atoms.pbc = state.pbc
     return atoms.get_all_distances(mic=True)
 

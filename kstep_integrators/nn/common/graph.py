@@ -31,9 +31,10 @@ class Graph:
         False for padding atoms.
     pair_mask : (..., N, K) bool
         False for empty slots, for an atom's own slot, and for padding.
-    index : (N, K) int64 or None
-        Atom in each slot; None for the dense path, where K = N and slot j is atom j.
-    offsets : (N, K, 3) float64, angstrom, or None
+    index : (..., N, K) int64 or None
+        Atom in each slot, counted over all molecules; None for the dense path, where K = N and slot
+        j is atom j.
+    offsets : (..., N, K, 3), angstrom, or None
         Cell vectors from the atom in each slot to its image that is meant; None in open space. An
         atom may be in several slots of a row, and its own images in its own.
     """
@@ -72,13 +73,14 @@ def neighbor_values(values: Tensor, index: Tensor | None) -> Tensor:
 
     Parameters
     ----------
-    values : (B, N, *F) for the dense path, (N, *F) for the list path
-    index : (N, K) int64 or None
+    values : (..., N, *F), with the axes of the index in front for the list path
+    index : (..., N, K) int64 or None
         As in :class:`Graph`. The dense path returns a view that broadcasts over the first atom.
     """
     if index is None:
         return values.unsqueeze(1)
-    return values.index_select(0, index.reshape(-1)).reshape(*index.shape, *values.shape[1:])
+    atoms = values.flatten(0, index.ndim - 2)
+    return atoms.index_select(0, index.reshape(-1)).reshape(*index.shape, *atoms.shape[1:])
 
 
 def pair_sums(receivers: Tensor, senders: Tensor, index: Tensor | None) -> Tensor:

@@ -6,7 +6,7 @@ has one shape, which the compiled network needs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +48,12 @@ class Batch:
     energies : (B,) eV, float32, element shifts subtracted
     species : (B, N) int64
     atom_mask : (B, N) bool
+    neighbors : (B, N, K) int64, or None
+        In periodic cells, the atom in each slot of a row of neighbours, within its frame.
+    neighbor_mask : (B, N, K) bool, or None
+        Slots that are not empty.
+    offsets : (B, N, K, 3) angstrom, float32, or None
+        Cell vectors to the image of that atom.
     """
 
     positions: Tensor
@@ -55,19 +61,35 @@ class Batch:
     energies: Tensor
     species: Tensor
     atom_mask: Tensor
+    neighbors: Tensor | None = None
+    neighbor_mask: Tensor | None = None
+    offsets: Tensor | None = None
 
     @property
     def graph(self) -> Graph:
-        """The dense neighbour rows of the batch."""
-        return _graph(self.species, self.atom_mask)
+        """The neighbour rows of the batch: dense ones in open space."""
+        if self.neighbors is None or self.neighbor_mask is None:
+            return _graph(self.species, self.atom_mask)
+        frames, atoms = self.species.shape
+        first = atoms * torch.arange(frames, device=self.species.device)
+        index = self.neighbors + first[:, None, None]
+        return Graph(self.species, self.atom_mask, self.neighbor_mask, index, self.offsets)
+
+    def rows(self, frames: Tensor | slice) -> Batch:
+        """Only some of the frames."""
+        return self._each(lambda tensor: tensor[frames])
 
     def first(self, count: int) -> Batch:
         """Only the first frames."""
-        return Batch(**{key: tensor[:count] for key, tensor in vars(self).items()})
+        return self.rows(slice(count))
 
     def to(self, device: torch.device | str) -> Batch:
         """The batch on another device."""
-        return Batch(**{key: tensor.to(device) for key, tensor in vars(self).items()})
+        return self._each(lambda tensor: tensor.to(device))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        known = {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        return Batch(**{name: change(tensor) for name, tensor in known.items()})
 
 
 @dataclass(frozen=True)

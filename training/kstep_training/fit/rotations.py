@@ -63,8 +63,15 @@ def rotated(batch: AnyBatch, generator: torch.Generator, per: str) -> AnyBatch:
     """
     if per not in ("batch", "graph"):
         raise ValueError(f"rotations are per {per!r}, expected 'batch' or 'graph'")
-    vectors = {name: t for name, t in vars(batch).items() if t.ndim == 3}
+    vectors = {
+        name: tensor
+        for name, tensor in vars(batch).items()
+        if tensor is not None and tensor.is_floating_point() and tensor.ndim > 2
+    }
     count = len(batch.species) if per == "graph" else 1
     turn = random_rotations(count, generator).to(batch.positions)
-    turned = {name: tensor @ turn.transpose(1, 2) for name, tensor in vectors.items()}
+    turned = {
+        name: tensor @ turn.transpose(1, 2).reshape(count, *[1] * (tensor.ndim - 3), 3, 3)
+        for name, tensor in vectors.items()
+    }
     return dataclasses.replace(batch, **turned)

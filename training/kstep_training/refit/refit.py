@@ -88,7 +88,7 @@ def refit(folder: str | Path, quiet: bool = False, callbacks: Sequence[Callback]
     torch.set_num_threads(settings.threads)
     lightning.seed_everything(settings.seed, verbose=False)
     network, energies = start_on(start, targets, count)
-    loaders = _loaders(targets, count, energies, header.elements, fitted)
+    loaders = _loaders(targets, count, energies, network, fitted)
     module = EnergyFit(network, fitted, fitted.epochs * len(loaders[0]))
     progress = ProgressFile(folder / "progress.json", fitted.epochs)
     state = train(
@@ -117,12 +117,13 @@ def _settings(path: Path) -> RefitSettings:
 
 
 def _loaders(
-    targets: Targets, count: int, energies: Array, elements: list[int], settings: FitSettings
+    targets: Targets, count: int, energies: Array, network: EnergyNetwork, settings: FitSettings
 ) -> tuple[TimedLoader, TimedLoader]:
     """Of the labels that are fitted, shuffled, and of those that validate, in order."""
     made = []
     for start, stop, shuffle in ((0, count, True), (count, len(targets), False)):
-        data = TargetBatches(targets.part(start, stop), elements, energies[start:stop])
+        part, elements = targets.part(start, stop), network.config["elements"]
+        data = TargetBatches(part, elements, energies[start:stop], network.cutoff)
         sampler = BatchSampler(data.offsets, settings.batch_size, settings.seed, shuffle)
         made.append(TimedLoader(data, sampler=sampler, batch_size=None))
     return made[0], made[1]

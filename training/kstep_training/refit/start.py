@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 import torch
 
+from kstep_integrators.mechanics.near_pairs import neighbor_pairs
 from kstep_integrators.nn.energy.forces import energy_and_forces
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_training.refit.targets import Array, TargetBatches, Targets
@@ -63,7 +62,7 @@ def _energies(network: EnergyNetwork, targets: Targets) -> Array:
     """What the network makes of the labels, without shifts, (n,) eV."""
     elements, given = network.config["elements"], np.zeros(len(targets))
     # The number of each label in place of its energy, to find it again among the groups.
-    batches = TargetBatches(targets, elements, np.arange(len(targets), dtype=float))
+    batches = TargetBatches(targets, elements, np.arange(len(targets), dtype=float), network.cutoff)
     for first, last in zip(batches.offsets[:-1], batches.offsets[1:], strict=True):
         for begin in range(first, last, 64):
             batch = batches[range(begin, min(begin + 64, last))]
@@ -76,11 +75,12 @@ def _nearest(start: EnergyNetwork, targets: Targets) -> list[list[float]]:
     """Closest approaches in the data of the start and in the labels, angstrom."""
     nearest = np.array(start.config["nearest"])
     elements = start.config["elements"]
-    for numbers, positions in zip(targets.numbers, targets.positions, strict=True):
-        kinds = [elements.index(z) for z in numbers.tolist()]
-        for i, j in combinations(range(len(kinds)), 2):
-            distance = np.linalg.norm(positions[i] - positions[j])
-            pairs = (kinds[i], kinds[j]), (kinds[j], kinds[i])
-            for pair in pairs:
-                nearest[pair] = min(nearest[pair], distance)
+    for numbers, x, cell, pbc in zip(
+        targets.numbers, targets.positions, targets.cells, targets.pbc, strict=True
+    ):
+        kinds = np.array([elements.index(z) for z in numbers.tolist()])
+        found = neighbor_pairs(torch.from_numpy(x), torch.from_numpy(cell), pbc, nearest.max())
+        pairs, offsets = (part.numpy() for part in found)
+        distances = np.linalg.norm(x[pairs[:, 1]] - x[pairs[:, 0]] + offsets, axis=1)
+        np.minimum.at(nearest, (kinds[pairs[:, 0]], kinds[pairs[:, 1]]), distances)
     return [[float(d) for d in row] for row in nearest]

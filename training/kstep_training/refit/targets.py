@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from ase import Atoms
 from ase.io.trajectory import Trajectory
 from torch.utils.data import Dataset
 
+from kstep_integrators.nn.common.neighbor_lists import Box, build_skin_list
 from kstep_integrators.physics.estimated import is_estimated
 from kstep_training.dataset.batches import Batch
 
@@ -31,22 +33,23 @@ class Targets:
     positions : list of (N, 3) float64, angstrom
     forces : list of (N, 3) float64, eV/angstrom
     energies : (n,) float64, eV
+    cells : list of (3, 3) float64, angstrom
+    pbc : list of (bool, bool, bool)
     """
 
     numbers: list[npt.NDArray[np.int64]]
     positions: list[Array]
     forces: list[Array]
     energies: Array
+    cells: list[Array]
+    pbc: list[tuple[bool, bool, bool]]
 
     def __len__(self) -> int:
         return len(self.energies)
 
     def part(self, start: int, stop: int) -> Targets:
         """Some of them that follow each other."""
-        here = slice(start, stop)
-        return Targets(
-            self.numbers[here], self.positions[here], self.forces[here], self.energies[here]
-        )
+        return Targets(**{name: values[start:stop] for name, values in vars(self).items()})
 
     def counts(self, elements: Sequence[int]) -> Array:
         """Atoms of each element, (n, S)."""
@@ -68,7 +71,7 @@ def read_targets(path: Path, elements: Sequence[int]) -> Targets:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If it is no trajectory of ASE, or a frame is periodic, has an element that the network does
+        If it is no trajectory of ASE, or a frame has an element that the network does
         not know, numbers that are not finite, or estimates in place of computed ones.
     """
     if not path.is_file():
@@ -84,14 +87,14 @@ def read_targets(path: Path, elements: Sequence[int]) -> Targets:
         [atoms.positions for atoms in whole],
         [atoms.get_forces(apply_constraint=False) for atoms in whole],
         np.array([atoms.get_potential_energy() for atoms in whole]),
+        [atoms.cell.array for atoms in whole],
+        [(bool(x), bool(y), bool(z)) for x, y, z in (atoms.pbc for atoms in whole)],
     )
 
 
 def _checked(path: Path, number: int, atoms: Atoms, elements: Sequence[int]) -> Atoms | None:
     """A frame, or None if it has no forces."""
     where = f"frame {number} of {path}"
-    if atoms.pbc.any():
-        raise ValueError(f"{where} is periodic ({atoms.pbc}); a refit takes molecules only")
     if unknown := sorted({*atoms.numbers.tolist()} - {*elements}):
         raise ValueError(
             f"{where} has the atomic numbers {unknown}, which the network of the refit does not "
@@ -114,7 +117,7 @@ def _checked(path: Path, number: int, atoms: Atoms, elements: Sequence[int]) -> 
 
 
 class TargetBatches(Dataset[Batch]):
-    """Targets by lists of numbers of one padded size, for the loader of a fit.
+    """Targets by lists of numbers of one padded size, in cells and not, for the loader of a fit.
 
     Parameters
     ----------
@@ -123,23 +126,28 @@ class TargetBatches(Dataset[Batch]):
         Atomic numbers in the order of the network's species.
     energies : (n,) float64, eV
         Of the targets, without what the network does not have to give.
+    cutoff : float
+        angstrom; of the neighbours in cells.
 
     Attributes
     ----------
     offsets : (n_groups + 1,) int
-        Where each padded size starts.
+        Where each group starts.
     """
 
-    def __init__(self, targets: Targets, elements: Sequence[int], energies: Array) -> None:
+    def __init__(
+        self, targets: Targets, elements: Sequence[int], energies: Array, cutoff: float
+    ) -> None:
         sizes = np.array([len(z) for z in targets.numbers])
         if len({*sizes.tolist()}) > 1:
             sizes = -(-sizes // 3) * 3  # so that few shapes are compiled
-        order = np.argsort(sizes, kind="stable")
+        kinds = [(any(pbc), size) for pbc, size in zip(targets.pbc, sizes.tolist(), strict=True)]
         self._groups: list[Batch] = []
         bounds = [0]
-        for size in sorted({*sizes.tolist()}):
-            rows = [i for i in order.tolist() if sizes[i] == size]
-            self._groups.append(_group(targets, rows, size, elements, energies))
+        for cell, size in sorted({*kinds}):
+            rows = [i for i, kind in enumerate(kinds) if kind == (cell, size)]
+            group = _group(targets, rows, size, elements, energies)
+            self._groups.append(_in_cells(group, targets, rows, cutoff) if cell else group)
             bounds.append(bounds[-1] + len(rows))
         self.offsets = np.array(bounds)
 
@@ -149,7 +157,7 @@ class TargetBatches(Dataset[Batch]):
     def __getitem__(self, frames: Sequence[int]) -> Batch:
         group = int(np.searchsorted(self.offsets, frames[0], side="right")) - 1
         rows = torch.tensor([frame - int(self.offsets[group]) for frame in frames])
-        return Batch(**{key: tensor[rows] for key, tensor in vars(self._groups[group]).items()})
+        return self._groups[group].rows(rows)
 
 
 def _group(
@@ -171,3 +179,26 @@ def _group(
         torch.from_numpy(species),
         torch.from_numpy(real),
     )
+
+
+def _in_cells(group: Batch, targets: Targets, rows: Sequence[int], cutoff: float) -> Batch:
+    """The same frames with the neighbours of their atoms in their cells."""
+    lists = []
+    for row, i in enumerate(rows):
+        real = group.atom_mask[row]
+        box = Box(torch.from_numpy(targets.cells[i]).unsqueeze(0), targets.pbc[i])
+        x = group.positions[row, real].double()
+        of_one = torch.zeros(len(x), dtype=torch.int64)
+        lists.append(build_skin_list(x, group.species[row, real], of_one, cutoff, 0.0, box).graph)
+    width = max(graph.pair_mask.shape[1] for graph in lists)
+    frames, atoms = group.species.shape
+    neighbors = torch.zeros(frames, atoms, width, dtype=torch.int64)
+    mask = torch.zeros(frames, atoms, width, dtype=torch.bool)
+    offsets = torch.zeros(frames, atoms, width, 3)
+    for row, graph in enumerate(lists):
+        if graph.index is None or graph.offsets is None:
+            raise TypeError("a list in a cell lacks its images")
+        n, k = graph.pair_mask.shape
+        neighbors[row, :n, :k], mask[row, :n, :k] = graph.index, graph.pair_mask
+        offsets[row, :n, :k] = graph.offsets.float()
+    return dataclasses.replace(group, neighbors=neighbors, neighbor_mask=mask, offsets=offsets)
