@@ -108,7 +108,8 @@ energy_tolerance, force_tolerance, verify_interval, guard, device, learn
     temperature_K : float or sequence of float, optional
         One for all replicas, or one for each.
     pressure, barostat, barostat_scales, barostat_interval
-        Refused: the replicas share one cell. :class:`~kstep_integrators.KStepDynamics` has them.
+        Refused: a barostat is that of one replica, of
+        :class:`~kstep_integrators.KStepDynamics`.
     exchange_interval : int, optional
         Steps between two attempts of replica exchange, which swaps the baths of neighbouring
         temperatures; needs ``metropolize`` and copies of one molecule.
@@ -208,9 +209,8 @@ energy_tolerance, force_tolerance, verify_interval, guard, device, learn
         )  # fmt: skip
         if pressure is not None:
             raise ValueError(
-                f"pressure={pressure} in an Ensemble: its replicas share one cell, which a "
-                "barostat would have to change for each of them; make a KStepDynamics of each "
-                "replica, or leave pressure out"
+                f"pressure={pressure} in an Ensemble: each replica needs volumes of its own, and a "
+                "barostat is that of one; make a KStepDynamics of each, or leave pressure out"
             )
         given: object = atoms_list
         if isinstance(given, Atoms):

@@ -28,10 +28,13 @@ def check_coverage(header: ModelHeader, state: PhaseState) -> None:
             f"{[chemical_symbols[z] for z in header.elements]}"
         )
     if any(state.pbc) and not header.periodic:
+        advice = "Use a potential: a direct jump learns the motion of a molecule as a whole"
+        if header.kind == "potential":
+            advice = "Pass learn=True, and it learns of them from the run"
         raise ValueError(
             f"model {header.name!r} was fitted to isolated molecules only, and the system has "
-            f"pbc={state.pbc}: it knows no neighbours of a molecule. Pass learn=True, and it "
-            "learns of them from the run; or set atoms.pbc = False for a molecule alone"
+            f"pbc={state.pbc}: it knows no neighbours of a molecule. {advice}; or set atoms.pbc = "
+            "False for a molecule alone"
         )
 
 

@@ -84,7 +84,7 @@ class Barostat:
             )
         if state.n_molecules > 1:
             raise ValueError(
-                f"{given} with {state.n_molecules} replicas: they share one cell; make a "
+                f"{given} with {state.n_molecules} replicas: a barostat is that of one; make a "
                 "KStepDynamics of each, or leave pressure out"
             )
         if state.mobile is not None:

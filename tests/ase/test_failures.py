@@ -188,5 +188,5 @@ def test_a_jump_has_its_own_timestep(atoms):
 def test_a_periodic_cell_is_refused_by_a_model_for_molecules(atoms):
     atoms.set_cell([10, 10, 10])
     atoms.pbc = True
-    with pytest.raises(ValueError, match="is not periodic, but the system has pbc"):
+    with pytest.raises(ValueError, match="fitted to isolated molecules only"):
         KStepDynamics(atoms, potential())

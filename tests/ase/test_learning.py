@@ -403,12 +403,20 @@ def test_bonds_of_fixed_length(tmp_path):
 
 
 @pytest.mark.parametrize("model", [cheap(), None])
-def test_periodic_cells_are_refused(model, tmp_path):
-    atoms = start()
-    atoms.set_cell([15.0] * 3)
-    atoms.pbc = True
-    with pytest.raises(ValueError, match=r"not periodic, but the system has pbc="):
-        begin(tmp_path, atoms, model=model)
+def test_in_a_wide_cell_a_run_learns_as_in_open_space(model, tmp_path):
+    runs = []
+    for cell in (None, [30.0] * 3):
+        atoms = start()
+        if cell is not None:
+            atoms.set_cell(cell)
+            atoms.pbc = True
+        dynamics = begin(tmp_path / str(cell), atoms, model=model)
+        dynamics.run(6)
+        runs.append(dynamics)
+    grades = [[one.residual for one in dynamics.lessons.grades] for dynamics in runs]
+    np.testing.assert_allclose(grades[1], grades[0], rtol=1e-3)
+    assert runs[1].potential.model.header.periodic
+    assert not runs[0].potential.model.header.periodic
 
 
 @pytest.mark.parametrize("model", ["calculator", None])

@@ -200,11 +200,18 @@ def test_two_workers_give_what_one_gives(tmp_path):
 def test_what_cannot_learn_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"learn=Learning.* with k=StrideTuning"):
         begin(tmp_path / "a", "metropolized", k=StrideTuning((4, 8)))
+
+
+def test_replicas_in_cells_of_their_own_teach_one_potential(tmp_path):
     molecules = [hot("water", seed=i) for i in range(2)]
-    for one in molecules:
-        one.pbc, one.cell = True, [15.0] * 3
-    with pytest.raises(ValueError, match="not periodic, but the system has pbc"):
-        begin(tmp_path / "b", atoms=molecules)
+    for side, one in zip((6.0, 7.0), molecules, strict=True):
+        one.pbc, one.cell = True, [side] * 3
+    with begin(tmp_path, atoms=molecules) as run:
+        run.run(4)
+        grades = lessons(run).grades
+    assert lessons(run).labels == 10
+    assert grades[-1].residual < 0.5 * grades[0].residual
+    assert [float(one.cell[0, 0]) for one in lessons(run).held[:2]] == [6.0, 7.0]
 
 
 def test_a_physics_without_forces_says_that_it_needs_them(tmp_path):

@@ -33,7 +33,8 @@ def example(physics: Potential, seed: int, name="ethanol", molecule=0, forces=Tr
     state = state_from_atoms(hot(name, seed=seed))
     found, _ = physics.bind(state)(state.positions, None)
     rows = found.require_forces() if forces else None
-    return Example(molecule, state.positions, float(found.energy[0]), rows, seed)
+    energy = float(found.energy[0])
+    return Example(molecule, state.positions, energy, rows, seed, state.cell[0])
 
 
 def taught(learner: Learner, examples, lessons: Lessons | None = None) -> Lessons:

@@ -235,7 +235,7 @@ def test_bonds_between_elements_that_the_backbone_has_met_apart_alone(formula):
     length = 0.8 * sum(covalent_radii[z] for z in atoms.numbers)  # a triple bond
     atoms.positions[1, 0] = length
     one = in_double(adapt(None, elements))
-    found = one.features(torch.from_numpy(atoms.numbers), torch.from_numpy(atoms.positions))
+    found = one.features(state_from_atoms(atoms), torch.arange(6))
     assert float(found.forces.abs().max()) > 0.05
 
 

@@ -141,7 +141,7 @@ def test_large_systems_list_near_pairs_and_small_ones_all(monkeypatch):
 @pytest.mark.parametrize("pbc", [False, True])
 def test_a_torn_bond_and_one_far_off_are_told_in_one_look(pbc):
     state = water_chain(40).replace(
-        cell=torch.diag(torch.tensor([160.0, 20.0, 20.0]).double()), pbc=(pbc,) * 3
+        cell=torch.diag(torch.tensor([160.0, 20.0, 20.0]).double())[None], pbc=(pbc,) * 3
     )
     topology = find_bonds(state)
     x = state.positions.clone()

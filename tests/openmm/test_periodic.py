@@ -297,7 +297,7 @@ def test_barostats_are_refused(model, barostat):
 def test_the_model_knows_of_no_box(model):
     atoms = particles_of(force_field(box_atoms()))
     state = atoms.unplaced().replace(pbc=(True, True, True))
-    with pytest.raises(ValueError, match="not periodic, but the system has pbc"):
+    with pytest.raises(ValueError, match="fitted to isolated molecules only"):
         model.bind(state)
     isolated = Isolated(model)
     assert isolated.bind(state) is model.bind(atoms.unplaced())

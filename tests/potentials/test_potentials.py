@@ -97,7 +97,7 @@ def test_what_a_model_does_not_cover_is_refused(ethanol):
         model.bind(state_from_atoms(salt))
     ethanol.set_cell([10, 10, 10])
     ethanol.pbc = True
-    with pytest.raises(ValueError, match="not periodic"):
+    with pytest.raises(ValueError, match="fitted to isolated molecules only"):
         model.bind(state_from_atoms(ethanol))
 
 

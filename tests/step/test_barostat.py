@@ -24,7 +24,7 @@ def chain(atoms, calculator, barostat, steps, seed=0):
         there, moves, _ = try_volume(point, barostat, moves, rng, physics, False)
         point = point if there is None else there
         if moves.frozen:
-            volumes.append(abs(np.linalg.det(point.state.cell.numpy())))
+            volumes.append(abs(np.linalg.det(point.state.cell[0].numpy())))
     return np.array(volumes), moves, point
 
 
@@ -84,9 +84,9 @@ def test_vectors_scale_as_the_name_says(kind):
         there, moves, _ = try_volume(point, barostat, moves, rng, physics, True)
         if there is None:
             continue
-        factors = there.state.cell.norm(dim=1) / point.state.cell.norm(dim=1)
-        angles = there.state.cell / there.state.cell.norm(dim=1, keepdim=True)
-        before = point.state.cell / point.state.cell.norm(dim=1, keepdim=True)
+        factors = there.state.cell[0].norm(dim=1) / point.state.cell[0].norm(dim=1)
+        angles = there.state.cell[0] / there.state.cell[0].norm(dim=1, keepdim=True)
+        before = point.state.cell[0] / point.state.cell[0].norm(dim=1, keepdim=True)
         torch.testing.assert_close(angles, before, rtol=0.0, atol=1e-12)
         moved = (factors - 1.0).abs() > 1e-9
         seen.add(tuple(i for i in range(3) if moved[i]))

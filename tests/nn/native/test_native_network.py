@@ -11,6 +11,7 @@ import torch
 from ase import Atoms
 from scipy.spatial.transform import Rotation
 
+from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.learning.force_features import force_features
 from kstep_integrators.nn.native import library as libraries
 from kstep_integrators.nn.native.library import NativeLibrary
@@ -163,13 +164,19 @@ def test_one_atom_and_atoms_out_of_reach(library):
 
 def test_functions_of_a_linear_readout_and_their_derivatives(library):
     net, atoms = network(linear=48, layers=2).double(), squeezed()
+    every = torch.arange(3 * len(atoms))
     expected = force_features(
-        net, torch.tensor(atoms.positions), torch.tensor(species(atoms)), dense=True
+        net, state_from_atoms(atoms), torch.tensor(species(atoms)), True, every
     )
-    sums, slopes = system(net, library, atoms).functions(atoms.positions)
+    sums, slopes = system(net, library, atoms).functions(atoms.positions, every)
     assert off(sums, expected.energies.numpy()) < 1e-10
     assert off(-slopes, expected.forces.numpy()) < 1e-7
-    assert system(net, library, atoms).functions(atoms.positions, slopes=False)[1] is None
+    prepared = system(net, library, atoms)
+    assert prepared.functions(atoms.positions)[1].shape == (0, *sums.shape)
+    some = prepared.functions(atoms.positions, [7, 3], threads=2)[1]
+    assert (some == slopes[[7, 3]]).all()  # threads share coordinates, and no sum depends on it
+    with pytest.raises(ValueError, match=r"coordinates are \[27\], expected some of 0 to 26"):
+        prepared.functions(atoms.positions, [27])
 
 
 def test_memory_grows_with_the_atoms_and_is_told(library):
