@@ -5,6 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111
+from ase.calculators.calculator import PropertyNotImplementedError
+from ase.calculators.emt import EMT
+from ase.md.velocitydistribution import thermalize_momenta
 
 from kstep_integrators.units import FS, GPA, PS
 from kstep_training.evaluate.cell_curves import cell_curves, compare_cells, drawn, unwrapped
@@ -13,6 +16,8 @@ from kstep_training.evaluate.cell_numbers import cell_numbers, first_minima, pre
 from kstep_training.evaluate.cell_words import cell_notes
 from kstep_training.evaluate.cells import cell_rows
 from kstep_training.evaluate.checks import MISS, check_curves, check_pressure
+from kstep_training.evaluate.controls import velocity_verlet
+from kstep_training.evaluate.counting import spot_check
 from kstep_training.evaluate.energy_and_spectra import temperatures
 from kstep_training.evaluate.noise import block_records, independence
 from kstep_training.evaluate.plan import REFERENCE, Method
@@ -175,6 +180,38 @@ def test_pressure_is_that_of_the_checks():
     apart = {**apart, "mean": 10.0}
     assert check_pressure("dynamics", "jumps", {"pressure_difference": apart})[0].status == MISS
     assert check_pressure("dynamics", "jumps", {}) == []
+
+
+def test_pressures_are_found_at_landings():
+    atoms = bulk("Cu", cubic=True, a=3.5)
+    atoms.calc = EMT()
+    thermalize_momenta(atoms, 600.0, rng=np.random.default_rng(0))
+    run = Method("verlet-2", "dynamics", "control", "verlet", 2.0, 4.0, 0.02)
+    record = velocity_verlet(run, atoms, lambda atoms: EMT())
+    assert record.pbc == (True, True, True)
+    found = spot_check(record, atoms, lambda atoms: EMT(), 2)
+    atoms.positions, last = record.positions[-1], record.momenta[-1]
+    atoms.set_momenta(last)
+    stress = atoms.get_stress(include_ideal_gas=True)
+    assert found["pressure"][1] == pytest.approx(-stress[:3].mean(), rel=1e-9)
+    # Neither slabs nor a physics without stress have one.
+    open_cell = dataclasses.replace(record, pbc=(True, True, False))
+    assert "pressure" not in spot_check(open_cell, atoms, lambda atoms: EMT(), 2)
+    assert "pressure" not in spot_check(record, atoms, lambda atoms: NoStress(), 2)
+    assert "pressure" not in spot_check(record, atoms, lambda atoms: BrokenStress(), 2)
+
+
+class NoStress(EMT):
+    """A physics of energies and forces."""
+
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012
+
+
+class BrokenStress(EMT):
+    """A physics that promises a stress and has none of this cell."""
+
+    def get_stress(self, atoms=None):
+        raise PropertyNotImplementedError("no stress")
 
 
 def test_a_cell_that_changes():

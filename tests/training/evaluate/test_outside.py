@@ -248,3 +248,22 @@ def test_crystals_are_drawn(tmp_path, capsys):
     report = run_outside(paths[:1], paths[1:], [], tmp_path / "out")
     assert "Radial distributions" in (tmp_path / "out" / "evaluation.html").read_text()
     assert report["molecules"][0]["methods"]["trajectory"]["radial"]["Al-Al"]["distance"] < 0.5
+
+
+def test_cells_that_change_are_read_and_compared(tmp_path):
+    paths = []
+    for seed in range(2):
+        record = crystal(seed, 0.12)
+        scale = np.random.default_rng(seed).uniform(0.99, 1.01, len(record))
+        frames = images(record, energy=False, momenta=False, cell=record.cell, pbc=True)
+        for atoms, factor in zip(frames, scale, strict=True):
+            atoms.set_cell(atoms.cell[:] * factor, scale_atoms=True)
+        path = tmp_path / f"{seed}.extxyz"
+        write(path, frames)
+        read = read_trajectory(path)
+        np.testing.assert_allclose(read.cell, record.cell * scale[:, None, None], atol=1e-6)
+        paths.append(path)
+    report = run_outside(paths[:1], paths[1:], [], tmp_path / "out")
+    density = report["molecules"][0]["methods"]["trajectory"]["cell"]["density"]
+    assert density["mean"] == pytest.approx(2.698, abs=0.03)
+    assert density["error"] > 0.0
