@@ -50,7 +50,9 @@ def npz(path, record):
             energies=record.energies,
             temperature=np.full(len(record), 300.0),
             time=record.time,
-            has_label=np.ones(len(record), dtype=bool),
+            has_label=np.isfinite(record.energies),
+            cell=record.cell,
+            pbc=np.array(record.pbc),
         ),
     )
     return path
@@ -263,6 +265,10 @@ def test_cells_that_change_are_read_and_compared(tmp_path):
         read = read_trajectory(path)
         np.testing.assert_allclose(read.cell, record.cell * scale[:, None, None], atol=1e-6)
         paths.append(path)
+    known = read_trajectory(paths[1])
+    paths[1] = tmp_path / "1.npz"
+    npz(paths[1], dataclasses.replace(known, momenta=np.zeros_like(known.positions)))
+    np.testing.assert_allclose(read_trajectory(paths[1]).cell, known.cell, rtol=1e-6)
     report = run_outside(paths[:1], paths[1:], [], tmp_path / "out")
     density = report["molecules"][0]["methods"]["trajectory"]["cell"]["density"]
     assert density["mean"] == pytest.approx(2.698, abs=0.03)
