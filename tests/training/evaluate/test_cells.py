@@ -11,10 +11,8 @@ from ase.md.velocitydistribution import thermalize_momenta
 
 from kstep_integrators.units import FS, GPA, PS
 from kstep_training.evaluate.cell_curves import cell_curves, compare_cells, drawn, unwrapped
-from kstep_training.evaluate.cell_figures import cell_curves_figure
-from kstep_training.evaluate.cell_numbers import cell_numbers, first_minima, pressure_difference
-from kstep_training.evaluate.cell_words import cell_notes
-from kstep_training.evaluate.cells import cell_rows
+from kstep_training.evaluate.cell_figures import cell_curves_figure, cell_notes
+from kstep_training.evaluate.cells import cell_numbers, cell_rows, first_minima, pressure_difference
 from kstep_training.evaluate.checks import MISS, check_curves, check_pressure
 from kstep_training.evaluate.controls import velocity_verlet
 from kstep_training.evaluate.counting import spot_check

@@ -11,9 +11,9 @@ from kstep_training.evaluate.metrics import BURN_IN
 from kstep_training.evaluate.plan import REFERENCE, THERMAL, TRUTH, Method
 from kstep_training.evaluate.record import Array, Record
 from kstep_training.evaluate.structure import coordinates_of, label, shape_values
-from kstep_training.figure_style import FILL, colour, make_figure, styled, svg
+from kstep_training.figure_style import FILL, colour, dash, make_figure, styled, svg
 
-__all__ = ["dash", "distributions"]
+__all__ = ["distributions"]
 
 
 def _panels(reference: Record, values: Mapping[str, Sequence[Array]]) -> list[tuple[str, str, int]]:
@@ -119,9 +119,3 @@ def _panel(
     axis.set_xlim(low, high)
     axis.set_ylim(0.0, None)
     axis.spines["left"].set_visible(False)
-
-
-def dash(name: str, names: Sequence[str]) -> Any:
-    """Style of a line: solid for the first of a family, then shorter and shorter dashes."""
-    family = [other for other in names if colour(other) == colour(name)]
-    return ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (1, 1)))[min(family.index(name), 3)]

@@ -13,8 +13,7 @@ import jinja2
 import numpy as np
 
 from kstep_integrators.files import write_text_atomically
-from kstep_training.evaluate.cell_figures import cell_pictures
-from kstep_training.evaluate.cell_words import cell_notes, cell_words
+from kstep_training.evaluate.cell_figures import cell_notes, cell_pictures, cell_words
 from kstep_training.evaluate.distribution_figures import distributions
 from kstep_training.evaluate.figures import Point, energies, learning, spectra, speed_and_error
 from kstep_training.evaluate.plan import Method
