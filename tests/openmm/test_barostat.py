@@ -367,11 +367,6 @@ def test_a_barostat_that_came_later_is_refused():
         integrator.step(1)
 
 
-def test_the_barostat_of_path_integrals_is_refused():
-    with pytest.raises(ValueError, match=r"RPMDMonteCarloBarostat, .*take a MonteCarloBarostat"):
-        add_jump(with_forces(openmm.RPMDMonteCarloBarostat(1.0)), cheap())
-
-
 def test_a_barostat_without_a_box_is_openmms_error():
     atoms = Atoms("Cu2", [[0, 0, 0], [2.4, 0, 0]])
     system, _ = system_of(atoms)

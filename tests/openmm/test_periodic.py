@@ -250,7 +250,7 @@ def test_rigid_water(model):
 def test_a_model_of_all_is_refused(model, particles):
     system, _ = solvated(model, box_atoms())
     count = system.getNumForces()
-    with pytest.raises(ValueError, match=r"cell.* is periodic, .*particles=\[...\].*isolated"):
+    with pytest.raises(ValueError, match=r"The System is periodic, .*particles=\[...\].*isolated"):
         add_jump(system, model, particles=particles, inner_groups=[CHEAP])
     with pytest.raises(ValueError, match="is periodic"):
         KStepIntegrator(system, model)
