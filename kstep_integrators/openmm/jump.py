@@ -17,9 +17,8 @@ from kstep_integrators.calculators.openmm import system_charge
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.load import load_model
 from kstep_integrators.jumps.make import make_jump
-from kstep_integrators.jumps.source import ModelSource
+from kstep_integrators.jumps.source import CalculatorSource, ModelSource
 from kstep_integrators.models.electrons import warn_of_charge
-from kstep_integrators.openmm.calculator_source import CalculatorSource
 from kstep_integrators.openmm.context_parts import parameters_of
 from kstep_integrators.openmm.force import JumpForce
 from kstep_integrators.openmm.solute import Model, Solute, solute_of

@@ -17,10 +17,9 @@ from kstep_integrators import units
 from kstep_integrators.fields import derived
 from kstep_integrators.jumps.base import BoundJump
 from kstep_integrators.jumps.make import make_jump
-from kstep_integrators.jumps.source import ModelSource
+from kstep_integrators.jumps.source import CalculatorSource, ModelSource
 from kstep_integrators.mechanics.check_bonds import bond_offsets
 from kstep_integrators.mechanics.make_state import make_state
-from kstep_integrators.openmm.calculator_source import CalculatorSource
 from kstep_integrators.openmm.solute import Array, Model, Solute, SpanningTree, spanning_tree
 from kstep_integrators.physics.store import box_of
 from kstep_integrators.potentials.sum import some_atoms
