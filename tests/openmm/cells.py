@@ -76,6 +76,19 @@ def system_of(atoms: Atoms, calculator: BaseCalculator | None = None):
     return system, physics
 
 
+def pairs(epsilon: float = 5.0) -> openmm.NonbondedForce:
+    """A force of OpenMM's own between the atoms, with a cutoff: GPU platforms reorder for it."""
+    force = openmm.NonbondedForce()
+    force.setNonbondedMethod(force.CutoffPeriodic)
+    force.setCutoffDistance(0.35)
+    force.setUseSwitchingFunction(True)
+    force.setSwitchingDistance(0.3)
+    force.setUseDispersionCorrection(False)
+    for _ in range(32):
+        force.addParticle(0.0, 0.23, epsilon)
+    return force
+
+
 def running(atoms: Atoms, platform: str = "Reference", potential=None, **settings):
     """Physics, integrator and Context of jumps of atoms."""
     system, physics = system_of(atoms)

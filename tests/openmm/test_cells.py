@@ -12,7 +12,17 @@ from kstep_integrators import CalculatorPotential, KStepDynamics, SumPotential
 from kstep_integrators.calculators import OpenMMCalculator
 from kstep_integrators.openmm import KStepIntegrator, add_jump
 from kstep_integrators.units import NM, NM_PER_PS, PS
-from tests.openmm.cells import BASE, CUBE, SLANTED, cheap, copper, images, running, system_of
+from tests.openmm.cells import (
+    BASE,
+    CUBE,
+    SLANTED,
+    cheap,
+    copper,
+    images,
+    pairs,
+    running,
+    system_of,
+)
 from tests.openmm.systems import make_context, model, moving, where
 
 __all__ = ["model"]
@@ -161,23 +171,11 @@ def test_a_calculator_for_an_isolated_molecule():
     assert np.abs(where(context) - atoms.positions / NM).max() < 1e-9
 
 
-def argon_force(epsilon: float) -> openmm.NonbondedForce:
-    force = openmm.NonbondedForce()
-    force.setNonbondedMethod(force.CutoffPeriodic)
-    force.setCutoffDistance(0.35)
-    force.setUseSwitchingFunction(True)
-    force.setSwitchingDistance(0.3)
-    force.setUseDispersionCorrection(False)
-    for _ in range(32):
-        force.addParticle(0.0, 0.23, epsilon)
-    return force
-
-
 def test_force_groups_inside_beside_a_model():
     """Of all particles: their sum with the model is what the flow moves on."""
     atoms = copper()
     system, _ = system_of(atoms)
-    system.addForce(argon_force(5.0))
+    system.addForce(pairs())
     system.getForce(1).setForceGroup(7)
     add_jump(system, cheap(), inner_groups=[7], particles=range(32))
     integrator = KStepIntegrator(system, cheap(), k=2, timestep=BASE)
@@ -198,7 +196,7 @@ def test_force_groups_inside_beside_a_model():
         for mass in atoms.get_masses():
             system.addParticle(mass)
         system.setDefaultPeriodicBoxVectors(*CUBE)
-        system.addForce(argon_force(5.0))
+        system.addForce(pairs())
         return OpenMMCalculator(system)
 
     inner = alone()
