@@ -29,10 +29,6 @@ from kstep_integrators.state import BoundPotential, PhaseState
 __all__ = ["AdaptedPotential", "adapt"]
 
 
-BACKBONE = "organic-gfn2"
-"""Model whose features are learned on, beside a base that is no network."""
-
-
 class AdaptedPotential(SetOnce):
     r"""A base potential and a learned part, :math:`E = E_{base} + \sum_i w_{z_i} \cdot \psi_i`.
 
@@ -182,7 +178,8 @@ def adapt(
     elements : sequence of int
         Atomic numbers that it has to know.
     backbone : str or Path, optional
-        Model with these features, for a base that is no network; the bundled one by default.
+        Model with these features, for a base that is no network. By default the bundled one, or, in
+        cells with metals, ions or noble gases, an untrained one.
     timestep : float
         Base step without a base, ASE time units.
     device : str or torch.device
@@ -209,9 +206,7 @@ def adapt(
                 "another already: leave backbone out"
             )
         return _in(cells, AdaptedPotential(parts[1], parts[0], base))
-    header, network = shown_backbone(
-        sorted(set(elements)), backbone or BACKBONE, base is None, cells
-    )
+    header, network = shown_backbone(sorted(set(elements)), backbone, base is None, cells)
     timestep = timestep if base is None else base.timestep
     header = dataclasses.replace(header, timestep_fs=timestep / units.FS)
     where = device if base is None else base.device

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from ase.data import covalent_radii
@@ -12,7 +13,10 @@ from ase.data import covalent_radii
 from kstep_integrators.models.model_file import ModelHeader, model_path, read_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
 
-__all__ = ["FUNCTIONS", "SHORT", "shown_as", "shown_backbone"]
+__all__ = ["BACKBONE", "FUNCTIONS", "SHORT", "shown_as", "shown_backbone"]
+
+BACKBONE = "organic-gfn2"
+"""Model whose features are learned on, beside a base that is no network."""
 
 FUNCTIONS = 512
 """Functions of each atom that are learned on."""
@@ -38,9 +42,12 @@ _OTHERS = {4: 8, 5: 6, 6: 6, 7: 1}
 _METAL = 6
 """Element that stands for transition metals."""
 _COVALENT = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 52, 53))
-"""Elements whose bonds look like those of others of their group at another length. In a crystal the
-others have more neighbours: brought as near as bonds of carbon they would be more than any backbone
-for molecules has met, and its features grow without bounds from layer to layer (1e14 in copper)."""
+"""Elements whose bonds look like those of others of their group at another length. Metals, ions and
+noble gases have more neighbours in a cell than a backbone for molecules has met: its features have
+slopes of thousands, and grow without bounds from layer to layer (1e14 in copper)."""
+_UNTRAINED = {"backbone": "painn", "channels": 64, "layers": 2, "radial": 16, "cutoff": 5.0}
+"""Sizes of the backbone that takes its place there. After 20 labels of copper under EMT it is at 8
+to 12 meV/angstrom, the trained one at 70 in the crystal and 500 in a slab."""
 
 
 def shown_as(element: int, known: Sequence[int]) -> int:
@@ -69,20 +76,21 @@ def shown_as(element: int, known: Sequence[int]) -> int:
 
 
 def shown_backbone(
-    elements: Sequence[int], name: str | Path, repulsion: bool, cells: bool = False
+    elements: Sequence[int], name: str | Path | None, repulsion: bool, cells: bool = False
 ) -> tuple[ModelHeader, EnergyNetwork]:
-    """A network without energies of its own, and a linear readout on a trained backbone.
+    """A network without energies of its own, and a linear readout on a backbone.
 
     An element that the backbone has not learned is shown to it as one of the same group, at
-    distances scaled by the covalent radii, so that a bond looks like a bond; in cells that is
-    done between nonmetals alone. Its weights are its own, and so the energy knows which is which.
+    distances scaled by the covalent radii, so that a bond looks like a bond. Its weights are its
+    own, and so the energy knows which is which. In cells with other elements than nonmetals the
+    default is an untrained backbone, the same in every run.
 
     Parameters
     ----------
     elements : sequence of int
         Atomic numbers of the run, ascending.
-    name : str or Path
-        Of the model with the backbone.
+    name : str or Path, optional
+        Of the model with the backbone; the bundled one by default.
     repulsion : bool
         Whether it repels nuclei at close contact.
     cells : bool
@@ -95,40 +103,60 @@ def shown_backbone(
     ValueError
         If it is a model of direct jumps.
     """
-    network, header, _ = read_model(model_path(name))
+    untrained = name is None and cells and not _COVALENT.issuperset(elements)
+    network, header, _ = read_model(model_path(BACKBONE if name is None else name))
     if not isinstance(network, EnergyNetwork):
         raise ValueError(
             f"backbone is {str(name)!r}, a model of direct jumps; expected that of a potential"
         )
-    config, known = network.config, header.elements
-    shown = [shown_as(z, known) for z in elements]
-    rows = torch.tensor([known.index(z) for z in shown])
-    real, seen = (torch.tensor([covalent_radii[z] for z in zs]) for zs in (elements, shown))
-    stretch = (seen[:, None] + seen) / (real[:, None] + real)
-    if cells:
-        bonding = torch.tensor([z in _COVALENT for z in elements])
-        stretch = torch.where(bonding[:, None] & bonding, stretch, 1.0)
-    nearest = network.nearest[rows][:, rows] / stretch
-    arguments = {
-        **config,
+    common = {
         "elements": list(elements),
         "shifts": [0.0] * len(elements),
-        "nearest": torch.minimum(nearest, SHORT * (real[:, None] + real)).tolist(),
-        "stretch": None if bool((stretch == 1.0).all()) else stretch.tolist(),
         "readout": False,
         "repulsion": repulsion,
         "linear": FUNCTIONS,
     }
-    made = EnergyNetwork(**arguments)
-    kept = {n: v for n, v in network.state_dict().items() if n.startswith("backbone")}
-    kept["backbone.embedding.weight"] = kept["backbone.embedding.weight"][rows]
-    made.load_state_dict(kept, strict=False)
+    if untrained:
+        made, name_of_backbone = _untrained(common), "untrained"
+    else:
+        made, name_of_backbone = _trained(network, header, elements, common), header.name
     made.requires_grad_(False)
     header = dataclasses.replace(
         header,
+        name=name_of_backbone,
         charge=(-99, 99),  # whatever it is, it learns
         multiplicities=tuple(range(1, 12)),
         network=dict(made.config),
         training={},
     )
     return header, made
+
+
+def _untrained(common: dict[str, Any]) -> EnergyNetwork:
+    """Random weights of a fixed seed, whatever the state of PyTorch's generator, which stays."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return EnergyNetwork(**common, **_UNTRAINED)
+
+
+def _trained(
+    network: EnergyNetwork, header: ModelHeader, elements: Sequence[int], common: dict[str, Any]
+) -> EnergyNetwork:
+    """The backbone of a network, shown the elements of a run."""
+    known = header.elements
+    shown = [shown_as(z, known) for z in elements]
+    rows = torch.tensor([known.index(z) for z in shown])
+    real, seen = (torch.tensor([covalent_radii[z] for z in zs]) for zs in (elements, shown))
+    stretch = (seen[:, None] + seen) / (real[:, None] + real)
+    nearest = network.nearest[rows][:, rows] / stretch
+    arguments = {
+        **network.config,
+        **common,
+        "nearest": torch.minimum(nearest, SHORT * (real[:, None] + real)).tolist(),
+        "stretch": None if shown == list(elements) else stretch.tolist(),
+    }
+    made = EnergyNetwork(**arguments)
+    kept = {n: v for n, v in network.state_dict().items() if n.startswith("backbone")}
+    kept["backbone.embedding.weight"] = kept["backbone.embedding.weight"][rows]
+    made.load_state_dict(kept, strict=False)
+    return made

@@ -57,7 +57,7 @@ def test_copper_is_learned_from_nothing():
     dynamics = begin(atoms)
     dynamics.run(25)
     assert dynamics.k == 8
-    assert np.mean(residuals(dynamics)[-5:]) < 0.1  # of forces of 0.4 eV/angstrom
+    assert np.mean(residuals(dynamics)[-5:]) < 0.03  # of forces of 0.4 eV/angstrom
     assert dynamics.stats.potential_failures == 0
 
 
@@ -66,9 +66,10 @@ def test_a_pair_potential_is_a_better_start():
     first = {}
     for name, model in (("none", None), ("morse", CalculatorPotential(morse, 2.0 * FS))):
         atoms = hot(bulk("Cu", cubic=True))
+        atoms.rattle(0.1, seed=0)
         dynamics = begin(atoms, model, k=1, timestep=None if model else 2.0 * FS)
         dynamics.run(3)
-        first[name] = residuals(dynamics)[1]
+        first[name] = residuals(dynamics)[0]
     assert first["morse"] < first["none"]
 
 
@@ -81,7 +82,7 @@ def test_fixed_layers_of_a_slab_stay_and_the_rest_is_learned():
     dynamics.run(20)
     fixed = slab.constraints[0].index
     np.testing.assert_array_equal(slab.positions[fixed], start[fixed])
-    assert np.mean(residuals(dynamics)[-5:]) < 0.3 * residuals(dynamics)[0]
+    assert np.mean(residuals(dynamics)[-5:]) < 0.05  # of forces of 0.4 eV/angstrom
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path):
@@ -100,7 +101,7 @@ def test_evaluations_are_one_for_each_jump():
     atoms = crystal()
     atoms.calc = CountingCalculator(EMT())
     begin(atoms).run(10)
-    assert atoms.calc.calls == 11
+    assert atoms.calc.force_evaluations == 11
 
 
 def test_under_pressure_every_cell_is_learned_in(tmp_path):
@@ -143,7 +144,7 @@ def example(atoms: Atoms, step: int, stress: bool = True) -> Example:
 
 
 def strained(seed: int) -> Atoms:
-    atoms = bulk("Cu", cubic=True) * (2, 2, 2)
+    atoms = bulk("Cu", cubic=True)
     rng = np.random.default_rng(seed)
     strain = rng.normal(0.0, 0.02, (3, 3))
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain + strain.T), scale_atoms=True)
@@ -165,7 +166,7 @@ def test_stresses_are_learned(backend):
     errors = {}
     for with_stress in (True, False):
         lessons = first_lessons(learner)
-        for seed in range(8):
+        for seed in range(6):
             one = example(strained(seed), seed, with_stress)
             lessons = learn_pending(learner, replaced(lessons, pending=(one,)))
         learned = potential.with_weights(lessons.weights)
