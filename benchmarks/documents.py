@@ -21,7 +21,14 @@ DOCUMENTS = (
     "docs/theory.md",
 )
 TABLES = (
-    *("documents", "tables_cost", "tables_energy", "tables_ensembles", "tables_jumps"),
+    *(
+        "documents",
+        "tables_cells",
+        "tables_cost",
+        "tables_energy",
+        "tables_ensembles",
+        "tables_jumps",
+    ),
     *("tables_learning", "tables_mollified", "tables_observables", "tables_physics"),
 )
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
