@@ -85,6 +85,7 @@ def test_a_slab():
         ({"cutoff": 0.0}, "limit is 0.0"),
         ({"cell": np.ones((2, 3, 3))}, r"expected \(3, 3\), or \(1, 3, 3\)"),
         ({"positions": np.zeros((4, 2))}, "positions have shape"),
+        ({"positions": np.zeros(3)}, "positions have shape"),
     ],
 )
 def test_refusals(change, message):
