@@ -30,6 +30,9 @@ G_PER_CM3: Final[float] = 1e-27 * float(_ase.kg)
 GPA: Final[float] = float(_ase.GPa)
 """One gigapascal in eV/angstrom^3."""
 
+BAR: Final[float] = float(_ase.bar)
+"""One bar in eV/angstrom^3."""
+
 NM: Final[float] = float(_ase.nm)
 """One nanometre in angstrom."""
 

@@ -4,7 +4,27 @@ Everything is in ASE units: positions in angstrom, momenta in u * angstrom / tim
 and time in angstrom * sqrt(u / eV). Only results meant for reading are in other units, and say so.
 """
 
+from kstep_integrators.diagnostics.coordination import (
+    Coordination,
+    coordination_numbers,
+    running_coordination,
+)
 from kstep_integrators.diagnostics.cost import Cost, cost_per_ps
+from kstep_integrators.diagnostics.density import (
+    DensityProfile,
+    density_profile,
+    mass_density,
+)
+from kstep_integrators.diagnostics.diffusion import (
+    Diffusion,
+    finite_size_correction,
+    self_diffusion,
+)
+from kstep_integrators.diagnostics.displacement import (
+    mean_square_displacement,
+    remove_drift,
+    unwrap_positions,
+)
 from kstep_integrators.diagnostics.distributions import (
     Comparison,
     CurveComparison,
@@ -33,6 +53,7 @@ from kstep_integrators.diagnostics.kinetics import (
     velocity_autocorrelation,
     well_changes,
 )
+from kstep_integrators.diagnostics.pressure import virial_pressure
 from kstep_integrators.diagnostics.residuals import residual_rms
 from kstep_integrators.diagnostics.sampling import (
     Correlation,
@@ -49,14 +70,18 @@ from kstep_integrators.diagnostics.spectra import (
     vibrational_density,
 )
 from kstep_integrators.diagnostics.structure import RadialDistribution, radial_distribution
+from kstep_integrators.diagnostics.structure_factor import StructureFactor, structure_factor
 from kstep_integrators.diagnostics.temperature import temperature_per_element
 
 __all__ = [
     "Alignment",
     "Comparison",
+    "Coordination",
     "Correlation",
     "Cost",
     "CurveComparison",
+    "DensityProfile",
+    "Diffusion",
     "EnergyDrift",
     "Flips",
     "InternalError",
@@ -64,31 +89,43 @@ __all__ = [
     "Landings",
     "RadialDistribution",
     "Spectrum",
+    "StructureFactor",
     "autocorrelation",
     "block_error",
     "bond_angles",
     "bond_lengths",
     "compare_curves",
     "compare_runs",
+    "coordination_numbers",
     "correlation",
     "cost_per_ps",
+    "density_profile",
     "dihedral_angles",
     "distance_between",
     "energy_drift",
+    "finite_size_correction",
     "jump_errors",
     "kinetic_energy",
+    "mass_density",
+    "mean_square_displacement",
     "mean_structure_errors",
     "momentum_alignment",
     "on_circle",
     "peak_shift",
     "radial_distribution",
+    "remove_drift",
     "residual_rms",
+    "running_coordination",
+    "self_diffusion",
     "spectral_overlap",
     "spectral_peaks",
+    "structure_factor",
     "temperature_per_element",
     "torsion_flips",
     "torsion_wells",
+    "unwrap_positions",
     "velocity_autocorrelation",
     "vibrational_density",
+    "virial_pressure",
     "well_changes",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -147,3 +149,31 @@ def test_shift_refuses() -> None:
 
 def shift(reference: Spectrum, spectrum: Spectrum) -> float:
     return peak_shift(reference, spectrum, 1000.0, 2000.0)
+
+
+def test_modes_of_a_periodic_chain_and_their_number():
+    """Eight atoms on springs in a ring: 2 sqrt(k/m) sin(q/2) along one axis, and equipartition."""
+    size, mass, spring = 8, 39.9, 2.0
+    i, j = np.meshgrid(np.arange(size), np.arange(size))
+    near = ((i - j) % size == 1) | ((j - i) % size == 1)
+    frequencies, modes = np.linalg.eigh(spring / mass * (2.0 * np.eye(size) - near))
+    frequencies = np.sqrt(np.maximum(frequencies, 0.0))[1:]  # without that of the whole chain
+    phases = np.random.default_rng(0).uniform(0.0, 2.0 * np.pi, size - 1)
+    time = np.arange(20_000) * 5.0 * FS
+    velocities = np.cos(time[:, None] * frequencies + phases) @ modes[:, 1:].T
+    momenta = np.zeros((len(time), size, 3))
+    momenta[:, :, 2] = mass * velocities
+    spectrum = vibrational_density(momenta, np.full(size, mass), 5.0 * FS, resolution=2.0)
+    known = np.unique(
+        np.round(2.0 * np.sqrt(spring / mass) * np.sin(np.pi * np.arange(1, 5) / size), 9)
+    )
+    expected = known / (2.0 * np.pi * INVERSE_CM)
+    assert spectral_peaks(spectrum) == pytest.approx(expected, abs=0.2)
+    # Times the degrees of freedom (7 of 8: the whole chain is at rest), modes under each peak.
+    edges = [0.0, *(0.5 * (expected[1:] + expected[:-1])), 1e4]
+    counts = [
+        7 * spectrum.spacing
+        * spectrum.density[(spectrum.wavenumbers >= a) & (spectrum.wavenumbers < b)].sum()
+        for a, b in itertools.pairwise(edges)
+    ]  # fmt: skip
+    assert counts == pytest.approx([2.0, 2.0, 2.0, 1.0], abs=0.02)
