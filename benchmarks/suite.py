@@ -73,6 +73,10 @@ MODULES = {
         "exactness": "Metropolized jumps with bad potentials against known ensembles; an hour",
         "nvt": "thermostats and correctors by `physical_validation`",
     },
+    "argon": {
+        "argon": "liquid argon at constant pressure and volume: Metropolized jumps on wrong bases "
+        "against OpenMM, equations of state and `physical_validation`; an hour",
+    },
     "one_jump": {
         "one_jump_qm": "bonds, angles and velocities after one direct jump, one flow jump and the "
         "controls, GFN2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,11 @@ def _same(before: Any, after: Any) -> bool:
         return before.keys() == after.keys() and all(_same(before[k], after[k]) for k in before)
     if isinstance(before, list | tuple) and isinstance(after, list):
         return len(before) == len(after) and all(map(_same, before, after))
+    # Objects that come back as dictionaries, such as ASE's Spacegroup of a CIF file, may not even
+    # be compared with one.
+    alike = any(isinstance(before, kind) and isinstance(after, kind) for kind in (Number, str))
+    if not alike and type(before) is not type(after):
+        return False
     return bool(before == after) or (before != before and after != after)
 
 

@@ -30,12 +30,12 @@ FIELDS: Final = {
     "atom_types": ("n_atoms",),
     "masses": ("n_atoms",),
     "time": ("n_frames",),
-    "cell": (3, 3),
+    "cell": (3, 3),  # or (n_frames, 3, 3)
     "pbc": (3,),
     "has_label": ("n_frames",),
     "metadata": (),
 }
-"""Arrays of a file, and their shapes."""
+"""Arrays of a file, and their shapes; a cell that changes has one for each frame."""
 
 STAGES: Final = ("production", "equilibration", "distorted", "run")
 """Parts of a simulation; windows are cut from production alone."""
@@ -66,7 +66,10 @@ def check_arrays(arrays: Arrays, where: str) -> None:
     """
     sizes = dict(zip(("n_frames", "n_atoms"), np.shape(arrays["positions"])[:2], strict=False))
     for name, symbolic in FIELDS.items():
-        array, shape = arrays[name], tuple(sizes.get(str(size), size) for size in symbolic)
+        array = arrays[name]
+        if name == "cell" and array.ndim == 3:
+            symbolic = ("n_frames", *symbolic)
+        shape = tuple(sizes.get(str(size), size) for size in symbolic)
         kinds = {"metadata": "U", "pbc": "b", "has_label": "b"}.get(name, "iuf")
         if array.dtype.kind not in kinds and not (kinds == "b" and _zeros_and_ones(array)):
             kind = {"U": "text", "b": "true and false", "iuf": "real numbers"}[kinds]
@@ -85,7 +88,8 @@ def check_arrays(arrays: Arrays, where: str) -> None:
     _check(where, "temperature", kelvin, kelvin >= 0, "numbers of K from 0")
     elements = (types >= 1) & (types <= 118) & (types == np.floor(types))
     _check(where, "atom_types", types, elements, "atomic numbers")
-    empty = arrays["pbc"].astype(bool) & ~arrays["cell"].any(axis=1)
+    vectors = arrays["cell"].any(axis=-1).reshape(-1, 3).all(axis=0)
+    empty = arrays["pbc"].astype(bool) & ~vectors
     if empty.any():
         raise _wrong(
             where, "cell", f"has no vector along {np.flatnonzero(empty).tolist()}, which pbc says "

@@ -174,7 +174,9 @@ def sample_energies(
     degrees = degrees_of_freedom(
         atoms, momentum_conserved=run.conserving, angular_momentum_conserved=run.conserving
     )
-    samples = Samples(temperature, atoms, degrees, *(stacked[:, i] for i in range(3)))
+    samples = Samples(
+        temperature, atoms, degrees, stacked[:, 0], stacked[:, 1], inner=stacked[:, 2]
+    )
     return samples, {
         "accepted": float(np.mean(accepted)) if accepted else None,
         "fallbacks": fallbacks,

@@ -5,6 +5,7 @@ import datetime as dt
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.spacegroup import Spacegroup
 
 from kstep_integrators.ase.atoms_json import (
     decode_atoms,
@@ -36,9 +37,10 @@ def test_what_survives(value):
 
 @pytest.mark.parametrize(
     "value",
-    [object(), {"1": "a"}, {(1, 2): "a"}, np.array([object()]), {1, 2}, dt.datetime(2020, 1, 1)],
-    ids=["object", "number as text", "tuple as key", "objects", "set", "date"],
-)
+    [Spacegroup(225), object(), {"1": "a"}, {(1, 2): "a"}, np.array([object()]), {1, 2},
+     dt.datetime(2020, 1, 1)],
+    ids=["spacegroup", "object", "number as text", "tuple as key", "objects", "set", "date"],
+)  # fmt: skip
 def test_what_does_not_is_named(value):
     text, lost = encode_values({"x": value, "y": 1})
     assert lost == ["x"]

@@ -12,7 +12,8 @@ from kstep_integrators.cli import main
 from kstep_integrators.cli.key_help import FURTHER, SETTINGS, describe_keys
 from kstep_training.keys import Key, keys_of
 
-UNITS = {"_per_ps": "1/ps", "_fs": "fs", "_ps": "ps", "_K": "K", "_eV": "eV", "_meV": "meV"}
+UNITS = {"_per_ps": "1/ps", "_fs": "fs", "_ps": "ps", "_K": "K", "_eV": "eV", "_meV": "meV",
+         "_A": "A", "_bar": "bar"}  # fmt: skip
 """Ends of names, and the units that they promise."""
 WITH_UNIT = {
     "charge", "cutoff", "distance_scale", "distortions", "energy_tolerance", "force_tolerance",

@@ -13,6 +13,7 @@ from kstep_integrators.testing.energies import (
     Samples,
     ensemble_check,
     kinetic_checks,
+    npt_checks,
     suggested_temperature,
 )
 
@@ -86,6 +87,41 @@ def test_energies_of_another_temperature_are_seen():
     assert checks["mean_sigma"] > 5.0
     # the slope of ln P1/P2 tells less, for three degrees of freedom
     assert ensemble_check(drawn(300.0), drawn(600.0, scale=1.4, seed=1)) > 3.0
+
+
+def ideal_gas(temperature, pressure, wrong=1.0, seed=0):
+    """Volumes and energies of ten molecules on springs, from their law at P and T."""
+    rng, kt, count = np.random.default_rng(seed), units.KB * temperature, 10
+    volume = rng.gamma(count + 1, kt / (wrong * pressure), (2000, 1))
+    potential = kt * rng.standard_gamma(1.5 * count, volume.shape)
+    kinetic = kt * rng.standard_gamma(1.5 * count, volume.shape)
+    return Samples(temperature, count, 3 * count, kinetic, potential, potential, volume, pressure)
+
+
+@pytest.mark.parametrize(
+    ("hot", "high", "count"), [(330.0, 1.0, 1), (300.0, 1.5, 1), (330.0, 1.3, 2)]
+)
+def test_isobaric_ensembles(hot, high, count):
+    """By enthalpy, by volume, by both; and seen if the pressure is another than it is said."""
+    pressure = 100 * units.BAR
+    one, other = ideal_gas(300.0, pressure), ideal_gas(hot, high * pressure, seed=1)
+    sigma = npt_checks(one, other)
+    assert len(sigma) == count
+    assert max(sigma) < 3.0
+    assert max(npt_checks(one, other, off=1.25)) > 3.0
+    if high > 1.0:
+        wrong = ideal_gas(hot, high * pressure, wrong=1.2, seed=1)
+        assert max(npt_checks(one, wrong)) > 3.0
+
+
+def test_isobaric_checks_need_volumes():
+    one = ideal_gas(300.0, 100 * units.BAR)
+    with pytest.raises(ValueError, match=r"samples at 300\.0 K have no volume or no pressure"):
+        npt_checks(one, dataclasses.replace(one, volume=None))
+    columns = ("kinetic", "potential", "inner", "volume")
+    slow = {name: np.repeat(getattr(one, name), 5, axis=0) for name in columns}
+    chain = dataclasses.replace(one, **slow)
+    assert kinetic_checks(chain, correlated=True)["strict_p_value"] > 0.0027
 
 
 def test_frames_that_remember_each_other_are_seen():

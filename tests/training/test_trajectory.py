@@ -62,6 +62,23 @@ def test_round_trip(trajectory: Trajectory, tmp_path: Path) -> None:
     assert back.metadata == {**trajectory.metadata, "schema": SCHEMA_VERSION}
 
 
+def test_a_cell_that_changes_is_kept_of_each_frame(trajectory: Trajectory, tmp_path: Path) -> None:
+    np.testing.assert_array_equal(trajectory.cells, np.tile(trajectory.cell, (4, 1, 1)))
+    cells = trajectory.cells * np.array([1.0, 1.1, 1.2, 1.3])[:, None, None]
+    path = tmp_path / "water.npz"
+    write_npz(path, dataclasses.replace(trajectory, cell=cells))
+    back = read_npz(path)
+    np.testing.assert_allclose(back.cell, cells, rtol=1e-14)
+    assert back.cells.shape == (4, 3, 3)
+    rewrite(path, cell=0.1 * cells[:3])
+    with pytest.raises(ValueError, match=r"cell .* shape \(3, 3, 3\), expected \(4, 3, 3\)"):
+        read_npz(path)
+    cells[2, 1] = 0.0
+    rewrite(path, cell=0.1 * cells)
+    with pytest.raises(ValueError, match=r"cell .* has no vector along \[1\], which pbc says"):
+        read_npz(path)
+
+
 def test_units_on_disk(trajectory: Trajectory, tmp_path: Path) -> None:
     one = np.ones((4, 3, 3))
     path = tmp_path / "water.npz"
@@ -132,6 +149,13 @@ def test_frames_of_ase_become_a_trajectory() -> None:
     np.testing.assert_allclose(made.momenta, 1.0, rtol=1e-15)
     np.testing.assert_array_equal(made.cell, 9.0 * np.eye(3))
     assert made.metadata == {"method": "none"}
+    larger = atoms.copy()
+    larger.cell = [10, 9, 9]
+    made = trajectory_of([atoms, larger], np.array([0.0, 1.5]), 300.0)
+    np.testing.assert_array_equal(made.cell, [9.0 * np.eye(3), np.diag([10.0, 9.0, 9.0])])
+    larger.pbc = True
+    with pytest.raises(ValueError, match=r"frame 1 has pbc = \[True, True, True\] and the first"):
+        trajectory_of([atoms, larger], np.zeros(2), 300.0)
     with pytest.raises(ValueError, match="frame 1 has other atoms"):
         trajectory_of([atoms, Atoms("HO", atoms.positions)], np.zeros(2), 300.0)
     with pytest.raises(ValueError, match="expected one at least"):

@@ -56,6 +56,11 @@ OTHERS: Final[Mapping[str, Any]] = MappingProxyType(
         "run.verify_interval": 10,
         "run.multiplicity": 3,
         "run.charge": 1,
+        **{f"{command}.lj_cutoff_A": 12.0 for command in ("simulate", "run", "evaluate")},
+        "run.pressure_bar": 1.0,
+        "run.barostat": "anisotropic",
+        "run.barostat_scales": "atoms",
+        "run.barostat_interval": 5,
         "run.learning.labels": ["mine.labels.traj"],
         "run.learning.file": "mine.labels.traj",
         "run.learning.backbone": "organic-gfn2",
@@ -85,12 +90,22 @@ OTHERS: Final[Mapping[str, Any]] = MappingProxyType(
 
 _DIRECT: Final = ["network.kind=direct", "network.k=[8]"]
 
+_ARGON: Final = ["physics=LJ", "lj_epsilon_eV=0.01", "lj_sigma_A=3.4"]
+
 TOGETHER: Final[Mapping[str, list[str]]] = MappingProxyType(
     {
         "xc": ["physics=pyscf"],
         "basis": ["physics=pyscf"],
         "dispersion": ["physics=pyscf", "xc=b3lyp"],
         "density_fit": ["physics=pyscf"],
+        "lj_epsilon_eV": _ARGON,
+        "lj_sigma_A": _ARGON,
+        "lj_cutoff_A": _ARGON,
+        "pressure_bar": ["thermostat=langevin"],
+        **{
+            name: ["thermostat=langevin", "pressure_bar=1"]
+            for name in ("barostat", "barostat_scales", "barostat_interval")
+        },
         "metropolize": ["thermostat=langevin"],
         "extra_chances": ["thermostat=langevin", "metropolize=true"],
         "taut_fs": ["thermostat=bussi"],

@@ -2,8 +2,9 @@
 
 Arrays on disk: ``positions`` (n_frames, n_atoms, 3) nm; ``velocities`` nm/ps; ``forces``
 kJ/(mol nm); ``energies`` (n_frames,) kJ/mol; ``temperature`` (n_frames,) K; ``atom_types``
-(n_atoms,) atomic numbers; ``masses`` (n_atoms,) u; ``time`` (n_frames,) ps; ``cell`` (3, 3) nm;
-``pbc`` (3,); ``has_label`` (n_frames,); ``metadata`` one JSON string.
+(n_atoms,) atomic numbers; ``masses`` (n_atoms,) u; ``time`` (n_frames,) ps; ``cell`` (3, 3) nm, or
+(n_frames, 3, 3) where it changes, as under a barostat; ``pbc`` (3,); ``has_label`` (n_frames,);
+``metadata`` one JSON string.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ class Trajectory:
     time : (n_frames,) ASE time
     has_label : (n_frames,) bool
         Whether ``energies`` and ``forces`` of the frame were computed.
+    cell : (3, 3) or (n_frames, 3, 3) angstrom
+        One for each frame where they are not all the same.
+    pbc : (3,) bool
     metadata : dict
         Method, base step, seed, versions, SMILES.
     """
@@ -71,6 +75,11 @@ class Trajectory:
 
     def __len__(self) -> int:
         return len(self.positions)
+
+    @property
+    def cells(self) -> Array:
+        """Cells (n_frames, 3, 3) of the frames, angstrom."""
+        return np.broadcast_to(self.cell, (len(self), 3, 3))
 
     @property
     def momenta(self) -> Array:
@@ -107,7 +116,7 @@ def trajectory_of(
     Raises
     ------
     ValueError
-        If there is no frame, or one has other atoms than the first.
+        If there is no frame, or one has other atoms or other periodic directions than the first.
 
     Examples
     --------
@@ -122,6 +131,11 @@ def trajectory_of(
     for number, atoms in enumerate(frames):
         if not np.array_equal(atoms.numbers, first.numbers):
             raise ValueError(f"frame {number} has other atoms than the first")
+        if not np.array_equal(atoms.pbc, first.pbc):
+            raise ValueError(
+                f"frame {number} has pbc = {atoms.pbc.tolist()} and the first "
+                f"{first.pbc.tolist()}; expected frames of one system"
+            )
     results = [{} if atoms.calc is None else atoms.calc.results for atoms in frames]
     estimates = [
         float(known["energy"]) if is_estimated(atoms) and "energy" in known else None
@@ -133,6 +147,7 @@ def trajectory_of(
     results = [
         {} if is_estimated(atoms) else known for atoms, known in zip(frames, results, strict=True)
     ]
+    cells = np.array([atoms.cell.array for atoms in frames])
     no_forces = np.full((len(first), 3), np.nan)
     energies = np.array([float(known.get("energy", np.nan)) for known in results])
     forces = np.array([known.get("forces", no_forces) for known in results])
@@ -146,7 +161,7 @@ def trajectory_of(
         temperature=np.full(len(frames), temperature_K),
         time=time,
         has_label=np.isfinite(energies) & np.isfinite(forces).all(axis=(1, 2)),
-        cell=np.array(first.cell[:]),
+        cell=cells if (cells != cells[0]).any() else cells[0],
         pbc=first.pbc.copy(),
         metadata=metadata,
     )

@@ -9,8 +9,8 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import bulk, molecule
-from ase.constraints import FixAtoms
+from ase.build import bulk, fcc111, molecule
+from ase.constraints import FixAtoms, FixBondLengths
 
 from kstep_integrators import KStepWarning, named_molecule
 from kstep_integrators.calculators.electrons import electrons_of
@@ -121,6 +121,41 @@ def test_what_a_file_may_not_say(change: dict[str, Any], message: str, tmp_path:
     ase.io.write(path, Atoms("N2", **given))
     with pytest.raises(ValueError, match=message):
         read_molecule(path)
+
+
+@pytest.mark.parametrize("name", ["POSCAR", "slab.cif", "slab.traj", "slab.extxyz"])
+def test_cells_and_fixed_atoms_of_a_file(name: str, tmp_path: Path) -> None:
+    slab = fcc111("Cu", (2, 2, 3), vacuum=5.0)
+    slab.info = {}
+    held = [0, 1, 2, 3]
+    if not name.endswith("cif"):
+        slab.set_constraint(FixAtoms(held))
+    if name.startswith("slab.c") or name == "POSCAR":
+        slab.pbc = True  # these formats know no other
+    ase.io.write(tmp_path / name, slab)
+    read = read_molecule(tmp_path / name, cells=True)
+    assert read.name == name.partition(".")[0]
+    np.testing.assert_allclose(read.atoms.cell.cellpar(), slab.cell.cellpar(), atol=1e-4)
+    assert read.atoms.pbc.tolist() == slab.pbc.tolist()
+    fixed = [constraint.get_indices().tolist() for constraint in read.atoms.constraints]
+    assert fixed == ([] if name.endswith("cif") else [held])
+    assert read.atoms.info["charge"] == 0
+    with pytest.raises(ValueError, match=r"is periodic .* kstep run takes cells"):
+        read_molecule(tmp_path / name)
+
+
+def test_cells_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "x.traj"
+    ase.io.write(path, Atoms("Cu", cell=[4, 4, 0], pbc=True))
+    with pytest.raises(ValueError, match=r"expected a vector along each periodic direction"):
+        read_molecule(path, cells=True)
+    crystal = bulk("Cu", cubic=True)
+    crystal.set_constraint([FixAtoms([0]), FixBondLengths([[0, 1]])])
+    ase.io.write(path, crystal)
+    with pytest.raises(ValueError, match=r"has constraints \(FixBondLengths\)"):
+        read_molecule(path, cells=True)
+    ase.io.write(path, Atoms("N2", [[0, 0, 0], [0, 0, 1.1]], cell=[9, 9, 9]))
+    assert not read_molecule(path, cells=True).atoms.cell.any()  # of no meaning without pbc
 
 
 def test_several_molecules(prepared: Path, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
 from ase.calculators.morse import MorsePotential
 
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
@@ -82,6 +84,39 @@ def test_a_force_field_is_that_of_the_molecule(tmp_path: Path) -> None:
     for molecule in (None, read_molecule("ethanol")):
         with pytest.raises(ValueError, match="physics=mm needs the force field of a molecule"):
             make_physics("mm", molecule)
+
+
+def test_emt_and_lennard_jones() -> None:
+    copper = bulk("Cu", cubic=True)
+    physics = make_physics("EMT")
+    expected = EMT().get_potential_energy(copper.copy())
+    assert physics(copper).get_potential_energy(copper) == pytest.approx(expected, abs=1e-12)
+    assert physics.method == "EMT"
+    with pytest.raises(ValueError, match="EMT has no parameters for Ar, expected elements of Al"):
+        physics(Atoms("Ar"))
+    physics = make_physics(PhysicsSettings("LJ", lj_epsilon_eV=0.01, lj_sigma_A=3.4))
+    pair = Atoms("Ar2", [[0, 0, 0], [0, 0, 3.4 * 2 ** (1 / 6)]])
+    assert physics(pair).get_potential_energy(pair) == pytest.approx(-0.01, abs=1e-12)
+    cut = make_physics(PhysicsSettings("LJ", lj_epsilon_eV=0.01, lj_sigma_A=3.4, lj_cutoff_A=3.6))
+    assert cut(pair).get_potential_energy(Atoms("Ar2", [[0, 0, 0], [0, 0, 3.7]])) == 0.0
+    with pytest.raises(ValueError, match="one well for all atoms, and there are Ar, Kr"):
+        physics(Atoms("ArKr"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "'lj_epsilon_eV': None, 'lj_sigma_A': None"),
+        (
+            {"lj_epsilon_eV": -1.0, "lj_sigma_A": 3.4},
+            r"'lj_epsilon_eV': -1.0\}: expected pos",
+        ),
+        ({"lj_epsilon_eV": 1.0, "lj_sigma_A": 3.4, "lj_cutoff_A": 3.0}, "lj_cutoff_A is 3.0, exp"),
+    ],
+)
+def test_wells_that_are_none(given: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PhysicsSettings("LJ", **given)
 
 
 def test_a_function_of_ones_own() -> None:

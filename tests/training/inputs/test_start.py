@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.constraints import FixAtoms
 from ase.md.velocitydistribution import thermalize_momenta
 
 from kstep_integrators import units
@@ -41,6 +44,32 @@ def test_brought_to_rest() -> None:
     bring_to_rest(atoms)
     np.testing.assert_allclose(atoms.get_momenta().sum(axis=0), 0.0, atol=1e-12)
     np.testing.assert_allclose(atoms.get_angular_momentum(), 0.0, atol=1e-9)
+
+
+def test_what_cells_and_fixed_atoms_keep() -> None:
+    """A cell has no rotation to lose, and with fixed atoms nothing is conserved."""
+    crystal = bulk("Cu", cubic=True) * (2, 2, 2)
+    rng = np.random.default_rng(1)
+    crystal.set_momenta(rng.standard_normal((32, 3)))
+    before = crystal.get_momenta()
+    bring_to_rest(crystal)
+    expected = before - before.mean(axis=0)
+    np.testing.assert_allclose(crystal.get_momenta(), expected, atol=1e-12)
+    crystal.set_constraint(FixAtoms([0]))
+    crystal.set_momenta(before)
+    held = crystal.get_momenta()
+    bring_to_rest(crystal)
+    np.testing.assert_array_equal(crystal.get_momenta(), held)
+
+
+def test_a_crystal_is_relaxed_in_its_cell() -> None:
+    crystal = bulk("Cu", cubic=True) * (2, 2, 2)
+    cell = crystal.cell.copy()
+    crystal.rattle(0.1, seed=1)
+    crystal.calc = EMT()
+    assert relax(crystal, fmax=0.01)
+    assert np.abs(crystal.get_forces()).max() < 0.01
+    np.testing.assert_array_equal(crystal.cell, cell)
 
 
 def test_a_thermal_start() -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 from typing import get_args, get_type_hints
 
+import ase.units
 import pytest
 
 from kstep_integrators import KStepDynamics
@@ -23,9 +24,8 @@ def test_every_option_that_a_command_line_can_say_is_a_key() -> None:
         for name, kind in types.items()
         if {bool, int, float, str} & {*(get_args(kind) or (kind,))}
     }
-    of_cells = {"pressure", "barostat", "barostat_scales", "barostat_interval"}
     keys = option_keys(RunOptions)
-    assert set(keys) == plain - of_cells  # a start of the command has no cell
+    assert set(keys) == plain
     assert set(keys) <= set(inspect.signature(KStepDynamics).parameters)
     names = {field.name for field in dataclasses.fields(RunSettings)}
     assert {name for name, _, _ in keys.values()} <= names
@@ -50,12 +50,14 @@ def test_a_new_option_is_a_key_at_once() -> None:
 
 def test_units_of_the_arguments() -> None:
     settings = IntegratorSettings(
-        timestep_fs=0.5, thermostat="langevin", temperature_K=310.0, friction_per_ps=3.0
-    )
+        timestep_fs=0.5, thermostat="langevin", temperature_K=310.0, friction_per_ps=3.0,
+        pressure_bar=20.0,
+    )  # fmt: skip
     arguments = integrator_arguments(settings)
     assert arguments["timestep"] == 0.5 * FS
     assert arguments["friction"] == 3.0 / PS
     assert arguments["temperature_K"] == 310.0
+    assert arguments["pressure"] == pytest.approx(20.0 * ase.units.bar, rel=1e-14)
     RunOptions(**arguments)
 
 

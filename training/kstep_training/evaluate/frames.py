@@ -128,6 +128,11 @@ def read_trajectory(
 def _from_npz(path: Path) -> tuple[Any, ...]:
     t = read_npz(path)
     _warn_of_estimates(path, sum(e is not None for e in t.metadata.get(ESTIMATES, ())))
+    if t.cell.ndim == 3:
+        raise ValueError(
+            f"{path} has a cell that changes, as under a barostat, and an evaluation takes frames "
+            "of one cell; give a trajectory at constant volume"
+        )
     p = t.velocities * t.masses[:, None]
     energies = np.where(t.has_label, t.energies, np.nan)
     pbc = tuple(bool(b) for b in t.pbc)

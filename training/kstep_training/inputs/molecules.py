@@ -1,4 +1,4 @@
-"""Molecules from what a user says: a bundled name, a geometry file, SMILES, a prepared folder."""
+"""Molecules and cells from what a user says: a name, a geometry file, SMILES, a prepared folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixAtoms
 
 from kstep_integrators import named_molecule
 from kstep_integrators.calculators.electrons import (
@@ -29,15 +30,16 @@ _LOG = logging.getLogger("kstep_training")
 
 @dataclass(frozen=True)
 class InputMolecule:
-    """An isolated molecule, as a user has given it.
+    """An isolated molecule, or what a cell holds, as a user has given it.
 
     Attributes
     ----------
     name : str
         Fit for a file name.
     atoms : ase.Atoms
-        Positions in angstrom, masses in u; without calculator, constraints and momenta. ``info``
-        is that of its source, and always has ``charge`` (in e) and ``multiplicity`` (2 S + 1).
+        Positions and cell in angstrom, masses in u; without calculator and momenta; with FixAtoms
+        at most, if cells were asked for. ``info`` is that of its source, and always has ``charge``
+        (in e) and ``multiplicity`` (2 S + 1).
     system : openmm.System or None
         Its force field, if ``kstep prep`` has made one.
     forcefield : str or None
@@ -51,7 +53,10 @@ class InputMolecule:
 
 
 def read_molecule(
-    source: str | Path, charge: int | None = None, multiplicity: int | None = None
+    source: str | Path,
+    charge: int | None = None,
+    multiplicity: int | None = None,
+    cells: bool = False,
 ) -> InputMolecule:
     """The molecule that a user names.
 
@@ -67,11 +72,15 @@ def read_molecule(
     multiplicity : int, optional
         2 S + 1, instead of that of the source: of its atoms, that of a SMILES string with
         radicals, or 1.
+    cells : bool
+        Whether a file may be periodic, in any of its directions, and hold atoms where they are
+        (``FixAtoms``).
 
     Raises
     ------
     ValueError
-        If it is none of these, or not one isolated molecule without constraints.
+        If it is none of these, or not one isolated molecule without constraints, or with ``cells``
+        one that has other constraints, or a periodic direction without a vector.
     ImportError
         If RDKit (SMILES) or OpenMM (a prepared folder) is needed and missing.
 
@@ -82,7 +91,7 @@ def read_molecule(
     ('water', 'H2O', 0)
     """
     given = {"charge": charge, "multiplicity": multiplicity}
-    return _read(str(source), given)[-1]
+    return _read(str(source), given, cells)[-1]
 
 
 def read_molecules(source: str | Path) -> list[InputMolecule]:
@@ -128,7 +137,7 @@ def read_molecules(source: str | Path) -> list[InputMolecule]:
     return molecules
 
 
-def _read(text: str, given: dict[str, int | None]) -> list[InputMolecule]:
+def _read(text: str, given: dict[str, int | None], cells: bool = False) -> list[InputMolecule]:
     """The molecules of one source, a file with several frames being the only one with more."""
     path = Path(text)
     if (path / "conformers.xyz").is_file():
@@ -139,7 +148,7 @@ def _read(text: str, given: dict[str, int | None]) -> list[InputMolecule]:
     except ValueError as error:
         unknown = error
     if path.is_file():
-        return _from_file(path, given)
+        return _from_file(path, given, cells)
     if path.suffix or path.is_dir():
         raise ValueError(
             f"there is no file {text}, nor a molecule that kstep prep has made (OUT/NAME), nor a "
@@ -172,16 +181,17 @@ def _from_prepared(path: Path, given: dict[str, int | None]) -> InputMolecule:
     return InputMolecule(path.resolve().name, atoms, prepared.system, settings["forcefield"])
 
 
-def _from_file(path: Path, given: dict[str, int | None]) -> list[InputMolecule]:
+def _from_file(path: Path, given: dict[str, int | None], cells: bool) -> list[InputMolecule]:
     frames = read_frames(path).atoms
     if not frames:
         raise ValueError(f"{path} holds no geometry")
+    take = _in_cell if cells else _isolated
     if len(frames) == 1:
-        return [InputMolecule(_file_name(path.stem), _isolated(frames[0], str(path), given))]
+        return [InputMolecule(_file_name(path.stem), take(frames[0], str(path), given))]
     return [
         InputMolecule(
             _file_name(str(atoms.info.get("name", f"frame{number}"))),
-            _isolated(atoms, f"frame {number} of {path}", given),
+            take(atoms, f"frame {number} of {path}", given),
         )
         for number, atoms in enumerate(frames)
     ]
@@ -211,17 +221,54 @@ def _isolated(atoms: Atoms, source: str, given: dict[str, int | None]) -> Atoms:
     if atoms.pbc.any():
         raise ValueError(
             f"{source} is periodic (pbc = {atoms.pbc.tolist()}), and one isolated molecule was "
-            "expected: take the cell out of the file. Trajectories made elsewhere are for "
-            "kstep evaluate --trajectory FILE --reference FILE"
+            "expected: take the cell out of the file. kstep run takes cells; trajectories made "
+            "elsewhere are for kstep evaluate --trajectory FILE --reference FILE"
         )
-    if not np.isfinite(atoms.positions).all():
-        raise ValueError(f"{source} has positions that are not finite")
-    if atoms.constraints:
-        kinds = ", ".join(type(constraint).__name__ for constraint in atoms.constraints)
+    _refuse_constraints(atoms, source, ())
+    return _kept(atoms, source, given)
+
+
+def _in_cell(atoms: Atoms, source: str, given: dict[str, int | None]) -> Atoms:
+    """The same with cell and fixed atoms.
+
+    Raises
+    ------
+    ValueError
+        If the source says more than can be kept, or its cell is none.
+    """
+    _refuse_constraints(atoms, source, (FixAtoms,))
+    kept = _kept(atoms, source, given)
+    if atoms.pbc.any():
+        vectors = atoms.cell.array
+        flat = [i for i in range(3) if atoms.pbc[i] and not vectors[i].any()]
+        if flat or not np.isfinite(vectors).all():
+            raise ValueError(
+                f"{source} has pbc = {atoms.pbc.tolist()} and the cell {vectors.tolist()}, "
+                "expected a vector along each periodic direction: set the cell, or pbc to false"
+            )
+        kept.set_cell(atoms.cell)
+        kept.pbc = atoms.pbc
+    fixed = sorted({int(i) for constraint in atoms.constraints for i in constraint.get_indices()})
+    if fixed:
+        kept.set_constraint(FixAtoms(fixed))
+    return kept
+
+
+def _refuse_constraints(atoms: Atoms, source: str, known: tuple[type, ...]) -> None:
+    others = [one for one in atoms.constraints if not isinstance(one, known)]
+    if others:
+        kinds = ", ".join(type(constraint).__name__ for constraint in others)
         raise ValueError(
             f"{source} has constraints ({kinds}), which no run of a molecule from a file keeps: "
-            "take them out. Bonds with hydrogen are fixed by kstep prep constraints=HBonds"
+            "take them out. Bonds with hydrogen are fixed by kstep prep constraints=HBonds; "
+            "kstep run keeps FixAtoms"
         )
+
+
+def _kept(atoms: Atoms, source: str, given: dict[str, int | None]) -> Atoms:
+    """Elements, positions, masses and ``info``, with charge and multiplicity."""
+    if not np.isfinite(atoms.positions).all():
+        raise ValueError(f"{source} has positions that are not finite")
     kept = Atoms(atoms.numbers, positions=atoms.positions, info=without_electrons(atoms.info))
     if atoms.has("masses"):
         kept.set_masses(atoms.get_masses())

@@ -1,4 +1,4 @@
-"""The physics of a run by name and settings: GFN-xTB, GFN-FF, PySCF, a force field, or your own.
+"""The physics of a run by name: GFN-xTB, GFN-FF, PySCF, EMT, LJ, a force field, or your own.
 
 :data:`METHODS` is the only register of names. A method is added by one entry there; a setting of
 one by a field of :class:`PhysicsSettings`.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from importlib.metadata import version
@@ -18,6 +19,9 @@ from typing import Any, Final
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
+from ase.calculators.emt import EMT
+from ase.calculators.emt import parameters as emt_parameters
+from ase.calculators.lj import LennardJones
 
 from kstep_integrators.calculators import OpenMMCalculator, PySCFCalculator, xtb_calculator
 from kstep_integrators.calculators.electrons import electrons_noted
@@ -47,8 +51,9 @@ class PhysicsSettings:
     physics: str = setting(
         "GFN2-xTB",
         "expensive method: GFN2-xTB, GFN1-xTB, GFN-FF, pyscf, mm (the force field of a molecule "
-        "that kstep prep has made), or module:function, a function of yours that takes an Atoms "
-        "object and returns an ASE calculator for it",
+        "that kstep prep has made), EMT (ASE's, for metals), LJ (Lennard-Jones), or "
+        "module:function, a function of yours that takes an Atoms object and returns an ASE "
+        "calculator for it",
     )
     xc: str | None = setting(None, "functional of pyscf; null or hf: Hartree-Fock")
     basis: str | None = setting(None, "basis set of pyscf; null: sto-3g")
@@ -56,6 +61,11 @@ class PhysicsSettings:
         None, "dispersion correction of pyscf, such as d3bj or d4; null: none"
     )
     density_fit: bool = setting(False, "density fitting of pyscf")
+    lj_epsilon_eV: float | None = setting(None, "depth of the well of LJ", "eV")
+    lj_sigma_A: float | None = setting(None, "distance at which LJ is zero", "A")
+    lj_cutoff_A: float | None = setting(
+        None, "cutoff of LJ, which begins to be smooth at two thirds of it; null: 3 sigma", "A"
+    )
 
     def __post_init__(self) -> None:
         method = _find(self.physics)
@@ -67,6 +77,22 @@ class PhysicsSettings:
                     f"{option.name} is {value!r} and physics is {self.physics!r}, which has no "
                     f"such setting; it needs physics={' or '.join(having)}"
                 )
+        if self.physics == "LJ":
+            self._check_lennard_jones()
+
+    def _check_lennard_jones(self) -> None:
+        given = {"lj_epsilon_eV": self.lj_epsilon_eV, "lj_sigma_A": self.lj_sigma_A}
+        wrong = {n: v for n, v in given.items() if v is None or not 0.0 < v < math.inf}
+        cutoff, sigma = self.lj_cutoff_A, self.lj_sigma_A
+        if wrong:
+            raise ValueError(
+                f"physics is 'LJ' and {wrong}: expected positive numbers, which depend on the "
+                "element, such as lj_epsilon_eV=0.0103 lj_sigma_A=3.405 of argon"
+            )
+        if cutoff is not None and not (sigma or 0.0) < cutoff < math.inf:
+            raise ValueError(
+                f"lj_cutoff_A is {cutoff}, expected a number above lj_sigma_A ({sigma}), or null"
+            )
 
 
 @dataclass(frozen=True)
@@ -262,6 +288,33 @@ def _make_mm(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
     return OpenMMCalculator(physics.system)
 
 
+def _make_emt(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
+    del physics
+    unknown = sorted({*atoms.symbols} - {*emt_parameters})
+    if unknown:
+        raise ValueError(
+            f"physics=EMT has no parameters for {', '.join(unknown)}, expected elements of "
+            f"{', '.join(emt_parameters)}"
+        )
+    made: BaseCalculator = EMT()
+    return made
+
+
+def _make_lennard_jones(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
+    given = physics.settings
+    kinds = sorted({*atoms.symbols})
+    if len(kinds) > 1:
+        raise ValueError(
+            f"physics=LJ has one well for all atoms, and there are {', '.join(kinds)}; expected "
+            "one element, or take a function of your own, module:function"
+        )
+    cutoff = given.lj_cutoff_A or 3.0 * (given.lj_sigma_A or 0.0)
+    made: BaseCalculator = LennardJones(
+        epsilon=given.lj_epsilon_eV, sigma=given.lj_sigma_A, rc=cutoff, smooth=True
+    )
+    return made
+
+
 def _make_own(physics: InputPhysics, atoms: Atoms) -> BaseCalculator:
     name = physics.settings.physics
     made: BaseCalculator = _load(name)(atoms)
@@ -280,6 +333,8 @@ METHODS: Final[Mapping[str, _Method]] = MappingProxyType(
             ("xc", "basis", "dispersion", "density_fit"),
             _describe_pyscf,
         ),
+        "EMT": _Method(_make_emt, "ase"),
+        "LJ": _Method(_make_lennard_jones, "ase", ("lj_epsilon_eV", "lj_sigma_A", "lj_cutoff_A")),
         "mm": _Method(_make_mm, "openmm", describe=lambda physics: physics.forcefield or "mm"),
     }
 )

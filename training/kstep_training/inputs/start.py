@@ -1,15 +1,16 @@
-"""Thermal starts: a molecule relaxed, given momenta, and equilibrated under its physics."""
+"""Thermal starts: a molecule or a cell relaxed, given momenta, equilibrated under its physics."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import CalculatorError
+from ase.constraints import FixAtoms
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, ZeroRotation, thermalize_momenta
-from ase.optimize import BFGS
+from ase.optimize import BFGS, LBFGS
 
 from kstep_integrators import units
 
@@ -41,7 +42,10 @@ class ThermalStart(NamedTuple):
 def relax(
     atoms: Atoms, fmax: float = 0.02, max_steps: int = 500, name: str = "the molecule"
 ) -> bool:
-    """Move a molecule to the nearest minimum of its calculator (BFGS), in place.
+    """Move a molecule to the nearest minimum of its calculator, in place.
+
+    By BFGS; in a periodic cell, which stays as it is, by LBFGS, whose steps cost little for
+    hundreds of atoms too.
 
     Parameters
     ----------
@@ -65,7 +69,8 @@ def relax(
         If forces cannot be computed.
     """
     try:
-        return bool(BFGS(atoms, logfile=None).run(fmax=fmax, steps=max_steps))
+        optimizer: Any = LBFGS if atoms.pbc.any() else BFGS
+        return bool(optimizer(atoms, logfile=None).run(fmax=fmax, steps=max_steps))
     except (CalculatorError, FloatingPointError, ValueError) as error:
         charge, multiplicity = (atoms.info.get(key) for key in ("charge", "multiplicity"))
         raise RelaxationFailed(
@@ -75,9 +80,15 @@ def relax(
 
 
 def bring_to_rest(atoms: Atoms) -> None:
-    """Take the momentum and the rotation of the whole molecule away, in place."""
+    """Take away what motion conserves, in place: momentum, and rotation of a molecule in no cell.
+
+    With atoms that are held nothing is conserved, and everything stays.
+    """
+    if any(isinstance(constraint, FixAtoms) for constraint in atoms.constraints):
+        return
     Stationary(atoms, preserve_temperature=False)
-    ZeroRotation(atoms, preserve_temperature=False)
+    if not atoms.pbc.any():
+        ZeroRotation(atoms, preserve_temperature=False)
 
 
 def thermal_start(
@@ -105,7 +116,7 @@ def thermal_start(
     equilibration_ps : float
         0: momenta only, those of the whole molecule included, for a run that equilibrates itself.
     fmax, max_steps, name
-        As for :func:`relax`.
+        As for :func:`relax`; ``max_steps`` of 0: not at all.
 
     Returns
     -------
@@ -128,7 +139,8 @@ def thermal_start(
     calculator = atoms.calc
     moved: Atoms = atoms.copy()
     moved.calc = calculator
-    relax(moved, fmax, max_steps, name)
+    if max_steps:
+        relax(moved, fmax, max_steps, name)
     relaxed: Atoms = moved.copy()
     thermalize_momenta(moved, temperature_K, rng=rng)
     if equilibration_ps:

@@ -2,7 +2,7 @@
 
 Each option that a command line can say becomes a key, with its times in fs and its rates in 1/ps
 (``timestep`` is ``timestep_fs``, ``friction`` is ``friction_per_ps``): a new option of a run is one
-of ``kstep run`` without a line here, but for those of periodic cells.
+of ``kstep run`` without a line here. A pressure is in bar.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from types import NoneType
 from typing import Any, Final, get_args, get_type_hints
 
 from kstep_integrators.step.options import RunOptions
-from kstep_integrators.units import FS, PS
+from kstep_integrators.units import BAR, FS, PS
 from kstep_training.keys import setting
 
 __all__ = ["IntegratorSettings", "integrator_arguments", "option_keys"]
 
 _PLAIN: Final = (bool, int, float, str)
 """Types of what a command line can say, the first that an option takes being that of its key."""
-_UNITS: Final = {"time": ("_fs", "fs", FS), "1/time": ("_per_ps", "1/ps", 1.0 / PS)}
+_UNITS: Final = {
+    "time": ("_fs", "fs", FS),
+    "1/time": ("_per_ps", "1/ps", 1.0 / PS),
+    "eV/angstrom^3": ("_bar", "bar", BAR),
+}
 """End of the name, unit, and what that unit is in ASE's, by the unit of an option."""
-_OF_CELLS: Final = ("pressure", "barostat", "barostat_scales", "barostat_interval")
-"""Options of periodic cells, which ``kstep run`` refuses as a start."""
 
 
 def _plain_type(kind: Any) -> Any:
@@ -49,7 +51,7 @@ def option_keys(options: type) -> dict[str, tuple[str, Any, Any]]:
     keys = {}
     for option in dataclasses.fields(options):
         plain = _plain_type(types[option.name])
-        if plain is None or option.name in _OF_CELLS:
+        if plain is None:
             continue
         end, unit, size = _UNITS.get(option.metadata["unit"], ("", option.metadata["unit"], 1.0))
         default = option.default
@@ -64,6 +66,7 @@ def option_keys(options: type) -> dict[str, tuple[str, Any, Any]]:
 
 
 _KEYS: Final = option_keys(RunOptions)
+_SIZES: Final = {"fs": FS, "bar": BAR}
 
 IntegratorSettings: Any = dataclasses.make_dataclass(
     "IntegratorSettings", _KEYS.values(), namespace={"__module__": __name__}, frozen=True
@@ -96,10 +99,11 @@ def integrator_arguments(settings: Any, **changes: Any) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
     for option, (key, _, made) in _KEYS.items():
         value = getattr(settings, key)
-        if value is not None and made.metadata["unit"] == "fs":
-            value = value * FS
-        elif value is not None and made.metadata["unit"] == "1/ps":
+        unit = made.metadata["unit"]
+        if value is not None and unit == "1/ps":
             value = value / PS
+        elif value is not None and unit in _SIZES:
+            value = value * _SIZES[unit]
         arguments[option] = value
     arguments |= changes
     thermostat = arguments["thermostat"]

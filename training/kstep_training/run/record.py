@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from kstep_integrators import KStepDynamics
 from kstep_integrators.diagnostics import energy_drift, kinetic_energy, temperature_per_element
 from kstep_integrators.mechanics.degrees_of_freedom import atomic_degrees_of_freedom
 from kstep_integrators.step.stats import Stats
-from kstep_integrators.units import KB, MEV, PS
+from kstep_integrators.units import G_PER_CM3, KB, MEV, PS
 from kstep_training.run.settings import RunSettings
 from kstep_training.trajectory import ESTIMATES, Trajectory, trajectory_of
 
@@ -123,6 +124,7 @@ def summarize(
     settings: RunSettings,
     stats: Stats,
     bonds: npt.NDArray[np.int64] | None = None,
+    fixed: Sequence[int] = (),
 ) -> dict[str, Any]:
     """The numbers of a run.
 
@@ -135,6 +137,8 @@ def summarize(
         Totals at its end.
     bonds : (C, 2) numpy.ndarray, optional
         Atoms whose distances are fixed.
+    fixed : sequence of int
+        Atoms that are held.
 
     Returns
     -------
@@ -143,15 +147,17 @@ def summarize(
     """
     tested = stats.accepted + stats.flips
     momenta = run.momenta
-    isolated = settings.thermostat != "langevin"
+    conserving = settings.thermostat != "langevin" and not fixed
+    turns = conserving and not run.pbc.any()
     share = atomic_degrees_of_freedom(
         run.masses,
-        momentum_conserved=isolated,
-        angular_momentum_positions=run.positions if isolated else None,
+        momentum_conserved=conserving,
+        angular_momentum_positions=run.positions if turns else None,
         bonds=bonds,
         bond_positions=None if bonds is None else run.positions,
     )
-    share = np.broadcast_to(share, momenta.shape[:2])
+    share = np.broadcast_to(share, momenta.shape[:2]).copy()
+    share[:, list(fixed)] = 0.0
     kinetic = kinetic_energy(momenta, run.masses)
     conserved = run.energies + kinetic - np.array(run.metadata["heat_eV"])
     noted = run.metadata.get("conserved_eV")
@@ -175,6 +181,7 @@ def summarize(
         "bond_changes": stats.bond_changes,
         "acceptance": stats.accepted / tested if tested else None,
         "last_problem": stats.last_problem,
+        **_cells(run, stats),
         "drift_meV_per_atom_per_ps": None if drift is None else drift.drift,
         "fluctuation_meV_per_atom": None if drift is None else drift.fluctuation,
         "temperature_K": float(2.0 * kinetic.sum() / (KB * share.sum())),
@@ -185,6 +192,25 @@ def summarize(
         "energy_error_meV": None if stats.energy_error is None else stats.energy_error / MEV,
         "jump_seconds": stats.jump_seconds,
         "physics_seconds": stats.physics_seconds,
+    }
+
+
+def _cells(run: Trajectory, stats: Stats) -> dict[str, Any]:
+    """Means of volume and density of a periodic cell, and moves of its volume."""
+    if not run.pbc.all():
+        return {}
+    volumes = np.abs(np.linalg.det(run.cells))
+    means = {
+        "volume_A3": float(volumes.mean()),
+        "density_g_per_cm3": float((run.masses.sum() / volumes).mean() / G_PER_CM3),
+    }
+    if not stats.volume_moves:
+        return means
+    return {
+        **means,
+        "volume_moves": stats.volume_moves,
+        "volume_acceptance": stats.volume_accepted / stats.volume_moves,
+        "volume_frozen_at_step": stats.volume_frozen,
     }
 
 

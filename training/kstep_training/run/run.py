@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixAtoms, FixBondLengths
 from ase.md.velocitydistribution import thermalize_momenta
 from rich.console import Console
 from rich.markup import escape
@@ -106,7 +107,8 @@ def dynamics_run(
         A bundled name, a model file, or a cheap method inside the physics, such as ``GFN2-xTB``
         inside ``physics=pyscf``; ``none`` for a run that learns from nothing.
     molecule : str
-        A folder of ``kstep prep``, a bundled name, a geometry file, or a SMILES string.
+        A folder of ``kstep prep``, a bundled name, a geometry file, which may be periodic, or a
+        SMILES string.
     settings : RunSettings
     folder : path
         A finished run in it is reported and not made again, but goes on to a greater length.
@@ -279,6 +281,9 @@ def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
     """Write ``run.npz`` and ``summary.json``, as far as the run has come."""
     settings, molecule = job.settings, job.inputs.molecule
     atoms, method = molecule.atoms, job.inputs.physics.method
+    bonds = [one.pairs for one in atoms.constraints if isinstance(one, FixBondLengths)]
+    held = [one for one in atoms.constraints if isinstance(one, FixAtoms)]
+    fixed = sorted({int(i) for one in held for i in one.index})
     summary: dict[str, Any] = {
         **report,
         "molecule": molecule.name,
@@ -309,7 +314,8 @@ def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
             "name": molecule.name,
             "smiles": atoms.info.get("smiles"),
             "charge": atoms.info["charge"],
-            "constraints": "HBonds" if atoms.constraints else None,
+            "constraints": "HBonds" if bonds else None,
+            **({"fixed_atoms": fixed} if fixed else {}),
             "timestep_fs": job.inputs.timestep / FS,
             "interval_steps": settings.k * interval,
             "model": model,
@@ -317,10 +323,8 @@ def _conclude(job: _Job, model: str, report: dict[str, str]) -> dict[str, Any]:
         }
         run = read_run(job.folder / "run.traj", settings, metadata)
         write_npz(job.folder / "run.npz", run)
-        bonds = [constraint.pairs for constraint in atoms.constraints]
-        summary |= summarize(
-            run, settings, checkpoints["run"].run.stats[0], bonds[0] if bonds else None
-        )
+        stats = checkpoints["run"].run.stats[0]
+        summary |= summarize(run, settings, stats, bonds[0] if bonds else None, fixed)
     write_text_atomically(job.folder / "summary.json", json.dumps(summary, indent=1) + "\n")
     return summary
 

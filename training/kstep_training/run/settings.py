@@ -41,6 +41,17 @@ class RunSettings(IntegratorSettings, PhysicsSettings):  # type: ignore[misc]
         None, "charge of the molecule; null: that of its file or SMILES string, or 0", "e"
     )
     multiplicity: int | None = setting(None, "2 S + 1; null: that of the molecule's file, or 1")
+    fix_below_A: float | None = setting(
+        None,
+        "atoms whose z is below this are held, such as the lower layers of a slab, beside those of "
+        "FixAtoms in the file of the start",
+        "A",
+    )
+    relax: bool = setting(
+        True,
+        "whether the geometry is brought to a minimum of the physics first; false: it is a start "
+        "as it is, such as a frame of a liquid",
+    )
     temperature_K: float = setting(300.0, "temperature of the start, and of the thermostat", "K")
     friction_per_ps: float = setting(
         2.0, "friction of the langevin thermostat, and of the equilibration", "1/ps"
@@ -92,6 +103,12 @@ class RunSettings(IntegratorSettings, PhysicsSettings):  # type: ignore[misc]
             )
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}, expected a whole number from 0")
+        if self.pressure_bar is not None and self.thermostat is None:
+            raise ValueError(
+                f"pressure_bar is {self.pressure_bar} and thermostat is null: moves of the volume "
+                "need the temperature of one; set thermostat=langevin or bussi, or leave "
+                "pressure_bar out"
+            )
         RunOptions(**integrator_arguments(self, learn=self.learning_options()))
 
     def learning_options(self) -> Learning | bool:

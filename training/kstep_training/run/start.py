@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixAtoms
 
 from kstep_integrators.ase.atoms_json import decode_atoms, encode_atoms
 from kstep_integrators.calculators import fixed_bonds
@@ -76,7 +77,8 @@ def read_inputs(model: str, source: str, settings: RunSettings) -> RunInputs:
     ImportError
         If a package is missing.
     """
-    molecule = read_molecule(source, settings.charge, settings.multiplicity)
+    molecule = read_molecule(source, settings.charge, settings.multiplicity, cells=True)
+    molecule = replace(molecule, atoms=_held(molecule.atoms, settings.fix_below_A, source))
     physics = make_physics(settings, molecule)
     if settings.physics == "mm":
         for name in ("charge", "multiplicity"):
@@ -87,7 +89,7 @@ def read_inputs(model: str, source: str, settings: RunSettings) -> RunInputs:
                 )
         if molecule.system.getNumConstraints():
             atoms = molecule.atoms.copy()
-            atoms.set_constraint(fixed_bonds(molecule.system))
+            atoms.set_constraint([*atoms.constraints, fixed_bonds(molecule.system)])
             atoms.set_positions(atoms.get_positions())
             molecule = replace(molecule, atoms=atoms)
     options = RunOptions(**integrator_arguments(settings, learn=settings.learning_options()))
@@ -108,6 +110,33 @@ def read_inputs(model: str, source: str, settings: RunSettings) -> RunInputs:
     potential = read_model(model, molecule.atoms, settings.device, settings.backend)
     jump = make_jump(potential, options.timestep)
     return RunInputs(molecule, physics, jump, jump.timestep)
+
+
+def _held(atoms: Atoms, below: float | None, source: str) -> Atoms:
+    """Atoms with those below a height fixed too.
+
+    Raises
+    ------
+    ValueError
+        If there is none below, or none is left that moves.
+    """
+    kept: Atoms = atoms.copy()
+    fixed = {int(i) for constraint in kept.constraints for i in constraint.get_indices()}
+    if below is not None:
+        low = np.flatnonzero(kept.positions[:, 2] < below)
+        if not len(low):
+            raise ValueError(
+                f"fix_below_A is {below}, but no atom of {source} has a z below that: they begin "
+                f"at {kept.positions[:, 2].min():.3f} A"
+            )
+        fixed |= {*low.tolist()}
+        kept.set_constraint(FixAtoms(sorted(fixed)))
+    if len(fixed) == len(kept):
+        raise ValueError(
+            f"all {len(kept)} atoms of {source} are fixed, by its file and fix_below_A ({below}); "
+            "leave some that can move"
+        )
+    return kept
 
 
 def contents_of(model: str, source: str, inputs: RunInputs) -> dict[str, str]:
@@ -143,6 +172,8 @@ def contents_of(model: str, source: str, inputs: RunInputs) -> dict[str, str]:
 def kept_start(inputs: RunInputs, settings: RunSettings, path: Path) -> Atoms:
     """A minimum of the physics with momenta of the temperature, made once and kept in a file.
 
+    Of a run with ``relax=false``, the geometry of the source with such momenta.
+
     Returns
     -------
     ase.Atoms
@@ -162,6 +193,7 @@ def kept_start(inputs: RunInputs, settings: RunSettings, path: Path) -> Atoms:
             settings.temperature_K,
             np.random.default_rng([settings.seed, 0]),
             equilibration_ps=0.0,
+            **({} if settings.relax else {"max_steps": 0}),
             name=f"{molecule.name} with {inputs.physics.method}",
         )
         text, _ = encode_atoms(start.atoms)

@@ -148,7 +148,10 @@ def _frames(path: Path) -> tuple[Sequence[Atoms], npt.NDArray[np.floating[Any]] 
     """Frames, and their times in fs."""
     if path.suffix == ".npz":
         shard = read_npz(path)
-        found = [Atoms(shard.numbers, x, cell=shard.cell, pbc=shard.pbc) for x in shard.positions]
+        found = [
+            Atoms(shard.numbers, x, cell=cell, pbc=shard.pbc)
+            for x, cell in zip(shard.positions, shard.cells, strict=True)
+        ]
         return found, shard.time / FS
     read = read_frames(path)
     return read.atoms, None if read.time is None else read.time / FS
