@@ -1,7 +1,8 @@
 """Models of metatomic and torch-sim inside a jump, against the same models through ASE.
 
 Argon at 40 K, Lennard-Jones, float64, jumps of eight base steps of 2 fs; both ways in turns, jump
-by jump, from the same start. Times are those of the jump alone: no physics, no corrector.
+by jump, from the same start. Times are those of the processor, for the jump alone: no physics, no
+corrector.
 """
 
 # TorchScript reads the annotations of a model itself.
@@ -159,9 +160,9 @@ def compared(ways: tuple[Any, Any], atoms: Atoms, jumps: int) -> dict[str, float
     times: list[list[float]] = [[], []]
     for _ in range(jumps + 3):
         for which, flow in enumerate(flows):
-            began = time.perf_counter()
+            began = time.process_time()
             states[which], info = flow(states[which], physics, inner[which], K)
-            times[which].append(1e3 * (time.perf_counter() - began))
+            times[which].append(1e3 * (time.process_time() - began))
             inner[which] = info.end
     direct, around = (one[3:] for one in times)  # the first of them warm up
     ratios = [b / a for a, b in zip(direct, around, strict=True)]
