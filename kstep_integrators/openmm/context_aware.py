@@ -20,10 +20,12 @@ from kstep_integrators.openmm.context_parts import (
     steady_clock,
     tables_of,
     variables_of,
+    vectors_of,
 )
 from kstep_integrators.openmm.jump import find_jump, physics_parameters
 from kstep_integrators.openmm.program_writer import PREFIX
 from kstep_integrators.openmm.solute import Model
+from kstep_integrators.openmm.system import BAROSTATS
 
 __all__ = ["ContextAwareIntegrator"]
 
@@ -182,11 +184,21 @@ class ContextAwareIntegrator(openmm.CustomIntegrator):  # type: ignore[misc]
                     f"parameters {unknown} that it does not know, or in the force group of the "
                     f"jump ({mixed}), where they are no physics: make the integrator last"
                 )
+            if self._system is not None and any(isinstance(force, BAROSTATS) for force in forces):
+                self._check_barostat()
             self._unread = {f.getForceGroup() for f in forces if isinstance(f, openmm.PythonForce)}
             self._tables = [table for force in forces for table in tables_of(force)]
             self._updates = tuple(table.getUpdateCount() for table in self._tables)
             self._forces = -1 if pending else system.getNumForces()
         self._stepped = True
+
+    def _check_barostat(self) -> None:
+        """Refuse one that the program does not know of."""
+        if f"{PREFIX}last_box" not in vectors_of(self):
+            raise ValueError(
+                "a barostat was added to the System after the integrator was made, which has not "
+                "looked at its temperature and keeps no box: make the integrator last"
+            )
 
     def _check_energy(self) -> None:
         """Look at the first energy of functions in Python.

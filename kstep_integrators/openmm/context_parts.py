@@ -25,6 +25,7 @@ __all__ = [
     "steady_clock",
     "tables_of",
     "variables_of",
+    "vectors_of",
 ]
 
 _contexts: weakref.WeakKeyDictionary[openmm.Integrator, weakref.ref[openmm.Context]] = (
@@ -142,6 +143,12 @@ def variables_of(integrator: openmm.CustomIntegrator) -> list[str]:
     """Names of the global variables."""
     count = integrator.getNumGlobalVariables()
     return [integrator.getGlobalVariableName(index) for index in range(count)]
+
+
+def vectors_of(integrator: openmm.CustomIntegrator) -> list[str]:
+    """Names of the variables that each degree of freedom has."""
+    count = integrator.getNumPerDofVariables()
+    return [integrator.getPerDofVariableName(index) for index in range(count)]
 
 
 def number_of(name: str, value: Any, wanted: unit.Unit) -> float:

@@ -16,13 +16,12 @@ from openmm import unit
 
 from kstep_integrators import units
 from kstep_integrators.fields import replaced
-from kstep_integrators.jumps.source import ModelSource
 from kstep_integrators.mechanics.bond_watch import bond_changes
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.notices import milestone
 from kstep_integrators.openmm.solute import Array, Model, Solute
 from kstep_integrators.openmm.stages import CORRECTORS_BY_CODE, NOISE, Exchange, Stage, Verdict
-from kstep_integrators.openmm.system import BoundModel, Particles
+from kstep_integrators.openmm.system import BoundModel, Particles, Source
 from kstep_integrators.physics.store import geometry
 from kstep_integrators.state import (
     Evaluation,
@@ -47,12 +46,14 @@ _Parameters: TypeAlias = Mapping[str, float]
 class JumpForce:
     """Callable for ``openmm.PythonForce``; pickled, it is the path and hash of a model file.
 
+    Or a calculator that has computed nothing yet.
+
     Parameters
     ----------
-    source : ModelSource
+    source : ModelSource or CalculatorSource
     particles : Particles
     solute : Solute
-    model : NetworkPotential or DirectJump, optional
+    model : NetworkPotential, DirectJump or CalculatorPotential, optional
         The model, if it is loaded. A copy that comes out of XML loads it at its first jump.
 
     Notes
@@ -64,7 +65,7 @@ class JumpForce:
 
     def __init__(
         self,
-        source: ModelSource,
+        source: Source,
         particles: Particles,
         solute: Solute,
         model: Model | None = None,
@@ -87,7 +88,7 @@ class JumpForce:
             Stage.RATTLE: self._rattle,
         }
 
-    def __reduce__(self) -> tuple[type[JumpForce], tuple[ModelSource, Particles, Solute]]:
+    def __reduce__(self) -> tuple[type[JumpForce], tuple[Source, Particles, Solute]]:
         """Settings only."""
         return JumpForce, (self.source, self.particles, self.solute)
 

@@ -6,17 +6,19 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openmm
 from openmm import unit
 
 from kstep_integrators import units
 from kstep_integrators.models.domain import LANDINGS, warn_of_domain
 from kstep_integrators.openmm.context_aware import ContextAwareIntegrator
-from kstep_integrators.openmm.context_parts import context_of, number_of, variables_of
+from kstep_integrators.openmm.context_parts import context_of, number_of, variables_of, vectors_of
 from kstep_integrators.openmm.jump import add_jump, as_model, physics_parameters
 from kstep_integrators.openmm.program import StepProgram
 from kstep_integrators.openmm.program_writer import PREFIX, printed_program
 from kstep_integrators.openmm.solute import Model
+from kstep_integrators.openmm.system import BAROSTATS
 from kstep_integrators.step.make_scheme import make_scheme
 from kstep_integrators.step.options import RunOptions
 from kstep_integrators.step.stats import Stats
@@ -50,9 +52,10 @@ class KStepIntegrator(ContextAwareIntegrator):
     ----------
     system : openmm.System
         The jump is added to it, unless it is there (:func:`~.jump.add_jump`). Without virtual
-        sites and barostats; periodic with a jump of a solute only.
-    model : str, Path, NetworkPotential or DirectJump
-        A bundled name, a path, or ``load_model(...)``.
+        sites; in a periodic one the model has to be one that may be used in a cell, or to cover a
+        solute only. A barostat needs a heat bath of its temperature.
+    model : str, Path, NetworkPotential, DirectJump or CalculatorPotential
+        A bundled name, a path, ``load_model(...)``, or the potential of a calculator.
     k : int
         Base steps per stride; of a direct jump, one of those it has learned.
     timestep : Quantity or float, optional
@@ -168,7 +171,7 @@ class KStepIntegrator(ContextAwareIntegrator):
             system.getNumConstraints(),
             "create the System with constraints=None, rigidWater=False",
         )
-        _check_thermostats(system, temperature)
+        _check_baths(system, kelvin)
         super().__init__(options.first_k * base)
         group = add_jump(system, loaded)
         parameters = physics_parameters(system)
@@ -323,7 +326,8 @@ class KStepIntegrator(ContextAwareIntegrator):
     def undoStep(self, context: openmm.Context) -> None:
         """Put positions and velocities back to the start of the last step, finished or not.
 
-        For a step that an error of the physics has cut short: it leaves a Context in the middle.
+        And the box, where a barostat may have changed it. For a step that an error of the physics
+        has cut short: it leaves a Context in the middle.
 
         Parameters
         ----------
@@ -347,6 +351,12 @@ class KStepIntegrator(ContextAwareIntegrator):
             )
         if self._total("kept_dt") == 0.0 and self._total("evaluations") == 0.0:
             raise ValueError("no step was begun that could be undone")
+        if f"{PREFIX}last_box" in vectors_of(self):
+            # As Stage.BOX answers: a barostat may have changed it.
+            numbers = np.array([[*v] for v in self.getPerDofVariableByName(f"{PREFIX}last_box")])
+            box = np.zeros((3, 3))
+            box[np.tril_indices(3)] = numbers[:2].ravel()
+            context.setPeriodicBoxVectors(*box)
         context.setPositions(self.getPerDofVariableByName("kstep_last_x"))
         context.setVelocities(self.getPerDofVariableByName("kstep_last_v"))
 
@@ -384,11 +394,26 @@ class KStepIntegrator(ContextAwareIntegrator):
         return self._total(name)
 
 
-def _check_thermostats(system: openmm.System, temperature: Any) -> None:
-    if temperature is not None and any(
-        isinstance(force, openmm.AndersenThermostat) for force in system.getForces()
-    ):
+def _check_baths(system: openmm.System, kelvin: float | None) -> None:
+    """Refuse a System whose thermostat or barostat does not go with a temperature (K)."""
+    forces = list(system.getForces())
+    other = [force for force in forces if isinstance(force, openmm.AndersenThermostat)]
+    if kelvin is not None and other:
         raise ValueError(
             f"the System has an AndersenThermostat, and the integrator a temperature of "
-            f"{temperature}: one run has one heat bath; leave out one of them"
+            f"{kelvin:g} K: one run has one heat bath; leave out one of them"
         )
+    if other:
+        kelvin = float(other[0].getDefaultTemperature().value_in_unit(unit.kelvin))
+    for force in forces:
+        if not isinstance(force, BAROSTATS):
+            continue
+        name, wanted = type(force).__name__, force.getDefaultTemperature()
+        wanted = wanted.value_in_unit(unit.kelvin)
+        if kelvin is None or not math.isclose(kelvin, wanted, rel_tol=1e-9):
+            bath = "no temperature" if kelvin is None else f"a heat bath of {kelvin:g} K"
+            raise ValueError(
+                f"the System has a {name} of {wanted:g} K, and the run has {bath}: both together "
+                "are an ensemble at one temperature only; pass temperature and friction, and make "
+                "the barostat with that temperature"
+            )

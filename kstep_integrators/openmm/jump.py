@@ -8,20 +8,30 @@ import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import openmm
+from openmm import unit
 
 from kstep_integrators.arguments import whole_numbers
 from kstep_integrators.calculators.openmm import system_charge
 from kstep_integrators.jumps.direct import DirectJump
 from kstep_integrators.jumps.load import load_model
 from kstep_integrators.jumps.make import make_jump
-from kstep_integrators.jumps.source import ModelSource
+from kstep_integrators.jumps.source import CalculatorSource, ModelSource
 from kstep_integrators.models.electrons import warn_of_charge
 from kstep_integrators.openmm.context_parts import parameters_of
 from kstep_integrators.openmm.force import JumpForce
 from kstep_integrators.openmm.solute import Model, Solute, solute_of
 from kstep_integrators.openmm.stages import PARAMETERS
-from kstep_integrators.openmm.system import check_system, constraints_of, masses_of, particles_of
+from kstep_integrators.openmm.system import (
+    Particles,
+    Source,
+    check_system,
+    constraints_of,
+    masses_of,
+    particles_of,
+)
+from kstep_integrators.potentials.calculator import CalculatorPotential
 from kstep_integrators.potentials.network import NetworkPotential
 
 __all__ = ["add_jump", "as_model", "find_jump", "physics_parameters"]
@@ -47,20 +57,22 @@ def add_jump(
     Parameters
     ----------
     system : openmm.System
-        Of one isolated molecule, or a cluster, or of a solute in a periodic box of constant volume;
-        all forces in it but the jump are the physics.
-    model : str, Path, NetworkPotential or DirectJump
-        A bundled name, a path, or ``load_model(...)``. A total charge that it was not fitted to is
+        Of an isolated molecule, a cluster, or a periodic box; all forces in it but the jump are the
+        physics.
+    model : str, Path, NetworkPotential, DirectJump or CalculatorPotential
+        A bundled name, a path, ``load_model(...)``, or the potential of a calculator, with the
+        charge that its own arguments say. A total charge that a model was not fitted to is
         warned of, where a NonbondedForce says the charge. The XML of the System holds path and
-        hash of the file. OpenMM restores it with ``pickle``: load XML only from where you would
-        run code.
+        hash of a model's file, or a calculator as it was given, pickled. OpenMM restores it with
+        ``pickle``: load XML only from where you would run code.
     elements : sequence of int, optional
         Atomic numbers, if masses do not tell them (isotopes, repartitioned hydrogen mass).
     particles : sequence of int, optional
         Those that the model covers, such as a solute; all by default. The others move along: in the
         flow by the forces of ``inner_groups``, at its ends by the rest of the physics. In a
-        periodic System they must be the particles of one molecule, which the model sees whole and
-        isolated; the box is that of the Context.
+        periodic System a model of all particles sees the box of the Context, and has to be one that
+        may be used in a cell; those of a solute must be the particles of one molecule, which the
+        model sees whole and isolated.
     inner_groups : iterable of int
         Force groups that the flow integrates itself at every base step, beside the model: those of
         a force field in QM/MM. They are copied as they are now, and belong to the physics as well,
@@ -76,10 +88,11 @@ def add_jump(
     Raises
     ------
     ValueError
-        If the model does not cover the particles; for a direct jump, if the constraints are not
-        those it was trained with; for virtual sites, particles without mass, barostats, and a model
-        of all particles of a periodic System; if no group is free; if there is no
-        such ``inner_platform``; if the System has another jump.
+        If the model does not cover the particles, or all of a periodic System and is one of
+        isolated molecules; for a direct jump, if the constraints are not those it was trained with;
+        for virtual sites, particles without mass, a single particle in a periodic box, and the
+        barostat of path integrals; if no group is free; if there is no such ``inner_platform``; if
+        the System has another jump.
     TypeError
         If the model is none of the above, ``system`` no System, or an argument of several numbers
         is none.
@@ -97,7 +110,7 @@ def add_jump(
     if not isinstance(system, openmm.System):
         raise TypeError(f"system is a {type(system).__name__}, expected an openmm.System")
     loaded = as_model(model)
-    source = ModelSource.of(loaded)
+    source = _source_of(loaded)
     if elements is not None:
         elements = whole_numbers("elements", elements, "atomic numbers, one for each particle")
     if particles is not None:
@@ -108,15 +121,13 @@ def add_jump(
     if inner_platform not in names:
         raise ValueError(f"inner_platform is {inner_platform!r}; OpenMM has {names} here")
     present = find_jump(system)
-    some = particles is not None and len(set(particles)) < system.getNumParticles()
-    # What the jump that is there covers was checked when it was added, with its label.
-    check_system(system, solute=some or present is not None)
+    check_system(system)
     solute = solute_of(system, loaded, particles, inner_groups, inner_platform)
     if present is not None:
         _check_same(system, present, source, elements, solute)
         return int(system.getForce(present).getForceGroup())
     atoms = particles_of(system, elements)
-    make_jump(solute.with_surroundings(loaded)).bind(atoms.unplaced())
+    _check_covers(system, loaded, solute, atoms)
     charge = system_charge(system, solute.particles)
     if charge is not None:
         covered = "the System" if solute.particles is None else "the solute"
@@ -149,13 +160,43 @@ def as_model(model: Model | str | Path) -> Model:
     """
     if isinstance(model, str | Path):
         model = load_model(model)
-    if not isinstance(model, NetworkPotential | DirectJump):
+    if not isinstance(model, NetworkPotential | DirectJump | CalculatorPotential):
         raise TypeError(
-            f"model is a {type(model).__name__}; expected a bundled model name, a path, or "
-            "load_model(...). A calculator as the potential cannot be written to a System's XML; "
-            "use KStepDynamics in ASE for it"
+            f"model is a {type(model).__name__}; expected a bundled model name, a path, "
+            "load_model(...) or CalculatorPotential(calculator). What a run has learned is written "
+            "with dynamics.potential.save(path), and passed as that path; for other potentials use "
+            "KStepDynamics in ASE"
         )
     return model
+
+
+def _source_of(model: Model) -> Source:
+    """The place from which a jump that comes out of XML has its model."""
+    if isinstance(model, CalculatorPotential):
+        return CalculatorSource.of(model)
+    return ModelSource.of(model)
+
+
+def _check_covers(
+    system: openmm.System, model: Model, solute: Solute, particles: Particles
+) -> None:
+    """Refuse particles that the model does not cover, in the box if it is to see it."""
+    box = None
+    if solute.periodic:
+        vectors = system.getDefaultPeriodicBoxVectors()
+        box = np.array([vector.value_in_unit(unit.nanometer) for vector in vectors])
+    try:
+        make_jump(solute.with_surroundings(model)).bind(particles.unplaced(box))
+    except ValueError as error:
+        if not solute.periodic or solute.particles is not None:
+            raise
+        raise ValueError(
+            f"{error}. The System is periodic, and the model is one of all its particles: it has "
+            "to cover them in a cell. For a solute in a box call add_jump(system, model, "
+            "particles=[...], inner_groups=[...]) first, with the particles of the solute and the "
+            "force groups of the force field; for an isolated molecule make the System with "
+            "nonbondedMethod=NoCutoff or CutoffNonPeriodic"
+        ) from error
 
 
 def find_jump(system: openmm.System) -> int | None:
@@ -188,7 +229,7 @@ def physics_parameters(system: openmm.System) -> list[str]:
     return sorted(set[str]().union(*map(parameters_of, forces)))
 
 
-def _labels(system: openmm.System, source: ModelSource) -> list[str]:
+def _labels(system: openmm.System, source: Source) -> list[str]:
     """The name of the force in parts: unlike a pickle, it can be read without being run."""
     bonds, lengths = constraints_of(system)
     constraints = [
@@ -214,7 +255,7 @@ def _label(name: str, values: Sequence[float] | Solute) -> str:
 def _check_same(
     system: openmm.System,
     index: int,
-    source: ModelSource,
+    source: Source,
     elements: Sequence[int] | None,
     solute: Solute,
 ) -> None:

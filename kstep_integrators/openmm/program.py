@@ -18,6 +18,7 @@ import torch
 from kstep_integrators import units
 from kstep_integrators.openmm.program_writer import PREFIX, ProgramWriter
 from kstep_integrators.openmm.stages import CORRECTOR_CODES, NOISE, PARAMETERS, Stage, Verdict
+from kstep_integrators.openmm.system import BAROSTATS
 from kstep_integrators.step.scheme import Scheme
 from kstep_integrators.thermostats import NoThermostat
 
@@ -87,12 +88,17 @@ class StepProgram(ProgramWriter):
         self.n_particles = system.getNumParticles()
         self.constrained = system.getNumConstraints() > 0
         self.periodic = bool(system.usesPeriodicBoundaryConditions())
+        self.barostat = any(isinstance(force, BAROSTATS) for force in system.getForces())
 
     def write(self) -> None:
         """Add the step to the integrator: O C J C O, or O { C J C } O."""
         self._variables()
         self.each("last_x", "x")
         self.each("last_v", "v")
+        if self.barostat:
+            # It may fail, or what follows it: the positions before belong to the box before.
+            self.ask(Stage.BOX, "last_box")
+            self.idle()
         if self.bath:
             self.total("moved", "(x - kept)^2 + (v - kept_v)^2")
             self.set("noise_start", "select(moved, moved + jumps, noise_start)")
@@ -149,6 +155,8 @@ class StepProgram(ProgramWriter):
         self.vectors("kept", "kept_v", "here", "dx", "dv", "start_x", "start_v", "last_x", "last_v")
         if self.periodic:
             self.vectors("box", "kept_box")
+        if self.barostat:
+            self.vectors("last_box")
         if self.needs_forces:
             self.vectors("force", "start_force", "correction", "start_correction")
         if self.metropolis is not None:
@@ -171,8 +179,9 @@ class StepProgram(ProgramWriter):
         """Evaluate the physics anew if what is kept belongs to other positions, or another box.
 
         They change by ``setPositions``, minimization, states and checkpoints that are loaded, other
-        integrators, ``setParameter``, ``setPeriodicBoxVectors``; comparing them finds it all. The
-        box is no variable of a program: the jump gets it with the positions, and gives it back.
+        integrators, barostats, ``setParameter``, ``setPeriodicBoxVectors``; comparing them finds it
+        all. The box is no variable of a program: the jump gets it with the positions, and gives it
+        back.
         """
         self.total("changed", "(x - kept)^2")
         self.total("kicked", "0.5*m*(v - kept_v)^2")

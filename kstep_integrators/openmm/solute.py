@@ -1,7 +1,8 @@
 """A solute: the particles that the model covers, the forces around them, and its periodic images.
 
-The model is one of an isolated molecule. In a periodic box its particles may be given in any
-images; the shortest links between them tell which belong together.
+The model of a solute is one of an isolated molecule. In a periodic box its particles may be given
+in any images; the shortest links between them tell which belong together. A model of all particles
+sees the box, and takes each of them in the image that it has.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 Indices: TypeAlias = npt.NDArray[np.int64]
 
-Model: TypeAlias = NetworkPotential | DirectJump
-"""The models that files hold."""
+Model: TypeAlias = NetworkPotential | DirectJump | CalculatorPotential
+"""The models that files hold, and calculators."""
 
 REACH = 0.4
 """Longest link, as a fraction of a box vector; from a half on its image would be the nearer one."""
@@ -79,13 +80,13 @@ class Solute:
     Attributes
     ----------
     particles : tuple of int or None
-        That the model is a function of; None for all.
+        That the model is a function of; None for all, in the box if there is one.
     forces : str
         XML of a System with the forces that the flow computes itself; empty if there are none.
     platform : str
         On which it does.
     periodic : bool
-        Whether the System is; the model is of an isolated molecule in any case.
+        Whether the System is; the model of some of its particles is of an isolated molecule.
     """
 
     particles: tuple[int, ...] | None = None
@@ -97,10 +98,13 @@ class Solute:
         """The model itself, or its sum with the forces that the flow computes."""
         if isinstance(model, DirectJump):
             return model
-        isolated = Isolated(model) if self.periodic else model
-        network = isolated if self.particles is None else (isolated, self.particles)
+        if self.particles is None and not self.forces:
+            return model
+        network: Potential | tuple[Potential, tuple[int, ...]] = model
+        if self.particles is not None:
+            network = (Isolated(model) if self.periodic else model, self.particles)
         if not self.forces:
-            return model if self.particles is None else SumPotential(network)
+            return SumPotential(network)
         system = openmm.XmlSerializer.deserialize(self.forces)
         cheap: Potential = CalculatorPotential(OpenMMCalculator(system, self.platform))
         if self.periodic and not system.usesPeriodicBoundaryConditions():
@@ -120,9 +124,9 @@ def solute_of(
     Parameters
     ----------
     system : openmm.System
-    model : NetworkPotential or DirectJump
+    model : NetworkPotential, DirectJump or CalculatorPotential
     particles : sequence of int or None
-        That the model covers; None for all.
+        That the model covers; None for all, as is a sequence of all.
     groups : iterable of int
         Force groups that the flow computes itself.
     platform : str
@@ -145,15 +149,17 @@ def solute_of(
     (0, 1, 2)
     """
     groups = sorted({int(group) for group in groups})
+    count, periodic = system.getNumParticles(), bool(system.usesPeriodicBoundaryConditions())
+    if particles is not None and sorted(particles) == [*range(count)]:
+        particles = None
     if particles is None and not groups:
-        return Solute(platform=platform)
+        return Solute(platform=platform, periodic=periodic)
     if isinstance(model, DirectJump):
         raise ValueError(
             f"particles={particles} and inner_groups={groups}, but model {model.header.name!r} "
             "makes direct jumps: it knows where all particles land, or none. Use a potential, "
             "whose flow moves the others along"
         )
-    count = system.getNumParticles()
     covered = None if particles is None else tuple(int(index) for index in particles)
     if covered is not None and not (covered and all(0 <= index < count for index in covered)):
         raise ValueError(
@@ -178,7 +184,7 @@ def solute_of(
             "force.setForceGroup(1) or createMixedSystem(..., forceGroup=1)"
         )
     xml = openmm.XmlSerializer.serialize(copied) if groups else ""
-    return Solute(covered, xml, platform, bool(system.usesPeriodicBoundaryConditions()))
+    return Solute(covered, xml, platform, periodic)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import openmm
@@ -16,7 +17,7 @@ from kstep_integrators import units
 from kstep_integrators.fields import derived
 from kstep_integrators.jumps.base import BoundJump
 from kstep_integrators.jumps.make import make_jump
-from kstep_integrators.jumps.source import ModelSource
+from kstep_integrators.jumps.source import CalculatorSource, ModelSource
 from kstep_integrators.mechanics.check_bonds import bond_offsets
 from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.openmm.solute import Array, Model, Solute, SpanningTree, spanning_tree
@@ -25,46 +26,54 @@ from kstep_integrators.potentials.sum import some_atoms
 from kstep_integrators.state import PhaseState
 
 __all__ = [
+    "BAROSTATS",
     "BoundModel",
     "Particles",
+    "Source",
     "check_system",
     "constraints_of",
     "masses_of",
     "particles_of",
 ]
 
+Source: TypeAlias = ModelSource | CalculatorSource
+"""The place that a model has when the System is written."""
+
 _log = logging.getLogger(__name__)
 
 TOLERANCE = 0.05
 """u; force fields round masses, and no two neighbours in the periodic table are as close."""
 
-_BAROSTATS = (
+BAROSTATS = (
     openmm.MonteCarloBarostat,
     openmm.MonteCarloAnisotropicBarostat,
     openmm.MonteCarloFlexibleBarostat,
     openmm.MonteCarloMembraneBarostat,
-    openmm.RPMDMonteCarloBarostat,
 )
+"""Forces that try another box before a step, and decide by the energy of the physics."""
 
 
-def check_system(system: openmm.System, solute: bool = False) -> None:
+def check_system(system: openmm.System) -> None:
     """Refuse a System that a jump cannot advance.
 
     Parameters
     ----------
     system : openmm.System
-    solute : bool
-        Whether the model covers some of its particles only, or all.
 
     Raises
     ------
     ValueError
-        For an empty System, virtual sites, massless particles, barostats, and periodic boundary
-        conditions around a model of all particles.
+        For an empty System, a single particle in a periodic one, virtual sites, massless particles,
+        and the barostat of path integrals.
     """
     count = system.getNumParticles()
     if count == 0:
         raise ValueError("the System has no particles; add them before the jump")
+    if count == 1 and system.usesPeriodicBoundaryConditions():
+        raise ValueError(
+            "the System is periodic and has one particle, expected two at least: the jump tells of "
+            "its box by six numbers, three for each particle. Take a larger cell"
+        )
     virtual = [i for i in range(count) if system.isVirtualSite(i)]
     if virtual:
         raise ValueError(
@@ -78,22 +87,10 @@ def check_system(system: openmm.System, solute: bool = False) -> None:
             f"particles {massless[:10]} have no mass: OpenMM holds them in place, a jump would not "
             "know. Give them their masses, or use KStepDynamics in ASE with FixAtoms"
         )
-    for force in system.getForces():
-        if isinstance(force, _BAROSTATS):
-            raise ValueError(
-                f"the System has a {type(force).__name__}, which at the start of steps tries "
-                "another box and moves whole molecules, as far as bonds and constraints of the "
-                "System tell it of them: a solute whose bonds are left to an expensive method "
-                "would be pulled apart, and no jump has been tried with a cell that changes. "
-                "Equilibrate the volume without jumps, and remove the barostat"
-            )
-    if system.usesPeriodicBoundaryConditions() and not solute:
+    if any(isinstance(force, openmm.RPMDMonteCarloBarostat) for force in system.getForces()):
         raise ValueError(
-            "the System is periodic, and a model of all its particles is one of an isolated "
-            "molecule. For a solute in a box call add_jump(system, model, particles=[...], "
-            "inner_groups=[...]) first, with the particles of the solute and the force groups of "
-            "the force field; for a model of all particles use nonbondedMethod=NoCutoff or "
-            "CutoffNonPeriodic"
+            "the System has an RPMDMonteCarloBarostat, which is of path integrals and acts in "
+            "their integrator alone: take a MonteCarloBarostat"
         )
 
 
@@ -154,11 +151,17 @@ class Particles:
                 "Modeller makes it"
             )
 
-    def unplaced(self) -> PhaseState:
-        """The atoms without positions, for what only asks which they are: all in one place."""
+    def unplaced(self, box: Array | None = None) -> PhaseState:
+        """The atoms without positions, for what only asks which they are: all in one place.
+
+        Parameters
+        ----------
+        box : (3, 3) float64, nm, optional
+            Of a periodic System.
+        """
         bonds, lengths = self._constraints()
         atoms = self._state(np.zeros((len(self.masses), 3)))
-        return atoms.replace(bonds=bonds, bond_lengths=lengths)
+        return in_box(atoms.replace(bonds=bonds, bond_lengths=lengths), box)
 
     def _constraints(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         if not self.bonds:
@@ -180,6 +183,14 @@ class Particles:
             bonds=bonds,
             bond_lengths=lengths,
         )
+
+
+def in_box(state: PhaseState, box: Array | None) -> PhaseState:
+    """A state in a box (3, 3), nm; as it is where there is none."""
+    if box is None:
+        return state
+    cell = torch.from_numpy(box * units.NM).to(state.cell).reshape(state.cell.shape)
+    return state.replace(cell=cell, pbc=(True, True, True))
 
 
 def particles_of(system: openmm.System, elements: Sequence[int] | None = None) -> Particles:
@@ -257,15 +268,15 @@ class BoundModel:
 
     Parameters
     ----------
-    source : ModelSource
+    source : ModelSource or CalculatorSource
     particles : Particles
     solute : Solute
-    model : NetworkPotential or DirectJump, optional
+    model : NetworkPotential, DirectJump or CalculatorPotential, optional
         The model, if it is loaded.
     """
 
     def __init__(
-        self, source: ModelSource, particles: Particles, solute: Solute, model: Model | None
+        self, source: Source, particles: Particles, solute: Solute, model: Model | None
     ) -> None:
         self.source, self.particles, self.solute, self._model = source, particles, solute, model
         self._atoms: PhaseState | None = None
@@ -279,7 +290,7 @@ class BoundModel:
         return self._model
 
     def state(self, positions: Array, box: Array | None) -> PhaseState:
-        """The atoms at rest at positions (nm), the solute in one piece if there is a box (nm)."""
+        """The atoms at rest at positions (nm); a solute in one piece if there is a box (nm)."""
         finite = np.isfinite(positions).all()
         if box is not None:
             self.particles.check_whole(positions, box)
@@ -290,10 +301,7 @@ class BoundModel:
             self._atoms = self.particles.state(positions).to(self._loaded().device)
         x = torch.from_numpy(positions * units.NM)
         state = self._atoms.replace(positions=x.to(self._atoms.positions.device))
-        if box is None:
-            return state
-        cell = torch.from_numpy(box * units.NM).to(state.cell)
-        return state.replace(cell=cell, pbc=(True, True, True))
+        return in_box(state, box)
 
     def covered(self, state: PhaseState) -> PhaseState:
         """The atoms that the model covers: bonds of others are no matter of it."""
@@ -302,7 +310,9 @@ class BoundModel:
         return some_atoms(state, torch.tensor(self.solute.particles, device=state.masses.device))
 
     def unwrapped(self, positions: Array, box: Array) -> Array:
-        """Positions (N, 3), nm, with the solute in one piece."""
+        """Positions (N, 3), nm, with the solute in one piece; as they are if all are covered."""
+        if self.solute.particles is None:
+            return positions
         if self._tree is None:
             self._tree = spanning_tree(np.array(self.solute.particles), positions, box)
         unwrapped = self._tree.unwrapped(positions, box)

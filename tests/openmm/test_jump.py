@@ -4,7 +4,7 @@ import openmm
 import pytest
 from ase.calculators.lj import LennardJones
 
-from kstep_integrators import CalculatorPotential
+from kstep_integrators import CalculatorPotential, SumPotential
 from kstep_integrators.models.model_file import ModelFileError
 from kstep_integrators.openmm import KStepIntegrator, add_jump
 from kstep_integrators.openmm.jump import find_jump, physics_parameters
@@ -65,8 +65,10 @@ def test_all_groups_taken(model):
 
 
 def test_models_refused():
-    with pytest.raises(TypeError, match="a CalculatorPotential; expected a bundled model name"):
-        add_jump(water(), CalculatorPotential(LennardJones()))
+    lennard_jones = CalculatorPotential(LennardJones())
+    with pytest.raises(TypeError, match="a SumPotential; expected a bundled model name"):
+        add_jump(water(), SumPotential(lennard_jones))
+    assert add_jump(water(), lennard_jones) == 31
     with pytest.raises(ValueError, match="not loaded from a file"):
         add_jump(water(), potential())
     with pytest.raises(ModelFileError, match="no-such-model"):

@@ -18,8 +18,8 @@ def massless(system):
     system.setParticleMass(1, 0.0)
 
 
-def barostat(system):
-    system.addForce(openmm.MonteCarloBarostat(1.0, 300.0))
+def path_integrals(system):
+    system.addForce(openmm.RPMDMonteCarloBarostat(1.0))
 
 
 def periodic(system):
@@ -41,7 +41,7 @@ def silicon(system):
     [
         (virtual_site, r"particles \[3\] are virtual sites"),
         (massless, r"particles \[1\] have no mass"),
-        (barostat, r"MonteCarloBarostat, which.*cell that changes"),
+        (path_integrals, r"RPMDMonteCarloBarostat, which.*take a MonteCarloBarostat"),
         (periodic, "is periodic"),
         (deuterium, "particle 1 has a mass of 2.014 u.*elements="),
         (silicon, "does not cover the elements"),
