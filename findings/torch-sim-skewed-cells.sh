@@ -4,8 +4,8 @@
 # Expected: the energy of a crystal is the sum over pairs and images, and does not change if an atom is replaced by one
 # of its images. SimState keeps cell vectors as columns, and the models ask for the rows.
 # Seen: in torch-sim-atomistic 0.3.0, images are shifted by rows of integers times the transposed cell. In a cell with
-# angles other than 90 degrees, distances to images are wrong: here the energy is off by a third, and moving an atom by
-# a cell vector changes it. In orthogonal cells both are the same, which is what most examples use.
+# angles other than 90 degrees, distances to images are wrong: here the energy is 3 eV where it is -0.14, and moving an
+# atom by a cell vector changes it. In orthogonal cells both are the same, which is what most examples use.
 # Why it matters: primitive cells of fcc, bcc and hcp are skewed.
 # What we do: nothing in our code; our tests of such cells are made with models of their own. MaceModel has it right.
 set -euo pipefail

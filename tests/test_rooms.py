@@ -58,7 +58,7 @@ def test_the_rooms_are_few(checkout: Checkout) -> None:
     library, training = ROOT / "kstep_integrators", ROOT / "training/kstep_training"
     assert len(list(library.glob("*.py"))) <= 8
     assert len(list((library / "openmm").rglob("*.py"))) <= 11
-    assert len(list((training / "evaluate").rglob("*.py"))) <= 25
+    assert len(list((training / "evaluate").rglob("*.py"))) <= 28
 
 
 def test_imports_go_one_way_on_few_ranks(checkout: Checkout) -> None:

@@ -196,7 +196,8 @@ def _add_evaluate(commands: Any) -> None:
         nargs="*",
         default=[],
         metavar="MODEL MOLECULES key=value",
-        help="a model, then a .smi file, geometries, a bundled list or names; e.g. seeds=16",
+        help="a model, then a .smi file, geometries (periodic ones too), a bundled list or names; "
+        "e.g. seeds=16",
     )
     evaluate.add_argument(
         "--output", type=Path, default=Path("kstep_evaluation"), metavar="DIR", help="folder"

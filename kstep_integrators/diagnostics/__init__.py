@@ -69,7 +69,11 @@ from kstep_integrators.diagnostics.spectra import (
     spectral_peaks,
     vibrational_density,
 )
-from kstep_integrators.diagnostics.structure import RadialDistribution, radial_distribution
+from kstep_integrators.diagnostics.structure import (
+    RadialDistribution,
+    radial_distribution,
+    radial_distributions,
+)
 from kstep_integrators.diagnostics.structure_factor import StructureFactor, structure_factor
 from kstep_integrators.diagnostics.temperature import temperature_per_element
 
@@ -113,6 +117,7 @@ __all__ = [
     "on_circle",
     "peak_shift",
     "radial_distribution",
+    "radial_distributions",
     "remove_drift",
     "residual_rms",
     "running_coordination",

@@ -7,7 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kstep_integrators.diagnostics.structure import RadialDistribution, pairs_within
+from kstep_integrators.diagnostics.structure import (
+    RadialDistribution,
+    group_masks,
+    pairs_within,
+)
 
 __all__ = ["Coordination", "coordination_numbers", "running_coordination"]
 
@@ -84,10 +88,11 @@ def coordination_numbers(
     >>> coordination_numbers(copper.positions, copper.cell[:], range(4), range(4), 3.0).mean
     12.0
     """
-    counts = []
-    for chosen, i, _ in pairs_within(positions, cell, first, second, cutoff, pbc):
-        atoms = np.flatnonzero(chosen)
-        counts.append(np.bincount(i, minlength=len(chosen))[atoms])
+    mine, other = group_masks(positions, first, second)
+    counts = [
+        np.bincount(i[other[j]], minlength=len(mine))[mine]
+        for _, i, j, _ in pairs_within(positions, cell, cutoff, pbc)
+    ]
     return Coordination(np.asarray(counts, dtype=np.float64))
 
 

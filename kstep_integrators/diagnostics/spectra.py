@@ -64,7 +64,10 @@ def vibrational_density(
     :math:`g(\nu) \propto \sum_i |\int p_i(t) m_i^{-1/2} e^{-2 \pi i c \nu t} dt|^2`, which is the
     Fourier transform of :math:`\sum_i m_i \langle v_i(0) v_i(t) \rangle` (Berens, Mackay, White &
     Wilson, doi:10.1063/1.446044). Averaged over overlapping segments with a Hann window (Welch,
-    doi:10.1109/TAU.1967.1161901). Molecules that turn or fly have that in their spectrum.
+    doi:10.1109/TAU.1967.1161901). Molecules that turn or fly have that in their spectrum. Times the
+    degrees of freedom (3N - 6 of a molecule, 3N - 3 of a periodic system at no net momentum), the
+    integral over a band is the number of modes in it, as far as the energy is spread evenly. Only
+    momenta enter, so that wrapped positions make no difference.
 
     Parameters
     ----------

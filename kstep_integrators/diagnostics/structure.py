@@ -6,10 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from ase.neighborlist import primitive_neighbor_list
+from ase.data import chemical_symbols
+from ase.geometry import complete_cell
 from numpy.typing import ArrayLike, NDArray
+from vesin import NeighborList
 
-__all__ = ["RadialDistribution", "pairs_within", "radial_distribution"]
+__all__ = [
+    "RadialDistribution",
+    "pairs_within",
+    "radial_distribution",
+    "radial_distributions",
+]
 
 Array = NDArray[np.float64]
 
@@ -51,7 +58,7 @@ def radial_distribution(
     r"""Radial distribution function between two groups of atoms.
 
     :math:`g(r) = V \langle n(r) \rangle / (N_1 N_2 \, 4 \pi r^2 \Delta r)`, with all periodic
-    images within the limit, in cells of any shape (neighbours by ASE).
+    images within the limit, in cells of any shape (neighbours by vesin).
 
     Parameters
     ----------
@@ -84,39 +91,26 @@ def radial_distribution(
     >>> round(result.density.item(), 1)  # nothing is correlated
     1.0
     """
-    boxes = np.asarray(cell, dtype=np.float64)
-    if not all(pbc) or boxes.shape[-2:] != (3, 3) or not (np.abs(np.linalg.det(boxes)) > 0.0).all():
-        raise ValueError(
-            f"pbc is {tuple(pbc)} and the cell {boxes.tolist()}; a radial distribution needs a "
-            "cell that is periodic in all directions. Of a molecule, compare the lengths of pairs"
-        )
-    if bins < 1:
-        raise ValueError(f"bins is {bins}; the number of bins must be positive")
-    one, other = (np.unique(np.asarray(group, dtype=np.int64)) for group in (first, second))
-    # Within one group an atom has one partner less.
-    pairs = float(len(one) * len(other) - len(np.intersect1d(one, other)))
-    if pairs == 0.0 and len(one):
-        raise ValueError("both groups are the same single atom; there is no pair")
-    edges = np.linspace(0.0, limit, bins + 1)
-    volumes = np.abs(np.linalg.det(boxes))
-    frames, total = 0, np.zeros(bins)
-    for _, _, distance in pairs_within(positions, boxes, one, other, limit, pbc):
-        volume = float(volumes if volumes.ndim == 0 else volumes[frames])
-        total += volume * np.histogram(distance, edges)[0]
+    boxes = _cells(cell, pbc)
+    edges = _edges(limit, bins)
+    masks = group_masks(positions, first, second)
+    counts, frames = np.zeros(bins), 0
+    for box, i, j, distance in pairs_within(positions, boxes, limit, pbc):
+        kept = masks[0][i] & masks[1][j]
+        counts += abs(np.linalg.det(box)) * np.histogram(distance[kept], edges)[0]
         frames += 1
-    shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
-    return RadialDistribution(0.5 * (edges[1:] + edges[:-1]), total / (frames * pairs * shells))
+    return _normalized(counts / frames, edges, masks[0], masks[1])
 
 
-def pairs_within(
+def radial_distributions(
     positions: ArrayLike,
     cell: ArrayLike,
-    first: ArrayLike,
-    second: ArrayLike,
+    numbers: ArrayLike,
     limit: float,
+    bins: int = 100,
     pbc: tuple[bool, bool, bool] = (True, True, True),
-) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64], Array]]:
-    """Pairs of two groups within a distance, frame by frame, with all periodic images.
+) -> dict[str, RadialDistribution]:
+    """Radial distribution functions of all pairs of elements, from one list of neighbours.
 
     Parameters
     ----------
@@ -124,39 +118,144 @@ def pairs_within(
         Shape (F, N, 3) or (N, 3), angstrom.
     cell : array_like
         Shape (3, 3), or (F, 3, 3) of a cell that changes; angstrom.
-    first, second : array_like of int
-        Indices of the atoms of the groups.
+    numbers : array_like of int
+        Shape (N,), atomic numbers.
+    limit, bins, pbc
+        As of :func:`radial_distribution`.
+
+    Returns
+    -------
+    dict of str to RadialDistribution
+        By names such as ``H-O``, in order of atomic number. A single atom of an element makes no
+        pair.
+
+    Raises
+    ------
+    ValueError
+        As of :func:`radial_distribution`.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> salt = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    >>> found = radial_distributions(salt.positions, salt.cell[:], salt.numbers, 4.5, bins=45)
+    >>> {pair: round(float(g.distances[g.density.argmax()]), 2) for pair, g in found.items()}
+    {'Na-Na': 3.95, 'Na-Cl': 2.75, 'Cl-Cl': 3.95}
+    """
+    z = np.asarray(numbers, dtype=np.int64)
+    boxes, edges = _cells(cell, pbc), _edges(limit, bins)
+    elements, kind = np.unique(z, return_inverse=True)
+    size, frames = len(elements), 0
+    counts = np.zeros((size * size, bins))
+    for box, i, j, distance in pairs_within(positions, boxes, limit, pbc):
+        volume = abs(np.linalg.det(box))
+        pair = kind[i] * size + kind[j]
+        for number in range(size * size):
+            counts[number] += volume * np.histogram(distance[pair == number], edges)[0]
+        frames += 1
+    found = {}
+    for a in range(size):
+        for b in range(a, size):
+            if a == b and np.count_nonzero(kind == a) < 2:
+                continue
+            name = f"{chemical_symbols[elements[a]]}-{chemical_symbols[elements[b]]}"
+            mine = counts[a * size + b] / frames
+            found[name] = _normalized(mine, edges, kind == a, kind == b)
+    return found
+
+
+def _cells(cell: ArrayLike, pbc: tuple[bool, bool, bool]) -> Array:
+    boxes = np.asarray(cell, dtype=np.float64)
+    if not all(pbc) or boxes.shape[-2:] != (3, 3) or not (np.abs(np.linalg.det(boxes)) > 0.0).all():
+        raise ValueError(
+            f"pbc is {tuple(pbc)} and the cell {boxes.tolist()}; a radial distribution needs a "
+            "cell that is periodic in all directions. Of a molecule, compare the lengths of pairs"
+        )
+    return boxes
+
+
+def _edges(limit: float, bins: int) -> Array:
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; the number of bins must be positive")
+    return np.linspace(0.0, limit, bins + 1)
+
+
+def _normalized(
+    counts: Array, edges: Array, first: NDArray[np.bool_], second: NDArray[np.bool_]
+) -> RadialDistribution:
+    """The distribution of counts that are times the volume, averaged over frames."""
+    # Within one group an atom has one partner less.
+    pairs = float(first.sum() * second.sum() - (first & second).sum())
+    if pairs == 0.0:
+        raise ValueError("both groups are the same single atom; there is no pair")
+    shells = 4.0 / 3.0 * np.pi * np.diff(edges**3)
+    return RadialDistribution(0.5 * (edges[1:] + edges[:-1]), counts / (pairs * shells))
+
+
+def group_masks(
+    positions: ArrayLike, first: ArrayLike, second: ArrayLike
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Masks (N,) of two groups of atoms.
+
+    Raises
+    ------
+    ValueError
+        If a group is empty, or the positions are none.
+    """
+    if np.ndim(positions) < 2:
+        raise ValueError(f"positions have shape {np.shape(positions)}; expected (F, N, 3)")
+    masks = np.zeros((2, np.shape(positions)[-2]), dtype=bool)
+    groups = [np.asarray(group, dtype=np.int64) for group in (first, second)]
+    for mask, group in zip(masks, groups, strict=True):
+        mask[group] = True
+    if not masks.any(axis=1).all():
+        raise ValueError(
+            f"the groups have {[len(group) for group in groups]} atoms; expected at least one atom "
+            "in each"
+        )
+    return masks[0], masks[1]
+
+
+def pairs_within(
+    positions: ArrayLike,
+    cell: ArrayLike,
+    limit: float,
+    pbc: tuple[bool, bool, bool] = (True, True, True),
+) -> Iterator[tuple[Array, NDArray[np.int64], NDArray[np.int64], Array]]:
+    """Pairs of atoms within a distance, frame by frame, with all periodic images.
+
+    Parameters
+    ----------
+    positions : array_like
+        Shape (F, N, 3) or (N, 3), angstrom.
+    cell : array_like
+        Shape (3, 3), or (F, 3, 3) of a cell that changes; angstrom.
     limit : float
         Angstrom.
     pbc : (bool, bool, bool)
 
     Yields
     ------
-    (N,), (P,), (P,) numpy.ndarray
-        The atoms of the first group; for each pair its atom of that group, and the distance. Each
-        pair within both groups comes from either end.
+    (3, 3), (P,), (P,), (P,) numpy.ndarray
+        The cell of the frame; for each pair both atoms and the distance, from either end.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, a group is empty, or the limit is not positive.
+        If shapes do not fit, or the limit is not positive.
 
     Examples
     --------
     >>> from ase.build import bulk
     >>> atoms = bulk("Cu", cubic=True, a=3.6)
-    >>> [len(pairs) for _, pairs, _ in pairs_within(atoms.positions, atoms.cell, [0], range(4), 3)]
-    [12]
+    >>> [len(distance) for *_, distance in pairs_within(atoms.positions, atoms.cell[:], 3.0)]
+    [48]
     """
     x = np.asarray(positions, dtype=np.float64)
     x = x[None] if x.ndim == 2 else x
     boxes = np.asarray(cell, dtype=np.float64)
-    groups = [np.unique(np.asarray(group, dtype=np.int64)) for group in (first, second)]
-    if x.ndim != 3 or x.shape[2] != 3 or not len(x) or not all(len(group) for group in groups):
-        raise ValueError(
-            f"positions have shape {x.shape} and the groups {[len(g) for g in groups]} atoms; "
-            "expected (F, N, 3) and at least one atom in each"
-        )
+    if x.ndim != 3 or x.shape[2] != 3 or not x.size:
+        raise ValueError(f"positions have shape {x.shape}; expected (F, N, 3)")
     if boxes.shape not in ((3, 3), (len(x), 3, 3)):
         raise ValueError(
             f"the cell has shape {boxes.shape}; expected (3, 3), or ({len(x)}, 3, 3) for the "
@@ -164,11 +263,10 @@ def pairs_within(
         )
     if not limit > 0.0:
         raise ValueError(f"limit is {limit}; the largest distance must be positive")
-    inside = np.zeros((2, x.shape[1]), dtype=bool)
-    for mask, group in zip(inside, groups, strict=True):
-        mask[group] = True
-    for number, frame in enumerate(x):
-        box = boxes if boxes.ndim == 2 else boxes[number]
-        i, j, distance = primitive_neighbor_list("ijd", pbc, box, frame, limit)
-        kept = inside[0][i] & inside[1][j]
-        yield inside[0], i[kept], distance[kept]
+    search = NeighborList(cutoff=limit, full_list=True, n_threads=1)
+    for frame, box in zip(x, np.broadcast_to(boxes, (len(x), 3, 3)), strict=True):
+        whole = complete_cell(np.where(np.array(pbc)[:, None], box, 0.0))
+        # A list is made from fractions of the cell, and not from positions far outside of it.
+        inside = frame - np.floor(frame @ np.linalg.inv(whole)) * np.array(pbc) @ whole
+        first, second, distance = search.compute(inside, whole, np.array(pbc), "ijd")
+        yield box, first.astype(np.int64), second.astype(np.int64), distance

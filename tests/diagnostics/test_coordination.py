@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from ase.build import bulk, fcc111
+from ase.neighborlist import primitive_neighbor_list
 
 from kstep_integrators.diagnostics import (
     block_error,
@@ -12,6 +13,7 @@ from kstep_integrators.diagnostics import (
     radial_distribution,
     running_coordination,
 )
+from kstep_integrators.diagnostics.structure import pairs_within
 
 SKEWED = np.array([[3.1, 0.0, 0.0], [1.4, 2.9, 0.0], [-1.2, 0.8, 3.3]])
 
@@ -85,6 +87,7 @@ def test_a_slab():
         ({"cutoff": 0.0}, "limit is 0.0"),
         ({"cell": np.ones((2, 3, 3))}, r"expected \(3, 3\), or \(1, 3, 3\)"),
         ({"positions": np.zeros((4, 2))}, "positions have shape"),
+        ({"positions": np.zeros(3)}, "positions have shape"),
     ],
 )
 def test_refusals(change, message):
@@ -105,3 +108,17 @@ def test_a_density_is_positive():
     g = radial_distribution(atoms.positions, atoms.cell[:], range(4), range(4), 3.0, 30)
     with pytest.raises(ValueError, match="number_density is 0"):
         running_coordination(g, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_lists_equal_those_of_ase(seed):
+    """Random skewed cells, some smaller than the cutoff, any periodicity, atoms anywhere."""
+    rng = np.random.default_rng(seed)
+    cell = rng.uniform(2.0, 7.0) * (np.eye(3) + 0.3 * rng.normal(size=(3, 3)))
+    positions = rng.normal(0.0, 10.0, (6, 3))
+    pbc = tuple(bool(b) for b in rng.integers(0, 2, 3))
+    ((_, i, j, distance),) = pairs_within(positions, cell, 5.0, pbc)
+    expected = primitive_neighbor_list("ijd", pbc, cell, positions, 5.0)
+    assert sorted(zip(i, j, distance.round(9), strict=True)) == sorted(
+        zip(expected[0], expected[1], expected[2].round(9), strict=True)
+    )

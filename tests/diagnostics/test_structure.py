@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 
-from kstep_integrators.diagnostics import radial_distribution
+from kstep_integrators.diagnostics import radial_distribution, radial_distributions
 
 EVERY = (True, True, True)
 
@@ -64,3 +64,21 @@ def test_refusals(change, message):
     }
     with pytest.raises(ValueError, match=message):
         radial_distribution(**{**arguments, **change})
+
+
+def test_all_pairs_of_elements_at_once():
+    atoms = bulk("NaCl", "rocksalt", a=5.6, cubic=True)
+    atoms.numbers[0] = 3  # a single atom
+    frames = atoms.positions + np.random.default_rng(0).normal(0.0, 0.2, (4, 8, 3))
+    found = radial_distributions(frames, atoms.cell[:], atoms.numbers, 5.0, 25)
+    assert list(found) == ["Li-Na", "Li-Cl", "Na-Na", "Na-Cl", "Cl-Cl"]
+    for pair, both in {"Li-Na": (3, 11), "Na-Cl": (11, 17), "Cl-Cl": (17, 17)}.items():
+        groups = [np.flatnonzero(atoms.numbers == z) for z in both]
+        alone = radial_distribution(frames, atoms.cell[:], *groups, 5.0, 25)
+        np.testing.assert_allclose(found[pair].density, alone.density, rtol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (0, 4, 3)])
+def test_positions_have_a_shape(shape):
+    with pytest.raises(ValueError, match="positions have shape"):
+        radial_distributions(np.zeros(shape), np.eye(3), [1, 1, 1], 1.0)

@@ -1,5 +1,7 @@
 """Quick physics for tests of evaluations: Morse springs, and springs that are a little wrong."""
 
+from ase.calculators.emt import EMT
+
 from kstep_integrators import named_molecule
 from kstep_integrators.testing import MorseNetwork
 
@@ -29,6 +31,15 @@ def poor(atoms):
 def stiff(atoms):
     """Too stiff for steps of 4 fs."""
     return _springs(atoms, depth=500.0, width=3.0)
+
+
+def copper(atoms):
+    return EMT()
+
+
+def cheap_copper(atoms):
+    """A cutoff of its own, a little wrong."""
+    return EMT(asap_cutoff=True)
 
 
 def refuses(atoms):

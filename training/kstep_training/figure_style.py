@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -11,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["FILL", "PALETTE", "POINTS", "colour", "make_figure", "styled", "svg"]
+__all__ = ["FILL", "PALETTE", "POINTS", "colour", "dash", "make_figure", "styled", "svg"]
 
 _STYLE: Final[Any] = {
     "svg.fonttype": "none",
@@ -54,6 +55,12 @@ POINTS: Final = 300
 def colour(name: str) -> str:
     """Colour of a method, by the beginning of its name."""
     return next((c for family, c in _FAMILY.items() if name.startswith(family)), "#56B4E9")
+
+
+def dash(name: str, names: Sequence[str]) -> Any:
+    """Style of a line: solid for the first of a family, then shorter and shorter dashes."""
+    family = [other for other in names if colour(other) == colour(name)]
+    return ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (1, 1)))[min(family.index(name), 3)]
 
 
 def styled() -> AbstractContextManager[None]:

@@ -5,6 +5,9 @@ import time
 
 import psutil
 import pytest
+from ase.build import bulk, fcc111
+from ase.constraints import FixAtoms
+from ase.io import write
 
 from kstep_integrators.cli import main
 from tests.training.interrupts import interrupt, interruptible
@@ -113,3 +116,60 @@ def test_nothing_to_show_is_an_error(tmp_path, capsys):
     ]
     assert main(["evaluate", *arguments, "--output", str(tmp_path), "--workers", "1"]) == 2
     assert "nothing could be evaluated: LookupError" in capsys.readouterr().err
+
+
+CELL_ARGUMENTS = [
+    "physics=tests.training.evaluate_physics:copper", "respa=none", "seeds=2", "length_ps=0.096",
+    "ensemble_length_ps=0.12", "equilibration_ps=0.02", "timestep_fs=2", "frame_fs=4", "bar_fs=4",
+    "strides_fs=[8]", "compared_fs=32", "correctors=[impulse]", "ensemble_strides_fs=[20]",
+    "spot_checks=1", "resolution=500",
+]  # fmt: skip
+
+
+def in_cell(tmp_path, atoms, name):
+    write(tmp_path / f"{name}.extxyz", atoms)
+    arguments = ["evaluate", "tests.training.evaluate_physics:cheap_copper",
+                 str(tmp_path / f"{name}.extxyz"), *CELL_ARGUMENTS, "--workers", "1"]  # fmt: skip
+    assert main([*arguments, "--output", str(tmp_path / name)]) == 0
+    report = json.loads((tmp_path / name / "evaluation.json").read_text())
+    return report["molecules"][0], (tmp_path / name / "evaluation.html").read_text()
+
+
+def test_a_crystal(tmp_path, capsys):
+    molecule, page = in_cell(tmp_path, bulk("Cu", cubic=True, a=3.63) * (2, 1, 1), "copper")
+    assert (molecule["pbc"], molecule["fixed"]) == ([True] * 3, 0)
+    assert molecule["problems"] == {}
+    rows = molecule["methods"]
+    jumps = rows["impulse-8"]
+    assert set(jumps["radial"]) == {"Cu-Cu"}
+    assert set(jumps["displacement"]) == {"Cu"}
+    assert jumps["cell"]["coordination"]["Cu around Cu"]["mean"] == pytest.approx(12.0, abs=0.1)
+    assert jumps["cell"]["pressure"]["count"] == 2
+    assert abs(jumps["pressure_difference"]["mean"]) < 0.2
+    assert jumps["spectra"]["relabelled"]["runs"] == [2, 2]
+    assert "broken" not in jumps
+    assert "displacement" not in rows["metropolis-20"]
+    assert set(rows["metropolis-20"]["radial"]) == {"Cu-Cu"}
+    # 3N - 3: at no net momentum a start of 300 K.
+    assert rows["reference"]["independence"]["p_value"] <= 1.0
+    for title in ("Radial distributions", "Mean-square displacement", "In the cell"):
+        assert title in page
+    assert "Profile of the slab" not in page
+    checked = {c["what"] for c in molecule["checks"] if c["method"] == "impulse-8"}
+    assert {"g(r) Cu-Cu", "displacement Cu", "spectrum", "pressure"} <= checked
+    assert "intact bonds" not in checked
+
+
+def test_a_slab_with_held_atoms(tmp_path, capsys):
+    slab = fcc111("Cu", (2, 2, 2), a=3.63, vacuum=5.0)
+    slab.pbc, slab.info = (True, True, False), {}
+    slab.set_constraint(FixAtoms(range(4)))
+    molecule, page = in_cell(tmp_path, slab, "slab")
+    assert (molecule["pbc"], molecule["fixed"]) == ([True, True, False], 4)
+    assert molecule["problems"] == {}
+    jumps = molecule["methods"]["impulse-8"]
+    assert set(jumps["profile"]) == {"mass density"}
+    assert "radial" not in jumps
+    assert "pressure" not in jumps["cell"]
+    assert "periodic in two directions, 4 atoms held" in page
+    assert "A slab has no volume" in page

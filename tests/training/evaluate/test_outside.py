@@ -50,7 +50,9 @@ def npz(path, record):
             energies=record.energies,
             temperature=np.full(len(record), 300.0),
             time=record.time,
-            has_label=np.ones(len(record), dtype=bool),
+            has_label=np.isfinite(record.energies),
+            cell=record.cell,
+            pbc=np.array(record.pbc),
         ),
     )
     return path
@@ -124,10 +126,11 @@ def test_refusals(tmp_path):
     write(other, [images(RUN)[0], Atoms("H2", positions=[[0, 0, 0], [0, 0, 1.0]])])
     with pytest.raises(ValueError, match="other atoms than the first"):
         read_trajectory(other)
-    swollen = [bulk("Cu", a=a) for a in (3.6, 3.7)]
+    opened = [bulk("Cu", a=3.6), bulk("Cu", a=3.6)]
+    opened[1].pbc = (True, True, False)
     crystal = tmp_path / "crystal.extxyz"
-    write(crystal, swollen)
-    with pytest.raises(ValueError, match="another cell"):
+    write(crystal, opened)
+    with pytest.raises(ValueError, match=r"frame 1 of .* has pbc"):
         read_trajectory(crystal)
 
 
@@ -247,3 +250,26 @@ def test_crystals_are_drawn(tmp_path, capsys):
     report = run_outside(paths[:1], paths[1:], [], tmp_path / "out")
     assert "Radial distributions" in (tmp_path / "out" / "evaluation.html").read_text()
     assert report["molecules"][0]["methods"]["trajectory"]["radial"]["Al-Al"]["distance"] < 0.5
+
+
+def test_cells_that_change_are_read_and_compared(tmp_path):
+    paths = []
+    for seed in range(2):
+        record = crystal(seed, 0.12)
+        scale = np.random.default_rng(seed).uniform(0.99, 1.01, len(record))
+        frames = images(record, energy=False, momenta=False, cell=record.cell, pbc=True)
+        for atoms, factor in zip(frames, scale, strict=True):
+            atoms.set_cell(atoms.cell[:] * factor, scale_atoms=True)
+        path = tmp_path / f"{seed}.extxyz"
+        write(path, frames)
+        read = read_trajectory(path)
+        np.testing.assert_allclose(read.cell, record.cell * scale[:, None, None], atol=1e-6)
+        paths.append(path)
+    known = read_trajectory(paths[1])
+    paths[1] = tmp_path / "1.npz"
+    npz(paths[1], dataclasses.replace(known, momenta=np.zeros_like(known.positions)))
+    np.testing.assert_allclose(read_trajectory(paths[1]).cell, known.cell, rtol=1e-6)
+    report = run_outside(paths[:1], paths[1:], [], tmp_path / "out")
+    density = report["molecules"][0]["methods"]["trajectory"]["cell"]["density"]
+    assert density["mean"] == pytest.approx(2.698, abs=0.03)
+    assert density["error"] > 0.0

@@ -3,6 +3,8 @@
 import dataclasses
 
 import pytest
+from ase.build import bulk
+from ase.constraints import FixAtoms
 
 from kstep_integrators import named_molecule
 from kstep_training.evaluate.plan import (
@@ -126,6 +128,30 @@ def test_keys_change_with_what_frames_depend_on_and_with_nothing_else():
     }  # fmt: skip
     assert start_key(WATER, 0, settings) != start_key(WATER, 1, settings)
     assert start_noise(WATER, 0, settings) != start_noise(WATER, 1, settings)
+
+
+def test_keys_know_the_cell_its_directions_and_what_is_held():
+    settings = EvaluateSettings(physics="GFN1-xTB")
+    atoms = bulk("Cu", cubic=True, a=3.6)
+    made = [atoms]
+    for number in range(4):
+        other = atoms.copy()
+        if number == 0:
+            other.set_cell(1.001 * other.cell[:])
+        elif number == 1:
+            other.pbc = (True, True, False)
+        elif number == 2:
+            other.set_constraint(FixAtoms([0]))
+        else:
+            other.pbc = False
+        made.append(other)
+    found = [keys(settings, molecule=InputMolecule("copper", one)) for one in made]
+    every = [key for one in found for key in one.values()]
+    assert len(set(every)) == len(every)
+    # A cell that nothing is periodic in is no part of a molecule.
+    empty = made[-1].copy()
+    empty.cell[:] = 0.0
+    assert keys(settings, molecule=InputMolecule("copper", empty)) == found[-1]
 
 
 def test_code_of_a_physics_of_ones_own_changes_keys_and_not_the_noise(monkeypatch):

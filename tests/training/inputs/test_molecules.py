@@ -140,7 +140,7 @@ def test_cells_and_fixed_atoms_of_a_file(name: str, tmp_path: Path) -> None:
     fixed = [constraint.get_indices().tolist() for constraint in read.atoms.constraints]
     assert fixed == ([] if name.endswith("cif") else [held])
     assert read.atoms.info["charge"] == 0
-    with pytest.raises(ValueError, match=r"is periodic .* kstep run takes cells"):
+    with pytest.raises(ValueError, match=r"is periodic .* kstep run and kstep evaluate take cells"):
         read_molecule(tmp_path / name)
 
 

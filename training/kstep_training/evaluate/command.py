@@ -67,7 +67,8 @@ def run_evaluate(
         If the folders cannot be written.
     """
     settings = override(EvaluateSettings, overrides)
-    return evaluate(model, read_molecules(molecules), settings, output, cache, workers, scheduler)
+    given = read_molecules(molecules, cells=True)
+    return evaluate(model, given, settings, output, cache, workers, scheduler)
 
 
 def evaluate(

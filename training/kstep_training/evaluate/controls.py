@@ -16,7 +16,7 @@ from kstep_integrators.physics.workers import CalculatorFactory
 from kstep_integrators.testing import CountingCalculator
 from kstep_training.evaluate.counting import counting, counts
 from kstep_training.evaluate.plan import Method
-from kstep_training.evaluate.record import EachFrame, Frame, Record, record_of
+from kstep_training.evaluate.record import EachFrame, Frame, Record, record_of, surroundings
 
 __all__ = ["free_flight", "langevin", "velocity_verlet"]
 
@@ -51,6 +51,7 @@ def free_flight(method: Method, atoms: Atoms) -> Record:
         momenta,
         np.full(frames + 1, np.nan),
         {"evaluations": 0, "counted": 0, "seconds": 0.0, "error": ""},
+        *surroundings(atoms),
     )
 
 

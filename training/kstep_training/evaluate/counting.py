@@ -12,11 +12,16 @@ from typing import Any, cast
 import numpy as np
 import torch
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, Calculator
+from ase.calculators.calculator import (
+    BaseCalculator,
+    Calculator,
+    CalculatorError,
+    PropertyNotImplementedError,
+)
 from numpy.typing import NDArray
 
 from kstep_integrators.ase.atoms import state_from_atoms
-from kstep_integrators.diagnostics import cost_per_ps
+from kstep_integrators.diagnostics import cost_per_ps, kinetic_energy, virial_pressure
 from kstep_integrators.jumps.base import Averaged
 from kstep_integrators.physics.calculation import ask
 from kstep_integrators.physics.workers import CalculatorFactory
@@ -153,8 +158,9 @@ def spot_check(
     dict of str to list of float
         ``energy``: reported minus measured potential energies, eV. With a potential also
         ``residual``: rms component at each landing, eV/A, and ``predicted``: error of the
-        change of energy that the potential predicts for the jump before it, eV. What cannot be
-        computed is left out and counted in ``failed``.
+        change of energy that the potential predicts for the jump before it, eV. In a cell that is
+        periodic in all directions, and of a physics that has a stress, ``pressure``, eV/A^3. What
+        cannot be computed is left out and counted in ``failed``.
     """
     landings = np.flatnonzero(np.isfinite(record.energies))
     chosen = np.unique(np.linspace(1, max(len(landings) - 1, 1), count, dtype=int))
@@ -180,6 +186,8 @@ def spot_check(
             checks["failed"].append(float(index))
             continue
         checks["energy"].append(float(record.energies[landings[index]]) - answers[-1].energy)
+        if all(record.pbc) and (pressure := _pressure(here, record, landings[index])) is not None:
+            checks.setdefault("pressure", []).append(pressure)
         if potential is None:
             continue
         if averaged is not None:
@@ -197,6 +205,19 @@ def spot_check(
         change = float(inner[1].energy[0] - inner[0].energy[0])
         checks["predicted"].append(change - (answers[1].energy - answers[0].energy))
     return checks
+
+
+def _pressure(computed: Atoms, record: Record, frame: int) -> float | None:
+    """Pressure of a frame that has been computed, eV/A^3; None if its physics has no stress."""
+    momenta = record.momenta[frame]
+    if "stress" not in computed.calc.implemented_properties or not np.isfinite(momenta).all():
+        return None
+    try:
+        stress = computed.get_stress()
+    except (CalculatorError, PropertyNotImplementedError):
+        return None
+    kinetic = kinetic_energy(momenta, record.masses)
+    return float(virial_pressure(stress, kinetic, computed.get_volume()))
 
 
 def _residual(physics: Any, potential: Evaluation) -> float:

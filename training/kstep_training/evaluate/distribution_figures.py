@@ -1,4 +1,4 @@
-"""Figures of distributions: internal coordinates, energies, and radial distributions, overlaid."""
+"""Figures of distributions of internal coordinates and energies, overlaid."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kstep_training.evaluate.metrics import BURN_IN
 from kstep_training.evaluate.plan import REFERENCE, THERMAL, TRUTH, Method
 from kstep_training.evaluate.record import Array, Record
 from kstep_training.evaluate.structure import coordinates_of, label, shape_values
-from kstep_training.figure_style import FILL, colour, make_figure, styled, svg
+from kstep_training.figure_style import FILL, colour, dash, make_figure, styled, svg
 
-__all__ = ["distributions", "radial"]
+__all__ = ["distributions"]
 
 
 def _panels(reference: Record, values: Mapping[str, Sequence[Array]]) -> list[tuple[str, str, int]]:
@@ -113,35 +113,9 @@ def _panel(
             axis.fill_between(centres, density, color=FILL, lw=0, step="mid", label=name)
         else:
             axis.plot(centres, density, color=colour(name), linewidth=1.0, label=name,
-                      linestyle=_dash(name, list(values)))  # fmt: skip
+                      linestyle=dash(name, list(values)))  # fmt: skip
     axis.set_title(title)
     axis.set_yticks([])
     axis.set_xlim(low, high)
     axis.set_ylim(0.0, None)
     axis.spines["left"].set_visible(False)
-
-
-def _dash(name: str, names: Sequence[str]) -> Any:
-    """Solid for the first of a family, then shorter and shorter dashes."""
-    family = [other for other in names if colour(other) == colour(name)]
-    return ("-", (0, (5, 1.5)), (0, (2, 1.2)), (0, (1, 1)))[min(family.index(name), 3)]
-
-
-def radial(runs: Mapping[str, Sequence[Any]], reference: Mapping[str, Sequence[Any]]) -> str | None:
-    """Radial distributions of each pair of elements, over those of the reference."""
-    pairs = [pair for pair in runs if pair in reference][:6]
-    if not pairs:
-        return None
-    with styled():
-        figure = make_figure(1.7 * -(-len(pairs) // 3) + 0.3)
-        axes = figure.subplots(-(-len(pairs) // 3), 3, squeeze=False)
-        for axis, pair in zip(axes.flat, pairs, strict=False):
-            r = reference[pair][0].distances
-            axis.fill_between(r, np.mean([g.density for g in reference[pair]], 0), color=FILL)
-            r = runs[pair][0].distances
-            mine = np.mean([g.density for g in runs[pair]], 0)
-            axis.plot(r, mine, color=colour("trajectory"), linewidth=1.0)
-            axis.set_title(f"{pair}, \N{ANGSTROM SIGN}")
-        for axis in axes.flat[len(pairs) :]:
-            axis.set_visible(False)
-        return svg(figure)

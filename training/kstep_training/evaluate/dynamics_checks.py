@@ -39,7 +39,6 @@ def check_dynamics(
         ]
     checks += _drift(name, row, bar or reference)
     checks += _spectrum(name, row, bar)
-    checks += _radial(name, row)
     return checks
 
 
@@ -99,27 +98,15 @@ def _drift(name: str, row: Mapping[str, Any], bar: Mapping[str, Any] | None) -> 
     return [Check("dynamics", name, "drift", status, mine.mean, allowed, text, SIGMA3)]
 
 
-def _radial(name: str, row: Mapping[str, Any]) -> list[Check]:
-    """Radial distributions of each pair of elements, by relabelling runs."""
-    pairs = row.get("radial") or {}
-    limit = SIGMA3 / max(len(pairs), 1)
-    return [
-        check_relabelled(
-            "dynamics", name, f"g(r) {pair}", test, limit,
-            f"mean deviation {test['distance']:.3f}, between like runs {test['floor']:.3f}",
-        )
-        for pair, test in pairs.items()
-    ]  # fmt: skip
-
-
 def _spectrum(name: str, row: Mapping[str, Any], bar: Mapping[str, Any] | None) -> list[Check]:
-    """Shift of each band, start by start; of runs from other starts the whole spectrum."""
+    """Shift of each band, start by start; in cells or from other starts the whole spectrum."""
     spectra = row.get("spectra")
     if not spectra:
         return []
-    if "relabelled" in spectra:
-        return _whole(name, spectra)
-    return [
+    whole = _whole(name, spectra) if "relabelled" in spectra else []
+    if whole and not spectra["paired"]:
+        return whole
+    return whole + [
         _band(name, band, spectra, ((bar or {}).get("spectra") or {}).get(band))
         for band in BANDS
         if band in spectra

@@ -78,8 +78,10 @@ def temperatures(record: Record, conserved: bool) -> dict[str, float]:
     ----------
     record : Record
     conserved : bool
-        Whether momentum, and of an isolated system angular momentum, are conserved.
+        Whether momentum, and of an isolated system angular momentum, are conserved; beside fixed
+        atoms they are not.
     """
+    conserved = conserved and not record.fixed.any()
     frames = record.landings
     frames = frames[np.isfinite(record.momenta[frames]).all((1, 2))]
     if not len(frames):
@@ -90,6 +92,7 @@ def temperatures(record: Record, conserved: bool) -> dict[str, float]:
         momentum_conserved=conserved,
         angular_momentum_positions=record.positions[frames] if turns else None,
     )
+    share = np.where(record.fixed, 0.0, share)
     return temperature_per_element(record.momenta[frames], record.masses, record.numbers, share)
 
 
@@ -159,7 +162,10 @@ def band_shift(reference: Spectrum, spectrum: Spectrum, band: str) -> float | No
 
 
 def compare_spectra(
-    spectra: Sequence[Spectrum | None], reference: Sequence[Spectrum | None], paired: bool
+    spectra: Sequence[Spectrum | None],
+    reference: Sequence[Spectrum | None],
+    paired: bool,
+    relabel: bool = False,
 ) -> dict[str, Any] | None:
     """Shift of each band and overlap, with their noise; None without spectra.
 
@@ -172,6 +178,8 @@ def compare_spectra(
         energy each vibration has differs much more between starts than a stride could change.
         Otherwise whole runs are relabelled, as in
         :func:`~kstep_integrators.diagnostics.compare_curves`: ``relabelled`` is its result.
+    relabel : bool
+        Relabel paired runs too: spectra of crystals and liquids have no band that stands apart.
     """
     mine = [s for s in spectra if s is not None]
     other = [s for s in reference if s is not None]
@@ -184,7 +192,7 @@ def compare_spectra(
     )
     row["overlap_floor"] = None if lost is None else 1.0 - lost
     bands = [band for band in BANDS if _shows(mean, *BANDS[band])]
-    row["bands"] = len(bands)
+    row["bands"], row["paired"] = len(bands), paired
     for band in bands:
         if paired:
             pairs = [(b, a) for a, b in zip(spectra, reference, strict=True) if a and b]
@@ -199,7 +207,7 @@ def compare_spectra(
             }
             continue
         row[band] = {"shift": band_shift(mean, mean_spectrum(mine), band), "noise": None}
-    if not paired:
+    if relabel or not paired:
         row["relabelled"] = None
         if len(mine) > 1 and len(other) > 1:
             first, second = ([s.density for s in part] for part in (mine, other))

@@ -6,6 +6,7 @@ Each is an SVG text, or None where there is nothing to draw.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from kstep_integrators import units
+from kstep_integrators.diagnostics import Spectrum
 from kstep_training.evaluate.energy_and_spectra import run_spectra, total_energy
 from kstep_training.evaluate.plan import FROZEN, REFERENCE, REFITTED, TRUTH, Method
 from kstep_training.evaluate.record import Array, Record
@@ -211,22 +213,31 @@ def spectra(
         figure = make_figure(0.42 * len(rows) + 0.75)
         axis = figure.subplots()
         tall = max(np.mean([s.density for s in base], axis=0).max() for _, _, base in rows)
+        top = _highest(rows[0][2])
         for level, (name, curves, base) in enumerate(reversed(rows)):
             nu = base[0].wavenumbers
-            kept = np.flatnonzero(nu <= 4200.0)
+            kept = np.flatnonzero(nu <= top)
             kept = kept[:: max(1, len(kept) // POINTS)]
             other = 0.92 * np.mean([s.density for s in base], axis=0)[kept] / tall
             mine = 0.92 * np.mean([s.density for s in curves], axis=0)[kept] / tall
             axis.fill_between(nu[kept], level, level + other, color=FILL, lw=0)
             axis.plot(nu[kept], level + np.minimum(mine, 1.6), color=colour(name), linewidth=0.9)
-            axis.text(4220.0, level + 0.08, name, color=colour(name), fontsize=8,
+            axis.text(1.005 * top, level + 0.08, name, color=colour(name), fontsize=8,
                       fontweight="bold")  # fmt: skip
-        axis.set_xlim(0.0, 4200.0)
+        axis.set_xlim(0.0, top)
         axis.set_ylim(-0.05, len(rows) + 0.5)
         axis.set_yticks([])
         axis.spines["left"].set_visible(False)
         axis.set_xlabel("wavenumber, cm\N{SUPERSCRIPT MINUS}\N{SUPERSCRIPT ONE}")
         return svg(figure)
+
+
+def _highest(reference: Sequence[Spectrum]) -> float:
+    """Where the figure ends, cm^-1; earlier if all vibrations are slow, as of a metal."""
+    density = np.mean([s.density for s in reference], axis=0)
+    part = np.cumsum(density) / density.sum()
+    fastest = 1.25 * float(reference[0].wavenumbers[np.searchsorted(part, 0.995)])
+    return 100.0 * math.ceil(fastest / 100.0) if fastest < 1500.0 else 4200.0
 
 
 def learning(records: Mapping[str, Sequence[Record]], methods: Sequence[Method]) -> str | None:

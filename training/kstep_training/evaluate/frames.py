@@ -11,7 +11,7 @@ import numpy as np
 from kstep_integrators import units
 from kstep_integrators.notices import KStepWarning
 from kstep_integrators.physics.estimated import is_estimated
-from kstep_training.evaluate.record import Record
+from kstep_training.evaluate.record import Array, Record
 from kstep_training.inputs.foreign_frames import read_frames
 from kstep_training.inputs.format_units import TIME_UNITS, GivenUnits
 from kstep_training.trajectory import ESTIMATES, read_npz
@@ -128,11 +128,6 @@ def read_trajectory(
 def _from_npz(path: Path) -> tuple[Any, ...]:
     t = read_npz(path)
     _warn_of_estimates(path, sum(e is not None for e in t.metadata.get(ESTIMATES, ())))
-    if t.cell.ndim == 3:
-        raise ValueError(
-            f"{path} has a cell that changes, as under a barostat, and an evaluation takes frames "
-            "of one cell; give a trajectory at constant volume"
-        )
     p = t.velocities * t.masses[:, None]
     energies = np.where(t.has_label, t.energies, np.nan)
     pbc = tuple(bool(b) for b in t.pbc)
@@ -155,12 +150,21 @@ def _from_ase(path: Path, given: GivenUnits) -> tuple[Any, ...]:
     for number, atoms in enumerate(frames.atoms):
         if not np.array_equal(atoms.numbers, first.numbers):
             raise ValueError(f"frame {number} of {path} has other atoms than the first")
-        if not np.allclose(atoms.cell[:], first.cell[:]):
-            raise ValueError(f"frame {number} of {path} has another cell than the first")
+        if not np.array_equal(atoms.pbc, first.pbc):
+            raise ValueError(
+                f"frame {number} of {path} has pbc = {atoms.pbc.tolist()} and the first "
+                f"{first.pbc.tolist()}; expected frames of one system"
+            )
     x, m = np.array([atoms.positions for atoms in frames.atoms]), first.get_masses()
     p = None if frames.velocities is None else np.array(frames.velocities) * m[:, None]
     pbc = tuple(bool(b) for b in first.pbc)
-    return first.numbers, m, x, p, frames.energies, frames.time, first.cell[:], pbc
+    cells = _one_or_all(np.array([atoms.cell[:] for atoms in frames.atoms]))
+    return first.numbers, m, x, p, frames.energies, frames.time, cells, pbc
+
+
+def _one_or_all(cells: Array) -> Array:
+    """The cell (3, 3) that all frames have, or those of all frames (F, 3, 3)."""
+    return cells[0] if np.allclose(cells, cells[0]) else cells
 
 
 def _warn_of_estimates(path: Path, count: int) -> None:
@@ -199,18 +203,20 @@ def _from_mdanalysis(path: Path, topology: Path) -> tuple[Any, ...]:
     except (OSError, ValueError, IndexError) as error:
         raise ValueError(f"{path} with {topology} cannot be read: {error}") from error
     x, v, time = [], [], []
-    box = None
+    boxes = []
     for frame in universe.trajectory:
         x.append(frame.positions.astype(np.float64))
         time.append(float(frame.time) * units.PS)  # as MDAnalysis converts all of its formats
         if frame.has_velocities:
             # angstrom / ps
             v.append(frame.velocities.astype(np.float64) / units.PS)
-        box = frame.dimensions
+        boxes.append(np.zeros(6) if frame.dimensions is None else frame.dimensions.copy())
     masses = atomic_masses[numbers]
     p = None if len(v) < len(x) else np.array(v) * masses[:, None]
-    periodic = box is not None and bool(np.all(np.asarray(box[:3]) > 0.0))
-    cell = np.asarray(triclinic_vectors(box), dtype=np.float64) if periodic else np.zeros((3, 3))
+    periodic = bool(np.all(np.array(boxes)[:, :3] > 0.0))
+    cell = np.zeros((3, 3))
+    if periodic:
+        cell = _one_or_all(np.array([triclinic_vectors(box) for box in boxes], dtype=np.float64))
     clock = np.array(time) if known else None
     return numbers, masses, np.array(x), p, None, clock, cell, (periodic,) * 3
 

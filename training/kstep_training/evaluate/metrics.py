@@ -10,6 +10,7 @@ import numpy as np
 
 from kstep_integrators import units
 from kstep_integrators.diagnostics import Landings, correlation, distance_between, jump_errors
+from kstep_training.evaluate.cells import cell_rows
 from kstep_training.evaluate.counting import compare_reports, cost, extra_evaluations
 from kstep_training.evaluate.energy_and_spectra import (
     compare_spectra,
@@ -32,7 +33,7 @@ from kstep_training.evaluate.structure import (
     shape_values,
 )
 
-__all__ = ["distance", "molecule_metrics", "one_jump"]
+__all__ = ["described", "distance", "molecule_metrics", "one_jump"]
 
 BURN_IN = 0.1
 """Part of a run at constant temperature that is left out at its beginning."""
@@ -61,6 +62,7 @@ def molecule_metrics(
     """
     first = next(iter(records.values()))[0]
     rows: dict[str, Any] = {}
+    in_cell = cell_rows(records, methods, BURN_IN)
     for method in methods:
         if method.name not in records:
             continue
@@ -90,8 +92,16 @@ def molecule_metrics(
             row |= _dynamics(records, method, settings)
         else:
             row |= _ensemble(records, method, settings.temperature_K)
-        rows[method.name] = row
-    return {"name": name, "atoms": len(first.numbers), "methods": rows}
+        rows[method.name] = row | in_cell.get(method.name, {})
+    return {"name": name, **described(first), "methods": rows}
+
+
+def described(record: Record) -> dict[str, Any]:
+    """Number of atoms, and of a cell its periodic directions and how many atoms are held in it."""
+    size = {"atoms": len(record.numbers)}
+    if not any(record.pbc):
+        return size
+    return {**size, "pbc": list(record.pbc), "fixed": int(record.fixed.sum())}
 
 
 def distance(record: Record, truth: Record, femtoseconds: float) -> float:
@@ -178,7 +188,8 @@ def _dynamics(
     coordinates = coordinates_of(reference[0])
     if truth is not None:
         row["one_jump"] = one_jump(runs, truth, reference, method, coordinates)
-    row |= find_broken([] if method.kind == "ballistic" else runs, coordinates)
+    if not any(reference[0].pbc):  # bonds of cells are not looked at
+        row |= find_broken([] if method.kind == "ballistic" else runs, coordinates)
     row["flips"] = flips([r for r in runs if r.whole] or runs[:1], coordinates)
     if method.name == REFERENCE or not any(r.whole for r in runs):
         return row
@@ -194,6 +205,7 @@ def _dynamics(
         run_spectra(runs, interval, settings.resolution),
         run_spectra(reference, interval, settings.resolution),
         paired=True,
+        relabel=any(reference[0].pbc),
     )
     if row["spectra"]:
         row["spectra"]["resolution"] = settings.resolution
@@ -206,10 +218,9 @@ def _ensemble(
 ) -> dict[str, Any]:
     runs, reference = records[method.name], records.get(THERMAL, [])
     coordinates = coordinates_of((reference or runs)[0])
-    row: dict[str, Any] = {
-        **find_broken(runs, coordinates),
-        "flips": flips(runs, coordinates),
-    }
+    row: dict[str, Any] = {"flips": flips(runs, coordinates)}
+    if not any(runs[0].pbc):
+        row |= find_broken(runs, coordinates)
     whole = [r for r in runs if r.whole]
     values = shape_values(whole, coordinates, BURN_IN)
     if values.get("energy"):

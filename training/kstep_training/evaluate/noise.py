@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -157,11 +157,11 @@ def block_records(records: Sequence[Record], least: int = BLOCKS) -> list[Record
         length = len(record) // count
         for b in range(count):
             cut = slice(b * length, (b + 1) * length)
+            cell = record.cell if record.cell.ndim == 2 else record.cell[cut]
             blocks.append(
-                Record(
-                    record.numbers, record.masses, record.time[cut], record.positions[cut],
-                    record.momenta[cut], record.energies[cut], record.facts, record.cell,
-                    record.pbc,
+                replace(
+                    record, time=record.time[cut], positions=record.positions[cut],
+                    momenta=record.momenta[cut], energies=record.energies[cut], cell=cell,
                 )
             )  # fmt: skip
     return blocks
@@ -172,9 +172,10 @@ def independence(runs: Sequence[Record], conserved: bool) -> dict[str, Any] | No
     whole = [r for r in runs if r.whole and np.isfinite(r.momenta[[0, -1]]).all()]
     if len(whole) < 2:
         return None
-    size = len(whole[0].numbers)
+    conserved = conserved and not whole[0].fixed.any()
     degrees = degrees_of_freedom(
-        size,
+        len(whole[0].numbers),
+        constraints=3 * int(whole[0].fixed.sum()),
         momentum_conserved=conserved,
         angular_momentum_conserved=conserved and not any(whole[0].pbc),
     )

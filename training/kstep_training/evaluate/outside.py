@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.data import chemical_symbols
 from rich.console import Console
 
-from kstep_integrators.diagnostics import (
-    RadialDistribution,
-    compare_curves,
-    radial_distribution,
-)
 from kstep_integrators.units import FS, PS
+from kstep_training.evaluate.cell_figures import cell_pictures
+from kstep_training.evaluate.cells import cell_rows
 from kstep_training.evaluate.counting import compare_reports
-from kstep_training.evaluate.distribution_figures import distributions, radial
+from kstep_training.evaluate.distribution_figures import distributions
 from kstep_training.evaluate.energy_and_spectra import (
     compare_spectra,
     difference_of_temperatures,
@@ -28,6 +23,7 @@ from kstep_training.evaluate.energy_and_spectra import (
 )
 from kstep_training.evaluate.figures import energies, spectra
 from kstep_training.evaluate.frames import read_trajectory
+from kstep_training.evaluate.metrics import described
 from kstep_training.evaluate.noise import block_records, independence
 from kstep_training.evaluate.page import Picture, write_html
 from kstep_training.evaluate.plan import REFERENCE, Method
@@ -49,9 +45,6 @@ __all__ = ["outside_metrics", "run_outside"]
 NAME = "trajectory"
 AT_REST = 1e-3
 """Total momentum over the root of the sum of squares below which it counts as conserved."""
-FRAMES = 200
-"""Of a run, for radial distributions."""
-RELABELLINGS = 19_999
 
 
 def outside_metrics(
@@ -88,7 +81,7 @@ def outside_metrics(
             "reported": compare_reports(mine),
             "drift": [drift for drift, _ in energy],
             "fluctuation": [width for _, width in energy],
-            **find_broken(mine, coordinates),
+            **({} if any(reference[0].pbc) else find_broken(mine, coordinates)),
             "flips": flips(mine, coordinates),
         }
     row, units = methods[NAME], blocks[NAME]
@@ -104,8 +97,9 @@ def outside_metrics(
     densities = [run_spectra(side, interval, settings.resolution) for side in sides]
     row["spectra"] = compare_spectra(densities[0], densities[1], paired=False)
     row["vacf"] = vacf_deviation(runs, reference)
-    row["radial"] = _compare_radial(units, blocks[REFERENCE])
-    return {"name": NAME, "atoms": len(reference[0].numbers), "methods": methods}
+    for name, more in cell_rows(blocks, _methods(runs, reference), 0.0).items():
+        methods[name] |= more
+    return {"name": NAME, **described(reference[0]), "methods": methods}
 
 
 def _methods(runs: Sequence[Record], reference: Sequence[Record]) -> list[Method]:
@@ -122,43 +116,6 @@ def _at_rest(record: Record) -> bool:
     total = np.linalg.norm(record.momenta.sum(1), axis=1)
     size = np.sqrt((record.momenta**2).sum((1, 2)))
     return bool(np.all(total <= AT_REST * size))
-
-
-def radial_distributions(records: Sequence[Record]) -> dict[str, list[RadialDistribution]]:
-    """Radial distributions of each pair of elements, for each run; none of isolated molecules."""
-    curves: dict[str, list[RadialDistribution]] = {}
-    if not all(records[0].pbc):
-        return curves
-    cell, numbers = records[0].cell, records[0].numbers
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell), axis=0)
-    limit = min(8.0, 0.5 * float(heights.min()))
-    elements = np.unique(numbers)
-    for i, first in enumerate(elements):
-        for second in elements[i:]:
-            groups = [np.flatnonzero(numbers == z) for z in (first, second)]
-            if first == second and len(groups[0]) < 2:
-                continue
-            name = f"{chemical_symbols[first]}-{chemical_symbols[second]}"
-            for record in records:
-                x = record.positions[:: max(1, len(record) // FRAMES)]
-                curves.setdefault(name, []).append(
-                    radial_distribution(x, cell, groups[0], groups[1], limit)
-                )
-    return curves
-
-
-def _compare_radial(runs: Sequence[Record], reference: Sequence[Record]) -> dict[str, Any]:
-    """Deviation of each radial distribution, that between like runs, and the p-value."""
-    mine, other = radial_distributions(runs), radial_distributions(reference)
-
-    compared: dict[str, Any] = {}
-    for pair in mine:
-        first, second = ([g.density for g in part[pair]] for part in (mine, other))
-        if len(first) > 1 and len(second) > 1:
-            # All relabellings of eight and eight runs: the limit is small for many pairs.
-            result = compare_curves(first, second, RELABELLINGS)
-            compared[pair] = {**asdict(result), "runs": [len(first), len(second)]}
-    return compared
 
 
 def run_outside(
@@ -213,9 +170,8 @@ def run_outside(
         ("Total energy against time", "First run of each side.", energies(records, methods)),
         ("Vibrational spectra", "Reference in grey.", spectra(records, methods, settings)),
         ("Distributions", "Reference in grey.", distributions(records, methods, "dynamics")),
-        ("Radial distributions", "Reference in grey.",
-         radial(radial_distributions(runs), radial_distributions(reference))),
-    ]  # fmt: skip
+        *cell_pictures(metrics["methods"], "dynamics"),
+    ]
     pictures = {NAME: [Picture(title, caption, svg) for title, caption, svg in drawn if svg]}
     name = ", ".join(path.name for path in trajectories)
     report = build_report(name, "", [metrics], {}, settings, None)

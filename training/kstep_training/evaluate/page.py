@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import jinja2
 import numpy as np
 
 from kstep_integrators.files import write_text_atomically
+from kstep_training.evaluate.cell_figures import cell_notes, cell_pictures, cell_words
 from kstep_training.evaluate.distribution_figures import distributions
 from kstep_training.evaluate.figures import Point, energies, learning, spectra, speed_and_error
 from kstep_training.evaluate.plan import Method
@@ -69,6 +71,8 @@ def draw_molecule(
         ("Distributions at constant temperature",
          "Langevin dynamics on the physics in grey; untested: jumps without a Metropolis test.",
          distributions(records, methods, "ensemble")),
+        *cell_pictures(metrics["methods"], "dynamics"),
+        *cell_pictures(metrics["methods"], "ensemble"),
     ]  # fmt: skip
     return [Picture(title, caption, svg) for title, caption, svg in figures if svg]
 
@@ -160,6 +164,9 @@ def write_html(
         columns=columns,
         cell=cell,
         reasons=reasons,
+        cell_words=cell_words,
+        cell_notes=cell_notes,
+        with_limit=_with_limit,
         symbols=SYMBOLS,
     )
     write_text_atomically(path, text)
@@ -177,6 +184,17 @@ def _number(value: Any, digits: int = 3) -> str:
     if size < 10.0 ** -(digits + 1) or size >= 1e6:
         return f"{value:.1e}"
     return f"{value:.{digits}g}" if size < 10.0**digits else f"{value:,.0f}"
+
+
+def _with_limit(known: Mapping[str, Any] | None) -> str:
+    """A mean and three standard errors of it, where there is any noise."""
+    if not known:
+        return ""
+    mean, limit = known["mean"], known["limit"]
+    if limit is None or limit <= 1e-6 * abs(mean):
+        return _number(mean, 4)
+    digits = max(0, 1 - math.floor(math.log10(limit)))
+    return f"{mean:.{digits}f} \N{PLUS-MINUS SIGN} {limit:.{digits}f}"
 
 
 def _signed(value: Any, digits: int = 2) -> str:

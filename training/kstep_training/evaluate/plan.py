@@ -12,6 +12,7 @@ import numpy as np
 from kstep_integrators.correctors.mollified import IMPULSE
 from kstep_integrators.step.make_scheme import LONGEST_IMPULSE
 from kstep_integrators.units import FS
+from kstep_training.evaluate.record import surroundings
 from kstep_training.evaluate.settings import EvaluateSettings
 from kstep_training.inputs.models import model_identity, model_label, trained_strides
 from kstep_training.inputs.molecules import InputMolecule
@@ -252,7 +253,14 @@ def _describe(molecule: InputMolecule) -> dict[str, Any]:
         "charge": int(atoms.info.get("charge", 0)),
     }
     multiplicity = int(atoms.info.get("multiplicity", 1))
-    return described if multiplicity == 1 else {**described, "multiplicity": multiplicity}
+    if multiplicity != 1:
+        described["multiplicity"] = multiplicity
+    cell, pbc, fixed = surroundings(atoms)
+    if any(pbc):
+        described |= {"cell": np.round(cell, 8).tolist(), "pbc": list(pbc)}
+    if fixed.any():
+        described["fixed"] = np.flatnonzero(fixed).tolist()
+    return described
 
 
 def start_key(molecule: InputMolecule, seed: int, settings: EvaluateSettings) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.constraints import FixAtoms
 from numpy.typing import NDArray
 
 from kstep_integrators import units
@@ -22,7 +23,8 @@ from kstep_integrators.physics.estimated import is_estimated
 from kstep_integrators.physics.workers import CalculatorFactory
 
 __all__ = [
-    "EachFrame", "Frame", "Record", "RecordedEnergies", "read_record", "record_of", "write_record",
+    "EachFrame", "Frame", "Record", "RecordedEnergies", "read_record", "record_of", "surroundings",
+    "write_record",
 ]  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -57,7 +59,10 @@ class Record:
         ``accepted``, ``flips``, ``bond_changes``, ``warnings``; ``error``, why the run did not come
         to its end; ``spot``, results of fresh calculators at some landings.
     cell : (3, 3) angstrom
+        Or (F, 3, 3) of a file whose cell changes.
     pbc : (bool, bool, bool)
+    fixed : (N,) bool
+        Atoms that are held where they are.
 
     Examples
     --------
@@ -78,6 +83,11 @@ class Record:
     facts: dict[str, Any]
     cell: Array = field(default_factory=lambda: np.zeros((3, 3)))
     pbc: tuple[bool, bool, bool] = (False, False, False)
+    fixed: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+    def __post_init__(self) -> None:
+        if len(self.fixed) != len(self.numbers):
+            object.__setattr__(self, "fixed", np.zeros(len(self.numbers), dtype=bool))
 
     def __len__(self) -> int:
         return len(self.time)
@@ -160,12 +170,12 @@ class RecordedEnergies:
 def record_of(
     atoms: Atoms, frame_fs: float, frames: Sequence[Frame], facts: dict[str, Any]
 ) -> Record:
-    """Record of an isolated molecule's run from its frames.
+    """Record of a run from its frames.
 
     Parameters
     ----------
     atoms : ase.Atoms
-        For elements and masses.
+        For elements, masses, cell and fixed atoms.
     frame_fs : float
         Interval of the frames, fs.
     frames : sequence of Frame
@@ -182,11 +192,25 @@ def record_of(
         np.array(p),
         np.array(e),
         facts,
+        *surroundings(atoms),
     )
 
 
+def surroundings(atoms: Atoms) -> tuple[Array, tuple[bool, bool, bool], NDArray[np.bool_]]:
+    """Cell, periodic directions and fixed atoms, the last fields of a record."""
+    pbc = tuple(bool(along) for along in atoms.pbc)
+    fixed = np.zeros(len(atoms), dtype=bool)
+    for constraint in atoms.constraints:
+        if isinstance(constraint, FixAtoms):
+            fixed[constraint.get_indices()] = True
+    return atoms.cell.array.copy(), (pbc[0], pbc[1], pbc[2]), fixed
+
+
 def write_record(path: Path, record: Record) -> None:
-    """Write a run of an isolated molecule atomically; positions and momenta in single precision."""
+    """Write a run atomically; positions and momenta in single precision."""
+    kept: dict[str, Any] = {}
+    if any(record.pbc) or record.fixed.any():
+        kept = {"cell": record.cell, "pbc": np.array(record.pbc), "fixed": record.fixed}
     with atomic_file(path) as handle:
         np.savez_compressed(
             handle,
@@ -197,6 +221,7 @@ def write_record(path: Path, record: Record) -> None:
             momenta=record.momenta.astype(np.float32),
             energies=record.energies,
             facts=np.array(json.dumps(record.facts)),
+            **kept,
         )
 
 
@@ -210,6 +235,10 @@ def read_record(path: Path) -> Record:
     """
     try:
         with np.load(path, allow_pickle=False) as file:
+            around = {}
+            if "cell" in file:  # of isolated molecules there is none
+                pbc = tuple(bool(along) for along in file["pbc"])
+                around = {"cell": file["cell"], "pbc": pbc, "fixed": file["fixed"]}
             return Record(
                 file["numbers"],
                 file["masses"],
@@ -218,6 +247,7 @@ def read_record(path: Path) -> Record:
                 file["momenta"].astype(np.float64),
                 file["energies"],
                 json.loads(str(file["facts"])),
+                **around,
             )
     except (KeyError, OSError, ValueError) as error:
         raise ValueError(f"{path} is not the record of a run: {error}; delete it") from error

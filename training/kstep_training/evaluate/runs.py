@@ -40,7 +40,9 @@ __all__ = ["kept_start", "make_records"]
 def kept_start(
     molecule: InputMolecule, seed: int, settings: EvaluateSettings, cache: Path | None = None
 ) -> Atoms:
-    """A molecule at temperature, without net momentum or rotation, made once and kept in a file.
+    """A molecule or cell at temperature, made once and kept in a file.
+
+    Without net momentum, but beside fixed atoms, and in no cell without net rotation.
 
     Parameters
     ----------
@@ -59,7 +61,10 @@ def kept_start(
     key = start_key(molecule, seed, settings)
     path = None if cache is None else cache / f"{molecule.name}.start.{key}.npz"
     given = molecule.atoms
-    atoms = Atoms(given.numbers, positions=given.positions)
+    atoms = Atoms(
+        given.numbers, positions=given.positions, cell=given.cell, pbc=given.pbc,
+        constraint=given.constraints,
+    )  # fmt: skip
     atoms.set_masses(given.get_masses())
     for name, usual in (("charge", 0), ("multiplicity", 1)):
         atoms.info[name] = int(given.info.get(name, usual))

@@ -20,7 +20,9 @@ from kstep_training.evaluate.checks import (
     Check,
     check_bonds,
     check_complete,
+    check_curves,
     check_equipartition,
+    check_pressure,
     check_shapes,
 )
 from kstep_training.evaluate.dynamics_checks import check_dynamics
@@ -60,6 +62,8 @@ def check_molecule(metrics: Mapping[str, Any], bar: str | None) -> list[Check]:
             checks += check_dynamics(name, row, origin, methods.get(bar))
         checks += check_equipartition(row["part"], name, row)
         checks += check_shapes(row["part"], name, row)
+        checks += check_curves(row["part"], name, row)
+        checks += check_pressure(row["part"], name, row)
         checks += check_bonds(row["part"], name, row, origin)
         checks += check_honesty(name, row)
     return checks

@@ -94,7 +94,7 @@ def read_molecule(
     return _read(str(source), given, cells)[-1]
 
 
-def read_molecules(source: str | Path) -> list[InputMolecule]:
+def read_molecules(source: str | Path, cells: bool = False) -> list[InputMolecule]:
     """The molecules that a user names.
 
     Parameters
@@ -103,6 +103,8 @@ def read_molecules(source: str | Path) -> list[InputMolecule]:
         A ``.smi`` file or a bundled list (the first conformer of each molecule), a folder that
         ``kstep prep`` has filled, a file of geometries that ASE reads (each frame), or anything
         that :func:`read_molecule` takes, one or several with commas between them.
+    cells : bool
+        As for :func:`read_molecule`.
 
     Raises
     ------
@@ -124,10 +126,10 @@ def read_molecules(source: str | Path) -> list[InputMolecule]:
         folders = sorted(folder.parent for folder in path.glob("[!.]*/conformers.xyz"))
         molecules = [_from_prepared(folder, given) for folder in folders]
     elif path.exists():
-        molecules = _read(text, given)
+        molecules = _read(text, given, cells)
     else:
         parts = [part.strip() for part in text.split(",") if part.strip()]
-        molecules = [_read(part, given)[-1] for part in parts]
+        molecules = [_read(part, given, cells)[-1] for part in parts]
     if not molecules:
         raise ValueError(f"{text!r} names no molecule; expected for example water,ethanol")
     names = [molecule.name for molecule in molecules]
@@ -221,8 +223,7 @@ def _isolated(atoms: Atoms, source: str, given: dict[str, int | None]) -> Atoms:
     if atoms.pbc.any():
         raise ValueError(
             f"{source} is periodic (pbc = {atoms.pbc.tolist()}), and one isolated molecule was "
-            "expected: take the cell out of the file. kstep run takes cells; trajectories made "
-            "elsewhere are for kstep evaluate --trajectory FILE --reference FILE"
+            "expected: take the cell out of the file. kstep run and kstep evaluate take cells"
         )
     _refuse_constraints(atoms, source, ())
     return _kept(atoms, source, given)
