@@ -12,7 +12,7 @@ def _pm(pair: list[float], form: str) -> str:
     return f"{pair[0]:{form}} ± {pair[1]:{form}}"
 
 
-def argon() -> str:
+def argon_averages() -> str:
     """Density and energy of liquid argon by jumps, by OpenMM, and by an equation of state."""
     result = load("argon")
     known = {(r["temperature_K"], r["pressure_bar"]): r for r in result["literature"]}
