@@ -126,6 +126,20 @@ def test_the_trajectory_is_that_of_the_model_through_ase(make, periodic):
     assert direct.stats.fallbacks == around.stats.fallbacks == 0
 
 
+def test_cells_that_change_are_those_of_the_model(make):
+    settings = {
+        "corrector": "impulse", "thermostat": "langevin", "temperature_K": 40.0,
+        "friction": 0.01 / units.FS, "pressure": 1e-4, "barostat_interval": 1,
+        "barostat_scales": "atoms",
+    }  # fmt: skip
+    one, two = argon(), argon()
+    run(one, make(), rng=np.random.default_rng(3), **settings)
+    run(two, through_ase(make()), rng=np.random.default_rng(3), **settings)
+    assert one.get_volume() != argon().get_volume()
+    np.testing.assert_allclose(one.cell.array, two.cell.array, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(one.positions, two.positions, atol=1e-9, rtol=0)
+
+
 @pytest.mark.parametrize("corrector", ["filtered", "mollified"])
 def test_correctors_that_ask_for_hessians(make, corrector):
     atoms = argon()

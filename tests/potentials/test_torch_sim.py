@@ -86,6 +86,20 @@ def test_a_batch_is_its_molecules_one_by_one():
     )
 
 
+def test_each_of_a_batch_has_its_own_cell():
+    potential = TorchSimPotential(others.interface_model())
+    many = [SYSTEMS[name] for name in ("skewed", "small", "outside", "cubic")]
+    cells = torch.stack([torch.tensor(atoms.cell.array) for atoms in many])
+    state = together(*many).replace(cell=cells, pbc=(True, True, True))
+    whole, _ = potential.bind(state)(state.positions, None)
+    for atoms, energy, forces in zip(
+        many, whole.energy, whole.forces.split([len(a) for a in many]), strict=True
+    ):
+        expected, slopes = others.by_images(atoms)
+        assert float(energy) == pytest.approx(expected, abs=1e-9)
+        np.testing.assert_allclose(forces, slopes, atol=1e-9, rtol=0)
+
+
 def test_atoms_in_another_order_have_the_same_forces():
     potential, atoms = TorchSimPotential(others.interface_model()), SYSTEMS["skewed"]
     order = [2, 0, 3, 1]
