@@ -18,10 +18,11 @@ __all__ = ["DOCUMENTS", "ROOT", "fill", "filled", "markdown", "number", "suites"
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
     *("README.md", "benchmarks/README.md", "docs/guide.md", "docs/observables.md"),
-    "docs/theory.md",
+    *("docs/potentials.md", "docs/theory.md"),
 )
 TABLES = (
-    *("documents", "tables_cost", "tables_energy", "tables_ensembles", "tables_jumps"),
+    *("adapters", "documents", "tables_cells", "tables_cost", "tables_energy"),
+    *("tables_ensembles", "tables_jumps"),
     *("tables_learning", "tables_mollified", "tables_observables", "tables_physics"),
 )
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)

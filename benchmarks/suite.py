@@ -87,6 +87,10 @@ MODULES = {
         "ensemble": "seconds of jumps and physics per replica and stride, by batch and workers",
         "system_size": "time of a step of 2,000 to 20,000 atoms beyond forces, by constraints",
     },
+    "adapters": {
+        "adapters": "time of a jump on models of metatomic and torch-sim, beside the same models "
+        "through ASE, and whether the trajectories agree",
+    },
     "gpu_flow": {
         "gpu_flow": "time of a recorded jump on a GPU by replicas and atoms, and what differs from "
         "the CPU in float64; needs a CUDA device",

@@ -13,8 +13,10 @@ from kstep_integrators.notices import KStepWarning
 from kstep_integrators.observables.observable import Observable
 from kstep_integrators.observables.recorder import ObservableRecorder
 from kstep_integrators.potentials.calculator import CalculatorPotential
+from kstep_integrators.potentials.metatomic import MetatomicPotential
 from kstep_integrators.potentials.network import NetworkPotential
 from kstep_integrators.potentials.sum import SumPotential
+from kstep_integrators.potentials.torch_sim import TorchSimPotential
 from kstep_integrators.step.guard import DynamicsFailed, Guard
 from kstep_integrators.step.tuning import StrideTuning
 
@@ -32,12 +34,14 @@ __all__ = [
     "KStepDynamics",
     "KStepWarning",
     "Learning",
+    "MetatomicPotential",
     "ModelFileError",
     "NetworkPotential",
     "Observable",
     "ObservableRecorder",
     "StrideTuning",
     "SumPotential",
+    "TorchSimPotential",
     "bundled_models",
     "load_model",
     "named_molecule",

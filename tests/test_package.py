@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 HEAVY = (
     "openmm", "pyscf", "gpu4pyscf", "cupy", "lightning", "pytorch_lightning", "tblite", "xtb",
-    "e3nn", "torch_geometric",
+    "e3nn", "torch_geometric", "metatensor", "metatomic", "torch_sim",
 )  # fmt: skip
 PUBLIC = [
     "kstep_integrators",

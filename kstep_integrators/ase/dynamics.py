@@ -330,8 +330,9 @@ class KStepDynamics(OptionAttributes):
         physics : ase Calculator
             As at the start. The atoms are ``.atoms`` of what is returned.
         model : str, Path, Potential or Jump, optional
-            Needed if the run had a calculator as its potential, or a jump of your own; or if its
-            model file has been moved. Otherwise found by its name or path.
+            Needed if the run had a calculator or another package's model as its potential, or a
+            jump of your own; or if its model file has been moved. Otherwise found by its name or
+            path.
 
         Raises
         ------

@@ -13,6 +13,7 @@ from kstep_integrators.jumps.base import Jump
 from kstep_integrators.jumps.flow import FlowJump
 from kstep_integrators.physics.estimated import note_estimates
 from kstep_integrators.potentials.calculator import CalculatorPotential
+from kstep_integrators.potentials.torch_sim import TorchSimPotential
 from kstep_integrators.state import PhasePoint
 
 __all__ = ["estimated_frame", "say_calls"]
@@ -52,9 +53,9 @@ def say_calls(corrector: Corrector, jump: Jump, k: int) -> None:
     if not isinstance(corrector, Mollified) or not isinstance(jump, FlowJump):
         return
     calls = corrector.calls(k * jump.timestep)
-    if calls and isinstance(jump.potential, CalculatorPotential):
+    if calls and isinstance(jump.potential, CalculatorPotential | TorchSimPotential):
         _log.info(
-            "corrector %r: %d calls of the cheap calculator per stride beside the %d of the jump: "
+            "corrector %r: %d calls of the cheap potential per stride beside the %d of the jump: "
             "Hessian products by central differences",
             corrector.name, calls, k,
         )  # fmt: skip

@@ -313,8 +313,9 @@ energy_tolerance, force_tolerance, verify_interval, guard, device, learn
         physics, workers, scheduler
             As at the start.
         model : str, Path, Potential or Jump, optional
-            Needed if the run had a calculator as its potential, or a jump of your own; or if its
-            model file has been moved. Otherwise found by its name or path.
+            Needed if the run had a calculator or another package's model as its potential, or a
+            jump of your own; or if its model file has been moved. Otherwise found by its name or
+            path.
 
         Raises
         ------

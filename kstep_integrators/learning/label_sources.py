@@ -136,11 +136,13 @@ def _read(path: Path) -> tuple[list[Atoms], dict[str, str] | str | None]:
 def _npz(path: Path) -> tuple[list[Atoms], str | None]:
     arrays, metadata = read_arrays(path)
     frames = []
+    # One cell for all frames, or one for each of a run under pressure.
+    cells = np.broadcast_to(arrays["cell"], (len(arrays["positions"]), 3, 3))
     for number in np.flatnonzero(arrays["has_label"]):
         atoms = Atoms(
             arrays["atom_types"].astype(int),
             positions=arrays["positions"][number].astype(float) * units.NM,
-            cell=arrays["cell"].astype(float) * units.NM,
+            cell=cells[number].astype(float) * units.NM,
             pbc=arrays["pbc"].astype(bool),
         )
         atoms.info |= {

@@ -10,6 +10,7 @@ import hashlib
 import importlib.resources
 import json
 import math
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,7 +217,15 @@ def read_model(path: str | Path) -> tuple[EnergyNetwork | IncrementNetwork, Mode
             metadata = handle.metadata() or {}
             weights = {name: handle.get_tensor(name) for name in handle.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise ModelFileError(f"{path} is not a readable safetensors file: {error}") from error
+        # The program in a file of PyTorch is never run unasked.
+        hint = (
+            "; it is an archive, as PyTorch writes. Loading an exported metatomic model runs the "
+            f"code in it: if you trust it, pass MetatomicPotential({str(path)!r})"
+        )
+        raise ModelFileError(
+            f"{path} is not a readable safetensors file: {error}"
+            f"{hint if zipfile.is_zipfile(path) else ''}"
+        ) from error
     if OBSERVABLE_KEY in metadata:
         raise ModelFileError(
             f"{path} is of an observable, which moves no atoms; load it with "

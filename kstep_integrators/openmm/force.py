@@ -7,7 +7,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias
 
 import numpy as np
 import openmm
@@ -16,6 +17,7 @@ from openmm import unit
 
 from kstep_integrators import units
 from kstep_integrators.fields import replaced
+from kstep_integrators.jumps.source import CalculatorSource
 from kstep_integrators.mechanics.bond_watch import bond_changes
 from kstep_integrators.mechanics.motion import constrain
 from kstep_integrators.notices import milestone
@@ -74,6 +76,9 @@ class JumpForce:
         self._model = BoundModel(source, particles, solute, model)
         self._zero = np.zeros((len(particles.masses), 3))
         self._failures = self._changes = 0
+        # Networks may be asked by several threads at once; calculators hold what they were asked.
+        alone = isinstance(source, CalculatorSource) or bool(solute.forces)
+        self._turn: AbstractContextManager[Any] = threading.Lock() if alone else nullcontext()
         self._exchanges: dict[int, Exchange] = {}
         self._answers: dict[Stage, Callable[[Exchange, Array, _Parameters], _Answer]] = {
             Stage.BOX: self._box,
@@ -117,7 +122,8 @@ class JumpForce:
             if self.solute.periodic and stage in (Stage.BOX, Stage.POSITIONS):
                 box = state.getPeriodicBoxVectors(asNumpy=True).value_in_unit(unit.nanometer)
                 before = replaced(before, box=box)
-            after, energy, vectors = self._answers[stage](before, given, parameters)
+            with self._turn:
+                after, energy, vectors = self._answers[stage](before, given, parameters)
         except BaseException as error:  # noqa: BLE001  (Ctrl-C too must leave a Context in order)
             after = replaced(before, problem=error)
             energy, vectors = _refusal(stage, Verdict.STOPPED), None

@@ -70,7 +70,7 @@ def content_of(value: Any, depth: int = _DEPTH) -> Any:
         return {key: content_of(entry, depth - 1) for key, entry in value.items()}
     if isinstance(value, _IN_ORDER):
         return [content_of(entry, depth - 1) for entry in value]
-    if hasattr(value, "detach"):  # torch
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor; buffers of files detach too
         value = value.detach().cpu()
     if hasattr(value, "__array__"):
         return content_of(np.asarray(value), depth)

@@ -82,7 +82,7 @@ def text_of(value: Any, inside: frozenset[int] = frozenset()) -> str:
 def _array(value: Any) -> np.ndarray[Any, Any] | None:
     if isinstance(value, np.ndarray):
         return value
-    if hasattr(value, "detach"):  # torch
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor; buffers of files detach too
         value = value.detach().cpu()
     try:
         return np.asarray(value) if hasattr(value, "__array__") else None

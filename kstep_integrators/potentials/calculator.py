@@ -16,6 +16,7 @@ from kstep_integrators import units
 from kstep_integrators.arguments import SetOnce, positive_number
 from kstep_integrators.physics.calculation import ask, check_is_calculator
 from kstep_integrators.physics.identity import settings_of
+from kstep_integrators.potentials.differences import difference_products
 from kstep_integrators.state import (
     BoundPotential,
     Evaluation,
@@ -26,9 +27,6 @@ from kstep_integrators.state import (
 )
 
 __all__ = ["CalculatorPotential"]
-
-DISPLACEMENT = 0.005
-"""angstrom; of the atom that moves most in a finite difference of a calculator's forces."""
 
 
 class CalculatorPotential(SetOnce):
@@ -119,7 +117,8 @@ class _CalculatorForces:
         if not bool(positions.isfinite().all()):  # of which calculators make what they like
             raise EvaluationFailed("the motion on it leads nowhere: positions are not finite")
         self.atoms.positions[:] = positions.cpu().numpy()
-        answer = ask(self.atoms, True, self._stood)
+        with torch.enable_grad():  # a calculator may be a network, which differentiates its energy
+            answer = ask(self.atoms, True, self._stood)
         self._stood = getattr(self.atoms.calc, "atoms", None)
         if answer.failure is not None or answer.forces is None:
             # The jump did not work out, and the stepper has another way.
@@ -129,17 +128,10 @@ class _CalculatorForces:
 
     def linearized(self, positions: Tensor) -> HessianProducts:
         """Central differences of forces: two evaluations per vector."""
-
-        def product(vector: Tensor) -> Tensor:
-            longest = float(vector.norm(dim=1).max())
-            if longest == 0.0:
-                return torch.zeros_like(vector)
-            step = DISPLACEMENT / longest
-            ends = [self(positions + sign * step * vector, None)[0] for sign in (1.0, -1.0)]
-            forward, backward = (end.require_forces() for end in ends)
-            return (backward - forward) / (2.0 * step)
-
-        return lambda vectors: torch.stack([product(vector) for vector in vectors])
+        one_molecule = torch.zeros(len(positions), dtype=torch.int64)
+        return difference_products(
+            lambda x: self(x, None)[0].require_forces(), positions, one_molecule
+        )
 
 
 class _ForcesInTurn:

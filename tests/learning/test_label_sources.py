@@ -120,6 +120,19 @@ def test_npz_is_converted(tmp_path, frames):
         read(tmp_path / "b.npz")
 
 
+def test_npz_of_a_run_under_pressure_has_the_cell_of_each_frame(tmp_path, frames):
+    periodic = [atoms.copy() for atoms in frames]
+    for number, (atoms, known) in enumerate(zip(periodic, frames, strict=True)):
+        atoms.set_cell([10.0 + number, 11.0, 12.0])
+        atoms.pbc = True
+        atoms.calc = known.calc
+    trajectory = trajectory_of(periodic, np.arange(6.0), 300.0, {"method": "GFN2-xTB"})
+    write_npz(tmp_path / "a.npz", trajectory)
+    labels = read(tmp_path / "a.npz", [periodic[0]])
+    lengths = [label.cell[0, 0] for label in labels]
+    np.testing.assert_allclose(lengths, 10.0 + np.arange(6), rtol=1e-12)
+
+
 def test_nothing_is_unpickled(tmp_path):
     class Bomb:
         def __reduce__(self):

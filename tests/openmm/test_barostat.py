@@ -301,7 +301,7 @@ def test_argon_as_openmm_has_it():
         context.setVelocitiesToTemperature(250.0, 1)
         integrator.step(300)
         values = []
-        for _ in range(400 if jumps else 3000):
+        for _ in range(400 if jumps else 1500):
             integrator.step(5)
             state = context.getState(energy=True)
             energy = state.getPotentialEnergy() / unit.kilojoule_per_mole

@@ -1,5 +1,7 @@
 """All particles of a periodic System: the model sees the box, in whatever image particles are."""
 
+import threading
+
 import numpy as np
 import openmm
 import pytest
@@ -204,6 +206,37 @@ def test_force_groups_inside_beside_a_model():
     other = SumPotential(cheap(), CalculatorPotential(alone()))
     KStepDynamics(atoms, other, k=2, timestep=BASE * PS).run(5)
     assert np.abs(where(context) - atoms.positions / NM).max() < 1e-9
+
+
+def test_threads_take_turns_at_a_calculator():
+    """Contexts of one System, stepped side by side: as one after the other."""
+    system = openmm.System()
+    for mass in copper().get_masses():
+        system.addParticle(mass)
+    system.setDefaultPeriodicBoxVectors(*CUBE)
+    system.addForce(pairs())
+    runs = []
+    for box in (CUBE, SLANTED):
+        atoms = copper(box)
+        integrator = KStepIntegrator(system, cheap(), k=2, timestep=BASE / 2)
+        context = make_context(system, integrator)
+        context.setPeriodicBoxVectors(*box)
+        context.setPositions(atoms.positions / NM)
+        context.setVelocities(atoms.get_velocities() / NM_PER_PS)
+        runs.append((integrator, context))
+    alone = []
+    for integrator, context in runs:
+        saved = context.createCheckpoint()
+        integrator.step(10)
+        alone.append(where(context))
+        context.loadCheckpoint(saved)
+    threads = [threading.Thread(target=integrator.step, args=(10,)) for integrator, _ in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for (_, context), expected in zip(runs, alone, strict=True):
+        assert np.abs(where(context) - expected).max() < 1e-13
 
 
 def test_a_metropolis_test_in_a_cell():

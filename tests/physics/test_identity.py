@@ -22,6 +22,8 @@ from pyscf import dft, gto
 
 from kstep_integrators import CalculatorPotential, KStepDynamics
 from kstep_integrators.calculators import PySCFCalculator, xtb_calculator
+from kstep_integrators.physics.content import content_of
+from kstep_integrators.physics.content_text import text_of
 from kstep_integrators.physics.identity import changed_settings, settings_of
 from kstep_integrators.testing import CountingCalculator
 from tests.conftest import cheap, hot, physics
@@ -359,3 +361,16 @@ def test_one_calculator_cannot_be_potential_and_physics():
         dynamics.run(1)
     atoms.calc = physics()
     dynamics.run(1)
+
+
+def test_a_file_that_a_calculator_writes_to_is_left_open(tmp_path):
+    """Buffers of files have a method ``detach`` as tensors do, and are of no use after it."""
+    calculator = LennardJones(sigma=0.8, epsilon=0.1)
+    with open(tmp_path / "log", "w") as log:
+        calculator.log = log
+        calculator.parameters["log"] = log.buffer
+        settings_of(calculator)
+        content_of({"held": log.buffer})
+        text_of([log.buffer])
+        log.write("still open")
+    assert (tmp_path / "log").read_text() == "still open"

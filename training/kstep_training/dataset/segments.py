@@ -70,7 +70,11 @@ def labelled_frames(trajectory: Trajectory, path: Path) -> Frames:
         metadata say.
     """
     if trajectory.pbc.any():
-        raise ValueError(f"{path} is periodic; jumps are learned from isolated molecules only")
+        raise ValueError(
+            f"{path} is periodic (pbc = {trajectory.pbc.tolist()}), and datasets are of isolated "
+            "molecules: their frames lie about a centre of mass and have no cell. A potential of a "
+            "cell is learned by a run in it; a direct jump is of isolated molecules only"
+        )
     keep = trajectory.has_label
     rows = np.empty(int(keep.sum()), row_type(len(trajectory.numbers)))
     mass = trajectory.masses[:, None]
