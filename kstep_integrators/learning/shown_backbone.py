@@ -45,8 +45,14 @@ _COVALENT = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 52, 53)
 """Elements whose bonds look like those of others of their group at another length. Metals, ions and
 noble gases have more neighbours in a cell than a backbone for molecules has met: its features have
 slopes of thousands, and grow without bounds from layer to layer (1e14 in copper)."""
-_UNTRAINED = {"backbone": "painn", "channels": 64, "layers": 2, "radial": 16, "cutoff": 5.0}
-"""Sizes of the backbone that takes its place there. After 20 labels of copper under EMT it is at 8
+_UNTRAINED: dict[str, Any] = {
+    "backbone": "painn",
+    "channels": 64,
+    "layers": 2,
+    "radial": 16,
+    "cutoff": 5.0,
+}
+"""Sizes of the PaiNN that takes its place there. After 20 labels of copper under EMT it is at 8
 to 12 meV/angstrom, the trained one at 70 in the crystal and 500 in a slab."""
 
 

@@ -94,7 +94,7 @@ def test_molecules_that_cannot_be_joined():
     with pytest.raises(ValueError, match="molecule 2 has pbc="):
         join_states([*parts[:2], parts[2].replace(pbc=(True, True, True))])
     cells = [
-        part.replace(pbc=(True,) * 3, cell=(8.0 + i) * torch.eye(3).double())
+        part.replace(pbc=(True,) * 3, cell=(8.0 + i) * torch.eye(3)[None].double())
         for i, part in enumerate(parts)
     ]
     both = join_states(cells)

@@ -128,7 +128,6 @@ BATH = {"temperature_K": 300.0, "friction": 0.1}
         ({"pressure": 1e-6, **BATH, "barostat": "xy"}, ValueError, "barostat is 'xy', expected"),
         ({"pressure": 1e-6, **BATH, "barostat_scales": "all"}, ValueError, "scales is 'all'"),
         ({"pressure": 1e-6, **BATH, "barostat_interval": 0}, ValueError, "interval is 0"),
-        ({"pressure": 1e-6, **BATH, "learn": True}, ValueError, "with learn: networks do not"),
         ({"barostat": "isotropic", **BATH}, ValueError, "'isotropic'} without a pressure"),
         ({"barostat_interval": 5, **BATH}, ValueError, "'barostat_interval': 5} without"),
     ],

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 
 from kstep_integrators import Guard
 from kstep_integrators.physics.counting import Meter
@@ -36,7 +37,7 @@ class Learned:
             guard=Guard(math.inf, math.inf), learn=learning(folder, stop=stop), **options,
         )  # fmt: skip
         base = Surface(proposal.potential, n, proposal.timestep)
-        jump = learning_jump(base, chosen, [1])
+        jump = learning_jump(base, chosen, [Atoms("H")])
         self.learning = RunLearning(
             jump, [replicas(system, 1, self.rng)] * count, chosen, {"calculator": "surface"}, None
         )

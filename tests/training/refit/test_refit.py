@@ -13,13 +13,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from ase.build import molecule
 from ase.calculators.singlepoint import SinglePointCalculator
 from lightning.pytorch.callbacks import Callback
 
+from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.files import write_text_atomically
 from kstep_integrators.models.model_file import read_model, write_model
+from kstep_integrators.nn.energy.forces import energy_and_forces
 from kstep_integrators.nn.energy.network import EnergyNetwork
+from kstep_integrators.potentials import NetworkPotential
+from kstep_training.fit.rotations import rotated
 from kstep_training.refit import progress
 from kstep_training.refit.refit import refit
 from kstep_training.refit.settings import RefitSettings, validation_count
@@ -189,18 +194,12 @@ def test_molecules_of_several_sizes(tmp_path: Path) -> None:
     refit(folder, quiet=True)
     assert record_of(folder)["validation"]["val_energy_rms"] < 100.0
     read = read_targets(folder / "targets.traj", ELEMENTS)
-    batches = TargetBatches(read, ELEMENTS, np.arange(15.0))
+    batches = TargetBatches(read, ELEMENTS, np.arange(15.0), 5.0)
     assert batches.offsets.tolist() == [0, 10, 15]  # padded to three atoms and to six
     batch = batches[[10, 12]]
     assert batch.energies.tolist() == [1.0, 7.0]
     assert batch.atom_mask.sum(1).tolist() == [4, 4]
     np.testing.assert_allclose(batch.forces[1, :4], targets[7].get_forces(), atol=1e-6)
-
-
-def periodic(folder: Path) -> None:
-    targets = labelled(3)
-    targets[1].pbc = True
-    make_folder(folder, targets)
 
 
 def foreign(folder: Path) -> None:
@@ -252,7 +251,6 @@ def of_increments(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (periodic, "frame 1 of .* is periodic"),
         (foreign, r"atomic numbers \[6\].*does not cover; it covers \[1, 7, 8\]"),
         (bare, "frame 0 of .* has no energy"),
         (energies_alone, "0 labels with forces and 1 of them validate"),
@@ -289,3 +287,33 @@ def test_how_many_validate() -> None:
     assert counts == [1, 3, 20, 20]
     with pytest.raises(ValueError, match="there are 4 labels with forces and 4 of them validate"):
         validation_count(RefitSettings(validation_labels=4), 4)
+
+
+def test_labels_in_cells_of_any_size(tmp_path):
+    """Gradients of the energy in the cells: the batch has what the network has in each of them."""
+    targets = labelled(8)
+    for number, frame in enumerate(targets):
+        known = frame.calc.results
+        frame.set_cell(np.diag([4.0, 4.5 + 0.1 * number, 9.0]))
+        frame.pbc = (True, True, number % 2 == 0)
+        frame.calc = SinglePointCalculator(frame, **known)
+    folder = make_folder(tmp_path / "refit", targets)
+    refit(folder, quiet=True)
+    network, header, _ = read_model(folder / "model.safetensors")
+    read = read_targets(folder / "targets.traj", ELEMENTS)
+    batch = TargetBatches(read, ELEMENTS, read.energies, network.cutoff)[[0, 3, 6]]
+    turned = rotated(batch, torch.Generator().manual_seed(0), "graph")
+    potential = NetworkPotential(network, header, device="cpu", dtype=torch.float64).in_cells()
+    for one in (batch, turned):
+        energy, forces = energy_and_forces(
+            network.double(), None, one.positions.double(), one.graph
+        )
+        for row, number in enumerate((0, 3, 6)):
+            state = state_from_atoms(targets[number])
+            known, _ = potential.bind(state)(state.positions, None)
+            shift = potential.network.shifts[potential.network.species_of[state.numbers]].sum()
+            assert float(energy[row].sum()) == pytest.approx(
+                float(known.energy) - float(shift), abs=1e-4
+            )
+            lengths = known.forces.norm(dim=1)
+            torch.testing.assert_close(forces[row].norm(dim=1), lengths, rtol=1e-4, atol=1e-4)

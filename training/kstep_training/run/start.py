@@ -104,8 +104,7 @@ def read_inputs(model: str, source: str, settings: RunSettings) -> RunInputs:
                 f"backend is {settings.backend!r}, but the model is {NOTHING} and no network; "
                 "leave it out"
             )
-        elements = molecule.atoms.numbers.tolist()
-        timestep = learning_jump(None, options, elements).timestep
+        timestep = learning_jump(None, options, [molecule.atoms]).timestep
         return RunInputs(molecule, physics, None, timestep)
     potential = read_model(model, molecule.atoms, settings.device, settings.backend)
     jump = make_jump(potential, options.timestep)
