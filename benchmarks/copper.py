@@ -13,7 +13,7 @@ import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import openmm
@@ -37,6 +37,7 @@ from kstep_integrators.diagnostics import (
     vibrational_density,
 )
 from kstep_integrators.diagnostics.spectra import Spectrum
+from kstep_integrators.learning import AdaptedPotential
 from kstep_integrators.potentials import Potential
 from kstep_integrators.testing import CountingCalculator
 from kstep_integrators.testing.block_averages import z_score
@@ -58,7 +59,7 @@ MORSE = {"D": 0.35 / (units.kJ / units.mol), "a": 16.0, "r0": 0.1 * LATTICE / 2*
 @functools.cache
 def _warm(cells: int, seed: int) -> Atoms:
     rng = np.random.default_rng(seed)
-    atoms = bulk("Cu", cubic=True, a=LATTICE) * (cells, cells, cells)
+    atoms: Atoms = bulk("Cu", cubic=True, a=LATTICE) * (cells, cells, cells)
     atoms.calc = EMT()
     thermalize_momenta(atoms, temperature_K=2.0 * TEMPERATURE, rng=rng)
     bath = Langevin(atoms, 4.0 * units.fs, temperature_K=TEMPERATURE, friction=0.01 / units.fs,
@@ -71,7 +72,7 @@ def _warm(cells: int, seed: int) -> Atoms:
 
 def crystal(cells: int, seed: int) -> Atoms:
     """Copper, ``4 * cells**3`` atoms, after 0.5 ps of Langevin dynamics."""
-    atoms = _warm(cells, seed).copy()
+    atoms: Atoms = _warm(cells, seed).copy()
     atoms.calc = EMT()
     return atoms
 
@@ -106,7 +107,7 @@ def learned(base: str, cells: int, labels: int, file: Path) -> dict[str, Any]:
     dynamics.run(labels)
     lessons = dynamics.lessons
     residuals = [row["residual"] for row in watch.rows if row["residual"] is not None]
-    dynamics.potential.save(file)
+    cast(AdaptedPotential, dynamics.potential).save(file)
     return {
         "base": base, "labels": 0 if lessons is None else lessons.labels,
         "before": None if lessons is None else 1e3 * lessons.grades[0].of_base,
@@ -165,10 +166,10 @@ def strides(
 ) -> dict[str, Any]:
     """Jumps on what was learned, or on the base alone, from where Verlet begins too."""
     atoms = crystal(cells, 0)
-    potential = morse(atoms) if base == "Morse" else None
+    potential: Any = morse(atoms) if base == "Morse" else None
     if way == "learned":
-        given = {} if potential is None else {"base": potential}
-        potential = load_model(file, "cpu", **given)
+        part = {} if potential is None else {"base": potential}
+        potential = load_model(file, "cpu", **part)
     atoms.calc = counted = CountingCalculator(EMT())
     frames = [(atoms.get_positions(), atoms.get_momenta())]
     dynamics = KStepDynamics(
@@ -238,6 +239,11 @@ def _averages(energies: list[float], atoms: int) -> dict[str, list[float]]:
     return found
 
 
+def _apart(mine: list[float], other: list[float]) -> float:
+    """Their difference in standard errors."""
+    return z_score(mine[0], mine[1], other[0], other[1], BLOCKS)
+
+
 def _overlaps(row: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """The row without its curves, which are compared with those of another run."""
     curves = ("rdf", "vdos", "wavenumbers")
@@ -260,7 +266,7 @@ class CopperOptions(Options):
     labels: int = option(40, "of the runs that learn")
     length_ps: float = option(1.024, "of each run at constant energy")
     steps: int = option(4000, "of Langevin dynamics, 4 fs each")
-    jumps: int = option(300, "Metropolized, of 32 fs, after the burn-in")
+    jumps: int = option(300, "Metropolized, of 32 fs, after the burn-in; 0: no averages")
 
     @classmethod
     def smoke(cls, cache: Path) -> CopperOptions:
@@ -269,7 +275,7 @@ class CopperOptions(Options):
 
 
 STRIDES = {
-    ("learned", "nothing"): (8.0, 16.0, 4.0, 32.0),
+    ("learned", "nothing"): (4.0, 8.0, 16.0, 32.0),
     ("learned", "Morse"): (8.0, 16.0),
     ("base alone", "Morse"): (8.0, 16.0),
 }
@@ -293,20 +299,27 @@ def copper(options: CopperOptions) -> dict[str, Any]:
         kept(folder / f"verlet-{step:g}-0.json", functools.partial(verlet, size, step, 0, length))
         for step in (2.0, 4.0, 8.0, 16.0, 32.0)
     ]
-    sampled = kept(
-        folder / f"metropolis-{options.jumps}.json",
-        lambda: metropolis(size, options.jumps, 32.0, labels),
-    )
-    known = kept(folder / f"langevin-{options.steps}.json", lambda: langevin(size, options.steps))
-    atoms = 4 * size**3
-    mine, other = (_averages(run["energies"], atoms) for run in (sampled, known))
-    return {
-        "atoms": atoms, "temperature_K": TEMPERATURE, "base_fs": BASE_FS,
+    result: dict[str, Any] = {
+        "atoms": 4 * size**3, "temperature_K": TEMPERATURE, "base_fs": BASE_FS,
         "length_ps": length, "lessons": lessons,
         "nve": [_overlaps(row, fine) for row in (*beside, *rows)],
-        "nvt": {
-            **{name: value for name, value in sampled.items() if name != "energies"},
-            "langevin_steps": options.steps, "averages": mine, "langevin": other,
-            "sigma": {name: z_score(*mine[name], *other[name], BLOCKS) for name in mine},
-        },
+    }  # fmt: skip
+    if options.jumps:
+        result["nvt"] = _nvt(options, folder)
+    return result
+
+
+def _nvt(options: CopperOptions, folder: Path) -> dict[str, Any]:
+    """Averages of both runs at constant temperature, and how far they are apart."""
+    size = options.cells
+    sampled = kept(
+        folder / f"metropolis-{options.jumps}.json",
+        lambda: metropolis(size, options.jumps, 32.0, options.labels),
+    )
+    known = kept(folder / f"langevin-{options.steps}.json", lambda: langevin(size, options.steps))
+    mine, other = (_averages(run["energies"], 4 * size**3) for run in (sampled, known))
+    return {
+        **{name: value for name, value in sampled.items() if name != "energies"},
+        "langevin_steps": options.steps, "averages": mine, "langevin": other,
+        "sigma": {name: _apart(mine[name], other[name]) for name in mine},
     }  # fmt: skip
