@@ -10,9 +10,9 @@ import torch
 from torch.utils.data import Dataset
 
 from kstep_training.dataset.batches import Batch
-from kstep_training.dataset.cell_neighbors import in_cells
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.groups import AtomTable, Blocks, Ints
+from kstep_training.dataset.periodic_batches import in_cells
 from kstep_training.dataset.shard_reader import ShardReader
 
 __all__ = ["FrameDataset"]

@@ -15,8 +15,8 @@ from kstep_integrators.nn.energy.forces import energy_and_forces
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.increments.network import IncrementNetwork
 from kstep_training.dataset.batches import Batch
-from kstep_training.dataset.cell_neighbors import in_cells
 from kstep_training.dataset.dataset_file import DatasetFile, Molecule
+from kstep_training.dataset.periodic_batches import in_cells
 from kstep_training.dataset.windows import check_isolated
 from kstep_training.fit.settings import FitStage, NetworkSettings
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from kstep_integrators.physics.estimated import is_estimated
 from kstep_training.dataset.batches import Batch
-from kstep_training.dataset.cell_neighbors import in_cells
+from kstep_training.dataset.periodic_batches import in_cells
 
 __all__ = ["TargetBatches", "Targets", "read_targets"]
 
