@@ -145,5 +145,5 @@ class CompiledForces:
 
 
 def _parts(graph: Graph) -> list[Tensor]:
-    whole = (graph.species, graph.atom_mask, graph.pair_mask, graph.index)
+    whole = (graph.species, graph.atom_mask, graph.pair_mask, graph.index, graph.offsets)
     return [tensor for tensor in whole if tensor is not None]

@@ -2,12 +2,14 @@
 
 import logging
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from kstep_integrators.mechanics.padding import make_padding
-from kstep_integrators.nn.common.neighbor_lists import dense_graph
+from kstep_integrators.nn.common.graph import Graph
+from kstep_integrators.nn.common.neighbor_lists import Box, build_skin_list, dense_graph
 from kstep_integrators.nn.energy.compiled_forces import CompiledForces, have_compiler
 from kstep_integrators.nn.energy.forces import energy_and_forces
 from tests.conftest import network
@@ -36,6 +38,23 @@ def test_the_traced_force_is_the_eager_one(state, caplog, monkeypatch):
     assert caplog.messages[0] == f"{what} ..."
     assert math.isfinite(float(caplog.messages[1].removeprefix(f"{what}: ").removesuffix(" s")))
     assert len(caplog.messages) == 2
+
+
+@pytest.mark.skipif(not have_compiler(), reason="needs a C++ compiler")
+def test_the_traced_force_is_the_eager_one_in_a_cell(state, monkeypatch):
+    """Images are arguments of it too."""
+    monkeypatch.setattr(torch, "compile", lambda traced, **_: traced)
+    net = network("egnn", layers=1, radial=4).double()
+    species = net.species_of[state.numbers]
+    box = Box(6.0 * torch.eye(3, dtype=torch.float64)[None].expand(1, 3, 3), (True, True, False))
+    of_one = torch.zeros(9, dtype=torch.int64)
+    graph = build_skin_list(state.positions, species, of_one, net.cutoff, 0.0, box).graph
+    graph = Graph(*(part[None] for part in vars(graph).values()))
+    _, forces = CompiledForces(net)(None, state.positions[None], graph)
+    _, eager = energy_and_forces(net, None, state.positions[None], graph)
+    torch.testing.assert_close(forces, eager, atol=1e-9, rtol=1e-9)
+    _, alone = energy_and_forces(net, None, state.positions[None], replace(graph, offsets=None))
+    assert (alone - eager).abs().max() > 1e-3
 
 
 def test_compiling_without_a_compiler_says_what_to_do(monkeypatch):

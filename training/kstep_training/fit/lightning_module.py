@@ -63,7 +63,7 @@ class EnergyFit(TrajectoryFit):
 
     def __init__(self, network: EnergyNetwork, settings: FitSettings, total_steps: int) -> None:
         super().__init__(network, settings, total_steps)
-        self._compiled: dict[torch.Size, ForceFunction] = {}
+        self._compiled: dict[tuple[torch.Size, torch.Size, bool], ForceFunction] = {}
 
     def forces(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Energies (B,) eV and forces (B, N, 3) eV/angstrom, differentiable."""
@@ -71,7 +71,7 @@ class EnergyFit(TrajectoryFit):
         if not self.settings.compile:
             energy, forces = energy_and_forces(self.network, None, batch.positions, graph, True)
             return energy.sum(-1), forces
-        shape = batch.positions.shape
+        shape = batch.positions.shape, graph.pair_mask.shape, graph.index is None
         if shape not in self._compiled:
             self._compiled[shape] = CompiledForces(self.network, trainable=True)
         weights = dict(self.network.named_parameters())
