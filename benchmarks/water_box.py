@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,7 +43,12 @@ FRAME = 2.0 * units.fs
 PAIRS = ("O-O", "H-O")
 LIMITS = (0.04, 0.03, 0.02)
 """eV/angstrom, that the residual is to stay below."""
-WAYS: dict[str, int] = {"verlet 0.5 fs": 0, "verlet 1 fs": 0, "learning 2 fs": 4, "learning 4 fs": 8}
+WAYS: dict[str, int] = {
+    "verlet 0.5 fs": 0,
+    "verlet 1 fs": 0,
+    "learning 2 fs": 4,
+    "learning 4 fs": 8,
+}
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,11 @@ def _settled(edges: tuple[int, ...], strides: int) -> dict[str, Any]:
     dynamics.run(strides)
     thermalize_momenta(atoms, KELVIN, rng=rng)
     Stationary(atoms)
-    arrays = {"positions": atoms.positions, "momenta": atoms.get_momenta(), "cell": atoms.cell.array}
+    arrays = {
+        "positions": atoms.positions,
+        "momenta": atoms.get_momenta(),
+        "cell": atoms.cell.array,
+    }
     return {"numbers": atoms.numbers.tolist(), **{k: v.tolist() for k, v in arrays.items()}}
 
 
@@ -179,7 +187,8 @@ def _compared(start: dict[str, Any], box: dict[str, Any]) -> dict[str, Any]:
         run = runs[way]
         run["times_faster"] = runs[fine]["seconds_per_ps"] / run["seconds_per_ps"]
         run["rdf_distance"] = {
-            name: float(np.mean(np.abs(curve - found[fine][0][name]))) for name, curve in curves.items()
+            name: float(np.mean(np.abs(curve - found[fine][0][name])))
+            for name, curve in curves.items()
         }
         run["diffusion_A2_per_ps"] = diffusion
         if spectrum is not None and found[fine][1] is not None:
@@ -190,7 +199,7 @@ def _compared(start: dict[str, Any], box: dict[str, Any]) -> dict[str, Any]:
 def _spectrum(clock: Array, momenta: Array, masses: Array) -> Any:
     """Spectrum on a common grid of frequencies, from frames every 2 or 4 fs."""
     even = np.arange(clock[0], clock[-1], FRAME)
-    if len(even) < 60:
+    if len(even) < 220:  # too short for this resolution
         return None
     # Momenta between two frames of 4 fs are those of a cubic spline through them.
     from scipy.interpolate import CubicSpline

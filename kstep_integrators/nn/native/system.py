@@ -12,6 +12,7 @@ from kstep_integrators.nn.native.weights import Sizes
 
 __all__ = ["NativeSystem"]
 
+
 class NativeSystem(Handle):
     """One set of molecules, and the memory that their forces are computed in.
 
