@@ -77,6 +77,10 @@ MODULES = {
         "argon": "liquid argon at constant pressure and volume: Metropolized jumps on wrong bases "
         "against OpenMM, equations of state and `physical_validation`; an hour",
     },
+    "water_box": {
+        "water_box": "boxes of water under periodic GFN1-xTB: runs that learn from nothing, beside "
+        "velocity Verlet; an hour",
+    },
     "copper": {
         "copper": "crystalline copper under EMT: strides that learned from nothing "
         "beside a Morse potential and velocity Verlet; Metropolized averages; half an hour",
