@@ -168,11 +168,12 @@ def physics(atoms):
     return Forgetful(**PHYSICS)
 
 
-def test_a_run_learns_beside_it(make):
-    atoms = argon(False)
+@pytest.mark.parametrize("periodic", [True, False])
+def test_a_run_learns_beside_it(make, periodic):
+    atoms = argon(periodic)
     dynamics = run(atoms, make(), 40, corrector="impulse", learn=True)
     assert dynamics.potential.base.describe() == make().describe()
-    plain = run(argon(False), make(), 40, corrector="impulse")
+    plain = run(argon(periodic), make(), 40, corrector="impulse")
     assert dynamics.stats.residual_rms < plain.stats.residual_rms
 
 
