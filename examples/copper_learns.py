@@ -50,7 +50,7 @@ for step_fs in (4, 8):
 
 for base in ("none", "Morse"):
     atoms, energies = crystal(), []
-    morse = MorsePotential(epsilon=0.4, r0=2.55, rho0=3.5, rcut1=1.4, rcut2=1.8)
+    morse = MorsePotential(epsilon=0.28, r0=2.6, rho0=4.5, rcut1=1.45, rcut2=1.9)
     dynamics = KStepDynamics(
         atoms,
         None if base == "none" else CalculatorPotential(morse),
