@@ -13,7 +13,7 @@ from ase.data import covalent_radii
 from kstep_integrators.models.model_file import ModelHeader, model_path, read_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
 
-__all__ = ["BACKBONE", "FUNCTIONS", "SHORT", "shown_as", "shown_backbone"]
+__all__ = ["BACKBONE", "FUNCTIONS", "SHORT", "UNTRAINED", "shown_as", "shown_backbone"]
 
 BACKBONE = "organic-gfn2"
 """Model whose features are learned on, beside a base that is no network."""
@@ -41,19 +41,13 @@ _OTHERS = {4: 8, 5: 6, 6: 6, 7: 1}
 """Elements that stand for a whole group (by its place above) of which none is known."""
 _METAL = 6
 """Element that stands for transition metals."""
-_COVALENT = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 52, 53))
-"""Elements whose bonds look like those of others of their group at another length. Metals, ions and
-noble gases have more neighbours in a cell than a backbone for molecules has met: its features have
-slopes of thousands, and grow without bounds from layer to layer (1e14 in copper)."""
-_UNTRAINED: dict[str, Any] = {
-    "backbone": "painn",
-    "channels": 64,
-    "layers": 2,
-    "radial": 16,
-    "cutoff": 5.0,
-}
-"""Sizes of the PaiNN that takes its place there. After 20 labels of copper under EMT it is at 8
-to 12 meV/angstrom, the trained one at 70 in the crystal and 500 in a slab."""
+UNTRAINED = "untrained"
+"""Name of the backbone that is learned on in cells. Atoms there have more neighbours than one for
+molecules has met: its features have slopes of thousands in copper and grow from layer to layer, and
+in a liquid they change with every contact. After 20 to 50 labels: copper 70 meV/angstrom on the
+trained one and 3 on this, a slab of it 500 and 4, water (GFN1, 27 molecules) 190 and 74."""
+_SIZES: dict[str, Any] = {"channels": 64, "layers": 2, "radial": 16, "cutoff": 5.0}
+"""Of the PaiNN with that name."""
 
 
 def shown_as(element: int, known: Sequence[int]) -> int:
@@ -88,8 +82,8 @@ def shown_backbone(
 
     An element that the backbone has not learned is shown to it as one of the same group, at
     distances scaled by the covalent radii, so that a bond looks like a bond. Its weights are its
-    own, and so the energy knows which is which. In cells with other elements than nonmetals the
-    default is an untrained backbone, the same in every run.
+    own, and so the energy knows which is which. In cells the default is an untrained backbone, the
+    same in every run.
 
     Parameters
     ----------
@@ -109,7 +103,7 @@ def shown_backbone(
     ValueError
         If it is a model of direct jumps.
     """
-    untrained = name is None and cells and not _COVALENT.issuperset(elements)
+    untrained = name is None and cells
     network, header, _ = read_model(model_path(BACKBONE if name is None else name))
     if not isinstance(network, EnergyNetwork):
         raise ValueError(
@@ -123,13 +117,13 @@ def shown_backbone(
         "linear": FUNCTIONS,
     }
     if untrained:
-        made, name_of_backbone = _untrained(common), "untrained"
+        made, backbone = _untrained(common), UNTRAINED
     else:
-        made, name_of_backbone = _trained(network, header, elements, common), header.name
+        made, backbone = _trained(network, header, elements, common), header.name
     made.requires_grad_(False)
     header = dataclasses.replace(
         header,
-        name=name_of_backbone,
+        name=backbone,
         charge=(-99, 99),  # whatever it is, it learns
         multiplicities=tuple(range(1, 12)),
         network=dict(made.config),
@@ -142,7 +136,7 @@ def _untrained(common: dict[str, Any]) -> EnergyNetwork:
     """Random weights of a fixed seed, whatever the state of PyTorch's generator, which stays."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return EnergyNetwork(**common, **_UNTRAINED)
+        return EnergyNetwork(**common, **_SIZES)
 
 
 def _trained(
