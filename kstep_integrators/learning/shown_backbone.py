@@ -13,7 +13,7 @@ from ase.data import covalent_radii
 from kstep_integrators.models.model_file import ModelHeader, model_path, read_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
 
-__all__ = ["BACKBONE", "FUNCTIONS", "SHORT", "shown_as", "shown_backbone"]
+__all__ = ["BACKBONE", "FUNCTIONS", "SHORT", "crowded", "shown_as", "shown_backbone"]
 
 BACKBONE = "organic-gfn2"
 """Model whose features are learned on, beside a base that is no network."""
@@ -43,8 +43,13 @@ _METAL = 6
 """Element that stands for transition metals."""
 _COVALENT = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 52, 53))
 """Elements whose bonds look like those of others of their group at another length. Metals, ions and
-noble gases have more neighbours in a cell than a backbone for molecules has met: its features have
-slopes of thousands, and grow without bounds from layer to layer (1e14 in copper)."""
+noble gases have more neighbours in a cell or a cluster than a backbone for molecules has met: its
+features have slopes of thousands, and grow without bounds from layer to layer (1e14 in copper)."""
+_CLUSTER = 2
+"""Atoms of them up to which a molecule is none. After 30 to 60 labels the trained one is at 1 to 13
+meV/angstrom for (NaCl)2, Zn(CH3)2, Cu4 and Li4, the untrained one at 18 to 50; for (NaCl)3 at 560
+and 38, for (NaCl)4 at 1100 and 25, for Cu13 at 800 and 36; and for Cu38 the trained one has no
+finite energies. The limit is where the trained one begins to fail."""
 _UNTRAINED: dict[str, Any] = {
     "backbone": "painn",
     "channels": 64,
@@ -54,6 +59,27 @@ _UNTRAINED: dict[str, Any] = {
 }
 """Sizes of the PaiNN that takes its place there. After 20 labels of copper under EMT it is at 8
 to 12 meV/angstrom, the trained one at 70 in the crystal and 500 in a slab."""
+
+
+def crowded(numbers: Sequence[int], periodic: bool) -> bool:
+    """True if atoms of a system have more neighbours than a backbone for molecules has met.
+
+    Parameters
+    ----------
+    numbers : sequence of int
+        Atomic numbers of all atoms of one molecule, cluster or cell.
+    periodic : bool
+        Whether it is in a periodic cell.
+
+    Examples
+    --------
+    >>> crowded([29] * 13, False), crowded([30, 6, 6], False), crowded([29], True)
+    (True, False, True)
+    >>> crowded([8, 1, 1], True)
+    False
+    """
+    others = sum(z not in _COVALENT for z in numbers)
+    return others > (0 if periodic else _CLUSTER)
 
 
 def shown_as(element: int, known: Sequence[int]) -> int:
@@ -82,14 +108,14 @@ def shown_as(element: int, known: Sequence[int]) -> int:
 
 
 def shown_backbone(
-    elements: Sequence[int], name: str | Path | None, repulsion: bool, cells: bool = False
+    elements: Sequence[int], name: str | Path | None, repulsion: bool, packed: bool = False
 ) -> tuple[ModelHeader, EnergyNetwork]:
     """A network without energies of its own, and a linear readout on a backbone.
 
     An element that the backbone has not learned is shown to it as one of the same group, at
     distances scaled by the covalent radii, so that a bond looks like a bond. Its weights are its
-    own, and so the energy knows which is which. In cells with other elements than nonmetals the
-    default is an untrained backbone, the same in every run.
+    own, and so the energy knows which is which. In crowded systems the default is an untrained
+    backbone, the same in every run.
 
     Parameters
     ----------
@@ -99,8 +125,8 @@ def shown_backbone(
         Of the model with the backbone; the bundled one by default.
     repulsion : bool
         Whether it repels nuclei at close contact.
-    cells : bool
-        Whether it is for periodic cells.
+    packed : bool
+        Whether it is for crowded systems, see :func:`crowded`.
 
     Raises
     ------
@@ -109,7 +135,6 @@ def shown_backbone(
     ValueError
         If it is a model of direct jumps.
     """
-    untrained = name is None and cells and not _COVALENT.issuperset(elements)
     network, header, _ = read_model(model_path(BACKBONE if name is None else name))
     if not isinstance(network, EnergyNetwork):
         raise ValueError(
@@ -122,7 +147,7 @@ def shown_backbone(
         "repulsion": repulsion,
         "linear": FUNCTIONS,
     }
-    if untrained:
+    if packed and name is None:
         made, name_of_backbone = _untrained(common), "untrained"
     else:
         made, name_of_backbone = _trained(network, header, elements, common), header.name
