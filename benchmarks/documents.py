@@ -23,7 +23,13 @@ DOCUMENTS = (
 TABLES = (
     *("adapters", "documents", "tables_cells", "tables_cost", "tables_energy"),
     *("tables_ensembles", "tables_jumps"),
-    *("tables_learning", "tables_mollified", "tables_observables", "tables_physics"),
+    *(
+        "tables_learning",
+        "tables_mollified",
+        "tables_observables",
+        "tables_physics",
+        "tables_water",
+    ),
 )
 BLOCK = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- /table -->)", re.DOTALL)
 

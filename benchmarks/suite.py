@@ -77,6 +77,18 @@ MODULES = {
         "argon": "liquid argon at constant pressure and volume: Metropolized jumps on wrong bases "
         "against OpenMM, equations of state and `physical_validation`; an hour",
     },
+    "water_box": {
+        "water_box": "boxes of water under periodic GFN1-xTB: runs that learn from nothing, beside "
+        "velocity Verlet; an hour",
+    },
+    "copper": {
+        "copper": "crystalline copper under EMT: strides that learned from nothing or a Morse "
+        "potential beside velocity Verlet; Metropolized averages; half an hour",
+    },
+    "cells_cost": {
+        "cells_cost": "time and memory of network forces and neighbour lists in periodic cells of "
+        "100 to 20,000 atoms",
+    },
     "one_jump": {
         "one_jump_qm": "bonds, angles and velocities after one direct jump, one flow jump and the "
         "controls, GFN2",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from benchmarks.documents import markdown
 from benchmarks.results import load
 
@@ -59,3 +61,81 @@ def argon_ensembles() -> str:
 
 def _state(state: Any) -> str:
     return f"{state[0]:.0f} K, {state[1]:.0f} bar"
+
+
+def cells_cost() -> str:
+    """Forces and lists of neighbours in cells, by atoms."""
+    rows = []
+    for row in load("cells_cost")["rows"]:
+        slow = ["", ""]
+        if "eager_us_per_atom" in row:
+            slow = [f"{row['eager_us_per_atom']:.0f}", f"{row['eager_kB_per_atom']:,.0f}"]
+        rows.append([
+            row["system"], f"{row['atoms']:,}", f"{row['pairs_per_atom']:.1f}",
+            f"{row['force_us_per_atom']:.1f}", f"{row['force_anew_us_per_atom']:.1f}",
+            f"{row['vesin_us_per_atom']:.1f}", f"{row['kB_per_atom']:.0f}", *slow,
+        ])  # fmt: skip
+    header = ["cell", "atoms", "neighbours", "kernel's force, us per atom", "with a new list",
+              "list by vesin", "kB per atom", "eager force, us per atom",
+              "kB per atom"]  # fmt: skip
+    return markdown(header, rows)
+
+
+def cells_exponents() -> str:
+    """Powers of the number of atoms that times grow with."""
+    names = {
+        "force_us_per_atom": "kernel's force", "force_anew_us_per_atom": "with a new list",
+        "vesin_us_per_atom": "list by vesin",
+    }  # fmt: skip
+    fits = load("cells_cost")["fits"]
+    cells = {(f["system"], f["what"]): f"{f['exponent']:.3f} ± {f['error']:.3f}" for f in fits}
+    systems = list(dict.fromkeys(fit["system"] for fit in fits))
+    rows = [[system, *(cells[system, what] for what in names)] for system in systems]
+    return markdown(["cell", *names.values()], rows)
+
+
+def copper_learning() -> str:
+    """Labels until the residual of copper stays below a limit."""
+    rows = [
+        [
+            row["base"], f"{row['before']:.0f}", row["labels"],
+            *("not reached" if row["until"][x] is None else row["until"][x] for x in ("40", "10")),
+            f"{np.sqrt(np.mean(np.square(row['residuals'][-10:]))):.1f}", row["fallbacks"],
+            f"{row['cpu_seconds']:.0f}",
+        ]
+        for row in load("copper")["lessons"]
+    ]  # fmt: skip
+    header = ["base", "its residual, meV/A", "labels", "below 40 after", "below 10 after",
+              "last ten, meV/A", "fallbacks", "CPU s"]  # fmt: skip
+    return markdown(header, rows)
+
+
+def copper_nve() -> str:
+    """Copper at constant energy, by stride."""
+    rows = [
+        [
+            row["way"] if row["base"] is None else f"{row['way']}, {row['base']}",
+            f"{row['stride_fs']:g}", row.get("corrector", "").lower(), row["evaluations"],
+            f"{row['residual']:.1f}" if "residual" in row else "",
+            f"{row['drift']:+.3f}", f"{row['fluctuation']:.3f}",
+            f"{row['rdf_overlap']:.3f}", f"{row['vdos_overlap']:.3f}", f"{row['cpu_seconds']:.0f}",
+        ]
+        for row in load("copper")["nve"]
+    ]  # fmt: skip
+    header = ["run", "stride fs", "corrector", "evaluations", "residual meV/A",
+              "drift meV/atom/ps", "fluctuation meV/atom", "RDF overlap", "VDOS overlap",
+              "CPU s"]  # fmt: skip
+    return markdown(header, rows)
+
+
+def copper_nvt() -> str:
+    """Averages of copper by Metropolized jumps, beside Langevin dynamics."""
+    result = load("copper")["nvt"]
+    names = {"energy_meV_per_atom": ("potential energy, meV/atom", ".2f"),
+             "heat_capacity_k": ("heat capacity, k per atom", ".2f")}  # fmt: skip
+    rows = [
+        [title, _pm(result["averages"][name], form), _pm(result["langevin"][name], form),
+         f"{result['sigma'][name]:+.1f}"]
+        for name, (title, form) in names.items()
+    ]  # fmt: skip
+    return markdown(["average", "jumps", "Langevin, 4 fs", "sigma"], rows)

@@ -18,7 +18,7 @@ from kstep_integrators.learning.force_features import (
     force_features,
     native_force_features,
 )
-from kstep_integrators.learning.shown_backbone import FUNCTIONS, shown_backbone
+from kstep_integrators.learning.shown_backbone import FUNCTIONS, UNTRAINED, shown_backbone
 from kstep_integrators.models.model_file import ModelHeader, write_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.potentials.base import Potential
@@ -80,6 +80,13 @@ class AdaptedPotential(SetOnce):
         linear = self.model.network.linear
         assert linear is not None  # noqa: S101  (adapt made it)
         return linear.weight.detach().to("cpu", torch.float64)
+
+    @property
+    def weight_variance(self) -> float:
+        """Variance of a weight before any label, eV^2: features of random weights are smoother."""
+        header = self.model.header
+        untrained = header.training.get("backbone", header.name) == UNTRAINED
+        return 100.0 if untrained else 1.0
 
     def to(self, device: torch.device | str) -> AdaptedPotential:
         """The same potential on another device."""

@@ -130,7 +130,7 @@ def native_force_features(
     coordinates: Tensor,
     virials: bool = False,
 ) -> ForceFeatures:
-    """The same by the native kernel, whose forward pass is so cheap that differences serve.
+    """The same by the native kernel; virials by differences.
 
     Parameters are those of :func:`force_features`, of a network in float64.
     """

@@ -43,8 +43,6 @@ ATOMS = 64
 """Atoms, drawn at random, whose forces are learned from a label of more of them: those of a liquid
 or a crystal say much the same, and features cost as much as a force for each coordinate."""
 
-WEIGHT_VARIANCE = 1.0
-"""eV^2; of a weight before any label."""
 FORCE_NOISE = 0.3
 """(eV/angstrom)^2; variance of a component of the force that is not explained, where weights vary
 by 1 eV: it regularizes. Anything from 0.1 to 1 does as well."""
@@ -119,7 +117,9 @@ def first_lessons(learner: Learner) -> Lessons:
     """Nothing learned yet."""
     weights = learner.potential.weights
     kinds = max(learner.kinds) + 1
-    variance = torch.full((len(learner.columns) + kinds,), WEIGHT_VARIANCE, dtype=torch.float64)
+    variance = torch.full(
+        (len(learner.columns) + kinds,), learner.potential.weight_variance
+    ).double()
     variance[-kinds:] = OFFSET_VARIANCE
     return Lessons(prior(variance), weights, weights, (None,) * kinds)
 

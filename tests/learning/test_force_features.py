@@ -139,7 +139,7 @@ def test_the_kernel_has_the_same_in_cells(name):
     one = force_features(net, state, species, False, chosen, virials=True)
     other = native_force_features(native, state, species, chosen, virials=True)
     torch.testing.assert_close(other.energies, one.energies, rtol=0, atol=1e-10)
-    torch.testing.assert_close(other.forces, one.forces, rtol=0, atol=1e-6)
+    torch.testing.assert_close(other.forces, one.forces, rtol=0, atol=1e-10)
     torch.testing.assert_close(other.virials, one.virials, rtol=0, atol=1e-6)
 
 

@@ -1,16 +1,18 @@
-"""Trajectories of small molecules for the tests of datasets: springs, moved exactly."""
+"""Trajectories for the tests of datasets: springs, moved exactly, and metals that are shaken."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.build import molecule as build
+from ase.calculators.emt import EMT
 
 from kstep_integrators import units
-from kstep_training.trajectory import Trajectory
+from kstep_training.trajectory import Trajectory, trajectory_of
 
-__all__ = ["dynamics"]
+__all__ = ["dynamics", "shaken"]
 
 
 def dynamics(
@@ -76,3 +78,22 @@ def dynamics(
             **metadata,
         },
     )
+
+
+def shaken(
+    name: str, atoms: Atoms, count: int, seed: int = 0, scale: float = 0.0, spread: float = 0.1
+) -> Trajectory:
+    """Frames of a metal in a cell under EMT, each displaced on its own, the cell strained too."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for _ in range(count):
+        frame = atoms.copy()
+        strain = np.eye(3) + scale * rng.uniform(-1.0, 1.0, (3, 3))
+        frame.set_cell(frame.cell.array @ strain, scale_atoms=True)
+        frame.positions += rng.normal(0.0, spread, frame.positions.shape)
+        frame.positions += rng.integers(-2, 3, frame.positions.shape) * frame.pbc @ frame.cell.array
+        frame.calc = EMT()
+        frame.get_forces()
+        frames.append(frame)
+    metadata = {"method": "springs", "name": name, "stage": "production"}
+    return trajectory_of(frames, np.arange(count) * units.FS, 300.0, metadata)

@@ -80,7 +80,7 @@ CHANGES: dict[str, tuple[Any, Callable[[Path], Any]]] = {
     "masses": (np.array([16.0, 2.0, 2.0]), lambda p: shard(p)["masses"]),
     "time": (_TIME, segments),
     "cell": (_BOX, lambda p: read_trajectory(p).cell.tolist()),
-    "pbc": (np.ones(3, dtype=bool), lambda p: outcome_of(lambda: shard(p), ("periodic",))),
+    "pbc": (np.ones(3, dtype=bool), lambda p: shard(p)["pbc"]),
     "has_label": (_SOME, lambda p: len(rows(p))),
     "metadata": ({"method": "GFN2-xTB"}, lambda p: shard(p)["method"]),
 }
@@ -158,8 +158,8 @@ class FieldRow:
     def between(self, folder: Path) -> str:
         """A file that is another when the dataset is made again."""
         changes, _ = self.change()
-        if self.name == "pbc" or self.name in ("timestep_fs", "interval_steps"):
-            return NONE  # a dataset has none of these
+        if self.name in ("timestep_fs", "interval_steps"):
+            return NONE  # no dataset has these
         dataset(write(folder / "one.npz"), "first")
         path = write(folder / "one.npz", **changes)
         return HONOURED if dataset(path, "first") == dataset(path, "second") else "ignored"

@@ -26,7 +26,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "hessian": (_INT, (*[_POINTER] * 3, _INT, _POINTER, _INT, _POINTER)),
     "average": (_INT, (*[_POINTER] * 5, _INT, _INT, _INT, _POINTER, _POINTER)),
     "average_adjoint": (_INT, (*[_POINTER] * 6, _INT, _INT, _INT, _POINTER, _POINTER)),
-    "functions": (_INT, (_POINTER, _POINTER, _INT, _POINTER, _FLOAT, _INT, _POINTER, _POINTER)),
+    "functions": (_INT, (_POINTER, _POINTER, _INT, _POINTER, _INT, _POINTER, _POINTER)),
 }
 """Results and arguments of the C functions, whose names begin with ``kstep_``."""
 

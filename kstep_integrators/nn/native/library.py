@@ -14,7 +14,7 @@ from typing import Final
 
 __all__ = ["LEVELS", "NativeLibrary", "best_level", "load", "native_library", "native_missing"]
 
-ABI: Final = 4
+ABI: Final = 5
 """Version of the C interface that this package calls; ``kstep_abi`` in ``source/kernel.cpp``."""
 
 LEVELS: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(

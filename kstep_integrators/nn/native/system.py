@@ -12,10 +12,6 @@ from kstep_integrators.nn.native.weights import Sizes
 
 __all__ = ["NativeSystem"]
 
-FUNCTION_DISPLACEMENT = 1e-5
-"""angstrom; of the central differences of the functions of a linear readout. In float64 rounding
-and truncation are then both near 1e-10."""
-
 
 class NativeSystem(Handle):
     """One set of molecules, and the memory that their forces are computed in.
@@ -287,8 +283,7 @@ class NativeSystem(Handle):
         -------
         sums : (S, R)
         slopes : (n, S, R)
-            Derivatives by these coordinates, 1/angstrom, by central differences: as exact as a
-            float64 network allows, some 1e-9, and of no use in float32.
+            Derivatives by these coordinates, 1/angstrom, as exact as the sums.
         """
         x = self._coordinates(positions)
         shape = (self.table.species, self.table.functions)
@@ -304,7 +299,6 @@ class NativeSystem(Handle):
                 pointer(x),
                 len(chosen),
                 pointer(chosen),
-                FUNCTION_DISPLACEMENT,
                 threads,
                 pointer(sums),
                 pointer(derivatives),

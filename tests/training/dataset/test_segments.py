@@ -124,11 +124,6 @@ def test_nve_without_a_word_about_production(water: Trajectory) -> None:
     assert with_metadata(water, settings={"segments": 3}).segments == [(0, 10)]
 
 
-def test_periodic_systems_are_refused(water: Trajectory) -> None:
-    with pytest.raises(ValueError, match=r"water.npz is periodic"):
-        frames(water, pbc=np.array([False, True, False]))
-
-
 @pytest.mark.parametrize("name", ["positions", "velocities", "forces", "energies"])
 def test_frames_that_are_not_finite_are_refused(water: Trajectory, name: str) -> None:
     array = getattr(water, name).copy()

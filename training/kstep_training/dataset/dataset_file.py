@@ -17,14 +17,25 @@ from typing import Any
 
 from kstep_training.keys import current_names
 
-__all__ = ["FORMAT", "DatasetFile", "Molecule", "Shard", "file_hash", "open_dataset", "verify"]
+__all__ = [
+    "FORMAT",
+    "READ",
+    "DatasetFile",
+    "Molecule",
+    "Shard",
+    "file_hash",
+    "open_dataset",
+    "verify",
+]
 
-FORMAT = 1
+FORMAT = 2
+"""Written by this version; 1 had no cells."""
+READ = (1, FORMAT)
 
 
 @dataclass(frozen=True)
 class Molecule:
-    """One molecule of a dataset.
+    """One molecule of a dataset, or what a periodic cell holds.
 
     Attributes
     ----------
@@ -38,6 +49,9 @@ class Molecule:
         radians) over its frames in the training part, or over all where there are none; distorted
         frames do not count.
     multiplicity : int
+    pbc : (bool, bool, bool)
+        Periodic directions; the cells are those of the frames. There are no internal coordinates in
+        a cell.
     """
 
     name: str
@@ -47,6 +61,12 @@ class Molecule:
     charge: int
     coordinates: dict[str, dict[str, Any]]
     multiplicity: int = 1
+    pbc: tuple[bool, bool, bool] = (False, False, False)
+
+    @property
+    def in_cell(self) -> bool:
+        """Whether a direction is periodic."""
+        return any(self.pbc)
 
 
 @dataclass(frozen=True)
@@ -131,6 +151,11 @@ class DatasetFile:
     def _by_name(self) -> dict[str, Molecule]:
         return {molecule.name: molecule for molecule in self.molecules}
 
+    @property
+    def cells(self) -> list[str]:
+        """Names of the molecules that are in periodic cells."""
+        return [molecule.name for molecule in self.molecules if molecule.in_cell]
+
     def path(self, shard: Shard) -> Path:
         """The file of a shard."""
         return self.folder / "shards" / f"{shard.name}.npy"
@@ -179,9 +204,10 @@ def open_dataset(folder: str | Path) -> DatasetFile:
             f"no dataset.json in {folder}; name a folder made by kstep dataset, or by kstep label"
         )
     content = json.loads(path.read_text())
-    if content.get("format") != FORMAT:
+    if content.get("format") not in READ:
         raise ValueError(
-            f"{path} has format {content.get('format')!r}; this version reads {FORMAT}"
+            f"{path} has format {content.get('format')!r}; this version reads "
+            f"{' and '.join(map(str, READ))}"
         )
     if "shards" not in content:
         raise ValueError(f"{folder} is unfinished; run kstep dataset again with the same folder")
@@ -192,7 +218,7 @@ def open_dataset(folder: str | Path) -> DatasetFile:
         timestep_fs=content["timestep_fs"],
         constraints=content["constraints"],
         molecules=tuple(
-            Molecule(**{**m, "numbers": tuple(m["numbers"]), "masses": tuple(m["masses"])})
+            Molecule(**m | {key: tuple(m[key]) for key in ("numbers", "masses", "pbc") if key in m})
             for m in content["molecules"]
         ),
         shards=tuple(

@@ -1,4 +1,4 @@
-"""Labelled frames of a dataset for force matching."""
+"""Labelled frames of a dataset for force matching, of molecules and of periodic cells."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from kstep_training.dataset.batches import Batch
 from kstep_training.dataset.dataset_file import open_dataset
 from kstep_training.dataset.groups import AtomTable, Blocks, Ints
+from kstep_training.dataset.periodic_batches import in_cells
 from kstep_training.dataset.shard_reader import ShardReader
 
 __all__ = ["FrameDataset"]
@@ -32,18 +33,22 @@ class FrameDataset(Dataset[Batch]):
         Atomic numbers, in the order of the network's species; those of the dataset by default.
     shifts : sequence of float, optional
         eV per element, subtracted from the energies; those of the dataset by default.
+    cutoff : float, optional
+        Of the network, angstrom: up to it atoms in periodic cells have neighbours. Without it only
+        isolated molecules are taken.
 
     Attributes
     ----------
     file : DatasetFile
     offsets : (n_groups + 1,) int
-        Where each padded size starts.
+        Where each padded size starts, of molecules and then of cells.
 
     Raises
     ------
     ValueError
-        If there is no such part or it is empty, there is not one shift for each element, or a
-        molecule has an element that is not listed or is larger than the largest padding.
+        If there is no such part or it is empty, there is not one shift for each element, a molecule
+        has an element that is not listed or is larger than the largest padding, or some are in
+        cells and there is no cutoff.
     """
 
     def __init__(
@@ -53,6 +58,7 @@ class FrameDataset(Dataset[Batch]):
         padding: Sequence[int],
         elements: Sequence[int] | None = None,
         shifts: Sequence[float] | None = None,
+        cutoff: float | None = None,
     ) -> None:
         self.file = open_dataset(folder)
         elements = self.file.elements if elements is None else elements
@@ -63,8 +69,16 @@ class FrameDataset(Dataset[Batch]):
         real = self._table.masses > 0.0
         self._shifts = np.where(real, np.array(shifts)[self._table.species], 0.0).sum(1)
         sizes = self._table.padded[self._table.molecules]
+        self._pbc = [molecule.pbc for molecule in self.file.molecules]
+        cells = [any(self._pbc[self._table.molecules[i]]) for i in self._table.shards]
+        if any(cells) and cutoff is None:
+            raise ValueError(
+                f"the part {part!r} of {folder} has frames in periodic cells, whose neighbours are "
+                "those within the cutoff of a network; give cutoff="
+            )
+        self._cutoff = cutoff
         self._blocks = Blocks.of(
-            [[sizes[i], self.file.shards[i].frames, i] for i in self._table.shards], n_columns=1
+            [[sizes[i], self.file.shards[i].frames, i] for i in self._table.shards], 1, cells
         )
         if not len(self):
             raise ValueError(f"the part {part!r} of {folder} has no frame")
@@ -83,10 +97,14 @@ class FrameDataset(Dataset[Batch]):
         shards = self._blocks.columns[blocks, 0]
         molecules = self._table.molecules[shards]
         x, _, f, energies = self._reader.padded(shards, places, size)
-        return Batch(
+        batch = Batch(
             positions=torch.tensor(x, dtype=torch.float32),
             forces=torch.tensor(f, dtype=torch.float32),
             energies=torch.tensor(energies - self._shifts[molecules], dtype=torch.float32),
             species=torch.from_numpy(self._table.species[molecules, :size]),
             atom_mask=torch.from_numpy(self._table.masses[molecules, :size] > 0.0),
         )
+        if self._cutoff is None or not self._blocks.in_cells[blocks[0]]:
+            return batch
+        pbc = [self._pbc[molecule] for molecule in molecules]
+        return in_cells(batch, self._reader.cells(shards, places), pbc, self._cutoff)

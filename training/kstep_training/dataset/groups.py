@@ -19,7 +19,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Blocks:
-    """Runs of items, sorted by padded size.
+    """Runs of items, sorted by padded size, and those in periodic cells behind all others.
 
     Attributes
     ----------
@@ -27,25 +27,36 @@ class Blocks:
         What describes each run: the shard first.
     sizes : (n_blocks,) int
         Atoms that each is padded to.
+    in_cells : (n_blocks,) bool
     first : (n_blocks + 1,) int
         Number of the first item of each, and of all items.
     """
 
     columns: Ints
     sizes: Ints
+    in_cells: npt.NDArray[np.bool_]
     first: Ints
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[int]], n_columns: int) -> Blocks:
-        """Make blocks from rows of size, number of items, and columns."""
+    def of(
+        cls,
+        rows: Sequence[Sequence[int]],
+        n_columns: int,
+        in_cells: Sequence[bool] | None = None,
+    ) -> Blocks:
+        """Make blocks from rows of size, number of items, and columns; none in cells by default."""
         table = np.array(rows, dtype=np.int64).reshape(-1, 2 + n_columns)
-        table = table[np.argsort(table[:, 0], kind="stable")]
-        return cls(table[:, 2:], table[:, 0], np.concatenate([[0], np.cumsum(table[:, 1])]))
+        cells = np.zeros(len(table), dtype=bool) if in_cells is None else np.array(in_cells, bool)
+        order = np.lexsort((table[:, 0], cells))  # stable
+        table, cells = table[order], cells[order]
+        first = np.concatenate([[0], np.cumsum(table[:, 1])])
+        return cls(table[:, 2:], table[:, 0], cells, first)
 
     @property
     def offsets(self) -> Ints:
-        """First item of each group of one size, and the number of items."""
-        starts = np.flatnonzero(np.diff(self.sizes, prepend=-1))
+        """First item of each group of one kind and size, and the number of items."""
+        kinds = 2 * self.sizes + self.in_cells
+        starts = np.flatnonzero(np.diff(kinds, prepend=-1))
         offsets: Ints = self.first[np.append(starts, len(self.sizes))]
         return offsets
 
@@ -57,7 +68,7 @@ class Blocks:
         IndexError
             If an item does not exist.
         ValueError
-            If the items are of different sizes.
+            If the items are of different sizes, or some in cells and others not.
         """
         chosen = np.asarray(items, dtype=np.int64)
         if chosen.size == 0 or chosen.min() < 0 or chosen.max() >= self.first[-1]:
@@ -68,6 +79,10 @@ class Blocks:
             raise ValueError(
                 f"items of different padded sizes ({sizes.min()} and {sizes.max()} atoms) in one "
                 "batch; take those between two offsets"
+            )
+        if self.in_cells[blocks].any() and not self.in_cells[blocks].all():
+            raise ValueError(
+                "items in periodic cells and others in one batch; take those between two offsets"
             )
         return int(sizes[0]), blocks, chosen - self.first[blocks]
 

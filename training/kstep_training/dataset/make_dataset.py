@@ -19,11 +19,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from kstep_integrators.files import write_text_atomically
-from kstep_training.dataset.dataset_file import FORMAT, DatasetFile, open_dataset, verify
+from kstep_training.dataset.dataset_file import FORMAT, READ, DatasetFile, open_dataset, verify
 from kstep_training.dataset.internal_coordinates import KINDS, equilibrium
 from kstep_training.dataset.shards import read_record, same_identity, source_stamps, write_shard
 from kstep_training.dataset.split import PARTS, split
 from kstep_training.dataset.statistics import dataset_statistics, window_starts
+from kstep_training.dataset.windows import NO_JUMPS_IN_CELLS
 from kstep_training.keys import current_names, setting
 from kstep_training.manifest import differences
 from kstep_training.options import override
@@ -33,6 +34,8 @@ __all__ = ["DatasetSettings", "find_trajectories", "make_dataset", "run_dataset"
 
 OF_SHARDS = ("k", "every", "twins")
 """Settings that the records of shards depend on."""
+OF_MOLECULES = ("numbers", "masses", "smiles", "charge", "multiplicity", "pbc")
+"""What the trajectories of one molecule have in common."""
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,8 @@ def _begin(folder: Path, settings: dict[str, Any]) -> dict[str, Any]:
     # The split of a dataset that is unfinished may still be changed: no shard depends on it.
     fixed = settings if "shards" in content else {key: settings[key] for key in OF_SHARDS}
     if content:
-        kept = {"format": content["format"]} | {
+        written = content["format"]
+        kept = {"format": FORMAT if written in READ else written} | {
             k: current_names(content["settings"]).get(k) for k in fixed
         }
         if changes := differences(kept, {"format": FORMAT, **fixed}):
@@ -203,7 +207,9 @@ def _assemble(records: Sequence[dict[str, Any]], settings: DatasetSettings) -> d
         "constraints": records[0]["constraints"],
         "shards": [{"part": parts[r["name"]], **{k: r[k] for k in keys}} for r in records],
     }
-    identity = json.dumps([asdict(settings), content], sort_keys=True).encode()
+    pbc = {m["name"]: m["pbc"] for m in molecules if any(m["pbc"])}
+    described = [asdict(settings), content, *([pbc] if pbc else [])]
+    identity = json.dumps(described, sort_keys=True).encode()
     return {
         "content_hash": hashlib.sha256(identity).hexdigest(),
         **content,
@@ -221,7 +227,7 @@ def _agreement(records: Sequence[dict[str, Any]]) -> float | None:
         first.setdefault(record["molecule"], record)
         expected: list[tuple[dict[str, Any], tuple[str, ...]]] = [
             (records[0], ("method", "constraints")),
-            (first[record["molecule"]], ("numbers", "masses", "smiles", "charge", "multiplicity")),
+            (first[record["molecule"]], OF_MOLECULES),
         ]
         if timed is not None and record["timestep_fs"] is not None:
             expected.append((timed, ("timestep_fs",)))
@@ -245,8 +251,8 @@ def _molecules(records: Sequence[dict[str, Any]], parts: Mapping[str, str]) -> l
                 [r["sums"]["thermal"] for r in training],
             )
             coordinates = {kind: {**coordinates[kind], **averages[kind]} for kind in KINDS}
-        keys = ("numbers", "masses", "smiles", "charge", "multiplicity")
-        made.append({"name": name, **{k: first[k] for k in keys}, "coordinates": coordinates})
+        described = {key: first[key] for key in OF_MOLECULES}
+        made.append({"name": name, **described, "coordinates": coordinates})
     return made
 
 
@@ -322,6 +328,9 @@ def run_dataset(
             f"trajectories, {sum(shard.frames for shard in shards)} frames; windows: "
             + ", ".join(f"{count} of {k} steps" for k, count in counts.items())
         )
+    if dataset.cells:
+        cells = escape(", ".join(dataset.cells))
+        console.print(f"No windows in periodic cells ({cells}): {NO_JUMPS_IN_CELLS}")
     if check:
         verify(dataset)
         console.print(f"{len(dataset.shards)} shards are intact")

@@ -2,7 +2,8 @@
 
 A segment is a run of consecutive labelled frames of NVE dynamics at one spacing. A frame without a
 label, a gap in time, a thermostat or a distortion ends it. Frames are stored about their centre of
-mass and without net momentum, which no jump changes.
+mass and without net momentum, which no jump changes. In a periodic cell there is no segment: its
+atoms are stored inside of the cell, which breaks their motion.
 """
 
 from __future__ import annotations
@@ -15,19 +16,26 @@ import numpy as np
 import numpy.typing as npt
 
 from kstep_integrators import units
+from kstep_integrators.mechanics.near_pairs import periodic_cell
 from kstep_training.trajectory import Trajectory
 
 __all__ = ["Frames", "labelled_frames", "row_type"]
 
 SPACING_TOLERANCE = 1e-4
 """Relative, of the time between two frames."""
+FLAT = 1e-6
+"""Volume of a cell over that of a box with vectors as long, below which it has none."""
 
 
-def row_type(n_atoms: int) -> np.dtype[np.void]:
-    """One frame: positions, velocities and forces (n_atoms, 3) and the energy, ASE units."""
+def row_type(n_atoms: int, in_cell: bool = False) -> np.dtype[np.void]:
+    """One frame, ASE units: positions, velocities and forces (n_atoms, 3), energy, cell (3, 3).
+
+    Of isolated molecules there is no cell.
+    """
     vectors = ("<f8", (n_atoms, 3))
     names = ("positions", "velocities", "forces")
-    return np.dtype([*((name, *vectors) for name in names), ("energy", "<f8")])
+    cell = [("cell", "<f8", (3, 3))] if in_cell else []
+    return np.dtype([*((name, *vectors) for name in names), ("energy", "<f8"), *cell])
 
 
 @dataclass(frozen=True)
@@ -37,9 +45,9 @@ class Frames:
     Attributes
     ----------
     rows : (n_frames,) of :func:`row_type`
-        Centred and momentum-free.
+        Centred and momentum-free; in cells, atoms inside of the cell.
     segments : list of (int, int)
-        First frame and end of each segment.
+        First frame and end of each segment; none in cells.
     timestep_fs : float or None
         Between the frames of a segment; None where there is none.
     thermal : bool
@@ -66,17 +74,11 @@ def labelled_frames(trajectory: Trajectory, path: Path) -> Frames:
     Raises
     ------
     ValueError
-        If it is periodic, a labelled frame is not finite, or no two frames are as far apart as its
-        metadata say.
+        If a labelled frame is not finite, its cell has no volume, or no two frames are as far apart
+        as the metadata say.
     """
-    if trajectory.pbc.any():
-        raise ValueError(
-            f"{path} is periodic (pbc = {trajectory.pbc.tolist()}), and datasets are of isolated "
-            "molecules: their frames lie about a centre of mass and have no cell. A potential of a "
-            "cell is learned by a run in it; a direct jump is of isolated molecules only"
-        )
-    keep = trajectory.has_label
-    rows = np.empty(int(keep.sum()), row_type(len(trajectory.numbers)))
+    keep, in_cell = trajectory.has_label, bool(trajectory.pbc.any())
+    rows = np.empty(int(keep.sum()), row_type(len(trajectory.numbers), in_cell))
     mass = trajectory.masses[:, None]
     for name in ("positions", "velocities"):
         vectors = getattr(trajectory, name)[keep]
@@ -86,10 +88,13 @@ def labelled_frames(trajectory: Trajectory, path: Path) -> Frames:
     for name in ("positions", "velocities", "forces", "energy"):
         if not np.isfinite(rows[name]).all():
             raise ValueError(f"{path} has labelled frames whose {name} is not finite; remove it")
+    if in_cell:
+        rows["cell"] = trajectory.cells[keep]
+        _wrap(rows, trajectory.pbc, path)
     metadata = trajectory.metadata
     segments: list[tuple[int, int]] = []
     spacing = _spacing(metadata, trajectory.time)
-    if _conserves_energy(metadata) and spacing > 0.0:
+    if _conserves_energy(metadata) and spacing > 0.0 and not in_cell:
         _check_spacing(trajectory.time, spacing, path)
         segments = _runs(trajectory.time, keep, spacing)
     return Frames(
@@ -98,6 +103,22 @@ def labelled_frames(trajectory: Trajectory, path: Path) -> Frames:
         timestep_fs=round(spacing / units.FS, 9) if segments else None,
         thermal=metadata.get("stage") != "distorted",
     )
+
+
+def _wrap(rows: npt.NDArray[np.void], pbc: npt.NDArray[np.bool_], path: Path) -> None:
+    """Put atoms into their cell about the origin, in place: float32 has seven digits."""
+    periodic = (bool(pbc[0]), bool(pbc[1]), bool(pbc[2]))
+    for row in rows:
+        vectors = row["cell"][pbc]
+        spanned = np.sqrt(max(0.0, np.linalg.det(vectors @ vectors.T)))
+        if spanned < FLAT * np.linalg.norm(vectors, axis=1).prod():
+            raise ValueError(
+                f"{path} has a cell without volume: {row['cell'].tolist()} (angstrom) with pbc = "
+                f"{pbc.tolist()}; expected vectors that are independent of each other"
+            )
+        lattice = periodic_cell(row["cell"], periodic)
+        whole = np.rint(row["positions"] @ np.linalg.inv(lattice)) * pbc
+        row["positions"] -= whole @ lattice
 
 
 def _conserves_energy(metadata: dict[str, Any]) -> bool:

@@ -67,6 +67,14 @@ class ShardReader:
             f[here, :n], energies[here] = rows["forces"], rows["energy"]
         return x, v, f, energies
 
+    def cells(self, shards: Ints, frames: Ints) -> Array:
+        """Cells (n, 3, 3) of some frames of periodic shards, angstrom.
+
+        Parameters and errors are those of :meth:`padded`.
+        """
+        found = [self._map(s)[f]["cell"] for s, f in zip(shards.tolist(), frames, strict=True)]
+        return np.array(found)
+
     def _map(self, shard: int) -> npt.NDArray[np.void]:
         if shard in self._open:
             self._open.move_to_end(shard)
@@ -74,8 +82,9 @@ class ShardReader:
         described = self.dataset.shards[shard]
         path = self.dataset.path(described)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        n_atoms = len(self.dataset.molecule(described.molecule).numbers)
-        if array.dtype != row_type(n_atoms) or array.shape != (described.frames,):
+        molecule = self.dataset.molecule(described.molecule)
+        n_atoms = len(molecule.numbers)
+        if array.dtype != row_type(n_atoms, molecule.in_cell) or array.shape != (described.frames,):
             raise ValueError(
                 f"{path} does not hold {described.frames} frames of {n_atoms} atoms; remove it and "
                 "run kstep dataset again"

@@ -15,9 +15,13 @@ import numpy as np
 
 from kstep_integrators.files import atomic_file, write_text_atomically
 from kstep_training.dataset.dataset_file import file_hash
-from kstep_training.dataset.internal_coordinates import coordinate_moments, internal_coordinates
+from kstep_training.dataset.internal_coordinates import (
+    KINDS,
+    coordinate_moments,
+    internal_coordinates,
+)
 from kstep_training.dataset.segments import Frames, labelled_frames
-from kstep_training.dataset.statistics import closest, increment_sums
+from kstep_training.dataset.statistics import closest, closest_in_cells, increment_sums
 from kstep_training.trajectory import ESTIMATES, Trajectory, read_npz
 
 __all__ = ["Windows", "read_record", "same_identity", "source_stamps", "write_shard"]
@@ -49,8 +53,9 @@ def read_record(folder: Path, name: str) -> dict[str, Any] | None:
     record, shard = folder / f"{name}.json", folder / f"{name}.npy"
     if not (record.is_file() and shard.is_file()):
         return None
-    # Shards of before spins were kept are of closed shells.
-    content: dict[str, Any] = {"multiplicity": 1, **json.loads(record.read_text())}
+    # Shards of before spins and cells were kept are of closed shells, and in no cell.
+    before = {"multiplicity": 1, "pbc": [False] * 3}
+    content: dict[str, Any] = {**before, **json.loads(record.read_text())}
     return content if shard.stat().st_size == content["bytes"] else None
 
 
@@ -110,15 +115,21 @@ def write_shard(
     ]
     numbers, masses = trajectories[0].numbers, trajectories[0].masses
     lowest = rows["positions"][int(rows["energy"].argmin())]
-    indices = coordinates.get(identity["molecule"]) or internal_coordinates(numbers, lowest)
+    in_cell = any(identity["pbc"])
+    if in_cell:  # bonds in cells are not looked at
+        indices: Mapping[str, list[list[int]]] = {kind: [] for kind in KINDS}
+    else:
+        indices = coordinates.get(identity["molecule"]) or internal_coordinates(numbers, lowest)
     thermal = np.concatenate([np.full(len(part.rows), part.thermal) for part in parts])
     sums: dict[str, Any] = {
         "energy": float(rows["energy"].sum()),
-        "closest": closest(numbers, rows),
+        "closest": closest_in_cells(numbers, rows, identity["pbc"])
+        if in_cell
+        else closest(numbers, rows),
         "increments": increment_sums(numbers, masses, rows, segments, timestep or 0.0, windows),
-        "thermal": int(thermal.sum()),
+        "thermal": 0 if in_cell else int(thermal.sum()),
     }
-    if thermal.any():
+    if sums["thermal"]:
         sums["moments"] = coordinate_moments(rows["positions"][thermal], dict(indices))
     path = folder / f"{name}.npy"
     with atomic_file(path) as handle:
@@ -153,6 +164,7 @@ def _identity(path: Path, trajectory: Trajectory) -> dict[str, Any]:
         "smiles": metadata.get("smiles"),
         "charge": metadata.get("charge", 0),
         "multiplicity": metadata.get("multiplicity", 1),
+        "pbc": trajectory.pbc.tolist(),
     }
 
 

@@ -12,13 +12,17 @@ import torch
 from ase.data import covalent_radii
 
 from kstep_integrators import units
+from kstep_integrators.mechanics.near_pairs import neighbor_pairs
 from kstep_integrators.nn.increments.network import BASELINES
 from kstep_training.dataset.increments import End, window_increments
 
-__all__ = ["closest", "dataset_statistics", "increment_sums", "window_starts"]
+__all__ = ["closest", "closest_in_cells", "dataset_statistics", "increment_sums", "window_starts"]
 
 Array = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.void]
+
+NEAR = 4.0
+"""Distance up to which atoms in cells are looked at for the closest, angstrom."""
 
 
 def window_starts(segment: tuple[int, int], k: int, every: int) -> range:
@@ -35,6 +39,24 @@ def closest(numbers: npt.NDArray[np.int64], rows: Rows) -> dict[str, float]:
         a, b = sorted((int(numbers[i]), int(numbers[j])))
         shortest = float(np.linalg.norm(x[:, i] - x[:, j], axis=1).min())
         nearest[f"{a},{b}"] = min(shortest, nearest.get(f"{a},{b}", np.inf))
+    return nearest
+
+
+def closest_in_cells(
+    numbers: npt.NDArray[np.int64], rows: Rows, pbc: Sequence[bool]
+) -> dict[str, float]:
+    """As :func:`closest`, among all images within 4 angstrom."""
+    nearest: dict[str, float] = {}
+    periodic = (pbc[0], pbc[1], pbc[2])
+    for row in rows:
+        x = torch.from_numpy(row["positions"].copy())
+        pairs, offsets = neighbor_pairs(x, torch.from_numpy(row["cell"].copy()), periodic, NEAR)
+        i, j = pairs.unbind(1)
+        distances = (x[j] - x[i] + offsets).norm(dim=1).numpy()
+        kinds = np.sort(numbers[pairs.numpy()], axis=1)
+        for a, b in np.unique(kinds, axis=0).tolist():
+            shortest = float(distances[(kinds == [a, b]).all(1)].min())
+            nearest[f"{a},{b}"] = min(shortest, nearest.get(f"{a},{b}", np.inf))
     return nearest
 
 

@@ -12,13 +12,31 @@ from torch.utils.data import Dataset
 from kstep_integrators import units
 from kstep_integrators.jumps.baseline import check_baseline
 from kstep_training.dataset.batches import WindowBatch
-from kstep_training.dataset.dataset_file import open_dataset
+from kstep_training.dataset.dataset_file import DatasetFile, open_dataset
 from kstep_training.dataset.groups import AtomTable, Blocks, Ints
 from kstep_training.dataset.increments import window_increments
 from kstep_training.dataset.shard_reader import ShardReader
 from kstep_training.dataset.statistics import window_starts
 
-__all__ = ["WindowDataset"]
+__all__ = ["NO_JUMPS_IN_CELLS", "WindowDataset", "check_isolated"]
+
+NO_JUMPS_IN_CELLS = "a direct jump learns the motion of an isolated molecule as a whole"
+
+
+def check_isolated(dataset: DatasetFile) -> None:
+    """Refuse a dataset with periodic cells for direct jumps.
+
+    Raises
+    ------
+    ValueError
+        That names what is in cells.
+    """
+    if dataset.cells:
+        raise ValueError(
+            f"{dataset.folder} has trajectories in periodic cells ({', '.join(dataset.cells)}), "
+            f"which have no windows: {NO_JUMPS_IN_CELLS}. Fit a potential (network.kind=flow), or "
+            "make a dataset of the molecules alone"
+        )
 
 
 class WindowDataset(Dataset[WindowBatch]):
@@ -52,9 +70,9 @@ class WindowDataset(Dataset[WindowBatch]):
     Raises
     ------
     ValueError
-        If there is no such part or baseline, the dataset was made with other k, the part has no
-        window of one of them, or a molecule has an element that is not listed or is larger than
-        the largest padding.
+        If there are periodic cells, no such part or baseline, the dataset was made with other k,
+        the part has no window of one of them, or a molecule has an element that is not listed or is
+        larger than the largest padding.
     """
 
     def __init__(
@@ -67,6 +85,7 @@ class WindowDataset(Dataset[WindowBatch]):
         elements: Sequence[int] | None = None,
     ) -> None:
         self.file = open_dataset(folder)
+        check_isolated(self.file)
         check_baseline(baseline)
         unknown = sorted(set(k) - set(self.file.settings["k"]))
         if unknown or not k:

@@ -57,7 +57,8 @@ def _datasets(
     for part in ("train", "validation"):
         if isinstance(network, EnergyNetwork):
             shifts = network.config["shifts"]
-            made.append(FrameDataset(data.folder, part, padding, elements, shifts))
+            cutoff = network.cutoff
+            made.append(FrameDataset(data.folder, part, padding, elements, shifts, cutoff))
         else:
             baseline, strides = network.config["baseline"], network.config["strides"]
             made.append(WindowDataset(data.folder, part, baseline, strides, padding, elements))
@@ -102,8 +103,8 @@ def fit(
     Returns
     -------
     Path
-        ``output/NAME.safetensors``, holding the averaged weights. ``NAME.json`` beside it is the
-        record of the fit with its curves.
+        ``output/NAME.safetensors``, holding the averaged weights; it may be used in periodic cells
+        if it was fitted to some. ``NAME.json`` beside it is the record of the fit with its curves.
 
     Raises
     ------
@@ -152,6 +153,7 @@ def fit(
         constraints=data.constraints,
         charge=(min(charges), max(charges)),
         multiplicities=tuple(sorted({molecule.multiplicity for molecule in molecules})),
+        periodic=any(molecule.in_cell for molecule in molecules),
         training=record,
     )
     write_model(path, network, header)

@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from kstep_integrators.models.model_file import ModelHeader, model_path, read_model
-from kstep_integrators.nn.common.graph import Graph
 from kstep_integrators.nn.energy.forces import energy_and_forces
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.nn.increments.network import IncrementNetwork
+from kstep_training.dataset.batches import Batch
 from kstep_training.dataset.dataset_file import DatasetFile, Molecule
+from kstep_training.dataset.periodic_batches import in_cells
+from kstep_training.dataset.windows import check_isolated
 from kstep_training.fit.settings import FitStage, NetworkSettings
 
 __all__ = ["frozen_parameters", "starting_network"]
@@ -29,6 +32,8 @@ _BACKBONE = {"flow": "painn", "direct": "egnn"}
 _KIND_OF = {EnergyNetwork: "flow", IncrementNetwork: "direct"}
 FRAMES_FOR_SHIFTS = 200
 """Frames of each molecule from which its mean energy is taken."""
+ATOMS_AT_ONCE = 10_000
+"""In one pass over these frames."""
 
 
 def frozen_parameters(network: EnergyNetwork | IncrementNetwork, layers: int) -> list[str]:
@@ -88,8 +93,11 @@ def starting_network(
     ------
     ValueError
         If the settings describe another network than the model the fit starts from, the data have
-        elements that the model does not cover, or no windows of a stride.
+        elements that the model does not cover, no windows of a stride, or cells for a direct
+        network.
     """
+    if stage.network.kind == "direct":
+        check_isolated(data)
     network, origin = _new(stage, data), dict[str, Any]()
     if stage.fit.init_from is not None:
         network, origin = _tuned(stage, data, stage.fit.init_from)
@@ -213,16 +221,21 @@ def _energy_gap(start: EnergyNetwork, data: DatasetFile, molecule: Molecule) -> 
     rows: npt.NDArray[np.void] = np.concatenate(
         [part[:: max(1, len(part) // each)][:each] for part in frames]
     )
+    pieces = max(1, len(rows) * len(molecule.numbers) // ATOMS_AT_ONCE)
+    gaps = [_gaps(start, molecule, part) for part in np.array_split(rows, pieces)]
+    return float(torch.cat(gaps).mean())
+
+
+def _gaps(start: EnergyNetwork, molecule: Molecule, rows: npt.NDArray[np.void]) -> Tensor:
+    """Label minus prediction of each frame, (n,) eV."""
     species = start.species_of[torch.tensor(molecule.numbers)].expand(len(rows), -1)
-    n = len(molecule.numbers)
-    others = ~torch.eye(n, dtype=torch.bool)
-    graph = Graph(
-        species, torch.ones_like(species, dtype=torch.bool), others.expand(len(rows), n, n)
-    )
-    positions = torch.tensor(rows["positions"], dtype=torch.float32)
-    energy, _ = energy_and_forces(start, None, positions, graph)
-    absolute = energy.sum(-1).double() + start.shift_energy(graph).sum(-1).double()
-    return float((torch.tensor(rows["energy"]) - absolute).mean())
+    x, f, e = (torch.tensor(rows[name]) for name in ("positions", "forces", "energy"))
+    batch = Batch(x.float(), f.float(), e.float(), species, torch.ones_like(species).bool())
+    if molecule.in_cell:
+        batch = in_cells(batch, rows["cell"], [molecule.pbc] * len(rows), start.cutoff)
+    energy, _ = energy_and_forces(start, None, batch.positions, batch.graph)
+    absolute = energy.sum(-1).double() + start.shift_energy(batch.graph).sum(-1).double()
+    return e - absolute
 
 
 def _nearest(start: EnergyNetwork, data: DatasetFile) -> list[list[float]]:

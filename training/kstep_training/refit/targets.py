@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from ase import Atoms
 from ase.io.trajectory import Trajectory
 from torch.utils.data import Dataset
 
-from kstep_integrators.nn.common.neighbor_lists import Box, build_skin_list
 from kstep_integrators.physics.estimated import is_estimated
 from kstep_training.dataset.batches import Batch
+from kstep_training.dataset.periodic_batches import in_cells
 
 __all__ = ["TargetBatches", "Targets", "read_targets"]
 
@@ -147,7 +146,10 @@ class TargetBatches(Dataset[Batch]):
         for cell, size in sorted({*kinds}):
             rows = [i for i, kind in enumerate(kinds) if kind == (cell, size)]
             group = _group(targets, rows, size, elements, energies)
-            self._groups.append(_in_cells(group, targets, rows, cutoff) if cell else group)
+            if cell:
+                cells, pbc = [targets.cells[i] for i in rows], [targets.pbc[i] for i in rows]
+                group = in_cells(group, cells, pbc, cutoff)
+            self._groups.append(group)
             bounds.append(bounds[-1] + len(rows))
         self.offsets = np.array(bounds)
 
@@ -179,26 +181,3 @@ def _group(
         torch.from_numpy(species),
         torch.from_numpy(real),
     )
-
-
-def _in_cells(group: Batch, targets: Targets, rows: Sequence[int], cutoff: float) -> Batch:
-    """The same frames with the neighbours of their atoms in their cells."""
-    lists = []
-    for row, i in enumerate(rows):
-        real = group.atom_mask[row]
-        box = Box(torch.from_numpy(targets.cells[i]).unsqueeze(0), targets.pbc[i])
-        x = group.positions[row, real].double()
-        of_one = torch.zeros(len(x), dtype=torch.int64)
-        lists.append(build_skin_list(x, group.species[row, real], of_one, cutoff, 0.0, box).graph)
-    width = max(graph.pair_mask.shape[1] for graph in lists)
-    frames, atoms = group.species.shape
-    neighbors = torch.zeros(frames, atoms, width, dtype=torch.int64)
-    mask = torch.zeros(frames, atoms, width, dtype=torch.bool)
-    offsets = torch.zeros(frames, atoms, width, 3)
-    for row, graph in enumerate(lists):
-        if graph.index is None or graph.offsets is None:
-            raise TypeError("a list in a cell lacks its images")
-        n, k = graph.pair_mask.shape
-        neighbors[row, :n, :k], mask[row, :n, :k] = graph.index, graph.pair_mask
-        offsets[row, :n, :k] = graph.offsets.float()
-    return dataclasses.replace(group, neighbors=neighbors, neighbor_mask=mask, offsets=offsets)

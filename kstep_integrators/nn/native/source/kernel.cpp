@@ -32,7 +32,7 @@ struct NetworkHandle {
 
 // Version of the C interface. Raise it with every change of a signature, here and in library.py:
 // a library that an older build left behind is then refused.
-KSTEP_EXPORT int kstep_abi(void) { return 4; }
+KSTEP_EXPORT int kstep_abi(void) { return 5; }
 
 KSTEP_EXPORT void* kstep_network_new(const KStepSizes* sizes, const double* numbers) {
     void* made = nullptr;
@@ -86,7 +86,7 @@ KSTEP_EXPORT int kstep_average_adjoint(void* system, const double* linear, const
         static_cast<System*>(system)->average_adjoint(linear, rate, weights, path, g, first, last, threads, ahead, after);
     });
 }
-KSTEP_EXPORT int kstep_functions(void* system, const double* x, int32_t count, const int32_t* coordinates, double displacement,
-                                 int32_t threads, double* sums, double* slopes) {
-    return guarded([&] { static_cast<System*>(system)->functions(x, count, coordinates, displacement, threads, sums, slopes); });
+KSTEP_EXPORT int kstep_functions(void* system, const double* x, int32_t count, const int32_t* coordinates, int32_t threads,
+                                 double* sums, double* slopes) {
+    return guarded([&] { static_cast<System*>(system)->functions(x, count, coordinates, threads, sums, slopes); });
 }

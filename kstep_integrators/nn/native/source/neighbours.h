@@ -39,7 +39,6 @@ class Neighbours {
         }
         if (fresh) build(n, x, cell, reach + SKIN);
     }
-    void forget() { built_at_.clear(); }
     size_t bytes() const { return candidates.capacity() * sizeof(Candidate) + built_at_.capacity() * 16 + bin_.capacity() * 20; }
 
   private:

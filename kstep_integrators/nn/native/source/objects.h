@@ -26,8 +26,7 @@ struct System {
                          int threads, double* path, double* mean) = 0;
     virtual void average_adjoint(const double* linear, const double* rate, const double* weights, const double* path, const double* g,
                                  int first, int last, int threads, double* ahead, double* after) = 0;
-    virtual void functions(const double* x, int count, const int32_t* coordinates, double displacement, int threads, double* sums,
-                           double* slopes) = 0;
+    virtual void functions(const double* x, int count, const int32_t* coordinates, int threads, double* sums, double* slopes) = 0;
     virtual size_t pairs() = 0;
     virtual size_t bytes() const = 0;
 };

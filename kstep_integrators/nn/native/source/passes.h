@@ -122,14 +122,17 @@ double energy_forces(Molecule& m, const int32_t* species, const double* x, const
     return energy + pair_forces(m, species, w, space.pairs, forces);
 }
 
-// Sums of the functions of a linear readout at x, [species][functions].
-template <class T>
-void functions_at(Molecule& m, const int32_t* species, const double* x, const Weights<T>& w,
-                  Workspace<T>& space, double* sums) {
+// Sums of the functions of a linear readout at x, [species][functions]; of dual numbers their
+// derivatives while atoms move along directions, each of 3 atoms.
+template <class N>
+void functions_at(Molecule& m, const int32_t* species, const double* x, const Weights<Real<N>>& w, Workspace<N>& space,
+                  const double* const* along, double* const* sums) {
     const size_t count = (size_t)w.sizes.species * w.sizes.functions;
-    std::fill(sums, sums + count, usable(m, x) ? 0.0 : std::numeric_limits<double>::quiet_NaN());
+    const double start = usable(m, x) ? 0.0 : std::numeric_limits<double>::quiet_NaN();
+    for (int n = 0; n < std::max(1, ALONG<N>); ++n) std::fill(sums[n], sums[n] + count, start);
     if (!usable(m, x)) return;
     find_pairs(m, species, x, w, space);
+    if constexpr (ALONG<N> > 0) space.pairs.move(along);
     forward(m, species, w, space);
     in_blocks(m.atoms, [&](Block b) { sum_functions(b, species, w, space, sums); });
 }

@@ -49,19 +49,26 @@ double linear_readout(Block block, const int32_t* species, const Real<N>* weight
     return energy * w.sizes.amplitude;
 }
 
-// The functions of a linear readout, summed over the atoms of each element, [species][functions].
-template <class T>
-void sum_functions(Block block, const int32_t* species, const Weights<T>& w, Workspace<T>& space, double* sums) {
-    const int wide = w.functions_wide;
-    T* h = space.functions.data();
+// The functions of a linear readout, summed over the atoms of each element, [species][functions]; of
+// dual numbers, their derivatives along each direction.
+template <class N>
+void sum_functions(Block block, const int32_t* species, const Weights<Real<N>>& w, Workspace<N>& space, double* const* sums) {
+    const int wide = w.functions_wide, lanes = LANES<N>;
+    N* h = space.functions.data();
     multiply(block.atoms, space.invariants.data() + block.first * w.invariants, w.invariants, w.directions, h, wide);
     for (int n = 0; n < block.atoms; ++n) {
-        double* to = sums + (size_t)species[block.first + n] * w.sizes.functions;
-        for (int k = 0; k < wide / LANES<T>; ++k) {
-            Vec<T> sine, cosine;
+        const size_t row = (size_t)species[block.first + n] * w.sizes.functions;
+        for (int k = 0; k < wide / lanes; ++k) {
+            Vec<N> sine, cosine;
             sine_cosine(at(h + n * wide, k), sine, cosine);
-            for (int e = 0; e < LANES<T> && k * LANES<T> + e < w.sizes.functions; ++e)
-                to[k * LANES<T> + e] += w.sizes.amplitude * cosine[e];
+            auto add = [&](const Vec<Real<N>>& part, double* to) {
+                for (int e = 0; e < lanes && k * lanes + e < w.sizes.functions; ++e) to[row + k * lanes + e] += w.sizes.amplitude * part[e];
+            };
+            if constexpr (ALONG<N> == 0) {
+                add(cosine, sums[0]);
+            } else {
+                for (int v = 0; v < ALONG<N>; ++v) add(cosine.along[v], sums[v]);
+            }
         }
     }
 }

@@ -96,25 +96,25 @@ template <class T> class SystemOf final : public System {
         });
     }
 
-    // Of the first molecule: sums of the functions, and their derivatives by some coordinates as
-    // central differences, [count][species][functions]. Threads share out the coordinates.
-    void functions(const double* x, int count, const int32_t* coordinates, double displacement, int threads, double* sums,
-                   double* slopes) override {
+    // Of the first molecule: sums of the functions, and their derivatives by some coordinates,
+    // [count][species][functions]. Threads share out the coordinates.
+    void functions(const double* x, int count, const int32_t* coordinates, int threads, double* sums, double* slopes) override {
         const std::lock_guard<std::mutex> lock(busy_);
         Molecule& m = molecules_[0];
-        m.neighbours.forget();  // found here, they serve all that is displaced, and none finds them anew
-        functions_at(m, species_.data(), x, w_, *spaces_.of(0), sums);
-        const size_t width = (size_t)w_.sizes.species * w_.sizes.functions;
-        spaces_.each(count, threads, [&](size_t n, Workspace<T>& space) {
-            std::vector<double> moved(x, x + 3 * m.atoms), below(width);
-            double *above = slopes + n * width, &place = moved[coordinates[n]];
-            const double middle = place;
-            place = middle - displacement;
-            const double low = place;
-            functions_at(m, species_.data(), moved.data(), w_, space, below.data());
-            place = middle + displacement;
-            functions_at(m, species_.data(), moved.data(), w_, space, above);
-            for (size_t k = 0; k < width; ++k) above[k] = (above[k] - below[k]) / (place - low);
+        functions_at(m, species_.data(), x, w_, *spaces_.of(0), nullptr, &sums);  // finds the neighbours for all that follow
+        const size_t width = (size_t)w_.sizes.species * w_.sizes.functions, size = 3 * (size_t)m.atoms;
+        const size_t groups = ((size_t)count + TOGETHER - 1) / TOGETHER;
+        together_spaces_.each(groups, threads, [&](size_t group, Workspace<Dual<T, TOGETHER>>& space) {
+            std::vector<double> units(TOGETHER * size), nobody(width);
+            const double* along[TOGETHER];
+            double* to[TOGETHER];
+            for (int v = 0; v < TOGETHER; ++v) {
+                const int n = (int)group * TOGETHER + v;
+                if (n < count) units[v * size + coordinates[n]] = 1.0;
+                along[v] = units.data() + v * size;
+                to[v] = n < count ? slopes + n * width : nobody.data();
+            }
+            functions_at(m, species_.data(), x, w_, space, along, to);
         });
     }
 
