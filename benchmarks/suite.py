@@ -82,8 +82,8 @@ MODULES = {
         "velocity Verlet; an hour",
     },
     "copper": {
-        "copper": "crystalline copper under EMT: strides that learned from nothing or a Morse "
-        "potential beside velocity Verlet; Metropolized averages; half an hour",
+        "copper": "crystalline copper under EMT: strides that learned from nothing "
+        "beside a Morse potential and velocity Verlet; Metropolized averages; half an hour",
     },
     "cells_cost": {
         "cells_cost": "time and memory of network forces and neighbour lists in periodic cells of "

@@ -110,6 +110,10 @@ def copper_learning() -> str:
     return markdown(header, rows)
 
 
+def _size(value: float, sign: str = "") -> str:
+    return format(value, f"{sign}.3f" if abs(value) < 1e3 else f"{sign}.0e")
+
+
 def copper_nve() -> str:
     """Copper at constant energy, by stride."""
     rows = [
@@ -117,7 +121,7 @@ def copper_nve() -> str:
             row["way"] if row["base"] is None else f"{row['way']}, {row['base']}",
             f"{row['stride_fs']:g}", row.get("corrector", "").lower(), row["evaluations"],
             f"{row['residual']:.1f}" if "residual" in row else "",
-            f"{row['drift']:+.3f}", f"{row['fluctuation']:.3f}",
+            _size(row["drift"], "+"), _size(row["fluctuation"]),
             f"{row['rdf_overlap']:.3f}", f"{row['vdos_overlap']:.3f}", f"{row['cpu_seconds']:.0f}",
         ]
         for row in load("copper")["nve"]

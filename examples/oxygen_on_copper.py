@@ -1,7 +1,7 @@
-"""Oxygen on Cu(111) with its lower layers fixed: EMT as the physics, a Morse potential inside.
+"""Oxygen on Cu(111) with its lower layers fixed: EMT as the physics, a Morse base that learns.
 
-One Morse potential for all pairs is far from a metal with an adsorbate: it only has to be nearer to
-the fast part of the motion than no force at all. The slab is periodic in its plane and open above.
+One Morse potential for all pairs is far from a metal with an adsorbate: what it lacks is learned
+while the run goes on. The slab is periodic in its plane and open above.
 
     python examples/oxygen_on_copper.py [--smoke]
 """
@@ -17,12 +17,12 @@ from ase.constraints import FixAtoms
 from ase.md.velocitydistribution import thermalize_momenta
 from ase.optimize import BFGS
 
-from kstep_integrators import CalculatorPotential, KStepDynamics
+from kstep_integrators import CalculatorPotential, KStepDynamics, Learning
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--smoke", action="store_true", help="a few steps, to see that it runs")
 smoke = parser.parse_args().smoke
-jumps = 10 if smoke else 5000
+jumps = 20 if smoke else 2000
 
 atoms = fcc111("Cu", (3, 3, 4), vacuum=8.0)
 add_adsorbate(atoms, "O", 1.2, "fcc")
@@ -40,6 +40,7 @@ dynamics = KStepDynamics(
     CalculatorPotential(MorsePotential(epsilon=0.3, r0=2.5, rho0=3.0, rcut1=1.6, rcut2=2.2)),
     k=4,
     timestep=1 * units.fs,
+    learn=Learning(refit=False),
     temperature_K=300,
     friction=0.005 / units.fs,
     rng=rng,
@@ -52,10 +53,15 @@ dynamics.attach(lambda: heights.append(atoms.positions[-1, 2] - atoms.positions[
 dynamics.attach(lambda: temperatures.append(atoms.get_temperature()))  # of those that move
 dynamics.run(jumps)
 stats, moved = dynamics.stats, np.abs(atoms.positions[lower] - held).max()
+grades = dynamics.lessons.grades
+first, last = (
+    1000 * np.sqrt(np.mean([grade.residual**2 for grade in some]))
+    for some in (grades[:5], grades[-20:])
+)
 print(
-    f"{stats.jumps} jumps of 4 fs, {stats.physics_evaluations} evaluations of EMT, residual "
-    f"{1000 * stats.residual_rms:.0f} meV/A, {stats.fallbacks} fallbacks; "
-    f"{np.mean(temperatures[jumps // 5 :]):.0f} K"
+    f"{stats.jumps} jumps, {stats.physics_evaluations} evaluations of EMT, {stats.fallbacks} "
+    f"fallbacks; residual {first:.0f} meV/A over the first labels, {last:.0f} over the last; "
+    f"strides of {dynamics.dt / units.fs:.0f} fs; {np.mean(temperatures[jumps // 5 :]):.0f} K"
 )
 print(
     f"oxygen is {np.mean(heights):.2f} +- {np.std(heights):.2f} A above the layer below it; the "

@@ -48,15 +48,15 @@ def test_results_are_json_with_the_machine_at_their_head():
 
 
 def test_the_size_of_the_benchmarks():
-    """At most 47 modules and 10,200 lines: an instrument, not a second project.
+    """At most 48 modules and 10,500 lines: an instrument, not a second project.
 
     Raised from 26 and 5,000 for suites of learning while running, from 30 and 6,000 for time: the
     native kernel, sizes of its networks, runs under GFN2, GPUs, other packages; from 34 and 7,100
     for averaged kicks at constant energy and temperature, and i-PI beside them; and from 38 and
     8,100 for observables: fits by variant, averages along runs, and their tables; from 41 and 8,900
     for liquids and crystals: argon under pressure against OpenMM, their tables, and models
-    of other packages inside a jump; and from 45 and 9,600 for copper that is learned, and cost by
-    atoms in cells.
+    of other packages inside a jump; and from 45 and 9,600 for copper and
+    water that are learned, and cost by atoms in cells.
     """
-    assert len(MODULES) <= 47
-    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 10200
+    assert len(MODULES) <= 48
+    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 10500

@@ -168,11 +168,12 @@ def physics(atoms):
     return Forgetful(**PHYSICS)
 
 
-def test_a_run_learns_beside_it(make):
-    atoms = argon(False)
-    dynamics = run(atoms, make(), 40, corrector="impulse", learn=True)
+@pytest.mark.parametrize(("periodic", "steps"), [(True, 12), (False, 40)])
+def test_a_run_learns_beside_it(make, periodic, steps):
+    atoms = argon(periodic)
+    dynamics = run(atoms, make(), steps, corrector="impulse", learn=True)
     assert dynamics.potential.base.describe() == make().describe()
-    plain = run(argon(False), make(), 40, corrector="impulse")
+    plain = run(argon(periodic), make(), steps, corrector="impulse")
     assert dynamics.stats.residual_rms < plain.stats.residual_rms
 
 
