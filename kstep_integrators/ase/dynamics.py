@@ -643,7 +643,7 @@ class KStepDynamics(OptionAttributes):
                 forget(atoms.calc)
                 check_atoms(atoms)
                 if self._learning is not None:
-                    check_learnable(changed)
+                    check_learnable(changed, bool(atoms.pbc.any()))
             if run.stats[0].jumps and changed:
                 _log.info("step %d: %s changed, evaluated anew", self.nsteps, ", ".join(changed))
             check_calculator(atoms)

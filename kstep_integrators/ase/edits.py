@@ -75,15 +75,24 @@ class Written:
         return [name for name in names if self.system.get(name) != now.get(name)]
 
 
-def check_learnable(changed: Collection[str]) -> None:
+def check_learnable(changed: Collection[str], periodic: bool = False) -> None:
     """Refuse edits after which labels would be of another system, or of another physics.
+
+    Parameters
+    ----------
+    changed : collection of str
+        Names of what has been changed.
+    periodic : bool
+        Whether the atoms are in a periodic cell: labels have theirs each, and what is learned
+        sees it.
 
     Raises
     ------
     ValueError
         With what was changed, and what to do.
     """
-    other = [name for name in changed if name not in _NO_PHYSICS]
+    kept = _NO_PHYSICS | {"cell"} if periodic else _NO_PHYSICS
+    other = [name for name in changed if name not in kept]
     if other:
         raise ValueError(
             f"{', '.join(other)} changed while the run learns: its labels would be of two systems "

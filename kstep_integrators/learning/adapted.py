@@ -173,6 +173,7 @@ def adapt(
     timestep: float = 0.25 * units.FS,
     device: str | torch.device = "cpu",
     cells: bool = False,
+    packed: bool = False,
 ) -> AdaptedPotential:
     """A potential that is its base at first, and can learn.
 
@@ -186,13 +187,16 @@ def adapt(
         Atomic numbers that it has to know.
     backbone : str or Path, optional
         Model with these features, for a base that is no network. By default the bundled one, or, in
-        cells, an untrained one.
+        crowded systems, an untrained one.
     timestep : float
         Base step without a base, ASE time units.
     device : str or torch.device
         Of a backbone.
     cells : bool
         Whether it is to learn in periodic cells, and may be used there.
+    packed : bool
+        Whether it is to learn of crowded systems
+        (:func:`~kstep_integrators.learning.shown_backbone.crowded`).
 
     Raises
     ------
@@ -213,7 +217,7 @@ def adapt(
                 "another already: leave backbone out"
             )
         return _in(cells, AdaptedPotential(parts[1], parts[0], base))
-    header, network = shown_backbone(sorted(set(elements)), backbone, base is None, cells)
+    header, network = shown_backbone(sorted(set(elements)), backbone, base is None, packed)
     timestep = timestep if base is None else base.timestep
     header = dataclasses.replace(header, timestep_fs=timestep / units.FS)
     where = device if base is None else base.device

@@ -22,6 +22,9 @@ _ENERGY_NOISE = 2e-5
 """eV: about 1e-6 hartree, the convergence of energies."""
 _FARTHEST = 0.35
 """Angstrom that an atom may move from one point to the next."""
+_NEAREST = 1e-6
+"""Angstrom that one has to move at least: two ways to the same geometry end a rounding apart, as a
+jump of one base step that was undone and made again with the physics does."""
 _SHARP = 0.05
 """eV/angstrom that a check has to be able to see, to say anything for the physics."""
 
@@ -97,8 +100,9 @@ def check_gradient(
     Parameters
     ----------
     labels : sequence of Label
-        In the order in which they came; of one molecule or several. Those without forces, and pairs
-        between which an atom has moved more than 0.35 angstrom, are left out.
+        In the order in which they came; of one molecule or several. Those without forces, those of
+        a geometry that the one before has, and pairs between which an atom has moved more than
+        0.35 angstrom, are left out.
     energy_noise : float, eV
         Convergence of the energies; that of single precision is found out.
 
@@ -154,7 +158,7 @@ def _paths(labels: Sequence[Label]) -> Iterator[list[Label]]:
             if label.molecule != molecule or label.forces is None:
                 continue
             moved = _moved(path[-1], label) if path else 0.0
-            if path and moved == 0.0:
+            if path and moved < _NEAREST:
                 continue
             if moved > _FARTHEST:
                 if len(path) > 1:

@@ -13,7 +13,7 @@ from ase.data import covalent_radii
 from kstep_integrators.models.model_file import ModelHeader, model_path, read_model
 from kstep_integrators.nn.energy.network import EnergyNetwork
 
-__all__ = ["BACKBONE", "FUNCTIONS", "SHORT", "UNTRAINED", "shown_as", "shown_backbone"]
+__all__ = ["BACKBONE", "FUNCTIONS", "SHORT", "UNTRAINED", "crowded", "shown_as", "shown_backbone"]
 
 BACKBONE = "organic-gfn2"
 """Model whose features are learned on, beside a base that is no network."""
@@ -48,6 +48,32 @@ in a liquid they change with every contact. After 20 to 50 labels: copper 70 meV
 trained one and 3 on this, a slab of it 500 and 4, water (GFN1, 27 molecules) 190 and 74."""
 _SIZES: dict[str, Any] = {"channels": 64, "layers": 2, "radial": 16, "cutoff": 5.0}
 """Of the PaiNN with that name."""
+_COVALENT = frozenset((1, 5, 6, 7, 8, 9, 14, 15, 16, 17, 32, 33, 34, 35, 52, 53))
+"""Elements whose bonds look like those of others of their group at another length."""
+_CLUSTER = 2
+"""Atoms of others, metals, ions and noble gases, up to which a molecule is no cluster, whose atoms
+have as many neighbours as in cells. After 30 to 60 labels the trained one is at 1 to 13
+meV/angstrom for (NaCl)2, Zn(CH3)2, Cu4 and Li4, the untrained one at 18 to 50; for (NaCl)3 at 560
+and 38, for (NaCl)4 at 1100 and 25, for Cu13 at 800 and 36; and for Cu38 the trained one has no
+finite energies. The limit is where the trained one begins to fail."""
+
+
+def crowded(numbers: Sequence[int], periodic: bool) -> bool:
+    """True if atoms of a system have more neighbours than a backbone for molecules has met.
+
+    Parameters
+    ----------
+    numbers : sequence of int
+        Atomic numbers of all atoms of one molecule, cluster or cell.
+    periodic : bool
+        Whether it is in a periodic cell.
+
+    Examples
+    --------
+    >>> crowded([29] * 13, False), crowded([30, 6, 6], False), crowded([8, 1, 1], True)
+    (True, False, True)
+    """
+    return periodic or sum(z not in _COVALENT for z in numbers) > _CLUSTER
 
 
 def shown_as(element: int, known: Sequence[int]) -> int:
@@ -76,14 +102,14 @@ def shown_as(element: int, known: Sequence[int]) -> int:
 
 
 def shown_backbone(
-    elements: Sequence[int], name: str | Path | None, repulsion: bool, cells: bool = False
+    elements: Sequence[int], name: str | Path | None, repulsion: bool, packed: bool = False
 ) -> tuple[ModelHeader, EnergyNetwork]:
     """A network without energies of its own, and a linear readout on a backbone.
 
     An element that the backbone has not learned is shown to it as one of the same group, at
     distances scaled by the covalent radii, so that a bond looks like a bond. Its weights are its
-    own, and so the energy knows which is which. In cells the default is an untrained backbone, the
-    same in every run.
+    own, and so the energy knows which is which. In crowded systems the default is an untrained
+    backbone, the same in every run.
 
     Parameters
     ----------
@@ -93,8 +119,8 @@ def shown_backbone(
         Of the model with the backbone; the bundled one by default.
     repulsion : bool
         Whether it repels nuclei at close contact.
-    cells : bool
-        Whether it is for periodic cells.
+    packed : bool
+        Whether it is for crowded systems, see :func:`crowded`.
 
     Raises
     ------
@@ -103,7 +129,6 @@ def shown_backbone(
     ValueError
         If it is a model of direct jumps.
     """
-    untrained = name is None and cells
     network, header, _ = read_model(model_path(BACKBONE if name is None else name))
     if not isinstance(network, EnergyNetwork):
         raise ValueError(
@@ -116,7 +141,7 @@ def shown_backbone(
         "repulsion": repulsion,
         "linear": FUNCTIONS,
     }
-    if untrained:
+    if packed and name is None:
         made, backbone = _untrained(common), UNTRAINED
     else:
         made, backbone = _trained(network, header, elements, common), header.name

@@ -24,6 +24,13 @@ BOND, FORMED, BROKEN = 1.3, 1.2, 1.6
 """Distances over the sum of the covalent radii: of a bond at first, of one that has formed since,
 and of one that has broken. The gap keeps vibrations from being reported."""
 
+FEW = 4
+"""Metal atoms of a molecule in open space up to which bonds between them are told of."""
+
+_NONMETALS = torch.tensor(
+    [0, 1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32, 33, 34, 35, 36, 51, 52, 53, 54, 85, 86]
+)
+
 SMALL = 64
 """Atoms of a molecule up to which all pairs are compared, which takes no list."""
 
@@ -85,6 +92,9 @@ def find_bonds(state: PhaseState) -> Topology:
 def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reasons]:
     """Bonds that have formed or broken since the last look.
 
+    Those between two metal atoms in cells and clusters come and go with heat: atoms of a crystal
+    and of its second shell are between the two distances. They are followed and not told of.
+
     Parameters
     ----------
     topology : Topology
@@ -119,6 +129,7 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
         once = changed & (distances == nearest)
     else:
         bonded, once = topology.bonded ^ changed, changed
+    once = once & ~_metallic(state, topology.pairs)
     symbols = [chemical_symbols[z] for z in state.numbers.tolist()]
     first = torch.searchsorted(state.batch, torch.arange(state.n_molecules).to(state.batch))
     changes: Reasons = {}
@@ -141,6 +152,15 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
     after = replace(topology, bonded=bonded)
     # A bond is followed farther than what is none.
     return (after if after.origin is None else _list(state, after)), changes
+
+
+def _metallic(state: PhaseState, pairs: Tensor) -> Tensor:
+    """Pairs (P,) of two metal atoms in a cell, or in a molecule that has many of them."""
+    metal = ~torch.isin(state.numbers, _NONMETALS.to(state.numbers.device))
+    count = torch.zeros_like(state.time).index_add(0, state.batch, metal.to(state.time))
+    many = torch.full_like(count, any(state.pbc), dtype=torch.bool) | (count > FEW)
+    within: Tensor = metal & many[state.batch]
+    return within[pairs].all(1)
 
 
 def _limits(topology: Topology) -> tuple[Tensor, Tensor]:

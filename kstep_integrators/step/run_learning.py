@@ -28,6 +28,7 @@ from kstep_integrators.learning.labels import Label
 from kstep_integrators.learning.learner import Learner, learn_pending, make_learner
 from kstep_integrators.learning.lessons import Example
 from kstep_integrators.learning.settings import Learning
+from kstep_integrators.learning.shown_backbone import crowded
 from kstep_integrators.learning.takeover import Refits
 from kstep_integrators.notices import KStepWarning
 from kstep_integrators.physics.protocol import Physics
@@ -69,10 +70,11 @@ def learning_jump(model: Any, options: RunOptions, molecules: Sequence[Atoms]) -
     settings = options.learning or Learning()
     elements = [z for one in molecules for z in one.numbers.tolist()]
     cells = any(one.pbc.any() for one in molecules)
+    packed = any(crowded(one.numbers.tolist(), bool(one.pbc.any())) for one in molecules)
     if model is None:
         timestep = 0.25 * units.FS if options.timestep is None else options.timestep
         device = "cpu" if options.device == "auto" else options.device
-        made = adapt(None, elements, settings.backbone, timestep, device, cells)
+        made = adapt(None, elements, settings.backbone, timestep, device, cells, packed)
         return FlowJump(made, timestep)
     jump = make_jump(model, options.timestep, options.device)
     if not isinstance(jump, FlowJump):
@@ -91,7 +93,7 @@ def learning_jump(model: Any, options: RunOptions, molecules: Sequence[Atoms]) -
             "CalculatorPotential(a cheap calculator), and the run learns any element"
         )
     if not isinstance(base, AdaptedPotential):
-        base = adapt(base, elements, settings.backbone, cells=cells)
+        base = adapt(base, elements, settings.backbone, cells=cells, packed=packed)
     elif settings.backbone is not None:
         raise ValueError(
             f"backbone is {str(settings.backbone)!r}, but the potential has been learned on "

@@ -11,12 +11,19 @@ from ase import Atoms, units
 from ase.build import bulk, fcc111
 from ase.calculators.emt import EMT
 from ase.calculators.morse import MorsePotential
+from ase.cluster import Octahedron
 from ase.constraints import FixAtoms
 from ase.io import read
 from ase.md.velocitydistribution import thermalize_momenta
 
-from kstep_integrators import CalculatorPotential, KStepDynamics, Learning, load_model
+from kstep_integrators import (
+    CalculatorPotential,
+    KStepDynamics,
+    Learning,
+    load_model,
+)
 from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.fields import replaced
 from kstep_integrators.learning.adapted import adapt
 from kstep_integrators.learning.labels import Label
@@ -67,6 +74,51 @@ def test_copper_is_learned_from_nothing():
     assert dynamics.k == 8
     assert np.mean(residuals(dynamics)[-5:]) < 0.03  # of forces of 0.4 eV/angstrom
     assert dynamics.stats.potential_failures == 0
+
+
+@pytest.mark.parametrize("name", ["cluster", "salt"])
+def test_clusters_learn_as_crystals_do(name):
+    """Features of a network for molecules grow without bounds there."""
+    if name == "cluster":
+        atoms = hot(Octahedron("Cu", 4, 1))
+    else:
+        atoms = bulk("NaCl", "rocksalt", a=5.3, cubic=True)
+        atoms.pbc, atoms.cell = False, None
+        thermalize_momenta(atoms, 600.0, rng=np.random.default_rng(0))
+        atoms.calc = xtb_calculator("GFN1-xTB")
+    dynamics = begin(atoms, k=2)
+    dynamics.run(20)
+    assert dynamics.stats.fallbacks == 0
+    assert np.mean(residuals(dynamics)[-5:]) < 0.05  # of forces of 0.4 eV/angstrom
+    assert not dynamics.potential.model.header.periodic
+
+
+def test_a_stride_that_was_made_anew_at_one_base_step():
+    """A jump of k = 1 and the step of the physics in its place land where the other did."""
+    atoms, tolerances = hot(bulk("Cu", cubic=True) * (2, 2, 2), 1200.0), (1e-3, 0.02)
+    dynamics = begin(
+        atoms, k=2, timestep=2.0 * FS, energy_tolerance=tolerances[0], force_tolerance=tolerances[1]
+    )
+    dynamics.run(8)
+    assert dynamics.stats.fallbacks > 0
+
+
+def test_the_cell_may_be_changed_while_it_learns():
+    """Labels have their cell each: forces and energies in the new one are those of a new run."""
+    atoms = crystal()
+    dynamics = begin(atoms, k=1)
+    dynamics.run(6)
+    atoms.set_cell(atoms.cell.array * [1.01, 1.0, 0.99], scale_atoms=True)
+    total = atoms.get_total_energy()
+    dynamics.run(6)
+    assert atoms.get_total_energy() == pytest.approx(total, abs=2e-3)
+    assert dynamics.lessons.labels == 14  # a first one in each cell
+    assert len({label.cell.tobytes() for label in dynamics.labels}) == 2
+    expected = crystal()
+    expected.set_cell(atoms.cell)
+    expected.positions = atoms.positions
+    assert dynamics.labels[-1].energy == pytest.approx(expected.get_potential_energy(), abs=1e-9)
+    assert residuals(dynamics)[-1] < 0.05
 
 
 def test_a_pair_potential_is_a_better_start():
@@ -165,7 +217,7 @@ def strained(seed: int) -> Atoms:
 def test_stresses_are_learned(backend):
     """The stress of unseen cells is nearer with stresses as labels than without."""
     states = [state_from_atoms(strained(0))]
-    potential = adapt(None, [29], cells=True)
+    potential = adapt(None, [29], cells=True, packed=True)
     if backend == "eager":
         model = potential.model
         made = type(model)(model.network, model.header, device="cpu", backend="eager")
@@ -206,7 +258,7 @@ def test_stress_of_a_label():
 def test_forces_of_some_atoms_stand_for_those_of_a_large_cell():
     atoms = hot(bulk("Cu", cubic=True) * (3, 3, 3))
     atoms.rattle(0.1, seed=0)
-    potential = adapt(None, [29], cells=True)
+    potential = adapt(None, [29], cells=True, packed=True)
     learner = make_learner(potential, [state_from_atoms(atoms)])
     assert len(atoms) > ATOMS
     one = example(atoms, 5, stress=False)

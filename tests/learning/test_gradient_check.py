@@ -149,6 +149,9 @@ def test_what_cannot_be_compared_is_left_out(ethanol):
     assert check_gradient([one, far]) is None
     assert check_gradient([one, dataclasses.replace(two, molecule=1)]) is None
     assert check_gradient([dataclasses.replace(one, forces=None), two]) is None
+    nearly = dataclasses.replace(one, positions=one.positions + 1e-15)
+    assert check_gradient([one, nearly]) is None
+    assert verdict_of([one, nearly, two]).points == 2
     replicas = [dataclasses.replace(label, molecule=i) for label in ethanol for i in (0, 1)]
     both, alone = verdict_of(replicas), verdict_of(ethanol)
     assert both.points == 2 * alone.points

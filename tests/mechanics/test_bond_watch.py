@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from ase import Atoms
 
 from kstep_integrators import KStepDynamics, KStepWarning, named_molecule
 from kstep_integrators.ase.atoms import state_from_atoms
@@ -59,6 +60,22 @@ def test_bonds_across_a_cell_wall():
     cut = state.replace(pbc=(False, False, False))
     assert int(find_bonds(cut).bonded.sum()) < 4
     assert torch.equal(state.cell, cut.cell)
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("pbc", [False, True])
+def test_metal_atoms_of_cells_and_clusters_are_followed_and_not_told_of(many, pbc):
+    """Atoms of the second shell of copper come as near as bonds are at 1000 K."""
+    atoms = Atoms("Cu2CO", [[0, 0, 0], [3.6, 0, 0], [0, 0, 1.9], [0, 0, 3.05]])
+    atoms += Atoms(f"Cu{3 if many else 2}", [[0, 9.0 * n, 9.0] for n in range(3 if many else 2)])
+    atoms.set_cell([30.0] * 3)
+    atoms.pbc = pbc
+    state = state_from_atoms(atoms)
+    topology, told = bond_changes(find_bonds(state), moved(state, 1, 0, 3.1))
+    assert told == ({} if many or pbc else {0: "the bond Cu0-Cu1 has formed (3.10 A)"})
+    assert (0, 1) in map(tuple, topology.pairs[topology.bonded].tolist())
+    told = bond_changes(topology, moved(state, 2, 0, 3.4))[1]  # and C as ever
+    assert "the bond Cu0-C2 has broken (3.40 A)" in told[0]
 
 
 def test_a_run_warns_of_a_bond_that_breaks(atoms):
