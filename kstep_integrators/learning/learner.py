@@ -238,14 +238,17 @@ def _rows(learner: Learner, example: Example, offsets: list[float | None]) -> _R
     if example.stress is not None and features.virials is not None:
         volume = float(torch.linalg.det(example.cell).abs())
         known = _virial_of_base(learner, state)
-        parts.append(features.virials)
-        targets = torch.cat([targets, volume * example.stress - known])
-        noise = torch.cat([noise, torch.full((6,), VIRIAL_NOISE * len(state.numbers))])
+        if bool(known.isfinite().all()):  # not every calculator takes every sheared cell
+            parts.append(features.virials)
+            targets = torch.cat([targets, volume * example.stress - known])
+            noise = torch.cat([noise, torch.full((6,), VIRIAL_NOISE * len(state.numbers))])
     targets = torch.cat([targets, torch.tensor([left - first])]).to(torch.float64)
     noise = torch.cat([noise, torch.tensor([ENERGY_NOISE])]).to(torch.float64)
     columns = torch.cat([*parts, features.energies.unsqueeze(0)]).cpu().flatten(1)
     design = torch.nn.functional.pad(columns[:, learner.columns], (0, kinds))
     design[-1, width + kind] = 1.0
+    if not bool(targets.isfinite().all() and design.isfinite().all()):
+        return None
     return _Rows(design, targets, noise, len(chosen))
 
 

@@ -122,7 +122,7 @@ def test_the_cell_may_be_changed_while_it_learns():
 
 
 def test_a_pair_potential_is_a_better_start():
-    morse = MorsePotential(epsilon=0.35, r0=2.87, rho0=3.9, rcut1=3.5, rcut2=4.0)
+    morse = MorsePotential(epsilon=0.35, r0=2.87, rho0=3.9, rcut1=1.2, rcut2=1.4)
     first = {}
     for name, model in (("none", None), ("morse", CalculatorPotential(morse, 2.0 * FS))):
         atoms = hot(bulk("Cu", cubic=True))
@@ -271,3 +271,26 @@ def test_forces_of_some_atoms_stand_for_those_of_a_large_cell():
         replaced(first_lessons(learner), pending=(dataclasses.replace(one, step=6),)),
     )
     assert not torch.equal(first.weights, other.weights)
+
+
+class Upright(MorsePotential):
+    """A base that knows no sheared cells, as OpenMM's."""
+
+    def calculate(self, *arguments, **keywords):
+        super().calculate(*arguments, **keywords)
+        if np.abs(np.triu(self.atoms.cell.array, 1)).max() > 1e-12:
+            raise RuntimeError("the first box vector must be parallel to x")
+
+
+def test_a_base_that_refuses_sheared_cells_is_learned_beside_without_stress():
+    atoms = hot(bulk("Cu", cubic=True))
+    atoms.rattle(0.1, seed=0)
+    base = CalculatorPotential(
+        Upright(epsilon=0.35, r0=2.87, rho0=3.9, rcut1=1.2, rcut2=1.4), 2.0 * FS
+    )
+    dynamics = begin(atoms, base, k=1, timestep=None)
+    dynamics.run(6)
+    assert np.isfinite(residuals(dynamics)).all()
+    assert bool(dynamics.lessons.weights.isfinite().all())
+    assert bool(dynamics.lessons.weights.any())
+    assert dynamics.stats.fallbacks == 0
