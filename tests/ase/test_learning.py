@@ -410,7 +410,9 @@ def test_in_a_wide_cell_a_run_learns_as_in_open_space(model, tmp_path):
         if cell is not None:
             atoms.set_cell(cell)
             atoms.pbc = True
-        dynamics = begin(tmp_path / str(cell), atoms, model=model)
+        folder = tmp_path / ("open" if cell is None else "cell")
+        folder.mkdir()
+        dynamics = begin(folder, atoms, model=model)
         dynamics.run(6)
         runs.append(dynamics)
     grades = [[one.residual for one in dynamics.lessons.grades] for dynamics in runs]
