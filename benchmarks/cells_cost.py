@@ -61,7 +61,7 @@ def system(name: str, atoms: int) -> tuple[Atoms, Any, torch.Tensor]:
     if name == "water":
         potential, box = load_model(MODEL, device="cpu"), water_box(counts)
     else:
-        header, network = shown_backbone((29,), None, repulsion=True, cells=True)
+        header, network = shown_backbone((29,), None, repulsion=True, packed=True)
         potential = NetworkPotential(network, header, device="cpu")
         box = bulk("Cu", cubic=True, a=3.61) * counts
         box.rattle(0.05, seed=0)
