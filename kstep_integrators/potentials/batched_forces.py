@@ -30,7 +30,7 @@ NOWHERE: Final = "the motion on it leads nowhere: positions are not finite"
 
 @dataclass
 class Walk:
-    """What a potential keeps from one base step to the next.
+    """Workspace that a potential keeps from one base step to the next.
 
     Attributes
     ----------
@@ -138,7 +138,7 @@ class BatchedForces(ABC):
     def _answers(
         self, x: Tensor, molecules: tuple[int, ...], walk: Walk
     ) -> list[tuple[tuple[int, ...], tuple[Tensor, Tensor]]]:
-        """What the model makes of some molecules: of all at once, or of each alone."""
+        """Results of the model for some molecules: all at once, or each alone."""
         if not molecules:
             return []
         try:

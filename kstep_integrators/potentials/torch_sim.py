@@ -169,7 +169,7 @@ def _given_cells(state: PhaseState) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def _said(pbc: tuple[bool, bool, bool]) -> bool | list[bool]:
-    """What is periodic, as this release of torch-sim takes it."""
+    """Periodic directions, as this release of torch-sim takes them."""
     if all(pbc) or not any(pbc):
         return all(pbc)
     from torch_sim.state import SimState

@@ -92,7 +92,7 @@ def test_the_path_goes_on_in_the_new_box():
 
 
 def test_a_step_that_fails_is_undone_with_its_box():
-    """Whether in the barostat's trial, which leaves its box and positions behind, or after it."""
+    """In the barostat's trial, which leaves its box and positions behind, or after it."""
     physics, integrator, context = started(KINDS[0])
     integrator.step(1)
     box, x, v = box_of(context), where(context), moving(context)

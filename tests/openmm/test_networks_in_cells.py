@@ -49,7 +49,7 @@ def started(model, atoms, barostat=None, **settings):
 
 
 def test_trajectory_of_a_network(model):
-    """That of ASE; far images, and a box that changes, make no difference."""
+    """The path of ASE; far images, and a box that changes, make no difference."""
     atoms = methanol()
     physics, integrator, context = started(model, atoms)
     far = atoms.copy()

@@ -65,7 +65,7 @@ class Molecule:
 
     @property
     def in_cell(self) -> bool:
-        """Whether a direction is periodic."""
+        """True if a direction is periodic."""
         return any(self.pbc)
 
 

@@ -35,7 +35,7 @@ __all__ = ["DatasetSettings", "find_trajectories", "make_dataset", "run_dataset"
 OF_SHARDS = ("k", "every", "twins")
 """Settings that the records of shards depend on."""
 OF_MOLECULES = ("numbers", "masses", "smiles", "charge", "multiplicity", "pbc")
-"""What the trajectories of one molecule have in common."""
+"""Fields that the trajectories of one molecule have in common."""
 
 
 @dataclass(frozen=True)
