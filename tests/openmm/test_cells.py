@@ -42,7 +42,7 @@ def off_images(context, other, box):
 
 @BOXES
 def test_trajectory_in_a_cell(box):
-    """The path of ASE, evaluation by evaluation, while atoms cross the boundary; none is wrapped."""
+    """The path of ASE, call by call, while atoms cross the boundary; none is wrapped."""
     atoms = copper(box)
     atoms.set_velocities(atoms.get_velocities() + DRIFT * NM_PER_PS)
     physics, integrator, context = running(atoms)
