@@ -1,4 +1,4 @@
-"""TorchScript as it is without torch_geometric, which other tests of a process may have imported."""
+"""TorchScript as it is without torch_geometric, which other tests may have imported."""
 
 from __future__ import annotations
 
