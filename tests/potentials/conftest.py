@@ -9,4 +9,4 @@ import torch
 @pytest.fixture(autouse=True)
 def own_index_select(monkeypatch):
     """torch_geometric puts a function in its place that TorchScript cannot compile."""
-    monkeypatch.setattr(torch, "index_select", torch._C._VariableFunctions.index_select)  # noqa: SLF001
+    monkeypatch.setattr(torch, "index_select", torch._C._VariableFunctions.index_select)
