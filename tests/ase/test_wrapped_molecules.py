@@ -208,7 +208,8 @@ def test_every_corner_of_a_cell():
         x = torch.from_numpy(np.concatenate([start + bond, start + steps @ cell]))
         pairs = torch.stack([torch.arange(200), torch.arange(200, 400)], dim=1)
         lengths = torch.full((200,), 1.1, dtype=torch.float64)
-        found = bond_offsets(pairs, lengths, x, torch.from_numpy(cell), pbc)
+        cells = torch.from_numpy(cell).expand(len(pairs), 3, 3)
+        found = bond_offsets(pairs, lengths, x, cells, pbc)
         np.testing.assert_allclose(found.numpy(), -steps @ cell, atol=1e-12)
 
 
