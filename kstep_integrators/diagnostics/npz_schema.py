@@ -37,6 +37,9 @@ FIELDS: Final = {
 }
 """Arrays of a file, and their shapes; a cell that changes has one for each frame."""
 
+OPTIONAL: Final = {"charges": ("n_frames", "n_atoms")}
+"""Arrays that a file may have, and their shapes."""
+
 STAGES: Final = ("production", "equilibration", "distorted", "run")
 """Parts of a simulation; windows are cut from production alone."""
 
@@ -53,7 +56,7 @@ def check_arrays(arrays: Arrays, where: str) -> None:
     Parameters
     ----------
     arrays : mapping
-        All of :data:`FIELDS`, in the units of the file.
+        All of :data:`FIELDS`, and any of :data:`OPTIONAL`, in the units of the file.
     where : str
         Path of the file, for the message.
 
@@ -65,7 +68,9 @@ def check_arrays(arrays: Arrays, where: str) -> None:
         elements, or a periodic direction without a cell vector. The message names it.
     """
     sizes = dict(zip(("n_frames", "n_atoms"), np.shape(arrays["positions"])[:2], strict=False))
-    for name, symbolic in FIELDS.items():
+    for name, symbolic in (FIELDS | OPTIONAL).items():
+        if name not in arrays and name in OPTIONAL:
+            continue
         array = arrays[name]
         if name == "cell" and array.ndim == 3:
             symbolic = ("n_frames", *symbolic)
@@ -80,7 +85,7 @@ def check_arrays(arrays: Arrays, where: str) -> None:
     labelled = arrays["has_label"].astype(bool)
     for name in ("positions", "velocities", "temperature", "masses", "time", "cell"):
         _check(where, name, arrays[name], np.isfinite(arrays[name]), "finite numbers")
-    for name in ("forces", "energies"):
+    for name in ("forces", "energies", *({*OPTIONAL} & {*arrays})):
         values = arrays[name][labelled]
         _check(where, name, values, np.isfinite(values), "finite numbers where has_label is true")
     masses, kelvin, types = (arrays[name] for name in ("masses", "temperature", "atom_types"))
@@ -142,7 +147,7 @@ def read_arrays(
                 f"{path} lacks the arrays {sorted(missing)}: it is not a trajectory of schema "
                 f"version {SCHEMA_VERSION}"
             )
-        for name in FIELDS:
+        for name in (*FIELDS, *({*OPTIONAL} & {*data.files})):
             try:
                 arrays[name] = data[name]
             except (ValueError, zipfile.BadZipFile, zlib.error) as error:

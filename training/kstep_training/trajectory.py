@@ -4,7 +4,7 @@ Arrays on disk: ``positions`` (n_frames, n_atoms, 3) nm; ``velocities`` nm/ps; `
 kJ/(mol nm); ``energies`` (n_frames,) kJ/mol; ``temperature`` (n_frames,) K; ``atom_types``
 (n_atoms,) atomic numbers; ``masses`` (n_atoms,) u; ``time`` (n_frames,) ps; ``cell`` (3, 3) nm, or
 (n_frames, 3, 3) where it changes, as under a barostat; ``pbc`` (3,); ``has_label`` (n_frames,);
-``metadata`` one JSON string.
+``metadata`` one JSON string. Where they are known also ``charges`` (n_frames, n_atoms) e.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ class Trajectory:
     pbc : (3,) bool
     metadata : dict
         Method, base step, seed, versions, SMILES.
+    charges : (n_frames, n_atoms) e, or None
+        Of the atoms, where the physics has them.
     """
 
     numbers: npt.NDArray[np.int64]
@@ -72,6 +74,7 @@ class Trajectory:
     cell: Array = field(default_factory=lambda: np.zeros((3, 3)))
     pbc: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(3, dtype=bool))
     metadata: dict[str, Any] = field(default_factory=dict)
+    charges: Array | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -190,6 +193,8 @@ def write_npz(path: str | Path, trajectory: Trajectory) -> None:
         "has_label": np.asarray(trajectory.has_label),
         "metadata": np.array(json.dumps(metadata)),
     }
+    if trajectory.charges is not None:
+        arrays["charges"] = np.asarray(trajectory.charges)
     check_arrays(arrays, str(path))
     with atomic_file(path) as handle:
         np.savez_compressed(handle, **arrays)
@@ -218,4 +223,5 @@ def read_npz(path: str | Path) -> Trajectory:
         cell=data["cell"] * units.NM,
         pbc=data["pbc"].astype(bool),
         metadata=metadata,
+        charges=data["charges"].astype(np.float64) if "charges" in data else None,
     )
