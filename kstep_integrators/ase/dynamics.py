@@ -19,7 +19,6 @@ from kstep_integrators.ase.atoms import (
     check_atoms,
     check_calculator,
     check_two,
-    has_fixed_bonds,
     state_from_atoms,
     template_of,
 )
@@ -30,6 +29,7 @@ from kstep_integrators.ase.checkpoint import (
 from kstep_integrators.ase.checkpoint_file import read_checkpoint
 from kstep_integrators.ase.edits import Written, check_learnable
 from kstep_integrators.ase.estimates import estimated_frame, say_calls
+from kstep_integrators.ase.longest_impulse import longest_impulse
 from kstep_integrators.ase.option_attributes import OptionAttributes, check_names, check_one_bath
 from kstep_integrators.ase.output_arguments import (
     check_apart,
@@ -265,7 +265,7 @@ class KStepDynamics(OptionAttributes):
         if learning is not None:
             model = learning_jump(model, options, [atoms])
         self.scheme = make_scheme(
-            model, options if learning is None else options.of_jump(), not has_fixed_bonds(atoms)
+            model, options if learning is None else options.of_jump(), longest_impulse([atoms])
         )
         self.rng = make_rng(rng)
         check_calculator(atoms)

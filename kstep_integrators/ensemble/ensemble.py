@@ -15,12 +15,13 @@ import torch
 from ase import Atoms
 
 from kstep_integrators.arguments import positive_integer, whole_number
-from kstep_integrators.ase.atoms import check_atoms, has_fixed_bonds, state_from_atoms
+from kstep_integrators.ase.atoms import check_atoms, state_from_atoms
 from kstep_integrators.ase.checkpoint import (
     Checkpoint,
     make_generator,
 )
 from kstep_integrators.ase.checkpoint_file import read_checkpoint, write_checkpoint
+from kstep_integrators.ase.longest_impulse import longest_impulse
 from kstep_integrators.ase.output_arguments import (
     check_apart,
     check_earlier,
@@ -228,7 +229,7 @@ energy_tolerance, force_tolerance, verify_interval, guard, device, learn
         if learning is not None:
             model = learning_jump(model, self.options, molecules)
         options = self.options.of_jump() if learning else self.options
-        self.scheme = make_scheme(model, options, not any(map(has_fixed_bonds, molecules)))
+        self.scheme = make_scheme(model, options, longest_impulse(molecules))
         if learning is not None:
             self.scheme = dataclasses.replace(self.scheme, label_forces=True)
         self._begun = with_baths(

@@ -39,9 +39,11 @@ ABSURD = 1.0
 """eV per atom, of ten at least; labels whose energy is off by more are those of something else."""
 LARGEST = 50.0
 """eV/angstrom; labels of geometries with larger forces teach nothing about the rest."""
-ATOMS = 64
-"""Atoms, drawn at random, whose forces are learned from a label of more of them: those of a liquid
-or a crystal say much the same, and features cost as much as a force for each coordinate."""
+ATOMS, EARLY, LATER = 64, 32, 16
+"""Atoms, drawn at random, whose forces are learned from a label of more of them: from each of the
+first labels, how many labels these are, and from each later one. Atoms of a liquid or a crystal say
+much the same, and features cost as much as a force for each coordinate: where an evaluation takes a
+second, a label of 64 atoms adds half of that."""
 
 FORCE_NOISE = 0.3
 """(eV/angstrom)^2; variance of a component of the force that is not explained, where weights vary
@@ -182,7 +184,7 @@ def learn_pending(learner: Learner, lessons: Lessons, now: bool = False) -> Less
     before, offsets, learned = lessons.posterior, list(lessons.offsets), []
     posterior, grades = before, []
     for example in lessons.pending:
-        rows = _rows(learner, example, offsets)
+        rows = _rows(learner, example, offsets, lessons.labels + len(learned))
         if rows is None:
             continue
         forces = slice(0, rows.forces)
@@ -209,7 +211,9 @@ def learn_pending(learner: Learner, lessons: Lessons, now: bool = False) -> Less
     return replaced(lessons, trusted=True, weights=weights.reshape(lessons.prior.shape))
 
 
-def _rows(learner: Learner, example: Example, offsets: list[float | None]) -> _Rows | None:
+def _rows(
+    learner: Learner, example: Example, offsets: list[float | None], labels: int
+) -> _Rows | None:
     """None for a geometry that teaches nothing, or where the base fails.
 
     A component of the force counts by the inverse mass of its atom, as its error acts on motion.
@@ -227,7 +231,7 @@ def _rows(learner: Learner, example: Example, offsets: list[float | None]) -> _R
         first = offsets[kind] = left
     if not abs(left - first) < ABSURD * max(10, len(state.numbers)):
         return None
-    chosen = _coordinates(example)
+    chosen = _coordinates(example, ATOMS if labels < EARLY else LATER)
     features = potential.features(state, chosen, example.stress is not None)
     parts, targets, noise = [features.forces], torch.zeros(0), torch.zeros(0)
     if example.forces is not None:
@@ -273,15 +277,18 @@ def _virial_of_base(learner: Learner, state: PhaseState) -> Tensor:
     return virial(state, energy)
 
 
-def _coordinates(example: Example) -> Tensor:
-    """Coordinates (n,) whose forces are learned; the same for the same label of a run."""
+def _coordinates(example: Example, most: int) -> Tensor:
+    """Coordinates (n,) whose forces are learned; the same for the same label of a run.
+
+    All of them up to ``ATOMS`` atoms; beyond, those of as many atoms as are asked for.
+    """
     if example.forces is None:
         return torch.zeros(0, dtype=torch.int64)
     count = len(example.positions)
     atoms = np.arange(count)
     if count > ATOMS:
         rng = np.random.default_rng([example.step, example.molecule])
-        atoms = np.sort(rng.choice(count, ATOMS, replace=False))
+        atoms = np.sort(rng.choice(count, most, replace=False))
     return torch.from_numpy((3 * atoms[:, None] + np.arange(3)).ravel())
 
 

@@ -166,7 +166,7 @@ class KStepIntegrator(ContextAwareIntegrator):
                 "particles are, and this corrector wants them at averaged positions; use 'impulse' "
                 "or 'filtered' here, or KStepDynamics(..., corrector='mollified') in ASE"
             )
-        scheme = make_scheme(loaded, options, averages=False)
+        scheme = make_scheme(loaded, options, longest_impulse=math.inf)
         scheme.check_constraints(
             system.getNumConstraints(),
             "create the System with constraints=None, rigidWater=False",

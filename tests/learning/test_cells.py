@@ -29,6 +29,10 @@ from kstep_integrators.learning.adapted import adapt
 from kstep_integrators.learning.labels import Label
 from kstep_integrators.learning.learner import (
     ATOMS,
+    EARLY,
+    LATER,
+    _coordinates,
+    _rows,
     first_lessons,
     learn_pending,
     make_learner,
@@ -271,6 +275,22 @@ def test_forces_of_some_atoms_stand_for_those_of_a_large_cell():
         replaced(first_lessons(learner), pending=(dataclasses.replace(one, step=6),)),
     )
     assert not torch.equal(first.weights, other.weights)
+
+
+def test_later_labels_of_a_large_cell_have_fewer_atoms():
+    atoms = hot(bulk("Cu", cubic=True) * (3, 3, 3))
+    one = example(atoms, 5, stress=False)
+    early, late = (_coordinates(one, most) for most in (ATOMS, LATER))
+    assert (len(early), len(late)) == (3 * ATOMS, 3 * LATER)
+    assert len(set(late.tolist())) == 3 * LATER
+    small = example(hot(bulk("Cu", cubic=True)), 5, stress=False)
+    assert _coordinates(small, LATER).tolist() == list(range(12))
+    potential = adapt(None, [29], cells=True, packed=True)
+    learner = make_learner(potential, [state_from_atoms(atoms)])
+    for labels, rows in ((0, ATOMS), (EARLY - 1, ATOMS), (EARLY, LATER)):
+        made = _rows(learner, one, [None], labels)
+        assert made is not None
+        assert made.forces == 3 * rows
 
 
 class Upright(MorsePotential):
