@@ -181,7 +181,8 @@ def learn_pending(learner: Learner, lessons: Lessons, now: bool = False) -> Less
         return lessons
     if not now and len(lessons.pending) < block_length(lessons.labels):
         return lessons
-    before, offsets, learned = lessons.posterior, list(lessons.offsets), []
+    before, offsets = lessons.posterior, list(lessons.offsets)
+    learned: list[Example] = []
     posterior, grades = before, []
     for example in lessons.pending:
         rows = _rows(learner, example, offsets, lessons.labels + len(learned))

@@ -149,15 +149,18 @@ def watched(pace, energies, trouble=0.3):
 
 def test_a_stride_whose_energy_drifts_is_halved():
     pace = Pace((2, 4, 8), 2)
-    rise = 5.0 * MEV / PS * 4.0 * FS * np.arange(40)  # 5 meV/atom/ps
-    noise = 1e-5 * np.random.default_rng(0).normal(size=40)
+    rise = 4.0 * MEV / PS * 4.0 * FS * np.arange(120)  # 4 meV/atom/ps
+    noise = 1e-5 * np.random.default_rng(0).normal(size=120)
     assert watched(pace, noise).k == 8
     for sign in (1.0, -1.0):
-        shrunk = watched(pace, sign * rise[:32] + noise[:32])
-        assert (shrunk.k, shrunk.recent, shrunk.energies, shrunk.step) == (4, (), (), 31)
+        shrunk = watched(pace, sign * rise[:64] + noise[:64])
+        assert (shrunk.k, shrunk.recent, shrunk.energies, shrunk.step) == (4, (), (), 63)
         assert shrunk.allowed == pytest.approx(0.3 / 4)
-    assert watched(pace, rise[:31] + noise[:31]).k == 8  # not told yet
-    assert watched(pace, rise[:32] + 1e3 * noise[:32]).k == 8  # within what it fluctuates by
+    assert watched(pace, rise[:63] + noise[:63]).k == 8  # not told yet
+    assert watched(pace, 0.5 * rise[:64] + noise[:64]).k == 8  # it may yet come back
+    assert watched(pace, 0.5 * rise + noise).k == 4
+    assert watched(pace, np.minimum(rise, rise[30]) + noise).k == 8  # it is over
+    assert watched(pace, rise[:64] + 1e3 * noise[:64]).k == 8  # within what it fluctuates by
     assert watched(Pace((2, 4, 8), 0), rise + noise, 0.3).k == 2
 
 
