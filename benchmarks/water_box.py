@@ -1,15 +1,18 @@
-"""Boxes of water under periodic GFN1-xTB: runs that learn from nothing, beside velocity Verlet.
+"""Boxes of water under periodic GFN1-xTB: learned from nothing, then beside velocity Verlet.
 
-The small box is for structure and motion, over equal simulated time; the large one for cost, as an
-evaluation of it takes a second. Every run begins from the same geometry and momenta, and a learning
-run knows nothing at its first step.
+A box is equilibrated by a run that knows nothing at its first step, with refits of all weights. All
+runs at constant energy begin where it ends; those that learn go on with what it has learned. The
+small box is for structure and motion, over equal simulated time; the large one for cost, as an
+evaluation of it takes a second.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -58,9 +61,9 @@ class WaterBoxOptions(Options):
     small: tuple[int, ...] = option((2, 2, 2), "molecules along each edge of the small box")
     large: tuple[int, ...] = option((3, 3, 3), "the same of the large box")
     small_ps: float = option(1.0, "length of runs of the small box")
-    large_ps: float = option(0.2, "length of learning runs of the large box")
+    large_ps: float = option(0.4, "length of learning runs of the large box")
     verlet_ps: float = option(0.1, "length of velocity Verlet of the large box")
-    settling: int = option(60, "strides of 4 fs at a thermostat before all runs")
+    settling: int = option(300, "strides of up to 4 fs at a thermostat, before all other runs")
 
     def smoke(self) -> WaterBoxOptions:
         """A size for tests."""
@@ -72,15 +75,17 @@ def water_box(options: WaterBoxOptions) -> dict[str, Any]:
     result: dict[str, Any] = {"kelvin": KELVIN, "base_fs": BASE / units.fs, "boxes": {}}
     for name, edges in (("large", options.large), ("small", options.small)):
         folder = options.cache / f"water_box-{name}"
-        make = functools.partial(_settled, edges, options.settling)
+        folder.mkdir(parents=True, exist_ok=True)
+        make = functools.partial(_equilibrated, edges, options.settling, folder)
         start = kept(folder / "start.json", make)
         box: dict[str, Any] = {"molecules": int(np.prod(edges)), "runs": {}}
+        box["equilibration"] = _told(start["learning"])
         runs = dict(WAYS) if name == "large" else {**WAYS, "verlet 0.5 fs, other momenta": 0}
         for way in sorted(runs, key=lambda one: -runs[one]):
             length = options.small_ps
             if name == "large":
                 length = options.large_ps if runs[way] else options.verlet_ps
-            again = functools.partial(_run, start, way, runs[way], length)
+            again = functools.partial(_run, start, way, runs[way], length, folder)
             box["runs"][way] = kept(folder / f"{way.replace(' ', '_')}.json", again)
         result["boxes"][name] = _compared(start, box)
     return result
@@ -93,8 +98,8 @@ def _atoms(start: dict[str, Any]) -> Atoms:
     return atoms
 
 
-def _settled(edges: tuple[int, ...], strides: int) -> dict[str, Any]:
-    """Molecules on a lattice in random orientations, settled by a run that learns."""
+def _equilibrated(edges: tuple[int, ...], strides: int, folder: Path) -> dict[str, Any]:
+    """Molecules on a lattice in random orientations, settled by a run that learns from nothing."""
     rng, atoms = np.random.default_rng(0), Atoms()
     for place in np.ndindex(*edges):
         water = molecule("H2O")
@@ -102,24 +107,64 @@ def _settled(edges: tuple[int, ...], strides: int) -> dict[str, Any]:
         water.translate(SPACING * np.array(place))
         atoms += water
     atoms.cell, atoms.pbc = SPACING * np.array(edges), True
-    atoms.calc = xtb_calculator("GFN1-xTB")
+    atoms.calc = CountingCalculator(xtb_calculator("GFN1-xTB"))
     thermalize_momenta(atoms, KELVIN, rng=rng)
     dynamics = KStepDynamics(
-        atoms, None, k=4, timestep=BASE, learn=Learning(refit=False), thermostat="langevin",
-        temperature_K=KELVIN, friction=0.02 / units.fs, rng=rng,
+        atoms, None, k=8, timestep=BASE, thermostat="langevin", temperature_K=KELVIN,
+        friction=0.02 / units.fs, rng=rng, logfile=folder / "equilibration.log", loginterval=10,
+        learn=Learning(refit="wait", file=folder / "box.labels.traj"),
     )  # fmt: skip
+    began = time.process_time()
     dynamics.run(strides)
+    seconds = time.process_time() - began
+    dynamics.potential.save(_model(folder))
     thermalize_momenta(atoms, KELVIN, rng=rng)
     Stationary(atoms)
+    refits = [
+        json.loads(path.read_text()) for path in sorted(folder.glob("box.refit-*/record.json"))
+    ]
+    learning = {
+        "ps": dynamics.get_time() / PS,
+        "evaluations": atoms.calc.force_evaluations,
+        "seconds": seconds,
+        "physics_seconds": atoms.calc.seconds,
+        "refits": [{key: one[key] for key in ("labels", "seconds")} for one in refits],
+        "taken": dynamics.lessons.refit_taken,
+        "residuals": _residuals(dynamics),
+    }
     arrays = {
         "positions": atoms.positions,
         "momenta": atoms.get_momenta(),
         "cell": atoms.cell.array,
     }
-    return {"numbers": atoms.numbers.tolist(), **{k: v.tolist() for k, v in arrays.items()}}
+    kept_arrays = {key: value.tolist() for key, value in arrays.items()}
+    return {"numbers": atoms.numbers.tolist(), **kept_arrays, "learning": learning}
 
 
-def _run(start: dict[str, Any], way: str, k: int, length: float) -> dict[str, Any]:
+def _model(folder: Path) -> Path:
+    return folder / "equilibrated.safetensors"
+
+
+def _residuals(dynamics: KStepDynamics) -> list[float]:
+    """Residuals of all labels as they came, eV/angstrom."""
+    grades = [] if dynamics.lessons is None else dynamics.lessons.grades
+    return [grade.residual for grade in grades for _ in range(grade.count)]
+
+
+def _told(learning: dict[str, Any]) -> dict[str, Any]:
+    """What an equilibration has learned, and what it cost."""
+    residuals = learning["residuals"]
+    parts = np.array_split(residuals, min(6, len(residuals)))
+    quarters = [float(np.sqrt(np.mean(np.square(part)))) for part in parts]
+    return {
+        **{key: value for key, value in learning.items() if key != "residuals"},
+        "labels": len(residuals),
+        "labels_below": {f"{limit:g}": _stays(residuals, limit) for limit in LIMITS},
+        "residual_in_sixths": quarters,
+    }
+
+
+def _run(start: dict[str, Any], way: str, k: int, length: float, folder: Path) -> dict[str, Any]:
     """One run: frames, energies, evaluations, processor seconds."""
     atoms = _atoms(start)
     if way.endswith("other momenta"):
@@ -128,36 +173,55 @@ def _run(start: dict[str, Any], way: str, k: int, length: float) -> dict[str, An
     dynamics: Any
     if k:
         learn = Learning(refit=False)
-        dynamics = KStepDynamics(atoms, None, k=k, timestep=BASE, learn=learn)
+        log = folder / f"{way.replace(' ', '_')}.log"
+        dynamics = KStepDynamics(
+            atoms, _model(folder), k=k, timestep=BASE, learn=learn, logfile=log, loginterval=10
+        )
     else:
         dynamics = VelocityVerlet(atoms, float(way.split()[1]) * units.fs)
-    energies: list[tuple[float, float]] = []
+    energies: list[tuple[float, float, float]] = []
     frames: list[tuple[float, Array, Array]] = []
+    recorder, recording = xtb_calculator("GFN1-xTB"), 0.0
 
     def look() -> None:
-        now = float(dynamics.get_time())
-        energies.append((now, atoms.get_potential_energy() + atoms.get_kinetic_energy()))
+        nonlocal recording
+        now, kinetic = float(dynamics.get_time()), atoms.get_kinetic_energy()
+        # Averaged positions leave no energy at those of the run: computed for the record, apart.
+        computed, conserved = atoms, None
+        if k:
+            conserved = dynamics.get_conserved_energy()
+            if dynamics.scheme.corrector.averages:
+                computed = atoms.copy()
+                computed.calc = recorder
+        before = time.process_time()
+        total = computed.get_potential_energy() + kinetic
+        if computed is not atoms:
+            recording += time.process_time() - before
+        energies.append((now, total, total if conserved is None else conserved))
         frames.append((now, atoms.positions.copy(), atoms.get_momenta()))
 
     dynamics.attach(look, 1)
     began = time.process_time()
     while dynamics.get_time() < length * PS * (1.0 - 1e-9):
         dynamics.run(10)
-    seconds = time.process_time() - began
-    grades = [grade.residual for grade in dynamics.lessons.grades] if k else []
-    done = dynamics.get_time() / PS
-    clock, total = np.array(energies).T
+    seconds = time.process_time() - began - recording
+    clock, total, conserved = np.array(energies).T
     late = clock >= 0.25 * clock[-1]  # strides have grown, and a start has no say
-    drift = energy_drift(clock[late], total[late], len(atoms))
+    drift, own = (
+        energy_drift(clock[late], values[late], len(atoms)) for values in (total, conserved)
+    )
     path = np.array([one[1] for one in frames])
     return {
-        "ps": done,
+        "ps": dynamics.get_time() / PS,
         "evaluations": atoms.calc.force_evaluations,
         "seconds": seconds,
         "physics_seconds": atoms.calc.seconds,
         "drift": drift.drift,
         "fluctuation": drift.fluctuation,
-        "residuals": grades,
+        "conserved_drift": own.drift,
+        "conserved_fluctuation": own.fluctuation,
+        "residuals": _residuals(dynamics) if k else [],
+        "stride_fs": float(np.median(np.diff(clock))) / units.fs,
         "times": clock.tolist(),
         "positions": path.round(5).tolist(),
         "momenta": np.array([one[2] for one in frames]).round(6).tolist(),
@@ -177,7 +241,6 @@ def _compared(start: dict[str, Any], box: dict[str, Any]) -> dict[str, Any]:
         spectrum = _spectrum(clock[late], momenta[late], atoms.get_masses())
         found[way] = (curves, spectrum, _diffusion(clock[late], path[late], atoms))
         residuals, blocks = run.pop("residuals"), run.pop("times")
-        run["labels_below"] = {f"{limit:g}": _stays(residuals, limit) for limit in LIMITS}
         run["last_residual"] = float(np.mean(residuals[-20:])) if residuals else None
         run["frames"] = len(blocks)
         run["seconds_per_ps"] = run["seconds"] / run["ps"]
