@@ -65,9 +65,10 @@ class WaterBoxOptions(Options):
     verlet_ps: float = option(0.1, "length of velocity Verlet of the large box")
     settling: int = option(300, "strides of up to 4 fs at a thermostat, before all other runs")
 
-    def smoke(self) -> WaterBoxOptions:
-        """A size for tests."""
-        return WaterBoxOptions(self.cache, (2, 1, 1), (2, 1, 1), 0.02, 0.02, 0.02, 3)
+    @classmethod
+    def smoke(cls, cache: Path) -> WaterBoxOptions:
+        """Two molecules, a few strides."""
+        return cls(cache, (2, 1, 1), (2, 1, 1), 0.02, 0.02, 0.02, 3)
 
 
 def water_box(options: WaterBoxOptions) -> dict[str, Any]:

@@ -104,7 +104,8 @@ class KStepDynamics(OptionAttributes):
     corrector : str or Corrector, optional
         ``"impulse"``, ``"filtered"``, ``"mollified"`` or ``"none"`` around a potential, ``"delta"``
         or ``"none"`` around a direct jump, as its baseline wants. By default ``"mollified"`` around
-        a potential at strides beyond 4 fs, unless bonds are fixed or jumps Metropolized, else the
+        a potential at strides beyond 4 fs (2 fs in periodic cells with hydrogen), unless bonds are
+        fixed or jumps Metropolized, else the
         first that the jump takes.
         ``Filtered("quartic")`` of :mod:`kstep_integrators.correctors` chooses another filter.
     thermostat : str, optional
