@@ -7,11 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kstep_integrators.diagnostics.structure import (
-    RadialDistribution,
-    group_masks,
-    pairs_within,
-)
+from kstep_integrators.diagnostics.pair_distances import group_masks, pairs_within
+from kstep_integrators.diagnostics.structure import RadialDistribution
 
 __all__ = ["Coordination", "coordination_numbers", "running_coordination"]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from ase.data import chemical_symbols
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from kstep_integrators.diagnostics.geometry import bond_angles, bond_lengths
+from kstep_integrators.diagnostics.internal_errors import InternalError, internal_errors
+from kstep_integrators.diagnostics.landings import CheckedLandings, Landings, checked_landings
 
 __all__ = [
     "InternalError",
@@ -20,84 +20,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-
-_DEGREES = float(np.degrees(1.0))
-RIGID = 1e-3
-"""angstrom or radians: a smaller thermal standard deviation is that of a constraint."""
-
-
-@dataclass(frozen=True)
-class Landings:
-    """Landings of W jumps of one molecule, and the reference at the same times.
-
-    Attributes
-    ----------
-    numbers : (N,) array_like
-        Atomic numbers.
-    bonds : (B, 2) array_like of int
-    angles : (A, 3) array_like of int
-        The middle atom in the middle.
-    positions, velocities : (W, N, 3) array_like
-        Angstrom, and any unit of velocity.
-    reference_positions, reference_velocities : (W, N, 3) array_like
-    thermal_positions, thermal_velocities : (F, N, 3) array_like
-        Frames of the reference, without net momentum, that say how much each quantity varies.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> rng = np.random.default_rng(0)
-    >>> thermal = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0]]) + rng.normal(0.0, 0.05, (50, 2, 3))
-    >>> velocities = rng.normal(0.0, 0.01, (50, 2, 3))
-    >>> landings = Landings(
-    ...     numbers=[1, 9], bonds=[[0, 1]], angles=[],
-    ...     positions=thermal[:8], velocities=velocities[:8],
-    ...     reference_positions=thermal[:8], reference_velocities=velocities[:8],
-    ...     thermal_positions=thermal, thermal_velocities=velocities,
-    ... )
-    >>> len(landings.positions)
-    8
-    """
-
-    numbers: ArrayLike
-    bonds: ArrayLike
-    angles: ArrayLike
-    positions: ArrayLike
-    velocities: ArrayLike
-    reference_positions: ArrayLike
-    reference_velocities: ArrayLike
-    thermal_positions: ArrayLike
-    thermal_velocities: ArrayLike
-
-
-@dataclass(frozen=True)
-class InternalError:
-    """Error of the bonds or angles of one type, or of all.
-
-    Attributes
-    ----------
-    rmse : float
-        Root mean square error, angstrom or degrees.
-    thermal : float or None
-        The same in thermal standard deviations; of all types: root mean square of the errors, each
-        in those of its type. None for bonds of fixed length.
-    deviation : float or None
-        Thermal standard deviation of the type, angstrom or degrees: the root mean square over its
-        members, each about its own mean. None of all types.
-    count : int
-        Members in the molecules, such as C-H bonds.
-
-    Examples
-    --------
-    >>> error = InternalError(rmse=0.01, thermal=0.25, deviation=0.04, count=3)
-    >>> error.rmse / error.deviation
-    0.25
-    """
-
-    rmse: float
-    thermal: float | None
-    deviation: float | None
-    count: int
 
 
 @dataclass(frozen=True)
@@ -166,13 +88,13 @@ def jump_errors(landings: Sequence[Landings]) -> JumpErrors:
     """
     if not landings:
         raise ValueError("no landings; expected those of at least one molecule")
-    checked = [_checked(one) for one in landings]
+    checked = [checked_landings(one) for one in landings]
     squares = [
         ((one.positions - one.reference_positions) ** 2).sum(axis=2).ravel() for one in checked
     ]
     return JumpErrors(
-        bonds=_internal(checked, "bonds", bond_lengths, 1.0),
-        angles=_internal(checked, "angles", bond_angles, _DEGREES),
+        bonds=internal_errors(checked, "bonds"),
+        angles=internal_errors(checked, "angles"),
         velocities=_velocities(checked),
         positions=float(np.sqrt(np.concatenate(squares).mean())),
         jumps=sum(len(one.positions) for one in checked),
@@ -214,7 +136,7 @@ def mean_structure_errors(landings: Sequence[Landings]) -> JumpErrors:
     if not landings:
         raise ValueError("no landings; expected those of at least one molecule")
     still = [
-        _checked(
+        checked_landings(
             replace(
                 one,
                 positions=one.reference_positions,
@@ -224,96 +146,15 @@ def mean_structure_errors(landings: Sequence[Landings]) -> JumpErrors:
         for one in landings
     ]
     return JumpErrors(
-        bonds=_internal(still, "bonds", bond_lengths, 1.0, mean=True),
-        angles=_internal(still, "angles", bond_angles, _DEGREES, mean=True),
+        bonds=internal_errors(still, "bonds", mean=True),
+        angles=internal_errors(still, "angles", mean=True),
         velocities=_velocities(still),
         positions=None,
         jumps=sum(len(one.positions) for one in still),
     )
 
 
-@dataclass(frozen=True)
-class _Checked:
-    symbols: list[str]
-    bonds: NDArray[np.int64]
-    angles: NDArray[np.int64]
-    positions: Array
-    velocities: Array
-    reference_positions: Array
-    reference_velocities: Array
-    thermal_positions: Array
-    thermal_velocities: Array
-
-
-def _checked(one: Landings) -> _Checked:
-    symbols = [chemical_symbols[int(z)] for z in np.asarray(one.numbers)]
-    arrays: dict[str, Array] = {}
-    for part in ("", "reference_", "thermal_"):
-        for quantity in ("positions", "velocities"):
-            name = f"{part}{quantity}"
-            value = arrays[name] = np.asarray(getattr(one, name), dtype=np.float64)
-            like = arrays["positions" if part != "thermal_" else "thermal_positions"]
-            shape = (len(like), len(symbols), 3)
-            if value.shape != shape or not value.size:
-                raise ValueError(f"{name} has shape {value.shape}; expected {shape}, not empty")
-            if not np.isfinite(value).all():
-                raise ValueError(
-                    f"{name} has numbers that are not finite; leave out jumps that failed, and "
-                    "count them"
-                )
-    return _Checked(
-        symbols,
-        np.asarray(one.bonds, dtype=np.int64).reshape(-1, 2),
-        np.asarray(one.angles, dtype=np.int64).reshape(-1, 3),
-        **arrays,
-    )
-
-
-def _internal(
-    landings: list[_Checked],
-    kind: str,
-    measure: Callable[[Array, Array], Array],
-    unit: float,
-    mean: bool = False,
-) -> dict[str, InternalError]:
-    errors: dict[str, list[Array]] = {}
-    variances: dict[str, list[Array]] = {}
-    counts: dict[str, int] = {}
-    for one in landings:
-        members = getattr(one, kind)
-        thermal_values = measure(one.thermal_positions, members)
-        landed = thermal_values.mean(axis=0) if mean else measure(one.positions, members)
-        error = landed - measure(one.reference_positions, members)
-        variance = thermal_values.var(axis=0)
-        for i, member in enumerate(members):
-            name = _type([one.symbols[atom] for atom in member])
-            errors.setdefault(name, []).append(error[:, i])
-            # As often as there are errors, so that both means have the same weights.
-            variances.setdefault(name, []).append(np.full(len(error), variance[i]))
-            counts[name] = counts.get(name, 0) + 1
-    by_type: dict[str, InternalError] = {}
-    moving, scaled, total = [], [], 0
-    for name in sorted(errors):
-        error = np.concatenate(errors[name])
-        deviation = float(np.sqrt(np.concatenate(variances[name]).mean()))
-        rmse = float(np.sqrt(np.mean(error**2)))
-        thermal = rmse / deviation if deviation > RIGID else None
-        by_type[name] = InternalError(unit * rmse, thermal, unit * deviation, counts[name])
-        if thermal is not None:
-            moving.append(error)
-            scaled.append(error / deviation)
-            total += counts[name]
-    if moving:
-        by_type["all"] = InternalError(unit * _rms(moving), _rms(scaled), None, total)
-    return by_type
-
-
-def _type(symbols: list[str]) -> str:
-    """Name of a bond or angle type, the same for both directions."""
-    return "-".join(min(symbols, symbols[::-1]))
-
-
-def _velocities(landings: list[_Checked]) -> dict[str, float]:
+def _velocities(landings: list[CheckedLandings]) -> dict[str, float]:
     errors: dict[str, list[Array]] = {}
     thermal: dict[str, list[Array]] = {}
     for one in landings:
@@ -329,7 +170,3 @@ def _velocities(landings: list[_Checked]) -> dict[str, float]:
     by_element = {symbol: float(np.sqrt(value.mean())) for symbol, value in relative.items()}
     by_element["all"] = float(np.sqrt(np.concatenate([*relative.values()]).mean()))
     return by_element
-
-
-def _rms(values: list[Array]) -> float:
-    return float(np.sqrt(np.mean(np.concatenate(values) ** 2)))

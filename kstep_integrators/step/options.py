@@ -6,18 +6,17 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from numbers import Real
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from kstep_integrators.arguments import check_device, positive_integer, whole_number
-from kstep_integrators.correctors import CORRECTORS, Corrector, restore_corrector
+from kstep_integrators.arguments import positive_integer
+from kstep_integrators.correctors import Corrector
 from kstep_integrators.learning.settings import Learning
-from kstep_integrators.mechanics.scaled_bodies import SCALES
-from kstep_integrators.step.barostat import COUPLINGS, Barostat
+from kstep_integrators.step.barostat import Barostat
 from kstep_integrators.step.guard import Control, Guard
+from kstep_integrators.step.option_checks import check_option_values, kelvin_of
+from kstep_integrators.step.options_json import options_from_json, options_to_json
 from kstep_integrators.step.tuning import StrideTuning
 from kstep_integrators.thermostats import Thermostat, make_thermostat
 
@@ -139,7 +138,7 @@ class RunOptions:
     learn: bool | Learning = _option(False, "learn the potential from the evaluations of the run")
 
     def __post_init__(self) -> None:
-        _check_types(self)
+        check_option_values(vars(self))
         if not isinstance(self.k, StrideTuning):
             meaning = "base steps per jump; or pass a StrideTuning"
             object.__setattr__(self, "k", positive_integer("k", self.k, meaning))
@@ -152,7 +151,7 @@ class RunOptions:
             raise ValueError(
                 f"timestep is {self.timestep}, expected a positive number of ASE time units"
             )
-        object.__setattr__(self, "temperature_K", _kelvin(self.temperature_K))
+        object.__setattr__(self, "temperature_K", kelvin_of(self.temperature_K))
         self._check_learning()
         self.thermostats()
         self.barostat_of()
@@ -263,119 +262,12 @@ class RunOptions:
         ValueError
             If a resumed run could not have them: a corrector or guard of the user's own class.
         """
-        corrector, guard = self.corrector, self.guard
-        if (
-            corrector is not None
-            and not isinstance(corrector, str)
-            and type(corrector) not in CORRECTORS.values()
-        ):
-            raise ValueError(
-                f"the corrector is a {type(corrector).__name__}, and a checkpoint keeps only those "
-                "of kstep_integrators.correctors; leave checkpoint out"
-            )
-        if guard is not None and type(guard) is not Guard:
-            raise ValueError(
-                f"the guard is a {type(guard).__name__}, and a checkpoint keeps only a Guard; "
-                "pass one of these, or leave checkpoint out"
-            )
-        kept = {option.name: getattr(self, option.name) for option in dataclasses.fields(self)}
-        if corrector is not None and not isinstance(corrector, str):
-            kept["corrector"] = corrector.describe()
-        for name in ("k", "guard", "learn"):
-            if dataclasses.is_dataclass(kept[name]):
-                kept[name] = dataclasses.asdict(kept[name])
-        for name in ("file", "backbone"):
-            if self.learning is not None and isinstance(kept["learn"][name], Path):
-                kept["learn"][name] = str(kept["learn"][name].absolute())
-        return kept
+        return options_to_json(self)
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> RunOptions:
         """The options that :meth:`to_json` was called on."""
-        values = dict(kept)
-        if isinstance(values["k"], dict):
-            values["k"] = StrideTuning(tuple(values["k"]["candidates"]), values["k"]["jumps"])
-        if isinstance(values["corrector"], dict):
-            values["corrector"] = restore_corrector(values["corrector"])
-        if values["guard"] is not None:
-            values["guard"] = Guard(**values["guard"])
-        if isinstance(values["learn"], dict):
-            values["learn"] = Learning(**values["learn"])
-        return cls(**values)
-
-
-_NUMBERS = ("timestep", "friction", "taut", "pressure", "energy_tolerance", "force_tolerance")
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
-def _check_types(options: RunOptions) -> None:
-    """Refuse values of types that no option has."""
-    for name in _NUMBERS:
-        value = getattr(options, name)
-        if value is not None and not _is_number(value):
-            raise TypeError(f"{name} is {value!r}, expected a number or None")
-    given: dict[str, object] = vars(options)
-    if not isinstance(given["metropolize"], bool):
-        raise TypeError(f"metropolize is {options.metropolize!r}, expected True or False")
-    chances = options.extra_chances
-    if not _is_number(chances) or chances != int(chances) or chances < 0:
-        raise ValueError(f"extra_chances is {chances!r}, expected an integer >= 0")
-    if isinstance(options.corrector, str) and options.corrector not in CORRECTORS:
-        raise ValueError(
-            f"unknown corrector {options.corrector!r}; choose one of {sorted(CORRECTORS)}"
-        )
-    if options.verify_interval is not None:
-        meaning = "strides between two checks of estimated energies, 0 for none"
-        whole_number("verify_interval", options.verify_interval, meaning)
-    _check_barostat(options)
-    check_device(options.device)
-    for name, method, kind in (
-        ("corrector", "describe", "a name such as 'impulse', or a corrector"),
-        ("guard", "check_jump", "a Guard"),
-    ):
-        value = given[name]
-        named = name == "corrector" and isinstance(value, str)
-        if value is not None and not named and not hasattr(value, method):
-            raise TypeError(f"{name} is {value!r}, expected {kind}")
-
-
-def _check_barostat(options: RunOptions) -> None:
-    """Refuse values that no barostat has."""
-    if options.pressure is not None and not math.isfinite(options.pressure):
-        raise ValueError(
-            f"pressure is {options.pressure}, expected a finite number of eV/angstrom^3, such as "
-            "1 * ase.units.bar"
-        )
-    for name, known in (("barostat", tuple(COUPLINGS)), ("barostat_scales", SCALES)):
-        value = getattr(options, name)
-        if value is not None and value not in known:
-            raise ValueError(f"{name} is {value!r}, expected one of {list(known)} or None")
-    if options.barostat_interval is not None:
-        meaning = "strides between two moves of the volume"
-        positive_integer("barostat_interval", options.barostat_interval, meaning)
-
-
-def _kelvin(value: Any) -> float | tuple[float, ...] | None:
-    """Temperatures as plain numbers: one, or one for each molecule.
-
-    Raises
-    ------
-    TypeError
-        If they are none of these.
-    """
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if value is None or _is_number(value):
-        number: float | None = value
-        return number
-    if isinstance(value, list | tuple) and value and all(_is_number(one) for one in value):
-        return tuple(float(one) for one in value)
-    raise TypeError(
-        f"temperature_K is {value!r}, expected a number of kelvin, or one number for each molecule"
-    )
+        return cls(**options_from_json(kept))
 
 
 def make_rng(rng: np.random.Generator | None) -> np.random.Generator:

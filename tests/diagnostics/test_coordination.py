@@ -13,7 +13,7 @@ from kstep_integrators.diagnostics import (
     radial_distribution,
     running_coordination,
 )
-from kstep_integrators.diagnostics.structure import pairs_within
+from kstep_integrators.diagnostics.pair_distances import pairs_within
 
 SKEWED = np.array([[3.1, 0.0, 0.0], [1.4, 2.9, 0.0], [-1.2, 0.8, 3.3]])
 
