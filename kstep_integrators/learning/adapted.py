@@ -24,6 +24,7 @@ from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.network import NetworkPotential
 from kstep_integrators.potentials.sum import SumPotential
+from kstep_integrators.potentials.virial import potential_virial
 from kstep_integrators.state import BoundPotential, PhaseState
 
 __all__ = ["AdaptedPotential", "adapt"]
@@ -109,6 +110,10 @@ class AdaptedPotential(SetOnce):
     def bind(self, state: PhaseState) -> BoundPotential:
         """Force function of one set of atoms."""
         return self._whole.bind(state)
+
+    def virial(self, state: PhaseState) -> Tensor:
+        """Derivatives of the energy of one molecule by the strain of its cell, (6,) eV."""
+        return potential_virial(self._whole, state)
 
     def describe(self) -> dict[str, Any]:
         """Base and backbone: the same before and after learning, as weights are the run's."""

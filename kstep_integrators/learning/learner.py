@@ -14,7 +14,7 @@ from kstep_integrators.fields import replaced
 from kstep_integrators.learning.adapted import AdaptedPotential
 from kstep_integrators.learning.lessons import Example, Grade, Lessons
 from kstep_integrators.learning.ridge import prior, update
-from kstep_integrators.mechanics.strain import virial
+from kstep_integrators.potentials.virial import potential_virial
 from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
 
 __all__ = [
@@ -237,7 +237,7 @@ def _rows(learner: Learner, example: Example, offsets: list[float | None]) -> _R
         targets, noise = missing.flatten()[chosen], each.expand(-1, 3).flatten()[chosen]
     if example.stress is not None and features.virials is not None:
         volume = float(torch.linalg.det(example.cell).abs())
-        known = _virial_of_base(learner, state)
+        known = potential_virial(potential, state)
         if bool(known.isfinite().all()):  # not every calculator takes every sheared cell
             parts.append(features.virials)
             targets = torch.cat([targets, volume * example.stress - known])
@@ -261,16 +261,6 @@ def base_at(learner: Learner, state: PhaseState) -> Evaluation | None:
     except EvaluationFailed:
         return None
     return None if base.failures else base
-
-
-def _virial_of_base(learner: Learner, state: PhaseState) -> Tensor:
-    """The virial of the same, (6,) eV; not a number where it fails."""
-
-    def energy(there: PhaseState) -> float:
-        known = base_at(learner, there)
-        return math.nan if known is None else float(known.energy[0])
-
-    return virial(state, energy)
 
 
 def _coordinates(example: Example) -> Tensor:
