@@ -13,6 +13,7 @@ from ase.constraints import FixBondLengths
 
 from kstep_integrators import units
 from kstep_integrators.calculators.electrons import ROUNDING, electrons_noted
+from kstep_integrators.calculators.triangular_boxes import triangular_box
 from kstep_integrators.calculators.whole_molecules import WholeMolecules
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ class OpenMMCalculator(Calculator):
 
     Constraints of the System are no part of its energy; :func:`fixed_bonds` gives them to the
     atoms. Nothing is kept from one geometry to the next but ASE's own results. In a periodic cell
-    atoms may be wrapped: molecules are put together first.
+    atoms may be wrapped: molecules are put together first. It may be of any shape, orientation and
+    handedness: OpenMM is given the same lattice in the form that it takes. In some boxes that are
+    not rectangular the Reference platform of OpenMM 8.6.1 loses pairs near the cutoff;
+    ``platform="CPU"``, in single precision, does not.
 
     Parameters
     ----------
@@ -153,9 +157,11 @@ class OpenMMCalculator(Calculator):
             raise ValueError("OpenMMCalculator.calculate needs atoms, got None")
         self._check(self.atoms)
         positions = self.atoms.positions / units.NM
+        turned = None
         if self._molecules is not None:
-            box = np.array(self.atoms.cell) / units.NM
+            box, turned = triangular_box(np.array(self.atoms.cell) / units.NM)
             self._context.setPeriodicBoxVectors(*box)
+            positions = positions if turned is None else positions @ turned
             positions = self._molecules.put_together(positions, box)
         self._context.setPositions(positions)
         wanted = "forces" in properties
@@ -166,7 +172,8 @@ class OpenMMCalculator(Calculator):
         if wanted:
             forces = state.getForces(asNumpy=True)
             forces = forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
-            self.results["forces"] = units.KJ_PER_MOL_NM * np.array(forces, dtype=np.float64)
+            rows = units.KJ_PER_MOL_NM * np.array(forces, dtype=np.float64)
+            self.results["forces"] = rows if turned is None else rows @ turned.T
 
     def _check(self, atoms: Atoms) -> None:
         if len(atoms) != len(self._masses):
