@@ -276,6 +276,7 @@ class CopperOptions(Options):
 
 STRIDES = {
     ("learned", "nothing"): (4.0, 8.0, 16.0, 32.0),
+    ("learned", "Morse"): (8.0, 16.0),
     ("base alone", "Morse"): (8.0, 16.0),
 }
 
