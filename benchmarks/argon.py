@@ -30,8 +30,8 @@ from kstep_integrators.testing.energies import Samples, kinetic_checks, npt_chec
 __all__ = ["argon", "fluid", "fluid_system"]
 
 Array = NDArray[np.float64]
-SIGMA, EPSILON_K, CUTOFF = 3.405, 119.8, 7.5
-"""angstrom; K; angstrom."""
+SIGMA, EPSILON_K, CUTOFF, SMOOTH_FROM = 3.405, 119.8, 7.5, 6.5
+"""angstrom; K; angstrom; angstrom."""
 THINNED = 10
 """Frames from one to the next that `physical_validation` is shown."""
 MELTING = 10_000
@@ -66,8 +66,10 @@ WAYS: dict[str, dict[str, Any]] = {
 """Jumps of 32 fs under the test; kicks around jumps of 15 fs; the base with nothing against it."""
 
 
-def fluid_system(barostat: tuple[float, float] | None = None, base: str = "") -> openmm.System:
-    """The fluid, or a base of it: ``"weak"`` or ``"soft"``."""
+def fluid_system(
+    barostat: tuple[float, float] | None = None, base: str = "", smooth: bool = False
+) -> openmm.System:
+    """The fluid, or a base of it, ``"weak"`` or ``"soft"``; smooth: its energy has no steps."""
     system, nm = openmm.System(), 0.1
     if base == "soft":
         # Depth, place and curvature of the minimum: a = 6 / r0.
@@ -86,6 +88,9 @@ def fluid_system(barostat: tuple[float, float] | None = None, base: str = "") ->
         pair.addParticle(*parameters)
     pair.setNonbondedMethod(pair.CutoffPeriodic)
     pair.setCutoffDistance(CUTOFF * nm)
+    if smooth:
+        pair.setUseSwitchingFunction(True)
+        pair.setSwitchingDistance(SMOOTH_FROM * nm)
     system.addForce(pair)
     system.setDefaultPeriodicBoxVectors(*(LENGTH * nm * np.eye(3)))
     if barostat is not None:
