@@ -6,7 +6,7 @@
 # Seen: in OpenMM 8.6.1 the energy of the Reference platform lacks pairs in a rhombohedral box (fcc vectors, edge 2.26 nm,
 # cutoff 0.75 nm); the CPU platform and the sum over minimum images agree. In boxes shorter by a tenth Reference is right.
 # Why it matters: Reference is what other results are checked against.
-# What we do: OpenMMCalculator says so in its documentation; our test of such a cell uses the CPU platform.
+# What we do: OpenMMCalculator warns at the first geometry in a box that is not rectangular.
 set -euo pipefail
 
 folder=$(mktemp -d)

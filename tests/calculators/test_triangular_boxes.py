@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import openmm
 import pytest
@@ -10,7 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.lj import LennardJones
 
-from kstep_integrators import CalculatorPotential
+from kstep_integrators import CalculatorPotential, KStepWarning, units
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import OpenMMCalculator
 from kstep_integrators.calculators.triangular_boxes import triangular_box
@@ -19,6 +21,8 @@ from kstep_integrators.potentials.virial import potential_energy, potential_viri
 
 SIGMA, EPSILON = 0.34, 1.0  # nm, kJ/mol
 EV = 0.010364269656  # kJ/mol, CODATA 2014 as in ASE
+
+NOT_RECTANGULAR = "ignore:the box is not rectangular:kstep_integrators.KStepWarning"
 
 
 def random_rotation(rng: np.random.Generator) -> np.ndarray:
@@ -62,6 +66,7 @@ def argon(cell: np.ndarray) -> tuple[Atoms, openmm.System]:
     return atoms, system
 
 
+@pytest.mark.filterwarnings(NOT_RECTANGULAR)
 @pytest.mark.parametrize("name", cells())
 def test_energy_forces_and_stress_are_those_of_the_same_pairs_elsewhere(name):
     atoms, system = argon(cells()[name])
@@ -80,6 +85,7 @@ def test_energy_forces_and_stress_are_those_of_the_same_pairs_elsewhere(name):
     torch.testing.assert_close(virial, expected, rtol=1e-6, atol=0.5 if single else 2e-4)
 
 
+@pytest.mark.filterwarnings(NOT_RECTANGULAR)
 @pytest.mark.parametrize("name", cells())
 def test_forces_are_the_slope_of_the_energy(name):
     atoms, system = argon(cells()[name])
@@ -145,3 +151,37 @@ def test_a_box_that_openmm_takes_is_left_as_it_is():
 def test_a_cell_without_volume_is_refused():
     with pytest.raises(ValueError, match="spans no volume; a periodic System needs three vectors"):
         triangular_box(np.array([[1.0, 0, 0], [0, 1.0, 0], [1.0, 1.0, 0]]))
+
+
+@pytest.mark.parametrize(
+    ("name", "platform", "warns"),
+    [
+        ("hexagonal", "Reference", True),
+        ("hexagonal", "CPU", False),
+        ("symmetric strain", "Reference", False),  # of a virial by differences
+        ("turned", "Reference", False),
+    ],
+)
+def test_boxes_in_which_the_reference_platform_may_lose_pairs_warn_once(name, platform, warns):
+    atoms, system = argon(cells()[name])
+    atoms.calc = OpenMMCalculator(system, platform)
+    if warns:
+        with pytest.warns(KStepWarning, match="leaves out pairs .* platform='CPU'"):
+            atoms.get_potential_energy()
+    atoms.rattle(0.01, seed=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        atoms.get_potential_energy()
+
+
+def test_a_system_without_pairs_does_not_warn():
+    system = openmm.System()
+    bond = openmm.HarmonicBondForce()
+    bond.addBond(0, 1, 0.1, 1.0)
+    bond.setUsesPeriodicBoundaryConditions(True)
+    for _ in range(2):
+        system.addParticle(39.948)
+    system.addForce(bond)
+    atoms = Atoms("Ar2", [[0, 0, 0], [0, 0, 1.2]], cell=cells()["hexagonal"], pbc=True)
+    atoms.calc = OpenMMCalculator(system)
+    assert atoms.get_potential_energy() == pytest.approx(0.5 * 0.02**2 * units.KJ_PER_MOL)
