@@ -65,7 +65,7 @@ def records(cache):
 @pytest.mark.slow
 def test_ctrl_c_while_runs_go_on(tmp_path):
     cache = tmp_path / "cache"
-    arguments = ["evaluate", *ARGUMENTS, "--cache", str(cache)]
+    arguments = ["evaluate", *ARGUMENTS, "length_ps=0.16", "--cache", str(cache)]
     arguments += ["--output", str(tmp_path / "out")]
     with interruptible(*arguments, "--workers", "2") as process:
         # The four starts and some runs.
