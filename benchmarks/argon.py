@@ -27,11 +27,11 @@ from kstep_integrators.calculators import OpenMMCalculator
 from kstep_integrators.testing.block_averages import z_score
 from kstep_integrators.testing.energies import Samples, kinetic_checks, npt_checks
 
-__all__ = ["argon"]
+__all__ = ["argon", "fluid", "fluid_system"]
 
 Array = NDArray[np.float64]
-SIGMA, EPSILON_K, CUTOFF = 3.405, 119.8, 7.5
-"""angstrom; K; angstrom."""
+SIGMA, EPSILON_K, CUTOFF, SMOOTH_FROM = 3.405, 119.8, 7.5, 6.5
+"""angstrom; K; angstrom; angstrom."""
 THINNED = 10
 """Frames from one to the next that `physical_validation` is shown."""
 MELTING = 10_000
@@ -66,8 +66,10 @@ WAYS: dict[str, dict[str, Any]] = {
 """Jumps of 32 fs under the test; kicks around jumps of 15 fs; the base with nothing against it."""
 
 
-def _system(barostat: tuple[float, float] | None = None, base: str = "") -> openmm.System:
-    """The fluid, or a base of it: ``"weak"`` or ``"soft"``."""
+def fluid_system(
+    barostat: tuple[float, float] | None = None, base: str = "", smooth: bool = False
+) -> openmm.System:
+    """The fluid, or a base of it, ``"weak"`` or ``"soft"``; smooth: its energy has no steps."""
     system, nm = openmm.System(), 0.1
     if base == "soft":
         # Depth, place and curvature of the minimum: a = 6 / r0.
@@ -86,6 +88,9 @@ def _system(barostat: tuple[float, float] | None = None, base: str = "") -> open
         pair.addParticle(*parameters)
     pair.setNonbondedMethod(pair.CutoffPeriodic)
     pair.setCutoffDistance(CUTOFF * nm)
+    if smooth:
+        pair.setUseSwitchingFunction(True)
+        pair.setSwitchingDistance(SMOOTH_FROM * nm)
     system.addForce(pair)
     system.setDefaultPeriodicBoxVectors(*(LENGTH * nm * np.eye(3)))
     if barostat is not None:
@@ -113,9 +118,9 @@ def _context(temperature: float, system: openmm.System, seed: int) -> openmm.Con
     return context
 
 
-def _fluid(temperature: float, seed: int) -> Atoms:
+def fluid(temperature: float, seed: int) -> Atoms:
     """The liquid at the density of the first state, with momenta."""
-    state = _context(temperature, _system(), seed).getState(positions=True)
+    state = _context(temperature, fluid_system(), seed).getState(positions=True)
     places = state.getPositions(asNumpy=True).value_in_unit(openmm.unit.angstrom)
     atoms = Atoms(f"Ar{COUNT}", places, cell=LENGTH * np.eye(3), pbc=True)
     atoms.set_masses(np.full(COUNT, MASS))
@@ -128,9 +133,9 @@ def _jumps(
 ) -> dict[str, Any]:
     """Volumes, potential and kinetic energies after each stride, and what the run counted."""
     rng = np.random.default_rng(seed)
-    atoms = _fluid(temperature, seed)
-    atoms.calc = OpenMMCalculator(_system(), "CPU")
-    potential = CalculatorPotential(OpenMMCalculator(_system(base=base), "CPU"))
+    atoms = fluid(temperature, seed)
+    atoms.calc = OpenMMCalculator(fluid_system(), "CPU")
+    potential = CalculatorPotential(OpenMMCalculator(fluid_system(base=base), "CPU"))
     under: dict[str, Any] = {}
     if pressure is not None:
         under = {"pressure": pressure * units.bar, "barostat_interval": 2}
@@ -159,7 +164,7 @@ def _jumps(
 
 def _openmm(temperature: float, pressure: float | None, frames: int, seed: int) -> dict[str, Any]:
     """The same from OpenMM alone: Langevin dynamics of 4 fs, a frame each 100 fs."""
-    system = _system(None if pressure is None else (temperature, pressure))
+    system = fluid_system(None if pressure is None else (temperature, pressure))
     context = _context(temperature, system, seed)
     integrator = context.getIntegrator()
     rows, kj = [], units.kJ / units.mol

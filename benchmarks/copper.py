@@ -1,10 +1,7 @@
 """Crystalline copper under EMT: learned strides at constant energy, and Metropolized ones.
 
-A potential learns from nothing, and is then judged at several strides beside a Morse potential that
-learns nothing and velocity Verlet on EMT. Copper's fastest mode takes some 130 fs: Verlet itself is
-sound to 16 fs. Energies are computed anew by EMT at the positions of each run, every 32 fs,
-whatever the run knows of them; structure and vibrations are compared with a fine run from another
-start.
+Potentials learn from nothing and from a Morse potential, which is also judged as it is. Copper's
+fastest mode takes some 130 fs: Verlet itself is sound to 16 fs.
 """
 
 from __future__ import annotations
@@ -13,7 +10,7 @@ import functools
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import openmm
@@ -22,36 +19,20 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
-from ase.md.verlet import VelocityVerlet
-from numpy.typing import NDArray
 
-from benchmarks.learning import Watch, labels_until
+from benchmarks.cells_nve import Case, nve
 from benchmarks.results import kept
 from benchmarks.suite import Options, option
-from kstep_integrators import CalculatorPotential, KStepDynamics, Learning, load_model
+from kstep_integrators import CalculatorPotential, KStepDynamics, Learning
 from kstep_integrators.calculators import OpenMMCalculator
-from kstep_integrators.diagnostics import (
-    energy_drift,
-    radial_distribution,
-    spectral_overlap,
-    vibrational_density,
-)
-from kstep_integrators.diagnostics.spectra import Spectrum
-from kstep_integrators.learning import AdaptedPotential
 from kstep_integrators.potentials import Potential
-from kstep_integrators.testing import CountingCalculator
 from kstep_integrators.testing.block_averages import z_score
 
 __all__ = ["copper"]
 
-Array = NDArray[np.float64]
 TEMPERATURE, LATTICE = 600.0, 3.65
 """K; angstrom, of a warm crystal."""
-BASE_FS, FRAME_FS = 2.0, 32.0
-"""Inner step, and time between frames: up to 521 cm^-1, twice the fastest mode."""
-LEARN_K, BLOCKS, BINS = 4, 16, 100
-LIMIT, RESOLUTION = 5.4, 40.0
-"""Of the radial distribution, angstrom: three shells of neighbours; of the spectrum, cm^-1."""
+BASE_FS, BLOCKS = 2.0, 16
 MORSE = {"D": 0.35 / (units.kJ / units.mol), "a": 16.0, "r0": 0.1 * LATTICE / 2**0.5}
 """kJ/mol, 1/nm, nm: nearest neighbours alone, with the stiffness of copper's fastest mode."""
 
@@ -93,100 +74,6 @@ def morse(atoms: Atoms) -> Potential:
     system.addForce(pair)
     system.setDefaultPeriodicBoxVectors(*(atoms.cell.array / units.nm))
     return CalculatorPotential(OpenMMCalculator(system, "CPU"))
-
-
-def learned(base: str, cells: int, labels: int, file: Path) -> dict[str, Any]:
-    """Learn in strides that grow to 8 fs; the residual of each landing, and the model's file."""
-    atoms = crystal(cells, 0)
-    potential = morse(atoms) if base == "Morse" else None
-    dynamics = KStepDynamics(
-        atoms, potential, k=LEARN_K, timestep=BASE_FS * units.fs,
-        learn=Learning(refit=False),
-    )  # fmt: skip
-    watch, began = Watch(dynamics), time.process_time()
-    dynamics.run(labels)
-    lessons = dynamics.lessons
-    residuals = [row["residual"] for row in watch.rows if row["residual"] is not None]
-    cast(AdaptedPotential, dynamics.potential).save(file)
-    return {
-        "base": base, "labels": 0 if lessons is None else lessons.labels,
-        "before": None if lessons is None else 1e3 * lessons.grades[0].of_base,
-        "residuals": residuals, "fs": [row["fs"] for row in watch.rows],
-        "until": {str(x): labels_until(residuals, x) for x in (40, 25, 15, 10)},
-        "fallbacks": dynamics.stats.fallbacks,
-        "cpu_seconds": time.process_time() - began,
-    }  # fmt: skip
-
-
-def _judged(frames: list[tuple[Array, Array]], first: Atoms) -> dict[str, Any]:
-    """True energies at the frames, radial distribution and vibrational density."""
-    atoms = first.copy()
-    atoms.calc = EMT()
-    energies = []
-    for positions, momenta in frames:
-        atoms.set_positions(positions)
-        atoms.set_momenta(momenta)
-        energies.append(float(atoms.get_total_energy()))
-    times = np.arange(len(frames)) * FRAME_FS * units.fs
-    drift = energy_drift(times, np.array(energies), len(atoms))
-    everything = np.arange(len(atoms))
-    structure = radial_distribution(
-        np.array([x for x, _ in frames]), atoms.cell.array, everything, everything, LIMIT, BINS
-    )
-    spectrum = vibrational_density(
-        np.array([p for _, p in frames]), atoms.get_masses(), FRAME_FS * units.fs, RESOLUTION
-    )
-    return {
-        "drift": drift.drift, "fluctuation": drift.fluctuation,
-        "rdf": structure.density.tolist(), "wavenumbers": spectrum.wavenumbers.tolist(),
-        "vdos": spectrum.density.tolist(),
-    }  # fmt: skip
-
-
-def verlet(cells: int, step_fs: float, seed: int, length_ps: float) -> dict[str, Any]:
-    """Velocity Verlet on EMT."""
-    atoms = crystal(cells, seed)
-    atoms.calc = counted = CountingCalculator(EMT())
-    frames: list[tuple[Array, Array]] = []
-    dynamics = VelocityVerlet(atoms, step_fs * units.fs)
-    dynamics.attach(
-        lambda: frames.append((atoms.get_positions(), atoms.get_momenta())),
-        interval=round(FRAME_FS / step_fs),
-    )
-    began = time.process_time()
-    dynamics.run(round(1000 * length_ps / step_fs))
-    seconds = time.process_time() - began
-    return {"way": "Verlet", "base": None, "stride_fs": step_fs, "seed": seed,
-            "evaluations": counted.evaluations, "cpu_seconds": seconds,
-            **_judged(frames, atoms)}  # fmt: skip
-
-
-def strides(
-    way: str, base: str, cells: int, stride_fs: float, length_ps: float, file: Path
-) -> dict[str, Any]:
-    """Jumps on what was learned, or on the base alone, from where Verlet begins too."""
-    atoms = crystal(cells, 0)
-    potential: Any = morse(atoms) if base == "Morse" else None
-    if way == "learned":
-        part = {} if potential is None else {"base": potential}
-        potential = load_model(file, "cpu", **part)
-    atoms.calc = counted = CountingCalculator(EMT())
-    frames = [(atoms.get_positions(), atoms.get_momenta())]
-    dynamics = KStepDynamics(
-        atoms, potential, k=round(stride_fs / BASE_FS), timestep=BASE_FS * units.fs
-    )
-    began = time.process_time()
-    for _ in range(round(1000 * length_ps / FRAME_FS)):
-        dynamics.run(round(FRAME_FS / stride_fs))
-        frames.append((atoms.get_positions(), atoms.get_momenta()))
-    seconds = time.process_time() - began
-    return {
-        "way": way, "base": base, "stride_fs": stride_fs, "seed": 0,
-        "corrector": type(dynamics.scheme.corrector).__name__,
-        "evaluations": counted.evaluations, "cpu_seconds": seconds,
-        "residual": 1e3 * (dynamics.stats.residual_rms or 0.0),
-        "fallbacks": dynamics.stats.fallbacks, **_judged(frames, atoms),
-    }  # fmt: skip
 
 
 def langevin(cells: int, steps: int) -> dict[str, Any]:
@@ -244,20 +131,6 @@ def _apart(mine: list[float], other: list[float]) -> float:
     return z_score(mine[0], mine[1], other[0], other[1], BLOCKS)
 
 
-def _overlaps(row: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
-    """The row without its curves, which are compared with those of another run."""
-    curves = ("rdf", "vdos", "wavenumbers")
-    shell = ((np.arange(BINS) + 0.5) / BINS) ** 2
-    one, two = (shell * np.array(run["rdf"]) for run in (row, other))
-    first, second = (
-        Spectrum(np.array(run["wavenumbers"]), np.array(run["vdos"])) for run in (row, other)
-    )
-    return {name: value for name, value in row.items() if name not in curves} | {
-        "rdf_overlap": float(2.0 * np.minimum(one, two).sum() / (one + two).sum()),
-        "vdos_overlap": spectral_overlap(first, second),
-    }
-
-
 @dataclass(frozen=True)
 class CopperOptions(Options):
     """Size and lengths."""
@@ -276,32 +149,30 @@ class CopperOptions(Options):
 
 STRIDES = {
     ("learned", "nothing"): (4.0, 8.0, 16.0, 32.0),
+    ("learned", "Morse"): (8.0, 16.0),
     ("base alone", "Morse"): (8.0, 16.0),
 }
+STEPS = (2.0, 4.0, 8.0, 16.0, 32.0)
+"""Of Verlet, fs."""
+
+
+def case(cells: int) -> Case:
+    """Copper, how it begins and is looked at."""
+    return Case(
+        functools.partial(crystal, cells), EMT, {"Morse": morse}, BASE_FS,
+        frame_fs=32.0,  # up to 521 cm^-1, twice the fastest mode
+        limit=5.4,  # three shells of neighbours
+        resolution=40.0, residuals=(40.0, 25.0, 15.0, 10.0),
+    )  # fmt: skip
 
 
 def copper(options: CopperOptions) -> dict[str, Any]:
     """Energy, structure and vibrations by stride; averages at constant temperature."""
     size, length, labels = options.cells, options.length_ps, options.labels
     folder = options.cache / f"copper-{size}-{labels}-{length:g}"
-    fine = kept(folder / "verlet-2-1.json", lambda: verlet(size, 2.0, 1, length))
-    lessons, rows = [], []
-    for (way, base), lengths in STRIDES.items():
-        file = folder / f"{base}.safetensors"
-        if way == "learned":
-            make = functools.partial(learned, base, size, labels, file)
-            lessons.append(kept(folder / f"learned-{base}.json", make))
-        for stride in lengths:
-            go = functools.partial(strides, way, base, size, stride, length, file)
-            rows.append(kept(folder / f"{way.replace(' ', '-')}-{base}-{stride:g}.json", go))
-    beside = [
-        kept(folder / f"verlet-{step:g}-0.json", functools.partial(verlet, size, step, 0, length))
-        for step in (2.0, 4.0, 8.0, 16.0, 32.0)
-    ]
     result: dict[str, Any] = {
         "atoms": 4 * size**3, "temperature_K": TEMPERATURE, "base_fs": BASE_FS,
-        "length_ps": length, "lessons": lessons,
-        "nve": [_overlaps(row, fine) for row in (*beside, *rows)],
+        "length_ps": length, **nve(case(size), STRIDES, STEPS, labels, length, folder),
     }  # fmt: skip
     if options.jumps:
         result["nvt"] = _nvt(options, folder)

@@ -77,13 +77,17 @@ MODULES = {
         "argon": "liquid argon at constant pressure and volume: Metropolized jumps on wrong bases "
         "against OpenMM, equations of state and `physical_validation`; an hour",
     },
+    "argon_nve": {
+        "argon_nve": "liquid argon at constant energy: strides that learned from nothing and from "
+        "weak wells beside velocity Verlet; a quarter of an hour",
+    },
     "water_box": {
         "water_box": "boxes of water under periodic GFN1-xTB: runs that learn from nothing, beside "
-        "velocity Verlet; an hour",
+        "velocity Verlet; hours",
     },
     "copper": {
         "copper": "crystalline copper under EMT: strides that learned from nothing "
-        "beside a Morse potential and velocity Verlet; Metropolized averages; half an hour",
+        "and from a Morse potential beside velocity Verlet; Metropolized averages; minutes",
     },
     "cells_cost": {
         "cells_cost": "time and memory of network forces and neighbour lists in periodic cells of "

@@ -96,16 +96,27 @@ def cells_exponents() -> str:
 
 def copper_learning() -> str:
     """Labels until the residual of copper stays below a limit."""
+    return _learning("copper")
+
+
+def argon_learning() -> str:
+    """The same of liquid argon."""
+    return _learning("argon_nve")
+
+
+def _learning(suite: str) -> str:
+    lessons = load(suite)["lessons"]
+    limits = list(lessons[0]["until"])
     rows = [
         [
             row["base"], f"{row['before']:.0f}", row["labels"],
-            *("not reached" if row["until"][x] is None else row["until"][x] for x in ("40", "10")),
+            *("not reached" if row["until"][x] is None else row["until"][x] for x in limits),
             f"{np.sqrt(np.mean(np.square(row['residuals'][-10:]))):.1f}", row["fallbacks"],
             f"{row['cpu_seconds']:.0f}",
         ]
-        for row in load("copper")["lessons"]
+        for row in lessons
     ]  # fmt: skip
-    header = ["base", "its residual, meV/A", "labels", "below 40 after", "below 10 after",
+    header = ["base", "its residual, meV/A", "labels", *(f"below {x} after" for x in limits),
               "last ten, meV/A", "fallbacks", "CPU s"]  # fmt: skip
     return markdown(header, rows)
 
@@ -116,19 +127,32 @@ def _size(value: float, sign: str = "") -> str:
 
 def copper_nve() -> str:
     """Copper at constant energy, by stride."""
+    return _nve("copper")
+
+
+def argon_nve() -> str:
+    """Liquid argon at constant energy, by stride."""
+    return _nve("argon_nve")
+
+
+def _nve(suite: str) -> str:
+    runs = load(suite)["nve"]
+    liquid = "diffusion_A2_per_ps" in runs[0]
     rows = [
         [
             row["way"] if row["base"] is None else f"{row['way']}, {row['base']}",
             f"{row['stride_fs']:g}", row.get("corrector", "").lower(), row["evaluations"],
             f"{row['residual']:.1f}" if "residual" in row else "",
             _size(row["drift"], "+"), _size(row["fluctuation"]),
-            f"{row['rdf_overlap']:.3f}", f"{row['vdos_overlap']:.3f}", f"{row['cpu_seconds']:.0f}",
+            f"{row['rdf_overlap']:.3f}", f"{row['vdos_overlap']:.3f}",
+            *([_pm(row["diffusion_A2_per_ps"], ".2f")] if liquid else []),
+            f"{row['cpu_seconds']:.0f}",
         ]
-        for row in load("copper")["nve"]
+        for row in runs
     ]  # fmt: skip
     header = ["run", "stride fs", "corrector", "evaluations", "residual meV/A",
               "drift meV/atom/ps", "fluctuation meV/atom", "RDF overlap", "VDOS overlap",
-              "CPU s"]  # fmt: skip
+              *(["diffusion, A^2/ps"] if liquid else []), "CPU s"]  # fmt: skip
     return markdown(header, rows)
 
 

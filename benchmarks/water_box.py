@@ -1,20 +1,24 @@
-"""Boxes of water under periodic GFN1-xTB: runs that learn from nothing, beside velocity Verlet.
+"""Boxes of water under periodic GFN1-xTB: learned from nothing, then beside velocity Verlet.
 
-The small box is for structure and motion, over equal simulated time; the large one for cost, as an
-evaluation of it takes a second. Every run begins from the same geometry and momenta, and a learning
-run knows nothing at its first step.
+A box is equilibrated by a run that knows nothing at its first step, with refits of all weights.
+What it has learned serves a larger one, of which an evaluation takes a second: it is settled, and
+all runs at constant energy begin where that ends and last as long; those that learn go on with what
+is known. A small box, whose molecules meet their own images, is equilibrated from nothing and run
+alike.
 """
 
 from __future__ import annotations
 
 import functools
+import json
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from ase import Atoms, units
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from numpy.typing import NDArray
@@ -36,8 +40,8 @@ from kstep_integrators.units import PS
 __all__ = ["water_box"]
 
 Array = NDArray[np.float64]
-SPACING, KELVIN, BASE = 3.107, 350.0, 0.5 * units.fs
-"""Angstrom between molecules of a liquid of 1 g/cm^3; K; base step."""
+VOLUME, KELVIN, BASE = 3.107**3, 350.0, 0.5 * units.fs
+"""Angstrom^3 for each molecule of a liquid of 1 g/cm^3; K; base step."""
 FRAME = 2.0 * units.fs
 """From one kept frame to the next: every run passes them."""
 PAIRS = ("O-O", "H-O")
@@ -45,6 +49,7 @@ LIMITS = (0.04, 0.03, 0.02)
 """eV/angstrom, that the residual is to stay below."""
 WAYS: dict[str, int] = {
     "verlet 0.5 fs": 0,
+    "verlet 0.5 fs, other momenta": 0,
     "verlet 1 fs": 0,
     "learning 2 fs": 4,
     "learning 4 fs": 8,
@@ -55,35 +60,63 @@ WAYS: dict[str, int] = {
 class WaterBoxOptions(Options):
     """Options of the suite."""
 
-    small: tuple[int, ...] = option((2, 2, 2), "molecules along each edge of the small box")
-    large: tuple[int, ...] = option((3, 3, 3), "the same of the large box")
-    small_ps: float = option(1.0, "length of runs of the small box")
-    large_ps: float = option(0.2, "length of learning runs of the large box")
-    verlet_ps: float = option(0.1, "length of velocity Verlet of the large box")
-    settling: int = option(60, "strides of 4 fs at a thermostat before all runs")
+    learned: int = option(3, "molecules along each edge of the box that learns from nothing")
+    measured: int = option(2, "cubes of four along each edge of the box that is measured")
+    small: int = option(2, "molecules along each edge of the small box")
+    ps: float = option(0.6, "length of the runs of the box that is measured")
+    small_ps: float = option(1.0, "the same of the small one")
+    strides: int = option(300, "of up to 4 fs at a thermostat, that learn from nothing")
+    settling: int = option(150, "the same, of the box that is measured")
 
-    def smoke(self) -> WaterBoxOptions:
-        """A size for tests."""
-        return WaterBoxOptions(self.cache, (2, 1, 1), (2, 1, 1), 0.02, 0.02, 0.02, 3)
+    @classmethod
+    def smoke(cls, cache: Path) -> WaterBoxOptions:
+        """A few molecules, a few strides."""
+        return cls(cache, 1, 1, 1, 0.01, 0.02, 3, 3)
 
 
 def water_box(options: WaterBoxOptions) -> dict[str, Any]:
-    """Runs of both boxes, and what follows from them."""
-    result: dict[str, Any] = {"kelvin": KELVIN, "base_fs": BASE / units.fs, "boxes": {}}
-    for name, edges in (("large", options.large), ("small", options.small)):
-        folder = options.cache / f"water_box-{name}"
-        make = functools.partial(_settled, edges, options.settling)
-        start = kept(folder / "start.json", make)
-        box: dict[str, Any] = {"molecules": int(np.prod(edges)), "runs": {}}
-        runs = dict(WAYS) if name == "large" else {**WAYS, "verlet 0.5 fs, other momenta": 0}
-        for way in sorted(runs, key=lambda one: -runs[one]):
-            length = options.small_ps
-            if name == "large":
-                length = options.large_ps if runs[way] else options.verlet_ps
-            again = functools.partial(_run, start, way, runs[way], length)
-            box["runs"][way] = kept(folder / f"{way.replace(' ', '_')}.json", again)
-        result["boxes"][name] = _compared(start, box)
-    return result
+    """Equilibrations, runs, and what follows from them."""
+    learned = _Box("learned", "sc", options.learned, options.strides, options.cache)
+    measured = _Box("measured", "fcc", options.measured, options.settling, options.cache, learned)
+    small = _Box("small", "sc", options.small, options.strides, options.cache)
+    lengths = {"learned": 0.0, "measured": options.ps, "small": options.small_ps}
+    boxes = {}
+    for one in (learned, measured, small):
+        start = kept(one.folder / "start.json", functools.partial(_equilibrated, one))
+        box: dict[str, Any] = {"molecules": len(start["numbers"]) // 3, "runs": {}}
+        box["equilibration"] = _told(start["learning"])
+        for way in sorted(WAYS, key=lambda way: -WAYS[way]) if lengths[one.name] else ():
+            again = functools.partial(_run, start, way, WAYS[way], lengths[one.name], one)
+            box["runs"][way] = kept(one.folder / f"{way.replace(' ', '_')}.json", again)
+        boxes[one.name] = _compared(start, box)
+    return {"kelvin": KELVIN, "base_fs": BASE / units.fs, "boxes": boxes}
+
+
+@dataclass(frozen=True)
+class _Box:
+    """A box: lattice that its molecules begin on, strides that settle it, where its files are.
+
+    Without a `teacher` it learns from nothing, with refits; else it begins with what that learned.
+    """
+
+    name: str
+    lattice: str
+    edge: int
+    strides: int
+    cache: Path
+    teacher: _Box | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Its own, made if need be."""
+        folder = self.cache / f"water_box-{self.name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def model(self) -> Path:
+        """File of what its equilibration has learned."""
+        return self.folder / "equilibrated.safetensors"
 
 
 def _atoms(start: dict[str, Any]) -> Atoms:
@@ -93,33 +126,79 @@ def _atoms(start: dict[str, Any]) -> Atoms:
     return atoms
 
 
-def _settled(edges: tuple[int, ...], strides: int) -> dict[str, Any]:
-    """Molecules on a lattice in random orientations, settled by a run that learns."""
-    rng, atoms = np.random.default_rng(0), Atoms()
-    for place in np.ndindex(*edges):
+def _molecules(lattice: str, edge: int, rng: np.random.Generator) -> Atoms:
+    """Molecules on a lattice in random orientations, at 1 g/cm^3."""
+    side = (VOLUME * {"sc": 1, "fcc": 4}[lattice]) ** (1.0 / 3.0)
+    places = bulk("X", lattice, a=side, cubic=True) * (edge, edge, edge)
+    atoms = Atoms(cell=places.cell, pbc=True)
+    for place in places.positions:
         water = molecule("H2O")
         water.rotate(rng.uniform(0.0, 360.0), rng.normal(size=3))
-        water.translate(SPACING * np.array(place))
+        water.translate(place)
         atoms += water
-    atoms.cell, atoms.pbc = SPACING * np.array(edges), True
-    atoms.calc = xtb_calculator("GFN1-xTB")
+    return atoms
+
+
+def _equilibrated(box: _Box) -> dict[str, Any]:
+    """A lattice of molecules, settled by a run that learns."""
+    rng = np.random.default_rng(0)
+    atoms = _molecules(box.lattice, box.edge, rng)
+    atoms.calc = CountingCalculator(xtb_calculator("GFN1-xTB"))
     thermalize_momenta(atoms, KELVIN, rng=rng)
+    model, refit = (None, "wait") if box.teacher is None else (box.teacher.model, False)
+    folder = box.folder
     dynamics = KStepDynamics(
-        atoms, None, k=4, timestep=BASE, learn=Learning(refit=False), thermostat="langevin",
-        temperature_K=KELVIN, friction=0.02 / units.fs, rng=rng,
+        atoms, model, k=8, timestep=BASE, thermostat="langevin", temperature_K=KELVIN,
+        friction=0.02 / units.fs, rng=rng, logfile=folder / "equilibration.log", loginterval=10,
+        learn=Learning(refit=refit, file=folder / "box.labels.traj"),
     )  # fmt: skip
-    dynamics.run(strides)
+    began = time.process_time()
+    dynamics.run(box.strides)
+    seconds = time.process_time() - began
+    dynamics.potential.save(box.model)
     thermalize_momenta(atoms, KELVIN, rng=rng)
     Stationary(atoms)
+    refits = [
+        json.loads(path.read_text()) for path in sorted(folder.glob("box.refit-*/record.json"))
+    ]
+    learning = {
+        "ps": dynamics.get_time() / PS,
+        "evaluations": atoms.calc.force_evaluations,
+        "seconds": seconds,
+        "physics_seconds": atoms.calc.seconds,
+        "refits": [{key: one[key] for key in ("labels", "seconds")} for one in refits],
+        "taken": dynamics.lessons.refit_taken,
+        "residuals": _residuals(dynamics),
+    }
     arrays = {
         "positions": atoms.positions,
         "momenta": atoms.get_momenta(),
         "cell": atoms.cell.array,
     }
-    return {"numbers": atoms.numbers.tolist(), **{k: v.tolist() for k, v in arrays.items()}}
+    kept_arrays = {key: value.tolist() for key, value in arrays.items()}
+    return {"numbers": atoms.numbers.tolist(), **kept_arrays, "learning": learning}
 
 
-def _run(start: dict[str, Any], way: str, k: int, length: float) -> dict[str, Any]:
+def _residuals(dynamics: KStepDynamics) -> list[float]:
+    """Residuals of all labels as they came, eV/angstrom."""
+    grades = [] if dynamics.lessons is None else dynamics.lessons.grades
+    return [grade.residual for grade in grades for _ in range(grade.count)]
+
+
+def _told(learning: dict[str, Any]) -> dict[str, Any]:
+    """What an equilibration has learned, and what it cost."""
+    residuals = learning["residuals"]
+    parts = np.array_split(residuals, min(6, len(residuals)))
+    quarters = [float(np.sqrt(np.mean(np.square(part)))) for part in parts]
+    return {
+        **{key: value for key, value in learning.items() if key != "residuals"},
+        "labels": len(residuals),
+        "labels_below": {f"{limit:g}": _stays(residuals, limit) for limit in LIMITS},
+        "residual_in_sixths": quarters,
+    }
+
+
+def _run(start: dict[str, Any], way: str, k: int, length: float, box: _Box) -> dict[str, Any]:
     """One run: frames, energies, evaluations, processor seconds."""
     atoms = _atoms(start)
     if way.endswith("other momenta"):
@@ -128,36 +207,55 @@ def _run(start: dict[str, Any], way: str, k: int, length: float) -> dict[str, An
     dynamics: Any
     if k:
         learn = Learning(refit=False)
-        dynamics = KStepDynamics(atoms, None, k=k, timestep=BASE, learn=learn)
+        log = box.folder / f"{way.replace(' ', '_')}.log"
+        dynamics = KStepDynamics(
+            atoms, box.model, k=k, timestep=BASE, learn=learn, logfile=log, loginterval=10
+        )
     else:
         dynamics = VelocityVerlet(atoms, float(way.split()[1]) * units.fs)
-    energies: list[tuple[float, float]] = []
+    energies: list[tuple[float, float, float]] = []
     frames: list[tuple[float, Array, Array]] = []
+    recorder, recording = xtb_calculator("GFN1-xTB"), 0.0
 
     def look() -> None:
-        now = float(dynamics.get_time())
-        energies.append((now, atoms.get_potential_energy() + atoms.get_kinetic_energy()))
+        nonlocal recording
+        now, kinetic = float(dynamics.get_time()), atoms.get_kinetic_energy()
+        # Averaged positions leave no energy at those of the run: computed for the record, apart.
+        computed, conserved = atoms, None
+        if k:
+            conserved = dynamics.get_conserved_energy()
+            if dynamics.scheme.corrector.averages:
+                computed = atoms.copy()
+                computed.calc = recorder
+        before = time.process_time()
+        total = computed.get_potential_energy() + kinetic
+        if computed is not atoms:
+            recording += time.process_time() - before
+        energies.append((now, total, total if conserved is None else conserved))
         frames.append((now, atoms.positions.copy(), atoms.get_momenta()))
 
     dynamics.attach(look, 1)
     began = time.process_time()
     while dynamics.get_time() < length * PS * (1.0 - 1e-9):
         dynamics.run(10)
-    seconds = time.process_time() - began
-    grades = [grade.residual for grade in dynamics.lessons.grades] if k else []
-    done = dynamics.get_time() / PS
-    clock, total = np.array(energies).T
+    seconds = time.process_time() - began - recording
+    clock, total, conserved = np.array(energies).T
     late = clock >= 0.25 * clock[-1]  # strides have grown, and a start has no say
-    drift = energy_drift(clock[late], total[late], len(atoms))
+    drift, own = (
+        energy_drift(clock[late], values[late], len(atoms)) for values in (total, conserved)
+    )
     path = np.array([one[1] for one in frames])
     return {
-        "ps": done,
+        "ps": dynamics.get_time() / PS,
         "evaluations": atoms.calc.force_evaluations,
         "seconds": seconds,
         "physics_seconds": atoms.calc.seconds,
         "drift": drift.drift,
         "fluctuation": drift.fluctuation,
-        "residuals": grades,
+        "conserved_drift": own.drift,
+        "conserved_fluctuation": own.fluctuation,
+        "residuals": _residuals(dynamics) if k else [],
+        "stride_fs": float(np.median(np.diff(clock))) / units.fs,
         "times": clock.tolist(),
         "positions": path.round(5).tolist(),
         "momenta": np.array([one[2] for one in frames]).round(6).tolist(),
@@ -177,7 +275,6 @@ def _compared(start: dict[str, Any], box: dict[str, Any]) -> dict[str, Any]:
         spectrum = _spectrum(clock[late], momenta[late], atoms.get_masses())
         found[way] = (curves, spectrum, _diffusion(clock[late], path[late], atoms))
         residuals, blocks = run.pop("residuals"), run.pop("times")
-        run["labels_below"] = {f"{limit:g}": _stays(residuals, limit) for limit in LIMITS}
         run["last_residual"] = float(np.mean(residuals[-20:])) if residuals else None
         run["frames"] = len(blocks)
         run["seconds_per_ps"] = run["seconds"] / run["ps"]

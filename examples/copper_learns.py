@@ -21,7 +21,7 @@ from kstep_integrators import CalculatorPotential, KStepDynamics, Learning
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--smoke", action="store_true", help="a few strides")
-size, strides = (2, 12) if parser.parse_args().smoke else (3, 200)
+size, strides = (2, 6) if parser.parse_args().smoke else (3, 200)
 
 
 def crystal() -> Atoms:

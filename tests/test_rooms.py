@@ -55,9 +55,14 @@ def test_a_question_leads_to_one_file_by_its_name(
 
 
 def test_the_rooms_are_few(checkout: Checkout) -> None:
+    """At most so many files, which grow in number where they get shorter.
+
+    Of OpenMM 16: raised from 11 when the program of a step and the arguments of its integrator
+    were set in files of one job each.
+    """
     library, training = ROOT / "kstep_integrators", ROOT / "training/kstep_training"
     assert len(list(library.glob("*.py"))) <= 8
-    assert len(list((library / "openmm").rglob("*.py"))) <= 11
+    assert len(list((library / "openmm").rglob("*.py"))) <= 16
     assert len(list((training / "evaluate").rglob("*.py"))) <= 28
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from kstep_integrators.ase.atoms import has_fixed_bonds
+from kstep_integrators.ase.longest_impulse import longest_impulse
 from kstep_integrators.ase.resumable import ResumableDynamics
 from kstep_integrators.fields import replaced
 from kstep_integrators.jumps.base import Jump
@@ -161,7 +161,7 @@ class OptionAttributes(ResumableDynamics):
         if unknown:
             raise TypeError(f"{unknown} cannot be changed, expected some of {list(CHANGEABLE)}")
         options, scheme = changed_scheme(
-            self.scheme, self.options, changes, not has_fixed_bonds(self.atoms)
+            self.scheme, self.options, changes, longest_impulse([self.atoms])
         )
         check_one_bath(options)
         run = self._run

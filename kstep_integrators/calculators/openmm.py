@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +11,13 @@ import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixBondLengths
+from numpy.typing import NDArray
 
 from kstep_integrators import units
 from kstep_integrators.calculators.electrons import ROUNDING, electrons_noted
+from kstep_integrators.calculators.triangular_boxes import triangular_box
 from kstep_integrators.calculators.whole_molecules import WholeMolecules
+from kstep_integrators.notices import KStepWarning
 
 if TYPE_CHECKING:
     import openmm
@@ -22,6 +26,9 @@ __all__ = ["OpenMMCalculator", "fixed_bonds", "system_charge"]
 
 TOLERANCE = 0.05
 """u; force fields round masses, and no two neighbours in the periodic table are as close."""
+
+SLANTED = 0.05
+"""Of the edges: a box further from rectangular is one in which Reference may lose pairs."""
 
 
 def _openmm() -> Any:
@@ -48,7 +55,10 @@ class OpenMMCalculator(Calculator):
 
     Constraints of the System are no part of its energy; :func:`fixed_bonds` gives them to the
     atoms. Nothing is kept from one geometry to the next but ASE's own results. In a periodic cell
-    atoms may be wrapped: molecules are put together first.
+    atoms may be wrapped: molecules are put together first. It may be of any shape, orientation and
+    handedness: OpenMM is given the same lattice in the form that it takes. In some boxes that are
+    not rectangular the Reference platform of OpenMM 8.6.1 loses pairs near the cutoff, and the
+    first geometry in such a box warns; ``platform="CPU"``, in single precision, loses none.
 
     Parameters
     ----------
@@ -111,6 +121,8 @@ class OpenMMCalculator(Calculator):
             system, mm.VerletIntegrator(0.001), mm.Platform.getPlatformByName(platform)
         )
         self._molecules = WholeMolecules(system) if self._periodic else None
+        has_pairs = any(hasattr(force, "getCutoffDistance") for force in system.getForces())
+        self._may_lose_pairs = platform == "Reference" and has_pairs
 
     @property
     def platform(self) -> str:
@@ -153,9 +165,12 @@ class OpenMMCalculator(Calculator):
             raise ValueError("OpenMMCalculator.calculate needs atoms, got None")
         self._check(self.atoms)
         positions = self.atoms.positions / units.NM
+        turned = None
         if self._molecules is not None:
-            box = np.array(self.atoms.cell) / units.NM
+            box, turned = triangular_box(np.array(self.atoms.cell) / units.NM)
             self._context.setPeriodicBoxVectors(*box)
+            self._warn_of_lost_pairs(box)
+            positions = positions if turned is None else positions @ turned
             positions = self._molecules.put_together(positions, box)
         self._context.setPositions(positions)
         wanted = "forces" in properties
@@ -166,7 +181,21 @@ class OpenMMCalculator(Calculator):
         if wanted:
             forces = state.getForces(asNumpy=True)
             forces = forces.value_in_unit(unit.kilojoule_per_mole / unit.nanometer)
-            self.results["forces"] = units.KJ_PER_MOL_NM * np.array(forces, dtype=np.float64)
+            rows = units.KJ_PER_MOL_NM * np.array(forces, dtype=np.float64)
+            self.results["forces"] = rows if turned is None else rows @ turned.T
+
+    def _warn_of_lost_pairs(self, box: NDArray[np.float64]) -> None:
+        """Once, in a box that is not rectangular."""
+        slant = np.abs(np.tril(box, -1)).max() / np.diag(box).min()
+        if self._may_lose_pairs and slant > SLANTED:
+            self._may_lose_pairs = False
+            warnings.warn(
+                "the box is not rectangular: in some such boxes the Reference platform of OpenMM "
+                "8.6.1 leaves out pairs that are closer than the cutoff, and energies and forces "
+                "are wrong; compare with OpenMMCalculator(system, platform='CPU'), or use it",
+                KStepWarning,
+                stacklevel=2,
+            )
 
     def _check(self, atoms: Atoms) -> None:
         if len(atoms) != len(self._masses):

@@ -1,16 +1,38 @@
-"""One state of several molecules."""
+"""Several molecules, and one state of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
+from ase import Atoms
 
+from kstep_integrators.ase.atoms import check_atoms
 from kstep_integrators.fields import join
+from kstep_integrators.physics.estimated import note_estimates
 from kstep_integrators.state import PhaseState
 from kstep_integrators.step.options import Temperatures
 
-__all__ = ["join_states", "with_baths"]
+__all__ = ["checked_molecules", "join_states", "with_baths"]
+
+
+def checked_molecules(given: object) -> list[Atoms]:
+    """The molecules of an ensemble, as they were given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they are no list of Atoms objects, or one of them cannot be moved.
+    """
+    if isinstance(given, Atoms):
+        raise TypeError("atoms_list is an Atoms object, expected a list of them: [atoms, ...]")
+    if not isinstance(given, Iterable):
+        raise TypeError(f"atoms_list is {given!r}, expected a list of ase.Atoms objects")
+    molecules = list(given)
+    for one in molecules:
+        check_atoms(one)
+        note_estimates(one, False)  # of a frame that a run left, which is computed anew
+    return molecules
 
 
 def join_states(states: Sequence[PhaseState]) -> PhaseState:

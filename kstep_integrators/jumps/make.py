@@ -122,7 +122,7 @@ def restore_jump(
         warnings.warn(
             f"the run goes on with other rounding than it began with: {'; '.join(rounding)}",
             KStepWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return jump
 

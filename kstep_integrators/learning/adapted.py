@@ -14,6 +14,7 @@ from torch import Tensor
 from kstep_integrators import units
 from kstep_integrators.arguments import SetOnce, path_of
 from kstep_integrators.learning.force_features import (
+    NO_STRAINS,
     ForceFeatures,
     force_features,
     native_force_features,
@@ -24,6 +25,7 @@ from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.network import NetworkPotential
 from kstep_integrators.potentials.sum import SumPotential
+from kstep_integrators.potentials.virial import potential_virial
 from kstep_integrators.state import BoundPotential, PhaseState
 
 __all__ = ["AdaptedPotential", "adapt"]
@@ -110,6 +112,10 @@ class AdaptedPotential(SetOnce):
         """Force function of one set of atoms."""
         return self._whole.bind(state)
 
+    def virial(self, state: PhaseState) -> Tensor:
+        """Derivatives of the energy of one molecule by the strain of its cell, (6,) eV."""
+        return potential_virial(self._whole, state)
+
     def describe(self) -> dict[str, Any]:
         """Base and backbone: the same before and after learning, as weights are the run's."""
         start = None if self.start is None else self.start.describe()
@@ -121,7 +127,7 @@ class AdaptedPotential(SetOnce):
         }
 
     def features(
-        self, state: PhaseState, coordinates: Tensor, virials: bool = False
+        self, state: PhaseState, coordinates: Tensor, strains: Tensor = NO_STRAINS
     ) -> ForceFeatures:
         """Functions of one molecule, and their derivatives.
 
@@ -131,16 +137,16 @@ class AdaptedPotential(SetOnce):
             One molecule.
         coordinates : (n,) int64
             Of the 3 N, along which forces are wanted.
-        virials : bool
-            Whether derivatives by the strain of the cell are wanted.
+        strains : (m,) int64
+            Of the cell, xx, yy, zz, yz, xz, xy, by which derivatives are wanted.
         """
         species, packed = self.species(state.numbers), self.model.packed
         if packed is not None:
             native = packed.of(torch.float64)
-            return native_force_features(native, state, species, coordinates, virials)
+            return native_force_features(native, state, species, coordinates, strains)
         dense = len(species) <= self.model.dense_limit and not any(state.pbc)
         there = state.to(self.model.device)
-        return force_features(self.model.network, there, species, dense, coordinates, virials)
+        return force_features(self.model.network, there, species, dense, coordinates, strains)
 
     def species(self, numbers: Tensor) -> Tensor:
         """Index of each element in the table of the network, (N,) int64."""

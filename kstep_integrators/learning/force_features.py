@@ -25,6 +25,8 @@ NUMBERS_AT_ONCE = 20_000_000
 """Numbers per layer and batch of displacements: what fits into some hundred megabytes."""
 STRAIN = 1e-5
 """Of the central differences of the native kernel, in float64."""
+NO_STRAINS = torch.zeros(0, dtype=torch.int64)
+"""Default of those that want none."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,14 @@ class ForceFeatures:
         Sums of the functions.
     forces : (n, S, D) float64, 1/angstrom
         Minus their derivatives by n of the coordinates: with weights in eV, forces.
-    virials : (6, S, D) float64, or None
-        Their derivatives by the strain of the cell, in the order xx, yy, zz, yz, xz, xy: with
-        weights in eV, stresses times the volume. None if they were not asked for.
+    virials : (m, S, D) float64
+        Their derivatives by m of the strains of the cell: with weights in eV, stresses times the
+        volume.
     """
 
     energies: Tensor
     forces: Tensor
-    virials: Tensor | None
+    virials: Tensor
 
 
 def force_features(
@@ -53,7 +55,7 @@ def force_features(
     species: Tensor,
     dense: bool,
     coordinates: Tensor,
-    virials: bool = False,
+    strains: Tensor = NO_STRAINS,
 ) -> ForceFeatures:
     """The functions of a network's linear readout and their derivatives, at one geometry.
 
@@ -72,8 +74,8 @@ def force_features(
         All pairs, or a neighbour list, as in every cell.
     coordinates : (n,) int64
         Of the 3 N, along which forces are wanted.
-    virials : bool
-        Whether derivatives by the strain are wanted.
+    strains : (m,) int64
+        Of xx, yy, zz, yz, xz, xy, by which derivatives are wanted.
 
     Raises
     ------
@@ -95,12 +97,10 @@ def force_features(
         return used.T @ functions.reshape(len(x), -1)
 
     none = x.new_zeros(3, 3)
-    steps = x.new_zeros(len(coordinates), x.numel())
+    steps = x.new_zeros(len(coordinates) + len(strains), x.numel())
     steps[torch.arange(len(coordinates)), coordinates] = 1.0
-    strains = none.expand(len(coordinates), 3, 3)
-    if virials:
-        steps = torch.cat([steps, x.new_zeros(len(STRAINS), x.numel())])
-        strains = torch.cat([strains, STRAINS.to(x)])
+    still = none.expand(len(coordinates), 3, 3)
+    strained_by = torch.cat([still, STRAINS[strains].to(x)])
     with torch.no_grad():
         energies = sums(x, none).to(torch.float64)
         width = network.config["channels"] * 3 * graph.pair_mask.numel()
@@ -115,12 +115,12 @@ def force_features(
             warnings.filterwarnings("ignore", message=".*torch.jit.script.*")
             parts = [
                 vmap(along)(*some).to(torch.float64)
-                for some in zip(steps.split(at_once), strains.split(at_once), strict=True)
+                for some in zip(steps.split(at_once), strained_by.split(at_once), strict=True)
                 if len(some[0])
             ]
         slopes = torch.cat([energies.new_zeros(0, *energies.shape), *parts])
     forces, rest = slopes[: len(coordinates)], slopes[len(coordinates) :]
-    return ForceFeatures(energies, -forces, rest if virials else None)
+    return ForceFeatures(energies, -forces, rest)
 
 
 def native_force_features(
@@ -128,7 +128,7 @@ def native_force_features(
     state: PhaseState,
     species: Tensor,
     coordinates: Tensor,
-    virials: bool = False,
+    strains: Tensor = NO_STRAINS,
 ) -> ForceFeatures:
     """The same by the native kernel; virials by differences.
 
@@ -145,15 +145,11 @@ def native_force_features(
         return torch.from_numpy(sums), torch.from_numpy(slopes)
 
     energies, slopes = at(state, coordinates)
-    rows = None
-    if virials:
-        none = coordinates[:0]
-        ends = [
-            [at(strained(state, sign * STRAIN * one), none)[0] for sign in (1.0, -1.0)]
-            for one in STRAINS
-        ]
-        rows = torch.stack([(above - below) / (2.0 * STRAIN) for above, below in ends])
-    return ForceFeatures(energies, -slopes, rows)
+    none, rows = coordinates[:0], [energies.new_zeros(0, *energies.shape)]
+    for one in STRAINS[strains]:
+        above, below = (at(strained(state, e * one), none)[0] for e in (STRAIN, -STRAIN))
+        rows.append((above - below).unsqueeze(0) / (2.0 * STRAIN))
+    return ForceFeatures(energies, -slopes, torch.cat(rows))
 
 
 def _readout_of(network: EnergyNetwork) -> LinearReadout:

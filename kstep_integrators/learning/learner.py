@@ -6,15 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from kstep_integrators.fields import replaced
 from kstep_integrators.learning.adapted import AdaptedPotential
+from kstep_integrators.learning.drawn_rows import drawn_coordinates, drawn_strains
 from kstep_integrators.learning.lessons import Example, Grade, Lessons
 from kstep_integrators.learning.ridge import prior, update
-from kstep_integrators.mechanics.strain import virial
+from kstep_integrators.potentials.virial import potential_virial
 from kstep_integrators.state import Evaluation, EvaluationFailed, PhaseState
 
 __all__ = [
@@ -39,10 +39,6 @@ ABSURD = 1.0
 """eV per atom, of ten at least; labels whose energy is off by more are those of something else."""
 LARGEST = 50.0
 """eV/angstrom; labels of geometries with larger forces teach nothing about the rest."""
-ATOMS = 64
-"""Atoms, drawn at random, whose forces are learned from a label of more of them: those of a liquid
-or a crystal say much the same, and features cost as much as a force for each coordinate."""
-
 FORCE_NOISE = 0.3
 """(eV/angstrom)^2; variance of a component of the force that is not explained, where weights vary
 by 1 eV: it regularizes. Anything from 0.1 to 1 does as well."""
@@ -179,10 +175,11 @@ def learn_pending(learner: Learner, lessons: Lessons, now: bool = False) -> Less
         return lessons
     if not now and len(lessons.pending) < block_length(lessons.labels):
         return lessons
-    before, offsets, learned = lessons.posterior, list(lessons.offsets), []
+    before, offsets = lessons.posterior, list(lessons.offsets)
+    learned: list[Example] = []
     posterior, grades = before, []
     for example in lessons.pending:
-        rows = _rows(learner, example, offsets)
+        rows = _rows(learner, example, offsets, lessons.labels + len(learned))
         if rows is None:
             continue
         forces = slice(0, rows.forces)
@@ -209,7 +206,9 @@ def learn_pending(learner: Learner, lessons: Lessons, now: bool = False) -> Less
     return replaced(lessons, trusted=True, weights=weights.reshape(lessons.prior.shape))
 
 
-def _rows(learner: Learner, example: Example, offsets: list[float | None]) -> _Rows | None:
+def _rows(
+    learner: Learner, example: Example, offsets: list[float | None], labels: int
+) -> _Rows | None:
     """None for a geometry that teaches nothing, or where the base fails.
 
     A component of the force counts by the inverse mass of its atom, as its error acts on motion.
@@ -227,21 +226,23 @@ def _rows(learner: Learner, example: Example, offsets: list[float | None]) -> _R
         first = offsets[kind] = left
     if not abs(left - first) < ABSURD * max(10, len(state.numbers)):
         return None
-    chosen = _coordinates(example)
-    features = potential.features(state, chosen, example.stress is not None)
+    chosen, strains = drawn_coordinates(example, labels), drawn_strains(example, labels)
+    features = potential.features(state, chosen, strains)
     parts, targets, noise = [features.forces], torch.zeros(0), torch.zeros(0)
     if example.forces is not None:
         missing = example.forces - base.require_forces().to(example.forces)
         light = 1.0 / state.masses.to(missing.device)
         each = FORCE_NOISE * light.mean() / light
         targets, noise = missing.flatten()[chosen], each.expand(-1, 3).flatten()[chosen]
-    if example.stress is not None and features.virials is not None:
+    if example.stress is not None:
         volume = float(torch.linalg.det(example.cell).abs())
-        known = _virial_of_base(learner, state)
+        known = potential_virial(potential, state)
         if bool(known.isfinite().all()):  # not every calculator takes every sheared cell
             parts.append(features.virials)
-            targets = torch.cat([targets, volume * example.stress - known])
-            noise = torch.cat([noise, torch.full((6,), VIRIAL_NOISE * len(state.numbers))])
+            targets = torch.cat([targets, (volume * example.stress - known)[strains]])
+            noise = torch.cat(
+                [noise, torch.full((len(strains),), VIRIAL_NOISE * len(state.numbers))]
+            )
     targets = torch.cat([targets, torch.tensor([left - first])]).to(torch.float64)
     noise = torch.cat([noise, torch.tensor([ENERGY_NOISE])]).to(torch.float64)
     columns = torch.cat([*parts, features.energies.unsqueeze(0)]).cpu().flatten(1)
@@ -261,28 +262,6 @@ def base_at(learner: Learner, state: PhaseState) -> Evaluation | None:
     except EvaluationFailed:
         return None
     return None if base.failures else base
-
-
-def _virial_of_base(learner: Learner, state: PhaseState) -> Tensor:
-    """The virial of the same, (6,) eV; not a number where it fails."""
-
-    def energy(there: PhaseState) -> float:
-        known = base_at(learner, there)
-        return math.nan if known is None else float(known.energy[0])
-
-    return virial(state, energy)
-
-
-def _coordinates(example: Example) -> Tensor:
-    """Coordinates (n,) whose forces are learned; the same for the same label of a run."""
-    if example.forces is None:
-        return torch.zeros(0, dtype=torch.int64)
-    count = len(example.positions)
-    atoms = np.arange(count)
-    if count > ATOMS:
-        rng = np.random.default_rng([example.step, example.molecule])
-        atoms = np.sort(rng.choice(count, ATOMS, replace=False))
-    return torch.from_numpy((3 * atoms[:, None] + np.arange(3)).ravel())
 
 
 def _grade(grades: Sequence[tuple[Tensor, Tensor, Tensor]], labels: int, step: int) -> Grade:

@@ -25,7 +25,10 @@ BOND, FORMED, BROKEN = 1.3, 1.2, 1.6
 and of one that has broken. The gap keeps vibrations from being reported."""
 
 FEW = 4
-"""Metal atoms of a molecule in open space up to which bonds between them are told of."""
+"""Metal atoms of a molecule in open space up to which their bonds are told of, as below."""
+
+_CATIONS = torch.tensor([3, 11, 12, 19, 20, 21, 37, 38, 39, 55, 56, *range(57, 72), 87, 88])
+"""Metals that make ions and no covalent bonds: groups 1 to 3 without beryllium, lanthanides."""
 
 _NONMETALS = torch.tensor(
     [0, 1, 2, 5, 6, 7, 8, 9, 10, 14, 15, 16, 17, 18, 32, 33, 34, 35, 36, 51, 52, 53, 54, 85, 86]
@@ -92,8 +95,10 @@ def find_bonds(state: PhaseState) -> Topology:
 def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reasons]:
     """Bonds that have formed or broken since the last look.
 
-    Those between two metal atoms in cells and clusters come and go with heat: atoms of a crystal
-    and of its second shell are between the two distances. They are followed and not told of.
+    In cells and clusters, those between two metal atoms and those of ions (of alkali and alkaline
+    earth metals, group 3, lanthanides; as in a molten salt or an electrolyte) come and go with
+    heat: atoms of a crystal and of its second shell are between the two distances. They are
+    followed and not told of.
 
     Parameters
     ----------
@@ -129,7 +134,7 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
         once = changed & (distances == nearest)
     else:
         bonded, once = topology.bonded ^ changed, changed
-    once = once & ~_metallic(state, topology.pairs)
+    once = once & ~_not_covalent(state, topology.pairs)
     symbols = [chemical_symbols[z] for z in state.numbers.tolist()]
     first = torch.searchsorted(state.batch, torch.arange(state.n_molecules).to(state.batch))
     changes: Reasons = {}
@@ -154,13 +159,14 @@ def bond_changes(topology: Topology, state: PhaseState) -> tuple[Topology, Reaso
     return (after if after.origin is None else _list(state, after)), changes
 
 
-def _metallic(state: PhaseState, pairs: Tensor) -> Tensor:
-    """Pairs (P,) of two metal atoms in a cell, or in a molecule that has many of them."""
+def _not_covalent(state: PhaseState, pairs: Tensor) -> Tensor:
+    """Pairs (P,) of two metals, or with an ion, in a cell or a molecule with many metal atoms."""
     metal = ~torch.isin(state.numbers, _NONMETALS.to(state.numbers.device))
     count = torch.zeros_like(state.time).index_add(0, state.batch, metal.to(state.time))
     many = torch.full_like(count, any(state.pbc), dtype=torch.bool) | (count > FEW)
-    within: Tensor = metal & many[state.batch]
-    return within[pairs].all(1)
+    ion = torch.isin(state.numbers, _CATIONS.to(state.numbers.device))
+    loose: Tensor = metal[pairs].all(1) | ion[pairs].any(1)
+    return loose & many[state.batch][pairs[:, 0]]
 
 
 def _limits(topology: Topology) -> tuple[Tensor, Tensor]:

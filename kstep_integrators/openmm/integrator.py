@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -10,31 +9,20 @@ import numpy as np
 import openmm
 from openmm import unit
 
-from kstep_integrators import units
 from kstep_integrators.models.domain import LANDINGS, warn_of_domain
 from kstep_integrators.openmm.context_aware import ContextAwareIntegrator
 from kstep_integrators.openmm.context_parts import context_of, number_of, variables_of, vectors_of
-from kstep_integrators.openmm.jump import add_jump, as_model, physics_parameters
+from kstep_integrators.openmm.integrator_arguments import PER_PS, checked_arguments
+from kstep_integrators.openmm.jump import add_jump, physics_parameters
 from kstep_integrators.openmm.program import StepProgram
 from kstep_integrators.openmm.program_writer import PREFIX, printed_program
 from kstep_integrators.openmm.solute import Model
-from kstep_integrators.openmm.system import BAROSTATS
-from kstep_integrators.step.make_scheme import make_scheme
-from kstep_integrators.step.options import RunOptions
+from kstep_integrators.openmm.totals import TOTALS, stats_of
 from kstep_integrators.step.stats import Stats
-from kstep_integrators.step.tuning import StrideTuning
 
 __all__ = ["KStepIntegrator"]
 
 _R = unit.MOLAR_GAS_CONSTANT_R.value_in_unit(unit.kilojoule_per_mole / unit.kelvin)
-
-_PER_PS = unit.picosecond**-1
-
-_TOTALS = (
-    "jumps", "evaluations", "fallbacks", "accepted", "flips", "failures", "bond_changes",
-    "landings", "coordinates", "predicts", "residual_squares", "error_squares", "seconds",
-)  # fmt: skip
-"""Variables that :attr:`KStepIntegrator.stats` is made of."""
 
 
 class KStepIntegrator(ContextAwareIntegrator):
@@ -121,68 +109,21 @@ class KStepIntegrator(ContextAwareIntegrator):
         extra_chances: int = 3,
         learn: bool = False,
     ) -> None:
-        if not isinstance(system, openmm.System):
-            raise TypeError(f"system is a {type(system).__name__}, expected an openmm.System")
-        if learn is not False:
-            raise ValueError(
-                f"learn is {learn!r}, expected False: a program of OpenMM holds its model by file "
-                "and hash, and no Context, checkpoint or XML would say which weights it stands "
-                "for. Learn with KStepDynamics or Ensemble, write what was learned with "
-                "dynamics.potential.save(path), and pass that path as the model"
-            )
-        loaded = as_model(model)
-        if corrector is not None and not isinstance(corrector, str):
-            raise TypeError(f"corrector is a {type(corrector).__name__}, expected its name")
-        if (temperature is None) != (friction is None):
-            raise ValueError(
-                f"temperature={temperature} and friction={friction}: a heat bath takes temperature "
-                "and friction; pass both, or leave both out for constant energy"
-            )
-        base = loaded.timestep / units.PS
-        if timestep is not None:
-            base = number_of("timestep", timestep, unit.picosecond)
-            if not (math.isfinite(base) and base > 0):
-                raise ValueError(f"timestep is {timestep}, expected a positive time")
-        kelvin = None if temperature is None else number_of("temperature", temperature, unit.kelvin)
-        rate = None if friction is None else number_of("friction", friction, _PER_PS)
-        if isinstance(k, StrideTuning):
-            raise ValueError(
-                "k is a StrideTuning, expected an integer >= 1: a program of OpenMM "
-                "has one stride; tune it in ASE, KStepDynamics(..., k=StrideTuning(...)), and take "
-                "the k that it ends with"
-            )
-        options = RunOptions(
-            k=k,
-            timestep=None if timestep is None else base * units.PS,
-            corrector=corrector,
-            temperature_K=kelvin,
-            friction=None if rate is None else rate / units.PS,
-            metropolize=metropolize,
-            extra_chances=extra_chances,
-        )
-        if corrector == "mollified":
-            raise ValueError(
-                "corrector='mollified': a program of OpenMM has its forces computed where the "
-                "particles are, and this corrector wants them at averaged positions; use 'impulse' "
-                "or 'filtered' here, or KStepDynamics(..., corrector='mollified') in ASE"
-            )
-        scheme = make_scheme(loaded, options, averages=False)
-        scheme.check_constraints(
-            system.getNumConstraints(),
-            "create the System with constraints=None, rigidWater=False",
-        )
-        _check_baths(system, kelvin)
-        super().__init__(options.first_k * base)
-        group = add_jump(system, loaded)
+        given = checked_arguments(
+            system, model, k, timestep, corrector, temperature=temperature, friction=friction,
+            metropolize=metropolize, extra_chances=extra_chances, learn=learn,
+        )  # fmt: skip
+        super().__init__(given.stride)
+        group = add_jump(system, given.model)
         parameters = physics_parameters(system)
         self._system, self._parameters, self._group = system, parameters, group
-        self._watched = loaded
-        StepProgram(self, group, scheme, options.first_k, system, parameters).write()
+        self._watched = given.model
+        StepProgram(self, group, given.scheme, given.k, system, parameters).write()
         # "f" and "energy" of the program, and minimizers, see these groups.
         openmm.CustomIntegrator.setIntegrationForceGroups(self, set(range(32)) - {group})
-        if kelvin is not None and rate is not None:
-            self.setTemperature(kelvin)
-            self.setFriction(rate)
+        if given.kelvin is not None and given.friction is not None:
+            self.setTemperature(given.kelvin)
+            self.setFriction(given.friction)
 
     def step(self, steps: int) -> None:
         """Make jumps.
@@ -241,7 +182,7 @@ class KStepIntegrator(ContextAwareIntegrator):
                 "XmlSerializer.deserialize gives back of a KStepIntegrator"
             )
         own = ("program", "base_steps", "potential", "fresh", "origin")
-        wanted = {f"{PREFIX}{name}" for name in (*_TOTALS, *own)}
+        wanted = {f"{PREFIX}{name}" for name in (*TOTALS, *own)}
         missing = sorted(wanted - set(variables_of(integrator)))
         if missing:
             raise ValueError(
@@ -309,7 +250,7 @@ class KStepIntegrator(ContextAwareIntegrator):
     def setFriction(self, friction: Any) -> None:
         """Set the friction of the heat bath, 1/ps if it has no unit."""
         self._bath_variable("friction")
-        self.setGlobalVariableByName("kstep_friction", number_of("friction", friction, _PER_PS))
+        self.setGlobalVariableByName("kstep_friction", number_of("friction", friction, PER_PS))
 
     def getNumBaseSteps(self) -> int:
         """Base steps per stride, k; the base step is ``getStepSize() / getNumBaseSteps()``."""
@@ -367,23 +308,7 @@ class KStepIntegrator(ContextAwareIntegrator):
         The time spent in the physics is not known here and is NaN. Why jumps were undone is in the
         log of ``kstep_integrators.openmm.force``.
         """
-        total = {name: self._total(name) for name in _TOTALS}
-        landings, watched = round(total["landings"]), total["residual_squares"] > 0.0
-        return Stats(
-            jumps=round(total["jumps"]),
-            physics_evaluations=round(total["evaluations"]),
-            fallbacks=round(total["fallbacks"]),
-            accepted=round(total["accepted"]),
-            flips=round(total["flips"]),
-            failures=round(total["failures"]),
-            bond_changes=round(total["bond_changes"]),
-            jump_seconds=total["seconds"],
-            physics_seconds=math.nan,
-            _residual_squares=total["residual_squares"],
-            _residual_count=round(total["coordinates"]) * landings if watched else 0,
-            _energy_squares=total["error_squares"] * units.KJ_PER_MOL**2,
-            _energy_count=landings if total["predicts"] > 0.0 else 0,
-        )
+        return stats_of({name: self._total(name) for name in TOTALS})
 
     def _bath_variable(self, name: str) -> float:
         if f"{PREFIX}{name}" not in variables_of(self):
@@ -392,28 +317,3 @@ class KStepIntegrator(ContextAwareIntegrator):
                 "temperature and friction"
             )
         return self._total(name)
-
-
-def _check_baths(system: openmm.System, kelvin: float | None) -> None:
-    """Refuse a System whose thermostat or barostat does not go with a temperature (K)."""
-    forces = list(system.getForces())
-    other = [force for force in forces if isinstance(force, openmm.AndersenThermostat)]
-    if kelvin is not None and other:
-        raise ValueError(
-            f"the System has an AndersenThermostat, and the integrator a temperature of "
-            f"{kelvin:g} K: one run has one heat bath; leave out one of them"
-        )
-    if other:
-        kelvin = float(other[0].getDefaultTemperature().value_in_unit(unit.kelvin))
-    for force in forces:
-        if not isinstance(force, BAROSTATS):
-            continue
-        name, wanted = type(force).__name__, force.getDefaultTemperature()
-        wanted = wanted.value_in_unit(unit.kelvin)
-        if kelvin is None or not math.isclose(kelvin, wanted, rel_tol=1e-9):
-            bath = "no temperature" if kelvin is None else f"a heat bath of {kelvin:g} K"
-            raise ValueError(
-                f"the System has a {name} of {wanted:g} K, and the run has {bath}: both together "
-                "are an ensemble at one temperature only; pass temperature and friction, and make "
-                "the barostat with that temperature"
-            )

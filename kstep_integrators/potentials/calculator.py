@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,12 @@ from torch import Tensor
 
 from kstep_integrators import units
 from kstep_integrators.arguments import SetOnce, positive_number
+from kstep_integrators.mechanics.stress_check import check_stress
+from kstep_integrators.notices import KStepWarning
 from kstep_integrators.physics.calculation import ask, check_is_calculator
 from kstep_integrators.physics.identity import settings_of
 from kstep_integrators.potentials.differences import difference_products
+from kstep_integrators.potentials.virial import potential_energy
 from kstep_integrators.state import (
     BoundPotential,
     Evaluation,
@@ -56,6 +60,7 @@ class CalculatorPotential(SetOnce):
         check_is_calculator("the calculator of the potential", calculator)
         self.calculator = calculator
         self._timestep = positive_number("timestep", timestep, "base step in ASE time units")
+        self._stress_is_sound: bool | None = None
 
     @property
     def timestep(self) -> float:
@@ -105,6 +110,40 @@ class CalculatorPotential(SetOnce):
             forces.append(_CalculatorForces(atoms))
         return forces[0] if len(forces) == 1 else _ForcesInTurn(forces)
 
+    def virial(self, state: PhaseState) -> Tensor | None:
+        """The stress of the calculator times the volume, (6,) eV, if it has one that is right.
+
+        It is compared once with differences of the energy.
+
+        Warns
+        -----
+        KStepWarning
+            If it is not their derivative: it is not used then.
+        """
+        if self._stress_is_sound is False or not _has_stress(self.calculator):
+            return None
+        forces = self.bind(state)
+        if not isinstance(forces, _CalculatorForces):
+            return None
+        found = forces.virial()
+        if found is None or self._stress_is_sound:
+            return found
+        verdict = check_stress(state, lambda there: potential_energy(self, there), found)
+        self._stress_is_sound = None if verdict is None else not verdict.wrong
+        if verdict is not None and verdict.wrong:
+            warnings.warn(
+                f"the stress of {type(self.calculator).__name__}, the calculator of the potential, "
+                f"is not the derivative of its energy by the strain of the cell: {verdict.text()}. "
+                "Differences of energies are used in its place",
+                KStepWarning,
+                stacklevel=2,
+            )
+        return found if self._stress_is_sound else None
+
+
+def _has_stress(calculator: BaseCalculator) -> bool:
+    return "stress" in getattr(calculator, "implemented_properties", ())
+
 
 class _CalculatorForces:
     """Forces of an ASE calculator for one molecule."""
@@ -125,6 +164,16 @@ class _CalculatorForces:
             raise EvaluationFailed(answer.failure or "the calculator has no forces")
         energy = torch.from_numpy(np.array([answer.energy]))
         return Evaluation(energy, torch.from_numpy(answer.forces)), None
+
+    def virial(self) -> Tensor | None:
+        """The stress times the volume, (6,) eV, where the atoms are; None without one."""
+        try:
+            with torch.enable_grad():
+                stress = self.atoms.get_stress(apply_constraint=False)
+        except Exception:  # noqa: BLE001  (calculators raise what they like)
+            return None
+        found = torch.from_numpy(np.array(stress, dtype=np.float64) * self.atoms.get_volume())
+        return found if found.shape == (6,) and bool(found.isfinite().all()) else None
 
     def linearized(self, positions: Tensor) -> HessianProducts:
         """Central differences of forces: two evaluations per vector."""

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 
 from kstep_integrators import units
-from kstep_integrators.arguments import SetOnce, check_device, positive_number
+from kstep_integrators.arguments import check_device, positive_number
 from kstep_integrators.potentials.batched_forces import warn_of_electrons_unseen
+from kstep_integrators.potentials.foreign_model import ForeignModel
 from kstep_integrators.potentials.metatomic_forces import INPUTS, MetatomicForces
 from kstep_integrators.potentials.module_digest import module_digest
 from kstep_integrators.state import BoundPotential, PhaseState
@@ -21,7 +22,7 @@ __all__ = ["MetatomicPotential"]
 _MISSING = "metatomic models need metatomic: pip install 'kstep-integrators[metatomic]'"
 
 
-class MetatomicPotential(SetOnce):
+class MetatomicPotential(ForeignModel):
     """A metatomic model as the potential of a flow, on its own device.
 
     Forces are the gradient of its energy. All molecules of an ensemble are computed in one call.
@@ -83,16 +84,6 @@ class MetatomicPotential(SetOnce):
         self._device = _device_of(capabilities.supported_devices, str(device))
         self.model = loaded.to(self._device)
         self.name = str(loaded.metadata().name)
-
-    @property
-    def timestep(self) -> float:
-        """Base step, ASE time units."""
-        return self._timestep
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the model."""
-        return self._device
 
     def to(self, device: torch.device | str) -> MetatomicPotential:
         """The same model on another device, loaded anew if it is from a file.

@@ -232,6 +232,18 @@ class NetworkPotential(SetOnce):
             self._bound.pop(old, None)
         return bound
 
+    def virial(self, state: PhaseState) -> torch.Tensor | None:
+        """The virial of one molecule in its cell, (6,) eV, by automatic differentiation.
+
+        None under the native kernel, which gives no derivative by the strain.
+        """
+        if self.packed is not None:
+            return None
+        self.check(state)
+        x, species = state.positions.to(self._device), species_of(self.header, state)
+        forces = ListForces(self.network, species, state, self._device, False)
+        return forces.virial(x)
+
     def _bind(self, state: PhaseState, relative: _Bound | None) -> _Bound:
         """The same, anew; a relative is of the same atoms, with other weights to be learned."""
         species = species_of(self.header, state)

@@ -17,7 +17,7 @@ from kstep_integrators.nn.common.neighbor_lists import (
     refresh,
 )
 from kstep_integrators.nn.energy.compiled_forces import CompiledForces
-from kstep_integrators.nn.energy.forces import energy_and_forces
+from kstep_integrators.nn.energy.forces import energy_and_forces, strain_derivatives
 from kstep_integrators.nn.energy.hessians import TracedHessian, hessian_products
 from kstep_integrators.nn.energy.network import EnergyNetwork
 from kstep_integrators.state import Evaluation, HessianProducts, PhaseState
@@ -133,6 +133,10 @@ class ListForces:
         energy = energy.to(torch.float64) + self.network.shift_energy(graph)
         total = torch.zeros(self.n_molecules, dtype=torch.float64, device=energy.device)
         return Evaluation(total.index_add(0, self.batch, energy), f)
+
+    def virial(self, positions: Tensor) -> Tensor:
+        """Derivatives of the energy by the strain of the cell, (6,) eV, of one molecule."""
+        return strain_derivatives(self.network, positions, self._list(positions).graph)
 
     def linearized(self, positions: Tensor) -> HessianProducts:
         """The Hessian by automatic differentiation."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from kstep_integrators.arguments import SetOnce, positive_number, whole_numbers
 from kstep_integrators.calculators.electrons import without_electrons
 from kstep_integrators.potentials.base import Potential
+from kstep_integrators.potentials.virial import potential_virial
 from kstep_integrators.state import (
     BoundPotential,
     Evaluation,
@@ -171,12 +172,21 @@ class SumPotential(SetOnce):
             If a part does not cover its atoms, or there are no such atoms.
         """
         bound = []
-        for potential, atoms in self.parts:
-            index = None if atoms is None else _index(state, atoms)
-            mine = state if index is None else some_atoms(state, index)
+        for potential, mine, index in self._of(state):
             where = None if index is None else index.to(self.device)
             bound.append(_Part(potential.bind(mine), where, potential.device))
         return _BoundSum(bound)
+
+    def virial(self, state: PhaseState) -> Tensor:
+        """The sum of those of the parts, each its own where it has one, (6,) eV."""
+        every = [potential_virial(potential, mine) for potential, mine, _ in self._of(state)]
+        return torch.stack(every).sum(0)
+
+    def _of(self, state: PhaseState) -> Iterator[tuple[Potential, PhaseState, Tensor | None]]:
+        """Each part with the state of its atoms, and which of all they are; None for all."""
+        for potential, atoms in self.parts:
+            index = None if atoms is None else _index(state, atoms)
+            yield potential, state if index is None else some_atoms(state, index), index
 
 
 def _checked(part: object) -> tuple[Potential, tuple[int, ...] | None]:

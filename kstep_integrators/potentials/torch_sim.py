@@ -12,13 +12,14 @@ from ase.geometry import complete_cell
 from torch import Tensor
 
 from kstep_integrators import units
-from kstep_integrators.arguments import SetOnce, positive_number
+from kstep_integrators.arguments import positive_number
 from kstep_integrators.notices import KStepWarning
 from kstep_integrators.potentials.batched_forces import (
     BatchedForces,
     Walk,
     warn_of_electrons_unseen,
 )
+from kstep_integrators.potentials.foreign_model import ForeignModel
 from kstep_integrators.potentials.module_digest import module_digest
 from kstep_integrators.state import BoundPotential, PhaseState
 
@@ -30,7 +31,7 @@ PROBED = 0.01
 """angstrom; how far the atom with the largest force moves in that test."""
 
 
-class TorchSimPotential(SetOnce):
+class TorchSimPotential(ForeignModel):
     """A model of torch-sim's ``ModelInterface`` as the potential of a flow, on its own device.
 
     All molecules of an ensemble are computed in one call.
@@ -71,16 +72,6 @@ class TorchSimPotential(SetOnce):
         self.dtype: torch.dtype = model.dtype
         self._device = torch.device(model.device)
         self._tried: set[tuple[int, ...]] = set()
-
-    @property
-    def timestep(self) -> float:
-        """Base step, ASE time units."""
-        return self._timestep
-
-    @property
-    def device(self) -> torch.device:
-        """Device of the model."""
-        return self._device
 
     def to(self, device: torch.device | str) -> TorchSimPotential:
         """Returns itself on its own device: a model of torch-sim stays where it was made.

@@ -27,7 +27,9 @@ VERIFY_INTERVAL = 100
 
 
 def make_scheme(
-    model: Jump | Potential | str | Path | None, options: RunOptions, averages: bool = True
+    model: Jump | Potential | str | Path | None,
+    options: RunOptions,
+    longest_impulse: float = LONGEST_IMPULSE,
 ) -> Scheme:
     """The parts of a step that the options of a run ask for.
 
@@ -36,8 +38,9 @@ def make_scheme(
     model : str, Path, Potential or Jump
         As for :class:`~kstep_integrators.KStepDynamics`.
     options : RunOptions
-    averages : bool
-        Whether the corrector that is taken by default may be one that averages positions.
+    longest_impulse : float
+        Stride beyond which the default corrector averages positions, ASE time units; infinite where
+        it may not.
 
     Raises
     ------
@@ -56,7 +59,7 @@ def make_scheme(
     check_k(options.first_k, jump, options.on_error)
     _check_tolerances(control, jump)
     corrector = make_corrector(
-        options.corrector or _default_corrector(jump, options, averages), jump.correctors
+        options.corrector or _default_corrector(jump, options, longest_impulse), jump.correctors
     )
     if options.metropolize and corrector.averages:
         raise ValueError(
@@ -96,18 +99,21 @@ def make_scheme(
     )
 
 
-def _default_corrector(jump: Jump, options: RunOptions, averages: bool) -> str:
+def _default_corrector(jump: Jump, options: RunOptions, longest_impulse: float) -> str:
     """The corrector that measures best at a stride: impulses resonate beyond a few fs."""
     stride = options.first_k * jump.timestep
     tested = options.metropolize or options.pressure is not None
-    averages = averages and not tested and "mollified" in jump.correctors
-    if averages and stride > LONGEST_IMPULSE * (1.0 + 1e-9):
+    averages = not tested and "mollified" in jump.correctors
+    if averages and stride > longest_impulse * (1.0 + 1e-9):
         return "mollified"
     return jump.correctors[0]
 
 
 def changed_scheme(
-    scheme: Scheme, options: RunOptions, changes: Mapping[str, Any], averages: bool = True
+    scheme: Scheme,
+    options: RunOptions,
+    changes: Mapping[str, Any],
+    longest_impulse: float = LONGEST_IMPULSE,
 ) -> tuple[RunOptions, Scheme]:
     """The options and the scheme of a run whose user has changed some options.
 
@@ -119,7 +125,7 @@ def changed_scheme(
         That it was made from.
     changes : mapping
         Options by name, ``device`` excepted.
-    averages : bool
+    longest_impulse : float
         As for :func:`make_scheme`.
 
     Raises
@@ -134,7 +140,7 @@ def changed_scheme(
         there = dataclasses.replace(there, timestep=None)
     elif isinstance(jump, FlowJump):  # which takes any base step
         jump = jump.potential
-    made = make_scheme(jump, there, averages)
+    made = make_scheme(jump, there, longest_impulse)
     return new, dataclasses.replace(made, label_forces=scheme.label_forces)
 
 

@@ -49,7 +49,8 @@ class RunOptions:
     timestep : float or None
         Base step, ASE time units; None: the model's own.
     corrector : str, Corrector or None
-        None: the first that the jump takes; beyond 4 fs ``"mollified"``, where it can be.
+        None: the first that the jump takes; beyond 4 fs, or 2 fs in periodic cells with hydrogen,
+        ``"mollified"``, where it can be.
     thermostat : str or None
         ``"langevin"``, ``"bussi"``; None: Langevin if a friction is given, else constant energy.
     temperature_K : float, sequence of float or None

@@ -11,6 +11,7 @@ from torch import Tensor
 from kstep_integrators import units
 from kstep_integrators.fields import GLOBAL, replaced, scoped
 from kstep_integrators.state import PhaseState, inverse_masses
+from kstep_integrators.step.energy_watch import WATCHED, drifts
 from kstep_integrators.step.info import StepInfo
 
 __all__ = ["Pace", "begin_pace", "next_pace", "trouble_of"]
@@ -40,12 +41,21 @@ class Pace:
         Trouble of the landings since the last change: 1 is as much as a stride may have.
     step : int
         Of the run, at the last change.
+    energies : tuple of float
+        Conserved energies since then, eV per atom.
+    allowed : float
+        Four times the trouble below which a stride grows: less than 1 after one that drifted.
+    drifted : bool
+        Whether the last change was made because the energy drifted.
     """
 
     levels: tuple[int, ...] = scoped(GLOBAL)
     level: int = scoped(GLOBAL, default=0)
     recent: tuple[float, ...] = scoped(GLOBAL, default=())
     step: int = scoped(GLOBAL, default=0)
+    energies: tuple[float, ...] = scoped(GLOBAL, default=())
+    allowed: float = scoped(GLOBAL, default=1.0)
+    drifted: bool = scoped(GLOBAL, default=False)
 
     @property
     def k(self) -> int:
@@ -113,11 +123,19 @@ def trouble_of(
     return float(info.energy_error.abs().sum()) / len(state.numbers) / ERROR
 
 
-def next_pace(pace: Pace, trouble: float | None, step: int) -> Pace:
+def next_pace(
+    pace: Pace,
+    trouble: float | None,
+    step: int,
+    energy: float | None = None,
+    timestep: float = units.FS,
+) -> Pace:
     """The pace after one more landing.
 
     A doubled stride has four times the kick, so it grows where a quarter of what is allowed has
-    not been reached.
+    not been reached. Small kicks may still heat, as they follow one another like noise where a
+    liquid changes with every contact: a stride whose energy drifts is halved, and comes back when
+    the error has been halved, or the energy has not drifted for long.
 
     Parameters
     ----------
@@ -126,19 +144,35 @@ def next_pace(pace: Pace, trouble: float | None, step: int) -> Pace:
         From :func:`trouble_of`.
     step : int
         Steps that the run has made.
+    energy : float or None
+        That is to be conserved, eV per atom; None if nothing is, or it is not known.
+    timestep : float
+        Base step, ASE time units.
     """
-    if trouble is None or len(pace.levels) == 1:
+    if len(pace.levels) == 1:
+        return pace
+    pace = replaced(pace, energies=() if energy is None else (*pace.energies, energy)[-WATCHED:])
+    if pace.level and drifts(pace.energies, pace.k * timestep):
+        allowed = min(pace.allowed, 0.25 * _mean(pace.recent)) if pace.recent else pace.allowed
+        return replaced(_at(pace, pace.level - 1, step), allowed=allowed, drifted=True)
+    if len(pace.energies) == WATCHED and pace.allowed < 1.0:
+        pace = replaced(pace, allowed=min(1.0, 2.0 * pace.allowed), energies=())
+    if trouble is None:
         return pace
     recent = (*pace.recent, trouble)[-LANDINGS:]
+    level = pace.level
     if _mean(recent[-2:]) > TOO_MUCH or math.isinf(trouble):
-        level = max(0, pace.level - 1)
-    elif len(recent) == LANDINGS and 4.0 * _mean(recent) < 1.0:
-        level = min(len(pace.levels) - 1, pace.level + 1)
-    else:
-        return replaced(pace, recent=recent)
+        level = max(0, level - 1)
+    elif len(recent) == LANDINGS and 4.0 * _mean(recent) < pace.allowed:
+        level = min(len(pace.levels) - 1, level + 1)
     if level == pace.level:
         return replaced(pace, recent=recent)
-    return replaced(pace, level=level, recent=(), step=step)
+    return _at(pace, level, step)
+
+
+def _at(pace: Pace, level: int, step: int) -> Pace:
+    """The pace at another level."""
+    return replaced(pace, level=level, recent=(), energies=(), step=step, drifted=False)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -13,7 +13,7 @@ from kstep_integrators.mechanics.bond_watch import Topology, bond_changes, find_
 from kstep_integrators.mechanics.scaled_bodies import cell_volume
 from kstep_integrators.physics.counting import Meter
 from kstep_integrators.physics.protocol import Physics
-from kstep_integrators.state import PhasePoint, PhaseState, Reasons, mask_of
+from kstep_integrators.state import PhasePoint, PhaseState, Reasons, kinetic_energy, mask_of
 from kstep_integrators.step.arrival import first_point, verified
 from kstep_integrators.step.barostat import Barostat, VolumeMoves, begin_moves, try_volume
 from kstep_integrators.step.info import StepInfo, split_info
@@ -136,7 +136,9 @@ def moved_to(run: Run, state: PhaseState, scheme: BoundScheme) -> Run:
     volume, barostat = run.volume, scheme.barostat
     if volume is not None and barostat is not None:  # bodies may have been wrapped, or be others
         volume = replaced(volume, bodies=begin_moves(barostat, state).bodies)
+    pace = None if run.pace is None else replaced(run.pace, energies=())
     moved = replaced(run, scheme=scheme, point=point, bonds=find_bonds(state), volume=volume)
+    moved = replaced(moved, pace=pace)
     return _weighed(moved.charged(meter))
 
 
@@ -209,7 +211,11 @@ def advance(run: Run, rng: Noise, meter: Meter) -> tuple[Run, list[StepInfo], Re
             force = last.force
         kelvin = None if rule is None else rule.temperature_K
         trouble = trouble_of(info, point.state, stride, force, kelvin)
-        pace = next_pace(pace, trouble, run.nsteps + 1)
+        energy = None
+        if force is not None and rule is None and not info.lost:
+            conserved = float((point.potential_energy + kinetic_energy(point.state)).sum())
+            energy = (conserved - sum(heat)) / len(point.state.numbers)
+        pace = next_pace(pace, trouble, run.nsteps + 1, energy, run.scheme.timestep)
     after = replaced(
         run,
         point=point,

@@ -307,7 +307,8 @@ class RunLearning:
         pace = run.pace
         if pace is not None and pace.step == run.nsteps and not pace.recent and run.nsteps:
             stride = pace.k * run.scheme.timestep / units.FS
-            self._say(f"step {run.nsteps}: k = {pace.k} ({stride:g} fs) from here on", say)
+            why = "the energy drifts: " if pace.drifted else ""
+            self._say(f"step {run.nsteps}: {why}k = {pace.k} ({stride:g} fs) from here on", say)
 
     def check_physics(self, say: Say) -> None:
         """Compare forces with energy differences along the first displacements.

@@ -48,7 +48,7 @@ def test_results_are_json_with_the_machine_at_their_head():
 
 
 def test_the_size_of_the_benchmarks():
-    """At most 48 modules and 10,500 lines: an instrument, not a second project.
+    """At most 50 modules and 10,800 lines: an instrument, not a second project.
 
     Raised from 26 and 5,000 for suites of learning while running, from 30 and 6,000 for time: the
     native kernel, sizes of its networks, runs under GFN2, GPUs, other packages; from 34 and 7,100
@@ -56,7 +56,8 @@ def test_the_size_of_the_benchmarks():
     8,100 for observables: fits by variant, averages along runs, and their tables; from 41 and 8,900
     for liquids and crystals: argon under pressure against OpenMM, their tables, and models
     of other packages inside a jump; and from 45 and 9,600 for copper and
-    water that are learned, and cost by atoms in cells.
+    water that are learned, and cost by atoms in cells; and from 48 and 10,500 for
+    argon that is learned.
     """
-    assert len(MODULES) <= 48
-    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 10500
+    assert len(MODULES) <= 50
+    assert sum((FOLDER / f"{name}.py").read_text().count("\n") for name in MODULES) <= 10800

@@ -224,6 +224,7 @@ def test_there_is_nothing_without_atoms():
         OpenMMCalculator(system).calculate()
 
 
+@pytest.mark.filterwarnings("ignore:the box is not rectangular:kstep_integrators.KStepWarning")
 def test_wrapped_molecules_are_put_together():
     """Bonds know of no images in OpenMM; of a wrapped box the energy is that of the whole one."""
     water = [[0.0, 0.0, 0.0], [0.0957, 0.0, 0.0], [-0.024, 0.0927, 0.0]]

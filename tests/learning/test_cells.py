@@ -26,9 +26,16 @@ from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.calculators import xtb_calculator
 from kstep_integrators.fields import replaced
 from kstep_integrators.learning.adapted import adapt
+from kstep_integrators.learning.drawn_rows import (
+    ATOMS,
+    EARLY,
+    LATER_ATOMS,
+    drawn_coordinates,
+    drawn_strains,
+)
 from kstep_integrators.learning.labels import Label
 from kstep_integrators.learning.learner import (
-    ATOMS,
+    _rows,
     first_lessons,
     learn_pending,
     make_learner,
@@ -271,6 +278,31 @@ def test_forces_of_some_atoms_stand_for_those_of_a_large_cell():
         replaced(first_lessons(learner), pending=(dataclasses.replace(one, step=6),)),
     )
     assert not torch.equal(first.weights, other.weights)
+
+
+def test_later_labels_of_a_large_cell_have_fewer_atoms_and_one_stress():
+    atoms = hot(bulk("Cu", cubic=True) * (3, 3, 3))
+    one, last = example(atoms, 5, stress=True), 10 * EARLY
+    early, late = (drawn_coordinates(one, labels) for labels in (EARLY - 1, EARLY))
+    assert (len(early), len(late)) == (3 * ATOMS, 3 * LATER_ATOMS)
+    assert len(set(late.tolist())) == 3 * LATER_ATOMS
+    assert drawn_strains(one, EARLY - 1).tolist() == list(range(6))
+    drawn = {int(drawn_strains(dataclasses.replace(one, step=step), EARLY)) for step in range(60)}
+    assert drawn == set(range(6))
+    small = example(hot(bulk("Cu", cubic=True)), 5, stress=True)
+    assert drawn_coordinates(small, last).tolist() == list(range(12))
+    assert drawn_strains(small, last).tolist() == list(range(6))
+    potential = adapt(None, [29], cells=True, packed=True)
+    learner = make_learner(potential, [state_from_atoms(atoms)])
+    first = _rows(learner, one, [None], 0)
+    assert first is not None
+    assert (first.forces, len(first.targets)) == (3 * ATOMS, 3 * ATOMS + 6 + 1)
+    later = _rows(learner, one, [None], EARLY)
+    assert later is not None
+    assert (later.forces, len(later.targets)) == (3 * LATER_ATOMS, 3 * LATER_ATOMS + 1 + 1)
+    stress = 3 * ATOMS + int(drawn_strains(one, EARLY))
+    torch.testing.assert_close(later.targets[-2], first.targets[stress])
+    torch.testing.assert_close(later.design[-2], first.design[stress])
 
 
 class Upright(MorsePotential):

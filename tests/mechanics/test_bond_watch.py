@@ -1,8 +1,10 @@
 """Bonds are found, and their changes told once."""
 
+import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import bulk
 
 from kstep_integrators import KStepDynamics, KStepWarning, named_molecule
 from kstep_integrators.ase.atoms import state_from_atoms
@@ -76,6 +78,42 @@ def test_metal_atoms_of_cells_and_clusters_are_followed_and_not_told_of(many, pb
     assert (0, 1) in map(tuple, topology.pairs[topology.bonded].tolist())
     told = bond_changes(topology, moved(state, 2, 0, 3.4))[1]  # and C as ever
     assert "the bond Cu0-C2 has broken (3.40 A)" in told[0]
+
+
+SALTS = [
+    ("NaCl", "rocksalt", 5.64),
+    ("MgO", "rocksalt", 4.21),
+    ("CsCl", "cesiumchloride", 4.12),
+    ("Cu", "fcc", 3.61),
+]
+
+
+@pytest.mark.parametrize("salt", SALTS)
+def test_melts_of_salts_and_metals_are_quiet(salt):
+    """Cations and metal atoms wander, by an angstrom and more, and neighbours change."""
+    name, structure, a = salt
+    state = state_from_atoms(bulk(name, structure, a=a) * (4, 4, 4))
+    topology = find_bonds(state)
+    before = int(topology.bonded.sum())
+    mobile = (state.numbers != 8) & (state.numbers != 17)
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        walk = torch.from_numpy(rng.normal(0.0, 0.3, state.positions.shape)) * mobile[:, None]
+        state = state.replace(positions=state.positions + walk)
+        topology, told = bond_changes(topology, state)
+        assert told == {}
+    assert int(topology.bonded.sum()) != before
+
+
+def test_a_molecule_beside_ions_is_still_watched():
+    atoms = named_molecule("methane") + Atoms("NaCl", [[5.0, 0, 0], [7.5, 0, 0]])
+    atoms.set_cell([14.0] * 3)
+    atoms.pbc = True
+    state = state_from_atoms(atoms)
+    after = moved(state, 2, 0, 2.0)
+    topology, told = bond_changes(find_bonds(state), after)
+    assert told == {0: "the bond C0-H2 has broken (2.00 A)"}
+    assert bond_changes(topology, moved(after, 6, 5, 5.0))[1] == {}
 
 
 def test_a_run_warns_of_a_bond_that_breaks(atoms):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from openmm import app, unit
 
 from kstep_integrators import load_model
 from kstep_integrators.models.model_file import ModelHeader, write_model
+from kstep_integrators.openmm import add_jump
+from kstep_integrators.openmm.solute import Model
 from kstep_integrators.potentials import NetworkPotential
 from tests.conftest import hot, network
 
@@ -124,6 +127,38 @@ def where(context: openmm.Context) -> np.ndarray:
 def moving(context: openmm.Context) -> np.ndarray:
     state = context.getState(getVelocities=True)
     return state.getVelocities(asNumpy=True).value_in_unit(unit.nanometer / unit.picosecond)
+
+
+def out_of_xml(
+    context: openmm.Context, integrator: openmm.Integrator, model: Model
+) -> tuple[openmm.Integrator, openmm.Context]:
+    """Integrator and Context made again from XML alone; the jump is known as that of the model."""
+    state = context.getState(positions=True, velocities=True, integratorParameters=True)
+    system, again, state = (
+        openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(each))
+        for each in (context.getSystem(), integrator, state)
+    )
+    assert add_jump(system, model) == 31
+    elsewhere = make_context(system, again)
+    elsewhere.setState(state)
+    return again, elsewhere
+
+
+def same_side_by_side(runs: list[tuple[openmm.Integrator, openmm.Context]]) -> None:
+    """Assert that runs end where they do one after another when each has a thread of its own."""
+    alone = []
+    for integrator, context in runs:
+        saved = context.createCheckpoint()
+        integrator.step(10)
+        alone.append(where(context))
+        context.loadCheckpoint(saved)
+    threads = [threading.Thread(target=integrator.step, args=(10,)) for integrator, _ in runs]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for (_, context), expected in zip(runs, alone, strict=True):
+        assert np.abs(where(context) - expected).max() < 1e-13
 
 
 def topology(atoms: Atoms) -> app.Topology:

@@ -1,7 +1,5 @@
 """All particles of a periodic System: the model sees the box, in whatever image particles are."""
 
-import threading
-
 import numpy as np
 import openmm
 import pytest
@@ -25,7 +23,7 @@ from tests.openmm.cells import (
     running,
     system_of,
 )
-from tests.openmm.systems import make_context, model, moving, where
+from tests.openmm.systems import make_context, model, moving, out_of_xml, same_side_by_side, where
 
 __all__ = ["model"]
 
@@ -132,14 +130,7 @@ def test_restarts(way, bath):
         physics, again, elsewhere = running(copper(), **bath)
         elsewhere.loadCheckpoint(context.createCheckpoint())
     else:
-        state = context.getState(positions=True, velocities=True, integratorParameters=True)
-        system, again, state = (
-            openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(each))
-            for each in (context.getSystem(), integrator, state)
-        )
-        assert add_jump(system, cheap()) == 31
-        elsewhere = make_context(system, again)
-        elsewhere.setState(state)
+        again, elsewhere = out_of_xml(context, integrator, cheap())
     for each in (integrator, again):
         each.step(3)
     assert np.abs(where(elsewhere) - where(context)).max() < 1e-13
@@ -224,19 +215,7 @@ def test_threads_take_turns_at_a_calculator():
         context.setPositions(atoms.positions / NM)
         context.setVelocities(atoms.get_velocities() / NM_PER_PS)
         runs.append((integrator, context))
-    alone = []
-    for integrator, context in runs:
-        saved = context.createCheckpoint()
-        integrator.step(10)
-        alone.append(where(context))
-        context.loadCheckpoint(saved)
-    threads = [threading.Thread(target=integrator.step, args=(10,)) for integrator, _ in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for (_, context), expected in zip(runs, alone, strict=True):
-        assert np.abs(where(context) - expected).max() < 1e-13
+    same_side_by_side(runs)
 
 
 def test_a_metropolis_test_in_a_cell():

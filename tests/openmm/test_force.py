@@ -1,7 +1,6 @@
 """The jump's force: its pickle, its memory, and a Context in order after whatever goes wrong."""
 
 import re
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from tests.openmm.systems import (
     molecule,
     moving,
     place,
+    same_side_by_side,
     springs,
     where,
 )
@@ -50,19 +50,7 @@ def test_two_contexts_of_one_system_do_not_mix(molecule, model):
         runs.append((integrator, place(make_context(system, integrator), molecule)))
     runs[1][1].setVelocities(-moving(runs[1][1]))
     assert system.getNumForces() == 3
-    alone = []
-    for integrator, context in runs:
-        saved = context.createCheckpoint()
-        integrator.step(10)
-        alone.append(where(context))
-        context.loadCheckpoint(saved)
-    threads = [threading.Thread(target=integrator.step, args=(10,)) for integrator, _ in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for (_, context), expected in zip(runs, alone, strict=True):
-        assert np.abs(where(context) - expected).max() < 1e-13
+    same_side_by_side(runs)
 
 
 @pytest.mark.slow

@@ -30,6 +30,7 @@ from tests.openmm.systems import (
     make_context,
     model,
     moving,
+    out_of_xml,
     place,
     require_platform,
     topology,
@@ -151,14 +152,7 @@ def test_restarts(model, way):
         network, again, elsewhere = setting(model, CUBE)
         elsewhere.loadCheckpoint(context.createCheckpoint())
     else:
-        state = context.getState(positions=True, velocities=True, integratorParameters=True)
-        system, again, state = (
-            openmm.XmlSerializer.deserialize(openmm.XmlSerializer.serialize(each))
-            for each in (context.getSystem(), integrator, state)
-        )
-        assert add_jump(system, model) == 31
-        elsewhere = make_context(system, again)
-        elsewhere.setState(state)
+        again, elsewhere = out_of_xml(context, integrator, model)
     for each in (integrator, again):
         each.step(2)
     assert np.abs(where(elsewhere) - where(context)).max() < 1e-13

@@ -19,7 +19,7 @@ from tests.openmm.cells import BASE, CUBE, SLANTED, cheap, copper, images, pairs
 from tests.openmm.systems import moving, require_platform, where
 
 pytestmark = pytest.mark.slow
-DRIFT = np.array([30.0, -15.0, 8.0])  # nm/ps
+DRIFT = np.array([3.0, -1.5, 0.8])  # nm/ps
 EVERY = 250
 """Steps after which OpenMM 8.6 sorts particles anew, and wraps them."""
 KJ = unit.kilojoule_per_mole

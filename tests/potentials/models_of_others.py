@@ -1,14 +1,20 @@
 """Small models for the interfaces of other packages, and a reference that sums over images.
 
-Imported only where the packages are there.
+Those of an interface are made only where its package is there.
 """
 
 import itertools
 from pathlib import Path
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.build import bulk
+
+from kstep_integrators.ase.atoms import state_from_atoms
+from kstep_integrators.mechanics.make_state import make_state
+from kstep_integrators.potentials.base import Potential
+from kstep_integrators.state import PhaseState
 
 SIGMA, EPSILON, CUTOFF = 3.4, 0.0104, 7.0
 ALPHA = 1.4
@@ -78,6 +84,32 @@ def systems() -> dict[str, Atoms]:
     }
 
 
+def of(potential: Potential, atoms: Atoms):
+    """Energy and forces of atoms."""
+    state = state_from_atoms(atoms)
+    return potential.bind(state)(state.positions, None)[0]
+
+
+def together(*many: Atoms) -> PhaseState:
+    """One state of several molecules, without cells."""
+    states = [state_from_atoms(atoms) for atoms in many]
+    return make_state(
+        torch.cat([s.numbers for s in states]),
+        torch.cat([s.masses for s in states]),
+        torch.cat([s.positions for s in states]),
+        torch.cat([s.momenta for s in states]),
+        batch=torch.cat([torch.full((len(s.numbers),), i) for i, s in enumerate(states)]),
+    )
+
+
+def cluster(n: int, seed: int) -> Atoms:
+    """Atoms of a crystal without their cell."""
+    atoms = crystal(2, seed)[:n]
+    atoms.pbc = False
+    atoms.cell[:] = 0.0
+    return atoms
+
+
 def atomistic_model(kind="lj", dtype="float64", length="angstrom", energy="eV", **changes):
     """A pair potential as a metatomic model; attributes of its capabilities may be changed."""
     from metatomic.torch import AtomisticModel, ModelCapabilities, ModelMetadata, ModelOutput
@@ -109,8 +141,6 @@ def exported(folder: Path, **settings) -> Path:
 
 def interface_model(kind="lj", dtype=None, wrong=False):
     """A pair potential as a model of torch-sim's interface."""
-    import torch
-
     from tests.potentials.torch_sim_pairs import PairModel
 
     return PairModel(kind, torch.float64 if dtype is None else dtype, wrong)

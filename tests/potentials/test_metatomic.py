@@ -15,10 +15,10 @@ from metatomic.torch import ModelOutput
 
 from kstep_integrators import CalculatorPotential, KStepWarning, MetatomicPotential, units
 from kstep_integrators.ase.atoms import state_from_atoms
-from kstep_integrators.mechanics.make_state import make_state
 from kstep_integrators.potentials.base import Potential
 from kstep_integrators.potentials.batched_forces import BatchedForces
 from tests.potentials import models_of_others as others
+from tests.potentials.models_of_others import cluster, of, together
 
 SYSTEMS = others.systems()
 
@@ -26,39 +26,6 @@ SYSTEMS = others.systems()
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     return others.exported(tmp_path_factory.mktemp("metatomic"))
-
-
-def of(potential, atoms):
-    state = state_from_atoms(atoms)
-    return potential.bind(state)(state.positions, None)[0]
-
-
-def together(*many: Atoms):
-    states = [state_from_atoms(atoms) for atoms in many]
-    return make_state(
-        torch.cat([s.numbers for s in states]),
-        torch.cat([s.masses for s in states]),
-        torch.cat([s.positions for s in states]),
-        torch.cat([s.momenta for s in states]),
-        batch=torch.cat([torch.full((len(s.numbers),), i) for i, s in enumerate(states)]),
-    )
-
-
-def cluster(n: int, seed: int) -> Atoms:
-    atoms = others.crystal(2, seed)[:n]
-    atoms.pbc = False
-    atoms.cell[:] = 0.0
-    return atoms
-
-
-@pytest.mark.parametrize("kind", ["lj", "morse"])
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_energies_and_forces_are_those_of_all_images(name, kind, tmp_path):
-    atoms = SYSTEMS[name]
-    found = of(MetatomicPotential(others.exported(tmp_path, kind=kind)), atoms)
-    energy, forces = others.by_images(atoms, kind)
-    assert float(found.energy) == pytest.approx(energy, abs=1e-9)
-    np.testing.assert_allclose(found.forces, forces, atol=1e-9, rtol=0)
 
 
 def test_energies_and_forces_are_those_of_ase(path):
@@ -76,40 +43,6 @@ def test_units_that_the_model_declares_are_converted(path, tmp_path, length, ene
     one, two = of(MetatomicPotential(path), atoms), of(other, atoms)
     torch.testing.assert_close(two.energy, one.energy, atol=1e-9, rtol=0)
     torch.testing.assert_close(two.forces, one.forces, atol=1e-9, rtol=0)
-
-
-def test_a_batch_is_its_molecules_one_by_one(path):
-    potential = MetatomicPotential(path)
-    many = [cluster(n, n) for n in (5, 2, 9)]
-    state = together(*many)
-    whole, _ = potential.bind(state)(state.positions, None)
-    alone = [of(potential, atoms) for atoms in many]
-    torch.testing.assert_close(whole.energy, torch.cat([one.energy for one in alone]))
-    torch.testing.assert_close(
-        whole.forces, torch.cat([one.forces for one in alone]), atol=1e-12, rtol=0
-    )
-
-
-def test_each_of_a_batch_has_its_own_cell(path):
-    potential = MetatomicPotential(path)
-    many = [SYSTEMS[name] for name in ("skewed", "small", "outside", "cubic")]
-    cells = torch.stack([torch.tensor(atoms.cell.array) for atoms in many])
-    state = together(*many).replace(cell=cells, pbc=(True, True, True))
-    whole, _ = potential.bind(state)(state.positions, None)
-    for atoms, energy, forces in zip(
-        many, whole.energy, whole.forces.split([len(a) for a in many]), strict=True
-    ):
-        expected, slopes = others.by_images(atoms)
-        assert float(energy) == pytest.approx(expected, abs=1e-9)
-        np.testing.assert_allclose(forces, slopes, atol=1e-9, rtol=0)
-
-
-def test_atoms_in_another_order_have_the_same_forces(path):
-    potential, atoms = MetatomicPotential(path), SYSTEMS["skewed"]
-    order = [2, 0, 3, 1]
-    one, two = of(potential, atoms), of(potential, atoms[order])
-    torch.testing.assert_close(two.energy, one.energy, atol=1e-12, rtol=0)
-    torch.testing.assert_close(two.forces, one.forces[order], atol=1e-12, rtol=0)
 
 
 def test_lists_that_are_kept_through_a_jump_change_nothing(path):

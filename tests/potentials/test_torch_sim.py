@@ -17,19 +17,9 @@ from kstep_integrators import KStepWarning, TorchSimPotential, units
 from kstep_integrators.ase.atoms import state_from_atoms
 from kstep_integrators.potentials.base import Potential
 from tests.potentials import models_of_others as others
-from tests.potentials.test_metatomic import cluster, of, together
+from tests.potentials.models_of_others import cluster, of, together
 
 SYSTEMS = {name: a for name, a in others.systems().items() if name not in ("layer", "chain")}
-
-
-@pytest.mark.parametrize("kind", ["lj", "morse"])
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_energies_and_forces_are_those_of_all_images(name, kind):
-    atoms = SYSTEMS[name]
-    found = of(TorchSimPotential(others.interface_model(kind)), atoms)
-    energy, forces = others.by_images(atoms, kind)
-    assert float(found.energy) == pytest.approx(energy, abs=1e-9)
-    np.testing.assert_allclose(found.forces, forces, atol=1e-9, rtol=0)
 
 
 def shipped(kind, **settings):
@@ -70,42 +60,13 @@ def test_forces_that_are_not_the_gradient_are_said():
     of(TorchSimPotential(others.interface_model()), alone)  # without a force nothing can be told
 
 
-def test_a_batch_is_its_molecules_one_by_one():
+def test_a_batch_is_one_call():
     model = others.interface_model()
-    potential = TorchSimPotential(model)
-    many = [cluster(n, n) for n in (5, 2, 9)]
-    state = together(*many)
-    bound = potential.bind(state)
+    state = together(*[cluster(n, n) for n in (5, 2, 9)])
+    bound = TorchSimPotential(model).bind(state)
     model.calls = 0
-    whole, _ = bound(state.positions, None)
+    bound(state.positions, None)
     assert model.calls == 1
-    alone = [of(potential, atoms) for atoms in many]
-    torch.testing.assert_close(whole.energy, torch.cat([one.energy for one in alone]))
-    torch.testing.assert_close(
-        whole.forces, torch.cat([one.forces for one in alone]), atol=1e-12, rtol=0
-    )
-
-
-def test_each_of_a_batch_has_its_own_cell():
-    potential = TorchSimPotential(others.interface_model())
-    many = [SYSTEMS[name] for name in ("skewed", "small", "outside", "cubic")]
-    cells = torch.stack([torch.tensor(atoms.cell.array) for atoms in many])
-    state = together(*many).replace(cell=cells, pbc=(True, True, True))
-    whole, _ = potential.bind(state)(state.positions, None)
-    for atoms, energy, forces in zip(
-        many, whole.energy, whole.forces.split([len(a) for a in many]), strict=True
-    ):
-        expected, slopes = others.by_images(atoms)
-        assert float(energy) == pytest.approx(expected, abs=1e-9)
-        np.testing.assert_allclose(forces, slopes, atol=1e-9, rtol=0)
-
-
-def test_atoms_in_another_order_have_the_same_forces():
-    potential, atoms = TorchSimPotential(others.interface_model()), SYSTEMS["skewed"]
-    order = [2, 0, 3, 1]
-    one, two = of(potential, atoms), of(potential, atoms[order])
-    torch.testing.assert_close(two.energy, one.energy, atol=1e-12, rtol=0)
-    torch.testing.assert_close(two.forces, one.forces[order], atol=1e-12, rtol=0)
 
 
 def test_single_precision_is_that_of_the_model():

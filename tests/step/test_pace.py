@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from kstep_integrators import units
 from kstep_integrators.state import PhaseState
+from kstep_integrators.step.energy_watch import WATCHED
 from kstep_integrators.step.info import StepInfo
 from kstep_integrators.step.metropolis import Verdict
 from kstep_integrators.step.pace import (
@@ -20,6 +22,7 @@ from kstep_integrators.step.pace import (
     next_pace,
     trouble_of,
 )
+from kstep_integrators.units import MEV, PS
 
 FS = units.FS
 
@@ -87,7 +90,7 @@ def test_an_undone_jump_counts_as_the_worst():
 
 def test_what_is_not_known_changes_nothing():
     pace = begin_pace(8, 0.25 * FS)
-    assert next_pace(pace, None, 1) is pace
+    assert next_pace(pace, None, 1) == pace
     fixed = begin_pace(8, 0.25 * FS, grow=False)
     assert next_pace(fixed, 100.0, 1) is fixed
 
@@ -133,3 +136,44 @@ def test_undone_jumps_and_fallbacks(state: PhaseState):
         StepInfo(residual=quiet, undone=torch.tensor([True])),
     ):
         assert trouble_of(info, state, 1.0, quiet, None) == math.inf
+
+
+# Drift of the energy
+
+
+def watched(pace, energies, trouble=0.3):
+    for step, energy in enumerate(energies):
+        pace = next_pace(pace, trouble, step, energy, 0.5 * FS)
+    return pace
+
+
+def test_a_stride_whose_energy_drifts_is_halved():
+    pace = Pace((2, 4, 8), 2)
+    rise = 4.0 * MEV / PS * 4.0 * FS * np.arange(120)  # 4 meV/atom/ps
+    noise = 1e-5 * np.random.default_rng(0).normal(size=120)
+    assert watched(pace, noise).k == 8
+    for sign in (1.0, -1.0):
+        shrunk = watched(pace, sign * rise[:64] + noise[:64])
+        assert (shrunk.k, shrunk.recent, shrunk.energies, shrunk.step) == (4, (), (), 63)
+        assert shrunk.allowed == pytest.approx(0.3 / 4)
+    assert watched(pace, rise[:63] + noise[:63]).k == 8  # not told yet
+    assert watched(pace, 0.5 * rise[:64] + noise[:64]).k == 8  # it may yet come back
+    assert watched(pace, 0.5 * rise + noise).k == 4
+    assert watched(pace, np.minimum(rise, rise[30]) + noise).k == 8  # it is over
+    assert watched(pace, rise[:64] + 1e3 * noise[:64]).k == 8  # within what it fluctuates by
+    assert watched(Pace((2, 4, 8), 0), rise + noise, 0.3).k == 2
+
+
+def test_what_is_not_conserved_is_not_watched():
+    pace = watched(Pace((2, 4, 8), 2), [0.0, 0.1])
+    assert len(pace.energies) == 2
+    assert next_pace(pace, 0.3, 3).energies == ()
+
+
+def test_it_comes_back_with_half_the_error_or_after_long_peace():
+    pace = Pace((4, 8), 0, allowed=0.4)
+    assert after(pace, *[0.12] * LANDINGS).k == 4
+    assert after(pace, *[0.09] * LANDINGS).k == 8
+    quiet = watched(pace, np.zeros(WATCHED), 0.12)
+    assert (quiet.k, quiet.allowed) == (8, 0.8)
+    assert watched(pace, np.zeros(WATCHED - 1), 0.12).k == 4

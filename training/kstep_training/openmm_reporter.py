@@ -303,8 +303,10 @@ def _fixed(simulation: Any) -> _Fixed:
         )
     if system.usesPeriodicBoundaryConditions():
         raise ValueError(
-            "the System is periodic, and the training module knows isolated molecules only: forces "
-            "in a box are no labels for them. Record the solute by itself, without the solvent"
+            "the System is periodic, and TrajectoryReporter writes neither box vectors nor forces "
+            "without those of a solvent. For a dataset in a cell make the run with kstep run or "
+            "KStepDynamics, whose trajectories keep the cell (an OpenMMCalculator takes the "
+            "System); of a solute, record it by itself, without the solvent"
         )
     elements = [atom.element for atom in simulation.topology.atoms()]
     if any(element is None for element in elements):

@@ -95,6 +95,20 @@ def test_radial_distributions_of_another_law_are_a_miss():
     )
     hotter = rows([crystal(s, 0.15) for s in range(10, 18)], reference)["jumps"]
     assert statuses(hotter)["g(r) Cu-Cu"] == MISS
+    assert statuses(hotter)["S(k) all atoms"] == MISS
+
+
+def test_structure_factors_of_a_gas_and_of_a_crystal():
+    curve = cell_curves([gas(s) for s in range(8)], True)["structure"]["all atoms"]
+    assert np.abs(curve.mean - 1.0).mean() < 0.1
+    (cold,) = cell_curves([crystal(0, 0.01)], False)["structure"].values()
+    count = len(crystal(0).numbers)
+    first = np.flatnonzero(cold.mean > 0.9 * count)[0]  # (220): others share a shell with waves
+    assert cold.x[first] == pytest.approx(2.0 * np.pi * np.sqrt(8.0) / 3.6)
+    assert cold.mean[first] == pytest.approx(
+        count * np.exp(-((0.01 * cold.x[first]) ** 2)), rel=1e-3
+    )
+    assert cold.mean[cold.x < 2.9].max() < 0.1  # below (111) there is nothing
 
 
 def test_diffusion_within_three_errors_and_another_one_found():
@@ -239,6 +253,7 @@ def test_figures():
     assert "impulse-4" in picture
     assert "verlet-4" not in picture
     assert "Cu-Cu" in cell_curves_figure(made, "radial", "dynamics")
+    assert "S(k)" in cell_curves_figure(made, "structure", "dynamics")
     assert cell_curves_figure(made, "profile", "dynamics") is None
     assert cell_curves_figure(made, "radial", "ensemble") is None
 

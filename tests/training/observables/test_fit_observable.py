@@ -128,7 +128,7 @@ def test_what_is_written(kind: str, labels: Path, tmp_path: Path) -> None:
 def test_a_network_learns_the_couplings(couplings: Path, tmp_path: Path) -> None:
     stage = CouplingFitStage(
         network=CouplingNetworkSettings(layers=2, lmax=2, radial=8, cutoff=8.0, hidden=16),
-        fit=CouplingFitSettings(epochs=60, learning_rate=1e-2, batch_size=8, jitter=0.0),
+        fit=CouplingFitSettings(epochs=30, learning_rate=1e-2, batch_size=8, jitter=0.0),
     )
     path = fit_observable(stage, couplings, tmp_path / "fit")
     test = json.loads((path.parent / "evaluation.json").read_text())["parts"]["test"]

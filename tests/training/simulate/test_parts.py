@@ -214,7 +214,10 @@ def test_a_time_step_that_is_too_long_explodes() -> None:
         ("timestep_fs=0", "timestep_fs is 0"),
         ("timestep_fs=inf", "timestep_fs is inf"),
         ("production_friction_per_ps=0", "production_friction_per_ps is 0"),
-        ("physics=xtb", "physics is 'xtb', expected one of GFN2-xTB, GFN1-xTB, GFN-FF, pyscf, EMT, LJ, mm"),
+        (
+            "physics=xtb",
+            "physics is 'xtb', expected one of GFN2-xTB, GFN1-xTB, GFN-FF, pyscf, EMT, LJ, mm",
+        ),
         ("basis=def2-svp", "basis is 'def2-svp' and physics is 'mm', .* needs physics=pyscf"),
         ("xc=pbe", "xc is 'pbe'"),
         ("production=npt", "production is 'npt', expected nve or langevin"),

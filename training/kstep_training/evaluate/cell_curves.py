@@ -1,4 +1,4 @@
-"""Curves of runs in cells: radial distributions, mean-square displacement, profile of a slab."""
+"""Curves of runs in cells: g(r), structure factor, mean-square displacement, profile of a slab."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from kstep_integrators.diagnostics import (
     mean_square_displacement,
     radial_distributions,
     remove_drift,
+    structure_factor,
     unwrap_positions,
 )
 from kstep_integrators.units import PS
@@ -31,11 +32,15 @@ __all__ = [
     "unwrapped",
 ]
 
-KINDS: Final = ("radial", "displacement", "profile")
+KINDS: Final = ("radial", "structure", "displacement", "profile")
 FRAMES: Final = 100
 """Of a run, for radial distributions and profiles."""
 NEAR, FAR = 6.0, 8.0
 """Least and largest distance, angstrom, that a radial distribution goes to."""
+WAVES, PHASES, SHELLS = 20, 3_000_000, 40
+"""Frames of a run, phases of a run, and shells of wave vectors, for a structure factor."""
+LONGEST: Final = 6.0
+"""1/angstrom, of a wave vector."""
 RELABELLINGS: Final = 19_999
 LAGS: Final = 0.4
 """Part of a run that displacements go to."""
@@ -50,7 +55,7 @@ class Curves:
     Attributes
     ----------
     x : (K,)
-        Distances or heights (angstrom), or times (ps).
+        Distances or heights (angstrom), wavenumbers (1/angstrom), or times (ps).
     runs : (R, K)
 
     Examples
@@ -87,14 +92,16 @@ def cell_curves(
     Returns
     -------
     dict
-        ``radial`` of cells that are periodic in all directions, ``profile`` of slabs,
-        ``displacement`` of all; empty for isolated molecules.
+        ``radial`` of cells that are periodic in all directions, ``structure`` of those of them
+        that stay as they are, ``profile`` of slabs, ``displacement`` of all; empty for isolated
+        molecules.
     """
     curves: dict[str, dict[str, Curves]] = {}
     if not records or not any(records[0].pbc):
         return curves
     if all(records[0].pbc):
         curves["radial"] = _radial(records, skip)
+        curves["structure"] = _structure(records, skip)
     if sum(records[0].pbc) == 2:
         curves["profile"] = _profile(records, skip, like or records[0])
     if moving:
@@ -107,10 +114,10 @@ def _landings(record: Record, skip: float) -> NDArray[np.int64]:
     return kept[np.isfinite(record.positions[kept]).all((1, 2))]
 
 
-def _some(record: Record, skip: float) -> tuple[Array, Array]:
+def _some(record: Record, skip: float, count: int = FRAMES) -> tuple[Array, Array]:
     """Positions and cells of no more than some frames, evenly spread."""
     frames = _landings(record, skip)
-    frames = frames[:: max(1, len(frames) // FRAMES)]
+    frames = frames[:: max(1, len(frames) // count)]
     cell = record.cell if record.cell.ndim == 2 else record.cell[frames]
     return record.positions[frames], cell
 
@@ -124,6 +131,23 @@ def _radial(records: Sequence[Record], skip: float) -> dict[str, Curves]:
         pair: Curves(g.distances, np.stack([run[pair].density for run in each]))
         for pair, g in each[0].items()
     }
+
+
+def _structure(records: Sequence[Record], skip: float) -> dict[str, Curves]:
+    """Structure factor of all atoms, by shells of wave vectors; nothing if cells change."""
+    cell = records[0].cell
+    if any(r.cell.ndim != 2 or not np.array_equal(r.cell, cell) for r in records):
+        return {}
+    vectors = PHASES / (WAVES * len(records[0].numbers))
+    # Half of the lattice points in a sphere of reciprocal space.
+    density = abs(np.linalg.det(cell)) / (2.0 * np.pi) ** 3
+    limit = min(LONGEST, (vectors / (2.0 / 3.0 * np.pi * density)) ** (1.0 / 3.0))
+    runs = []
+    for record in records:
+        found = structure_factor(_some(record, skip, WAVES)[0], cell, limit)
+        sizes, factor, _ = found.shells(limit / SHELLS)
+        runs.append(factor)
+    return {"all atoms": Curves(sizes, np.stack(runs))}
 
 
 def _profile(records: Sequence[Record], skip: float, like: Record) -> dict[str, Curves]:
@@ -214,6 +238,8 @@ def compare_cells(
 
 def _shared(mine: Curves, other: Curves) -> tuple[Array, Array] | None:
     """Curves at the abscissas that both have; None if those are fewer than two."""
+    if mine.x.shape == other.x.shape and np.allclose(mine.x, other.x):
+        return mine.runs, other.runs
     step = max(mine.x[1] - mine.x[0], other.x[1] - other.x[0])
     ends = min(mine.x[-1], other.x[-1])
     kept = []

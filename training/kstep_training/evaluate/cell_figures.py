@@ -1,6 +1,7 @@
 """Figures and sentences of the report on runs in cells.
 
-Radial distributions, mean-square displacement, profile of a slab; and what is not shown, and why.
+Radial distributions, structure factor, mean-square displacement, profile of a slab; and what is not
+shown, and why.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ __all__ = ["cell_curves_figure", "cell_notes", "cell_pictures", "cell_words"]
 _ANGSTROM: Final = "\N{ANGSTROM SIGN}"
 _AXES: Final = {
     "radial": (f"distance, {_ANGSTROM}", "g(r)"),
+    "structure": (f"wavenumber, 1/{_ANGSTROM}", "S(k)"),
     "displacement": ("time, ps", f"mean square, {_ANGSTROM}\N{SUPERSCRIPT TWO}"),
     "profile": (f"height, {_ANGSTROM}", "density, g/cm\N{SUPERSCRIPT THREE}"),
 }
@@ -31,7 +33,7 @@ def cell_curves_figure(rows: Mapping[str, Mapping[str, Any]], kind: str, part: s
     ----------
     rows : mapping
         Metrics of the methods of one molecule, by name.
-    kind : {"radial", "displacement", "profile"}
+    kind : {"radial", "structure", "displacement", "profile"}
     part : {"dynamics", "ensemble"}
 
     Returns
@@ -90,6 +92,8 @@ def _panel(
 
 _TITLES: Final = {
     "radial": ("Radial distributions", "Pairs of elements, over those of the reference (grey)."),
+    "structure": ("Structure factor",
+                  "Shells of the wave vectors of the cell, over those of the reference (grey)."),
     "displacement": ("Mean-square displacement",
                      "Along the periodic directions, without drift; the reference is grey."),
     "profile": ("Profile of the slab", "Mass density along the normal, over the reference (grey)."),
@@ -131,10 +135,12 @@ def cell_notes(molecule: Mapping[str, Any]) -> list[str]:
     'A slab has no volume: no radial distributions, '
     """
     notes = []
-    if sum(molecule["pbc"]) == 2:
-        notes.append("A slab has no volume: no radial distributions, coordination or pressure.")
-    if sum(molecule["pbc"]) == 1:
-        notes.append("A wire has no volume: no radial distributions, coordination or pressure.")
+    if sum(molecule["pbc"]) < 3:
+        open_cell = "A slab" if sum(molecule["pbc"]) == 2 else "A wire"
+        notes.append(
+            f"{open_cell} has no volume: no radial distributions, structure factor, coordination "
+            "or pressure."
+        )
     rows = [row for row in molecule["methods"].values() if "cell" in row]
     if all(molecule["pbc"]) and not any(row["cell"].get("pressure") for row in rows):
         notes.append("No pressure: the physics gives no stress, or nothing was computed again.")

@@ -41,7 +41,12 @@ PROMISES = {
     "references": "References that can be trusted: independent, and enough of them",
 }
 
-CURVES = {"radial": "g(r)", "displacement": "displacement", "profile": "profile of"}
+CURVES = {
+    "radial": "g(r)",
+    "structure": "S(k)",
+    "displacement": "displacement",
+    "profile": "profile of",
+}
 """Titles of the kinds of curves of cells."""
 
 SAMPLES_EACH = 4.0
