@@ -32,6 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_prep(commands)
     _add_simulate(commands)
+    _add_sample(commands)
     _add_dataset(commands)
     _add_fit(commands)
     _add_run(commands)
@@ -123,6 +124,24 @@ def _add_simulate(commands: Any) -> None:
     )
     where = simulate.add_mutually_exclusive_group()
     _add_workers(where, "processes, one trajectory each")
+    where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
+
+
+def _add_sample(commands: Any) -> None:
+    sample = commands.add_parser(
+        "sample",
+        help="labelled geometries of molecules of prep and clusters of them; resumes where "
+        "interrupted",
+    )
+    sample.add_argument("prepared", type=Path, metavar="FOLDER", help="made by kstep prep")
+    sample.add_argument(
+        "overrides", nargs="*", type=override_word, metavar="key=value", help="e.g. frames=100"
+    )
+    sample.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder (FOLDER_samples if none is given)"
+    )
+    where = sample.add_mutually_exclusive_group()
+    _add_workers(where, "processes, one molecule or cluster each")
     where.add_argument("--scheduler", metavar="ADDRESS", help="of a Dask cluster that does it")
 
 

@@ -18,6 +18,7 @@ __all__ = ["SETTINGS", "CommandParser", "describe_keys"]
 SETTINGS: Final = {
     "prep": ("kstep_training.prep.prepare", "PrepSettings"),
     "simulate": ("kstep_training.simulate.settings", "SimulateSettings"),
+    "sample": ("kstep_training.sample.settings", "SampleSettings"),
     "dataset": ("kstep_training.dataset.make_dataset", "DatasetSettings"),
     "fit": ("kstep_training.fit.settings", "FitStage"),
     "run": ("kstep_training.run.settings", "RunSettings"),

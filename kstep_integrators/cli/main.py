@@ -79,6 +79,7 @@ _RESUME: Final = {
     "demo": "a demonstration starts from the beginning when it is run again",
     "prep": "run the same command again to resume where it stopped",
     "simulate": "run the same command again to resume where it stopped",
+    "sample": "run the same command again to resume where it stopped",
     "evaluate": "run the same command again to resume where it stopped",
     "dataset": "run the same command again to resume where it stopped",
     "run": "run the same command again to resume where it stopped",
@@ -241,6 +242,18 @@ def _simulate(arguments: argparse.Namespace) -> None:
     )
 
 
+def _sample(arguments: argparse.Namespace) -> None:
+    from kstep_training.sample.sample import run_sample
+
+    run_sample(
+        arguments.prepared,
+        list(arguments.overrides),
+        arguments.output,
+        arguments.workers,
+        arguments.scheduler,
+    )
+
+
 def _dataset(arguments: argparse.Namespace) -> None:
     from kstep_training.dataset.make_dataset import run_dataset
 
@@ -265,6 +278,7 @@ _COMMANDS: Final = {
     "demo": _demo,
     "prep": _prep,
     "simulate": _simulate,
+    "sample": _sample,
     "evaluate": _evaluate,
     "dataset": _dataset,
     "run": _run,

@@ -126,12 +126,15 @@ def placed(
         mine = np.nan_to_num(vdw_radii[kinds], nan=UNKNOWN_RADIUS)
         turned = (x - x.mean(0)) @ random_rotation(rng).T
         if len(there):
-            touching = rng.uniform(*contacts) * (radii[:, None] + mine[None, :])
+            touching = float(rng.uniform(contacts[0], contacts[1])) * (
+                radii[:, None] + mine[None, :]
+            )
             direction = rng.normal(size=3)
             direction /= np.linalg.norm(direction)
-            turned = turned + there.mean(0) + direction * _approach(there, turned, touching, direction)
+            far = _approach(there, turned, touching, direction)
+            turned = turned + there.mean(0) + far * direction
         there, radii = np.concatenate([there, turned]), np.concatenate([radii, mine])
-    return there - there.mean(0)
+    return np.asarray(there - there.mean(0))
 
 
 def _approach(there: Array, mine: Array, touching: Array, direction: Array) -> float:

@@ -97,8 +97,8 @@ def _drawn(
     numbers = [conformers[0].numbers for conformers in relaxed]
     pairs: list[tuple[int, int]] = []
     turnable = []
-    for one in prepared:
-        first = sum(len(kinds) for kinds in numbers[: prepared.index(one)])
+    for place, one in enumerate(prepared):
+        first = sum(len(kinds) for kinds in numbers[:place])
         bonds = [(a.index, b.index) for a, b in one.topology.bonds()]
         pairs += [(i + first, j + first) for i, j in bonds]
         parts = bonds_of(one.topology.getNumAtoms(), bonds)
@@ -180,7 +180,7 @@ def sample(
     workers: int = 1,
     scheduler: str | None = None,
 ) -> tuple[int, Iterator[tuple[str, dict[str, Any]]]]:
-    """Label geometries of every molecule of a folder made by the stage ``prep``, and of clusters.
+    """Label geometries of each molecule in a folder made by the stage ``prep``, and of clusters.
 
     Parameters
     ----------

@@ -129,7 +129,9 @@ def _distorted(
                 break
     if turnable and rng.random() < settings.stretched_fraction:
         bond = turnable[int(rng.integers(len(turnable)))]
-        positions = stretched(positions, bond, rng.uniform(*settings.stretches))
+        positions = stretched(
+            positions, bond, float(rng.uniform(settings.stretches[0], settings.stretches[1]))
+        )
     return positions
 
 
