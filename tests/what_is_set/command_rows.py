@@ -22,6 +22,7 @@ from kstep_training.manifest import keep_identity, open_manifest
 from kstep_training.observables.labels import label
 from kstep_training.options import override
 from kstep_training.run import run
+from kstep_training.sample import sample
 from kstep_training.simulate import simulate
 from tests.what_is_set.table import HONOURED, Row, Section, no_such_moment, outcome_of
 
@@ -33,6 +34,11 @@ OTHERS: Final[Mapping[str, Any]] = MappingProxyType(
         "prep.constraints": "HBonds",
         "simulate.physics": "GFN2-xTB",
         "simulate.production": "langevin",
+        "sample.physics": "GFN1-xTB",
+        "sample.twisted_fraction": 0.3,
+        "sample.stretches": [0.9, 1.2],
+        "sample.contacts": [0.8, 1.2],
+        "sample.charges": [0, 0],
         "dataset.k": [2],
         "dataset.split": "trajectory",
         "fit.network.kind": "direct",
@@ -56,7 +62,7 @@ OTHERS: Final[Mapping[str, Any]] = MappingProxyType(
         "run.verify_interval": 10,
         "run.multiplicity": 3,
         "run.charge": 1,
-        **{f"{command}.lj_cutoff_A": 12.0 for command in ("simulate", "run", "evaluate")},
+        **{f"{command}.lj_cutoff_A": 12.0 for command in ("simulate", "sample", "run", "evaluate")},
         "run.pressure_bar": 1.0,
         "run.barostat": "anisotropic",
         "run.barostat_scales": "atoms",
@@ -219,6 +225,14 @@ def _simulate(first: Any, second: Any, folder: Path) -> str:
     )
 
 
+def _sample(first: Any, second: Any, folder: Path) -> str:
+    return _going_on(
+        lambda settings: open_manifest(folder, sample._Made({}, settings), (), "shards"),
+        first,
+        second,
+    )
+
+
 def _run(first: Any, second: Any, folder: Path) -> str:
     return _going_on(
         lambda settings: run._manifest(folder, run._Made("organic-gfn2", "CCO", settings, {})),
@@ -292,13 +306,14 @@ def _observe(first: Any, second: Any, folder: Path) -> str:
     )
 
 
-AGAIN = {"prep": _prep, "simulate": _simulate, "dataset": _dataset, "fit": _fit, "run": _run,
-         "evaluate": _evaluate, "label couplings": _label("couplings"),
+AGAIN = {"prep": _prep, "simulate": _simulate, "sample": _sample, "dataset": _dataset,
+         "fit": _fit, "run": _run, "evaluate": _evaluate, "label couplings": _label("couplings"),
          "label xanes": _label("xanes"), "observe": _observe}  # fmt: skip
 
 TEXT = {
     "prep": "Another value, for a folder that holds molecules.",
     "simulate": "Another value, for a folder that holds trajectories.",
+    "sample": "Another value, for a folder that holds geometries.",
     "dataset": "Another value, for a folder that holds a whole dataset.",
     "fit": "Another value, for a folder that holds a fit, finished or not.",
     "run": "Another value, for a folder that holds a run, finished or not.",
