@@ -12,12 +12,13 @@ import ase.io
 import numpy as np
 import openmm
 import pytest
+from ase.build import molecule
 from openmm import app, unit
 
 from kstep_integrators.cli import main
 from kstep_training.options import override
 from kstep_training.prep import prepare as module
-from kstep_training.prep.molecules import Molecule, conformers
+from kstep_training.prep.molecules import Molecule, conformers, read_smiles
 from kstep_training.prep.prepare import PrepSettings, prepare, run_prep
 from kstep_training.prep.prepared import prepared_folders, read_prepared
 
@@ -220,6 +221,26 @@ def test_command_reports_bad_lines_and_goes_on(
     stamps = tree(output / "water")
     assert main(command) == 0
     assert tree(output / "water") == stamps
+
+
+@pytest.mark.parametrize("name", ["box.extxyz", "box.vasp", "box.traj", "box.cif", "alone.xyz"])
+def test_geometries_are_no_lists(tmp_path: Path, name: str) -> None:
+    atoms = molecule("CH3OH", vacuum=2.0)  # 'C 3.04 ...' would be methane by the name of 3.04
+    atoms.pbc = not name.startswith("alone")
+    ase.io.write(tmp_path / name, atoms)
+    with pytest.raises(ValueError, match=r"is a file of geometries.*kstep run"):
+        run_prep(str(tmp_path / name), [], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(NotADirectoryError, match="the folder that kstep prep has written"):
+        prepared_folders(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["list", "list.smi", "list.txt", "list.dat", "list.csv"])
+def test_lists_by_any_name(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("C C\nO water\n")
+    molecules, problems = read_smiles(tmp_path / name)
+    assert [(one.name, one.smiles) for one in molecules] == [("C", "C"), ("water", "O")]
+    assert not problems
 
 
 def test_lists_that_give_nothing(tmp_path: Path) -> None:

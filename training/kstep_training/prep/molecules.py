@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 from ase.data import atomic_masses
+from ase.io import read
 
 from kstep_training.prep.isomers import one_isomer
 
@@ -96,6 +97,19 @@ def find_list(source: str | Path) -> Path:
     return path if path.is_file() else bundled_list(str(source))
 
 
+def _refuse_geometries(path: Path) -> None:
+    try:
+        frames = read(path, ":")
+    except Exception:  # noqa: BLE001  (no format of ASE, or a list that looks like one)
+        return
+    if any(len(atoms) for atoms in frames):
+        raise ValueError(
+            f"{path} is a file of geometries, expected a list with one 'SMILES name' per line: "
+            "kstep prep and kstep simulate are of isolated molecules by their SMILES; kstep run "
+            "and kstep evaluate take geometries, in a cell too"
+        )
+
+
 def read_smiles(path: str | Path) -> tuple[list[Molecule], list[str]]:
     """Read a ``.smi`` file: one ``SMILES name`` per line, ``#`` starts a comment.
 
@@ -111,8 +125,14 @@ def read_smiles(path: str | Path) -> tuple[list[Molecule], list[str]]:
     problems : list of str
         One message with the line number for each line that does not (unparsable, several
         fragments, doubled name, a name that cannot be a file's); the rest stays usable.
+
+    Raises
+    ------
+    ValueError
+        If the file holds geometries: symbols of elements would be read as SMILES.
     """
     chem = _rdkit()
+    _refuse_geometries(Path(path))
     molecules: list[Molecule] = []
     problems: list[str] = []
     seen: set[str] = set()

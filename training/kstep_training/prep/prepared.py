@@ -105,7 +105,14 @@ def prepared_folders(folder: Path) -> list[Path]:
     ------
     FileNotFoundError
         If there are none.
+    NotADirectoryError
+        If ``folder`` is a file, such as a geometry.
     """
+    if folder.is_file():
+        raise NotADirectoryError(
+            f"{folder} is a file, expected the folder that kstep prep has written; a geometry, "
+            "alone or in a cell, runs with kstep run"
+        )
     folders = sorted(path.parent for path in folder.glob("[!.]*/conformers.xyz"))
     if not folders:
         raise FileNotFoundError(f"no prepared molecule in {folder}; run kstep prep first")
