@@ -17,8 +17,9 @@ UNITS = {"_per_ps": "1/ps", "_fs": "fs", "_ps": "ps", "_K": "K", "_eV": "eV", "_
 """Ends of names, and the units that they promise."""
 WITH_UNIT = {
     "charge", "charges", "cutoff", "distance_scale", "distortions", "energy_tolerance",
-    "force_tolerance", "gaussian", "huber_delta", "jitter", "largest_shift", "least", "lorentzian", "most", "reach",
-    "resolution", "scale", "spacing", "stiffness", "temperatures", "widest", "widths",
+    "force_tolerance", "gaussian", "huber_delta", "jitter", "largest_shift", "least",
+    "lorentzian", "most", "reach", "resolution", "scale", "spacing", "stiffness",
+    "temperatures", "widest", "widths",
 }  # fmt: skip
 """Other keys that have one."""
 
