@@ -37,6 +37,10 @@ from tests.openmm.systems import (
     where,
 )
 
+pytestmark = pytest.mark.filterwarnings(  # bases are computed on Reference, in a slanted box too
+    "ignore:the box is not rectangular:kstep_integrators.KStepWarning"
+)
+
 __all__ = ["model"]
 
 BASE = 0.0005  # ps
