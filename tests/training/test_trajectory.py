@@ -39,6 +39,7 @@ def trajectory() -> Trajectory:
         cell=np.diag([10.0, 11.0, 12.0]),
         pbc=np.array([True, True, False]),
         metadata={"method": "GFN2-xTB", "name": "water"},
+        charges=rng.normal(size=(frames, atoms)),
     )
 
 
@@ -60,6 +61,8 @@ def test_round_trip(trajectory: Trajectory, tmp_path: Path) -> None:
             assert got.dtype == wanted.dtype
             np.testing.assert_allclose(got, wanted, rtol=1e-14, atol=0.0)
     assert back.metadata == {**trajectory.metadata, "schema": SCHEMA_VERSION}
+    write_npz(path, dataclasses.replace(trajectory, charges=None))
+    assert read_npz(path).charges is None
 
 
 def test_a_cell_that_changes_is_kept_of_each_frame(trajectory: Trajectory, tmp_path: Path) -> None:
