@@ -76,7 +76,7 @@ def nve(
     case: Case, ways: dict[tuple[str, str], tuple[float, ...]], steps: tuple[float, ...],
     labels: int, length_ps: float, folder: Path,
 ) -> dict[str, Any]:  # fmt: skip
-    """What was learned, and runs of Verlet by step and of each way and base by stride, fs."""
+    """Lessons, and runs of Verlet by step and of each way and base by stride, fs."""
     fine = kept(folder / "verlet-fine.json", lambda: verlet(case, min(steps), 1, length_ps))
     lessons, rows = [], []
     for (way, base), lengths in ways.items():

@@ -186,7 +186,7 @@ def _residuals(dynamics: KStepDynamics) -> list[float]:
 
 
 def _told(learning: dict[str, Any]) -> dict[str, Any]:
-    """What an equilibration has learned, and what it cost."""
+    """Residuals of an equilibration as labels came, its refits and its cost."""
     residuals = learning["residuals"]
     parts = np.array_split(residuals, min(6, len(residuals)))
     quarters = [float(np.sqrt(np.mean(np.square(part)))) for part in parts]

@@ -81,8 +81,7 @@ class KStepDynamics(SteppingDynamics):
         ``"impulse"``, ``"filtered"``, ``"mollified"`` or ``"none"`` around a potential, ``"delta"``
         or ``"none"`` around a direct jump, as its baseline wants. By default ``"mollified"`` around
         a potential at strides beyond 4 fs (2 fs in periodic cells with hydrogen), unless bonds are
-        fixed or jumps Metropolized, else the
-        first that the jump takes.
+        fixed or jumps Metropolized, else the first that the jump takes.
         ``Filtered("quartic")`` of :mod:`kstep_integrators.correctors` chooses another filter.
     thermostat : str, optional
         ``"langevin"``, ``"bussi"`` (stochastic velocity rescaling), or None: Langevin if a friction

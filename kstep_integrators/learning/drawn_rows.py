@@ -19,7 +19,7 @@ ATOMS = 64
 """All forces and stresses are learned from labels of no more atoms; beyond, the forces of as many
 of them from each of the first labels."""
 EARLY = 32
-"""How many labels are the first."""
+"""Number of those first labels."""
 LATER_ATOMS, LATER_STRAINS = 16, 1
 """Atoms whose forces, and components of the stress, are learned from each later label: where an
 evaluation takes a second, the first labels add half of one, and these a tenth."""

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.io import read, write
 
 from kstep_integrators.cli import main
+from kstep_training import reported_tasks
 from kstep_training.observables.labels import label as module
 from kstep_training.observables.labels.kinds import KINDS, LabelKind, find_kind
 from kstep_training.observables.labels.label import label, run_label
@@ -53,7 +54,7 @@ def here(
 
 @pytest.fixture(autouse=True)
 def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "map_tasks", here)
+    monkeypatch.setattr(reported_tasks, "map_tasks", here)
 
 
 def labelled(path: Path, folder: Path, settings: LabelSettings = SETTINGS) -> dict[str, Any]:
@@ -163,7 +164,9 @@ def test_finished_parts_are_kept_and_missing_ones_made(
     assert labelled(trajectory, folder)["water.1"]["frames"] == 2
     assert (folder / "parts/water.0.npz").stat().st_mtime_ns == stamp
 
-    monkeypatch.setattr(module, "map_tasks", lambda _, jobs, *__: iter([]) if not jobs else 1 / 0)
+    monkeypatch.setattr(
+        reported_tasks, "map_tasks", lambda _, jobs, *__: iter([]) if not jobs else 1 / 0
+    )
     assert len(labelled(trajectory, folder)) == 2
 
 
@@ -321,7 +324,7 @@ def test_what_is_no_folder_of_labels_is_refused(trajectory: Path, tmp_path: Path
 def test_workers_label_and_the_command_resumes(
     trajectory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "map_tasks", map_tasks)
+    monkeypatch.setattr(reported_tasks, "map_tasks", map_tasks)
     words = [
         "label", "xanes", str(trajectory), "element=O", "basis=sto-3g", "window_eV=1",
         "--workers", "1", "--output", str(tmp_path / "labels"),
@@ -332,7 +335,9 @@ def test_workers_label_and_the_command_resumes(
     np.testing.assert_allclose(
         part["positions"], [atoms.positions for atoms in read(trajectory, ":")], atol=1e-12
     )
-    monkeypatch.setattr(module, "map_tasks", lambda _, jobs, *__: iter([]) if not jobs else 1 / 0)
+    monkeypatch.setattr(
+        reported_tasks, "map_tasks", lambda _, jobs, *__: iter([]) if not jobs else 1 / 0
+    )
     assert main(words) == 0
 
 

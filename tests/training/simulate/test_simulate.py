@@ -21,6 +21,7 @@ import pytest
 from distributed import Client, KilledWorker, LocalCluster
 
 from kstep_integrators.cli import main
+from kstep_training import reported_tasks
 from kstep_training.prep.molecules import Molecule
 from kstep_training.prep.prepare import PrepSettings, prepare
 from kstep_training.simulate import simulate as module
@@ -96,7 +97,7 @@ def test_a_run_that_was_interrupted_gives_the_same_shards(
     same_shards(whole, cut)
     assert not list(cut.rglob("*.partial"))
 
-    monkeypatch.setattr(module, "map_tasks", refuse)
+    monkeypatch.setattr(reported_tasks, "map_tasks", refuse)
     assert run(prepared, whole, cluster) == expected
 
 
@@ -123,7 +124,7 @@ def test_an_explosion_is_reported_and_the_others_go_on(
     assert shards(folder) == SHARDS
 
     # What exploded would do so again, what failed may have been put right.
-    monkeypatch.setattr(module, "map_tasks", refuse)
+    monkeypatch.setattr(reported_tasks, "map_tasks", refuse)
     with pytest.raises(AssertionError, match="a worker was started"):
         run(prepared, folder, cluster)
     shutil.rmtree(prepared / "broken")
@@ -341,7 +342,7 @@ def test_what_a_lost_worker_leaves_behind(
         for job in jobs:
             yield job, KilledWorker("task", SimpleNamespace(address="tcp://a"), 3)
 
-    monkeypatch.setattr(module, "map_tasks", lose)
+    monkeypatch.setattr(reported_tasks, "map_tasks", lose)
     _, reports = simulate(prepared, tmp_path / "out", TINY)
     report = dict(reports)["water.300K.0"]
     assert report["status"] == "failed"

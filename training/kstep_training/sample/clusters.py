@@ -138,7 +138,7 @@ def placed(
 
 
 def _approach(there: Array, mine: Array, touching: Array, direction: Array) -> float:
-    """How far along a direction, from far away, until the first two atoms touch, angstrom.
+    """Distance along a direction at which the first two atoms touch, coming from afar, angstrom.
 
     Two atoms a and b touch where |b + t u - a| is as given: the larger root of a quadratic.
     """

@@ -24,15 +24,15 @@ from rich.markup import escape
 
 from kstep_training.inputs.physics import make_physics
 from kstep_training.inputs.start import RelaxationFailed, relax
-from kstep_training.manifest import add_reports, open_manifest
+from kstep_training.manifest import open_manifest
 from kstep_training.options import override
 from kstep_training.prep.prepared import Prepared, prepared_folders, read_prepared
 from kstep_training.progress import followed
+from kstep_training.reported_tasks import reported_tasks
 from kstep_training.sample.clusters import Member, compositions, placed
 from kstep_training.sample.distort import Array, bonds_of
 from kstep_training.sample.settings import SampleSettings
 from kstep_training.sample.walk import Drawn, draw
-from kstep_training.tasks import map_tasks
 from kstep_training.trajectory import Trajectory, write_npz
 
 __all__ = ["run_sample", "sample"]
@@ -250,18 +250,9 @@ def _each(
             yield job.name, known
         else:
             todo.append(job)
-    ended: dict[str, Any] = {}
-    try:
-        for job, result in map_tasks(_task, todo, workers, scheduler):
-            if isinstance(result, Exception):
-                reason = f"{type(result).__name__}: {result}"
-                result = {"status": "failed", "reason": reason, "frames": 0}
-            ended[job.name] = result
-            if len(ended) % SOME == 0:
-                add_reports(folder, manifest, ended, "shards")
-            yield job.name, result
-    finally:
-        add_reports(folder, manifest, ended, "shards")
+    yield from reported_tasks(
+        _task, todo, folder, manifest, workers, scheduler, "shards", {"frames": 0}, SOME
+    )
 
 
 def run_sample(

@@ -22,14 +22,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from kstep_training.inputs.physics import make_physics
-from kstep_training.manifest import add_reports, open_manifest
+from kstep_training.manifest import open_manifest
 from kstep_training.options import override
 from kstep_training.prep.prepared import prepared_folders, read_prepared
 from kstep_training.progress import followed
+from kstep_training.reported_tasks import reported_tasks
 from kstep_training.simulate.engine import Run, TrajectoryEnded
 from kstep_training.simulate.parts import distorted, equilibrate, segment
 from kstep_training.simulate.settings import SimulateSettings
-from kstep_training.tasks import map_tasks
 from kstep_training.trajectory import Trajectory, read_npz, write_npz
 
 __all__ = ["run_simulate", "simulate"]
@@ -181,14 +181,10 @@ def _each(
             yield job.name, known
         else:
             todo.append(job)
-    ended: dict[str, Any] = {}
-    for job, result in map_tasks(_task, todo, workers, scheduler):
-        if isinstance(result, Exception):
-            reason = f"{type(result).__name__}: {result}"
-            result = {"status": "failed", "reason": reason, "segments": 0, "frames": 0}
-        ended[job.name] = result
-        add_reports(folder, manifest, ended)
-        yield job.name, result
+    nothing = {"segments": 0, "frames": 0}
+    yield from reported_tasks(
+        _task, todo, folder, manifest, workers, scheduler, "molecules", nothing
+    )
 
 
 def run_simulate(

@@ -23,14 +23,14 @@ from rich.markup import escape
 
 from kstep_integrators.files import atomic_file
 from kstep_integrators.notices import KStepWarning
-from kstep_training.manifest import add_reports, open_manifest
+from kstep_training.manifest import open_manifest
 from kstep_training.observables.labels.kept_labels import refuse_other_labels
 from kstep_training.observables.labels.kinds import find_kind
 from kstep_training.observables.labels.parts import TrajectoryPart, cut_trajectories
 from kstep_training.observables.labels.settings import LabelSettings
 from kstep_training.options import override
 from kstep_training.progress import followed
-from kstep_training.tasks import map_tasks
+from kstep_training.reported_tasks import reported_tasks
 
 __all__ = ["label", "run_label"]
 
@@ -48,6 +48,10 @@ class _Job:
     part: TrajectoryPart
     made: _Made
     path: Path
+
+    @property
+    def name(self) -> str:
+        return self.part.name
 
 
 def _task(job: _Job) -> dict[str, Any]:
@@ -163,14 +167,9 @@ def _each(
     for job in jobs:
         if job.part.name not in waiting:
             yield job.part.name, manifest["parts"][job.part.name]
-    ended: dict[str, Any] = {}
-    for job, result in map_tasks(_task, todo, workers, scheduler):
-        if isinstance(result, Exception):
-            reason = f"{type(result).__name__}: {result}"
-            result = {"status": "failed", "reason": reason, "frames": 0}
-        ended[job.part.name] = result
-        add_reports(folder, manifest, ended, "parts")
-        yield job.part.name, result
+    yield from reported_tasks(
+        _task, todo, folder, manifest, workers, scheduler, "parts", {"frames": 0}
+    )
 
 
 def run_label(
